@@ -1,0 +1,54 @@
+# Everything a developer, an operator or CI runs. `make` alone prints this list.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing rwsplit and its development tools into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(STAMP)  ## make .venv, with everything installed in it
+
+run: $(STAMP)  ## an embedded primary + three replicas with rwsplit in front; Ctrl-C removes everything
+	@exec $(BIN)/rwsplit demo $(ARGS)
+
+format: $(STAMP)  ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(STAMP)  ## format, lint, imports, spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/codespell README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md rwsplit tests docs config
+
+type: $(STAMP)  ## mypy --strict
+	$(BIN)/mypy
+
+check: lint type  ## lint, types, and the fast tests: green before every commit
+	$(BIN)/python -m pytest -q tests/unit tests/property tests/component
+
+test: $(STAMP)  ## every test, against a real primary and three streaming replicas, with the coverage gate
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest tests
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/python -m tests.support.coverage_gate
+
+bench: $(STAMP)  ## rwsplit beside direct connections and the peers installed: tps, ratios, CPU per query
+	$(BIN)/python -m tests.bench $(ARGS)
+
+docs: $(STAMP)  ## regenerate docs/configuration.md
+	$(BIN)/python -m rwsplit.config.reference > docs/configuration.md
+
+clean:  ## remove caches and build products (not .venv)
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov build dist
+
+.PHONY: help setup run format lint type check test bench docs clean

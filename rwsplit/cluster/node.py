@@ -1,0 +1,103 @@
+"""Node: one PostgreSQL instance as seen at one moment, on three independent axes.
+
+*role* is what it is (a probe says so), *health* whether it answers (probes and failures say so),
+*admin state* what the operator wants. They are never mixed into one: a node that fails heals by
+itself, a node an operator detached stays detached.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import Final
+
+import attrs
+
+from rwsplit.lsn import LSN
+
+NEVER: Final = -math.inf
+
+
+class Role(Enum):
+    """What a node is, derived from `pg_is_in_recovery()`."""
+
+    PRIMARY = "primary"
+    REPLICA = "replica"
+    UNKNOWN = "unknown"
+
+
+class AdminState(Enum):
+    """What the operator wants of a node."""
+
+    ATTACHED = "attached"
+    DRAINING = "draining"
+    DETACHED = "detached"
+
+
+@attrs.frozen
+class Up:
+    """The node answers."""
+
+
+@attrs.frozen
+class Banned:
+    """The node failed; it gets no work until *until* (monotonic seconds) and a probe that succeeds."""
+
+    reason: str
+    until: float
+    strikes: int
+
+
+@attrs.frozen
+class Down:
+    """The node has not answered since *since* (monotonic seconds)."""
+
+    since: float
+    reason: str
+
+
+Health = Up | Banned | Down
+
+
+class Refusal(Enum):
+    """Why a node may not answer a read now."""
+
+    DETACHED = "detached by an operator"
+    DRAINING = "being drained by an operator"
+    DOWN = "down"
+    BANNED = "banned after a failure"
+    NOT_A_REPLICA = "not a replica"
+    UNKNOWN_FRESHNESS = "not known to be fresh yet"
+    OTHER_TIMELINE = "on another timeline than the primary"
+    LAGGING = "lagging more than max_lag"
+    BEHIND_SESSION = "behind what this session has written or read"
+    FULL = "at its connection limit"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class NodeView:
+    """What is known of one node; a frozen value, replaced when anything changes."""
+
+    name: str
+    host: str
+    port: int
+    index: int
+    """Position in the configuration; stable for the life of the configuration."""
+    weight: int = 1
+    backup: bool = False
+    role: Role = Role.UNKNOWN
+    health: Health = attrs.field(factory=lambda: Down(since=0.0, reason="not probed yet"))
+    admin: AdminState = AdminState.ATTACHED
+    timeline: int | None = None
+    lsn: LSN | None = None
+    """The insert LSN of a primary, the replay LSN of a replica."""
+    lag_bytes: int | None = None
+    lag_seconds: float | None = None
+    """Age of the last replayed commit while behind; 0.0 when not behind; None when unknown."""
+    fresh_until: float = NEVER
+    """Every commit acknowledged before this moment (monotonic seconds) is visible on the node."""
+    refusal: Refusal | None = Refusal.DOWN
+    """Why it may not read at all, before any statement's own demands; None: it may."""
+    up_since: float = NEVER
+    """When it last became Up (for slow_start)."""
+    server_version: str | None = None

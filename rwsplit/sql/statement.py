@@ -1,0 +1,182 @@
+"""Statement: the facts of one SQL command that routing and sessions need.
+
+`Statement` is one command, `Script` is what one Query message (or one Parse) holds: none, one or
+several. Both are made once per text or shape, are cached, and never hold a parse tree.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+import attrs
+
+UNKNOWN_COST: Final = -1.0
+
+
+class Verb(Enum):
+    """What kind of command a statement is."""
+
+    EMPTY = "empty"
+    QUERY = "query"
+    DML = "dml"
+    DDL = "ddl"
+    BEGIN = "begin"
+    COMMIT = "commit"
+    ROLLBACK = "rollback"
+    SAVEPOINT = "savepoint"
+    PREPARE_TRANSACTION = "prepare transaction"
+    SET = "set"
+    RESET = "reset"
+    SHOW = "show"
+    PREPARE = "prepare"
+    EXECUTE = "execute"
+    DEALLOCATE = "deallocate"
+    DECLARE = "declare"
+    FETCH = "fetch"
+    CLOSE = "close"
+    LISTEN = "listen"
+    UNLISTEN = "unlisten"
+    NOTIFY = "notify"
+    COPY_IN = "copy in"
+    COPY_OUT = "copy out"
+    EXPLAIN = "explain"
+    CALL = "call"
+    DO = "do"
+    LOCK = "lock"
+    DISCARD = "discard"
+    VACUUM = "vacuum"
+    OTHER = "other"
+
+
+class PrimaryOnly(Enum):
+    """Why a statement is not known to be safe on a replica; listed from strictest to mildest."""
+
+    UNPARSED = "it could not be parsed, so it may write"
+    MAY_WRITE = "it may write"
+    LOCKS_ROWS = "it locks rows"
+    SERIALIZABLE = "a hot standby refuses SERIALIZABLE"
+    SESSION_STATE = "it changes or needs the state of its session"
+    UNKNOWN_FUNCTION = "it calls a function rwsplit does not know"
+    VOLATILE_FUNCTION = "it calls a volatile function"
+    NEEDS_PRIMARY = "its answer is only right on the primary"
+
+
+class SessionState(Enum):
+    """State a statement may leave behind in its server, so that the session must keep that server."""
+
+    PARAMETER = "SET"
+    PREPARED = "PREPARE"
+    LISTEN = "LISTEN"
+    TEMP_TABLE = "a temporary table"
+    ADVISORY_LOCK = "a session advisory lock"
+    HOLD_CURSOR = "a WITH HOLD cursor"
+    SEQUENCE = "currval or lastval"
+    LIBRARY = "LOAD"
+    SNAPSHOT = "an exported snapshot"
+    LARGE_OBJECT = "a large-object descriptor"
+    UNKNOWN_FUNCTION = "a function rwsplit does not know"
+    UNRECOGNISED = "a statement rwsplit does not recognise"
+
+
+TRANSACTION_CONTROL: Final = frozenset(
+    {Verb.BEGIN, Verb.COMMIT, Verb.ROLLBACK, Verb.SAVEPOINT, Verb.PREPARE_TRANSACTION}
+)
+
+
+@attrs.frozen
+class Hints:
+    """What a `/* rwsplit: ... */` comment asks for; None where it does not say."""
+
+    route: str | None = None
+    """`primary` or `replica`."""
+    node: str | None = None
+    max_lag: float | None = None
+    """Seconds."""
+    consistency: str | None = None
+
+
+@attrs.frozen
+class Statement:
+    """Facts of one command. Names in *functions* and *tables* are lower case, as written or
+    `schema.name`; both are complete only when *primary_only* is not `UNPARSED`."""
+
+    verb: Verb
+    primary_only: PrimaryOnly | None = None
+    """None: everything about it is known to be safe on a replica."""
+    may_write: bool = False
+    """It may change what later reads see (sets the session's *last_write*)."""
+    locks_rows: bool = False
+    state: SessionState | None = None
+    discards: bool = False
+    """DISCARD ALL: session state is gone afterwards."""
+    needs_session: bool = False
+    """Its answer depends on the server the session used before (currval, pg_backend_pid...)."""
+    is_catalog: bool = False
+    functions: frozenset[str] = frozenset()
+    tables: frozenset[str] = frozenset()
+    isolation: str | None = None
+    """BEGIN, SET TRANSACTION: `read committed`, `repeatable read`, `serializable`..."""
+    read_only: bool | None = None
+    """BEGIN, SET TRANSACTION: READ ONLY or READ WRITE if said."""
+    setting: str | None = None
+    """SET, RESET, SHOW: the parameter's lower-case name, `all` for ALL."""
+    value: str | None = None
+    """SET: the value as text without quotes; None for DEFAULT or where it is a list."""
+    local: bool = False
+    """SET LOCAL / SET TRANSACTION."""
+    name: str | None = None
+    """PREPARE, EXECUTE, DEALLOCATE, LISTEN, UNLISTEN, DECLARE, CLOSE, SAVEPOINT: the object's name."""
+
+
+class Cost:
+    """What running one shape has cost so far; the only mutable part of a cached script.
+
+    *seconds* and *size* (bytes of the answer) are moving averages, negative while unknown.
+    """
+
+    __slots__ = ("seconds", "size", "writes")
+
+    def __init__(self) -> None:
+        self.seconds: float = UNKNOWN_COST
+        self.size: float = UNKNOWN_COST
+        self.writes: bool = False
+        """A replica refused this shape: it writes after all (routing.md section 6)."""
+
+
+class Script:
+    """The statements of one query text and what they amount to together; the strictest wins."""
+
+    __slots__ = (
+        "controls_transaction",
+        "cost",
+        "discards",
+        "hints",
+        "may_write",
+        "needs_session",
+        "primary_only",
+        "single",
+        "state",
+        "statements",
+    )
+
+    def __init__(
+        self,
+        statements: tuple[Statement, ...],
+        *,
+        hints: Hints | None = None,
+        cost: Cost | None = None,
+    ) -> None:
+        self.statements = statements
+        self.hints = hints
+        self.cost = cost if cost is not None else Cost()
+        self.single: Statement | None = statements[0] if len(statements) == 1 else None
+        reasons = {s.primary_only for s in statements} - {None}
+        self.primary_only: PrimaryOnly | None = next(
+            (r for r in PrimaryOnly if r in reasons), None
+        )
+        self.may_write: bool = any(s.may_write for s in statements)
+        self.state: SessionState | None = next((s.state for s in statements if s.state), None)
+        self.needs_session: bool = any(s.needs_session for s in statements)
+        self.discards: bool = bool(statements) and statements[-1].discards
+        self.controls_transaction: bool = any(s.verb in TRANSACTION_CONTROL for s in statements)
