@@ -19,7 +19,21 @@ class ClusterView:
     """Nodes whose *refusal* is None, backups excluded unless nothing else is left."""
     generation: int = 0
     """Counts publications."""
+    stopped_at: float | None = None
+    """None while a primary is up. Else the moment of its last sample, up to which staleness is
+    counted: nobody can be fresher than the last thing known, and the reads must go on
+    (docs/decisions/0006-lag-stands-still-without-a-primary.md)."""
 
     def node(self, name: str) -> NodeView | None:
         """Return the node called *name*, if it is configured."""
         return next((node for node in self.nodes if node.name == name), None)
+
+    def staleness(self, node: NodeView, now: float) -> float:
+        """Return how many seconds old an answer of *node* may be at most; infinite if unknown.
+
+        While no primary is up this counts to the primary's last sample. It is what `max_lag` limits; what a
+        session has written is compared with `NodeView.fresh_until` itself, primary or not.
+        """
+        return max(
+            0.0, (now if self.stopped_at is None else self.stopped_at) - node.fresh_until
+        )

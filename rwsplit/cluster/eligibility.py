@@ -1,0 +1,72 @@
+"""Eligibility: why a node may not answer a read, whatever the statement.
+
+The first reason in the order below is the one shown: what the operator wants, then whether the
+node answers, then whether it is the right kind of node, then how old its data may be. What a
+single session or statement asks for on top is `routing.consistency`'s.
+"""
+
+from __future__ import annotations
+
+from rwsplit.cluster.node import (
+    NEVER,
+    AdminState,
+    Banned,
+    Down,
+    Health,
+    Refusal,
+    Role,
+    Up,
+)
+
+
+def refuse_admin(admin: AdminState) -> Refusal | None:
+    """Return why the operator's wish keeps a node from reads, or None."""
+    match admin:
+        case AdminState.ATTACHED:
+            return None
+        case AdminState.DRAINING:
+            return Refusal.DRAINING
+        case AdminState.DETACHED:
+            return Refusal.DETACHED
+
+
+def refuse_health(health: Health) -> Refusal | None:
+    """Return why the health of a node keeps it from reads, or None."""
+    match health:
+        case Up():
+            return None
+        case Banned():
+            return Refusal.BANNED
+        case Down():
+            return Refusal.DOWN
+
+
+def refuse_role(role: Role, *, on_timeline: bool) -> Refusal | None:
+    """Return why what a node is keeps it from reads, or None.
+
+    *on_timeline* is False for a node of another timeline or cluster. An obsolete primary is refused
+    for that: it can become a replica again only by following the new timeline.
+    """
+    if role is Role.UNKNOWN:
+        return Refusal.NOT_A_REPLICA
+    if not on_timeline:
+        return Refusal.OTHER_TIMELINE
+    return None if role is Role.REPLICA else Refusal.NOT_A_REPLICA
+
+
+def refuse_lag(
+    fresh_until: float,
+    staleness: float,
+    lag_bytes: int | None,
+    *,
+    max_lag: float,
+    max_lag_bytes: int | None,
+) -> Refusal | None:
+    """Return why the age of a replica's data keeps it from reads, or None; times are seconds."""
+    if fresh_until == NEVER:
+        return Refusal.UNKNOWN_FRESHNESS
+    if staleness > max_lag:
+        return Refusal.LAGGING
+    if max_lag_bytes is not None and (lag_bytes is None or lag_bytes > max_lag_bytes):
+        return Refusal.LAGGING
+    return None

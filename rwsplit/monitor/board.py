@@ -1,0 +1,267 @@
+"""Board: the one writer of the ClusterView, and the place where news about nodes arrive.
+
+Watchers bring probes, the relay brings failures it met, the console what the operator wants. Each
+piece of news is folded into the `Picture`, and a new view is published at once: `view` is replaced
+and everybody in `on_publish` is called, synchronously, before the call that brought the news
+returns. Nothing here awaits except `wait_for`, so nobody ever sees half an update.
+
+What changes is also logged here, changes only. Lag is logged with hysteresis: a replica that
+dithers around `max_lag` is reported lagging once, and fresh when it has been so for a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import attrs
+import structlog
+import trio
+
+from rwsplit.cluster.node import AdminState, Banned, Down, NodeView, Refusal, Up
+from rwsplit.cluster.observation import Observation
+from rwsplit.cluster.picture import Picture
+from rwsplit.cluster.view import ClusterView
+from rwsplit.config.model import Config
+
+#: Seconds without lag after which a replica that was logged as lagging is logged as fresh.
+FRESH_AGAIN: Final = 5.0
+
+_log = structlog.get_logger("rwsplit.monitor")
+
+
+@attrs.frozen(kw_only=True)
+class NodeStatistics:
+    """What watching one node has amounted to."""
+
+    probes: int = 0
+    failed_probes: int = 0
+    reported_failures: int = 0
+    """Failures met by sessions."""
+    probe_seconds: float | None = None
+    """How long the last probe took that was answered."""
+
+
+@attrs.frozen(kw_only=True)
+class MonitorStatistics:
+    """What the monitor has done so far."""
+
+    publications: int
+    hurries: int
+    """Times somebody wanted a sample at once."""
+    primary_changes: int
+    samples_kept: int
+    nodes: Mapping[str, NodeStatistics]
+
+
+class Board:
+    """Publishes the ClusterView. Use it from the trio thread only."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        admin: Mapping[str, AdminState] | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        """*admin* are the remembered wishes of the operator, *clock* gives monotonic seconds."""
+        self.config = config
+        self.now = clock or trio.current_time
+        self.on_publish: list[Callable[[ClusterView], None]] = []
+        self.on_admin: list[Callable[[str, AdminState], None]] = []
+        """Called with a node's name and state when that was changed, so that it can be saved."""
+        self.in_flight: Callable[[str], int] | None = None
+        """How many statements and transactions a node is busy with; a draining node without any
+        becomes detached. Without this function it stays draining."""
+        self.picture = Picture(config, self.now(), admin)
+        self.hurried = trio.Event()
+        """Set by `hurry`; replaced by the task that serves it."""
+        self.reconfigured = trio.Event()
+        """Set by `reconfigure`; replaced by the task that serves it."""
+        self._changed = trio.Event()
+        self._statistics: dict[str, NodeStatistics] = {}
+        self._hurries = 0
+        self._primary_changes = 0
+        self._lagging: dict[str, float | None] = {}
+        self._split = False
+        self._last_primary: str | None = None
+        self.view = self.picture.compose(self.now())
+
+    def observed(self, name: str, look: Observation, sent: float) -> None:
+        """Publish what a probe of *name* sent at *sent* has seen."""
+        now = self.now()
+        if self.view.node(name) is None:
+            return
+        self._count(name, probes=1, probe_seconds=now - sent)
+        self.picture.observed(name, look, sent, now)
+        self._publish(now)
+
+    def failed(self, name: str, reason: str, *, lost: bool) -> None:
+        """Publish that a probe of *name* failed; *lost*: with its connection."""
+        if self.view.node(name) is None:
+            return
+        self._count(name, probes=1, failed_probes=1)
+        now = self.now()
+        self.picture.failed(name, reason, now, lost=lost)
+        self._publish(now)
+
+    def report_failure(self, node: str, reason: str, now: float) -> None:
+        """Publish that a session could not reach *node*, or lost its server there."""
+        if self.view.node(node) is None:
+            return
+        self._count(node, reported_failures=1)
+        self.picture.struck(node, reason, now)
+        self._publish(now)
+        self.hurry()
+
+    def set_admin(self, node: str, state: AdminState) -> None:
+        """Publish what the operator wants of *node*. Raises KeyError if there is no such node."""
+        if self.picture.admin(node) is state:
+            return
+        self.picture.set_admin(node, state)
+        _log.info("node_admin_changed", node=node, state=state.value)
+        for callback in self.on_admin:
+            callback(node, state)
+        self._publish(self.now())
+
+    def hurry(self) -> None:
+        """Ask for a sample of the primary and a probe of whoever is behind it, at once.
+
+        Asked again while that is under way, one more round follows; never more than one.
+        """
+        self._hurries += 1
+        self.hurried.set()
+
+    def reconfigure(self, config: Config) -> None:
+        """Use *config* from now on; what is known of unchanged nodes is kept."""
+        self.config = config
+        now = self.now()
+        self.picture.reconfigure(config, now)
+        names = {node.name for node in config.nodes}
+        for gone in self._statistics.keys() - names:
+            del self._statistics[gone]
+        for gone in self._lagging.keys() - names:
+            del self._lagging[gone]
+        self.reconfigured.set()
+        self._publish(now)
+
+    async def wait_for(self, predicate: Callable[[ClusterView], bool]) -> ClusterView:
+        """Block until a view satisfies *predicate*; return that view."""
+        while not predicate(self.view):
+            await self._changed.wait()
+        return self.view
+
+    def statistics(self) -> MonitorStatistics:
+        """Return what the monitor has done so far."""
+        return MonitorStatistics(
+            publications=self.view.generation,
+            hurries=self._hurries,
+            primary_changes=self._primary_changes,
+            samples_kept=len(self.picture.clock),
+            nodes={
+                node.name: self._statistics.get(node.name, NodeStatistics())
+                for node in self.view.nodes
+            },
+        )
+
+    def _publish(self, now: float) -> None:
+        """Replace the view, tell everybody, and wake whoever waits for news."""
+        before, self.view = self.view, self.picture.compose(now)
+        self._changed.set()
+        self._changed = trio.Event()
+        self._log_changes(before, now)
+        for callback in self.on_publish:
+            callback(self.view)
+        self._finish_draining()
+
+    def _finish_draining(self) -> None:
+        """Detach the draining nodes that have nothing in flight any more."""
+        if self.in_flight is None:
+            return
+        for node in self.view.nodes:
+            if node.admin is AdminState.DRAINING and not self.in_flight(node.name):
+                self.set_admin(node.name, AdminState.DETACHED)
+                return  # which has published again, and come here again
+
+    def _count(
+        self,
+        name: str,
+        *,
+        probes: int = 0,
+        failed_probes: int = 0,
+        reported_failures: int = 0,
+        probe_seconds: float | None = None,
+    ) -> None:
+        known = self._statistics.get(name, NodeStatistics())
+        self._statistics[name] = NodeStatistics(
+            probes=known.probes + probes,
+            failed_probes=known.failed_probes + failed_probes,
+            reported_failures=known.reported_failures + reported_failures,
+            probe_seconds=known.probe_seconds if probe_seconds is None else probe_seconds,
+        )
+
+    def _log_changes(self, before: ClusterView, now: float) -> None:
+        for node in self.view.nodes:
+            old = before.node(node.name)
+            if old is node:
+                if self._lagging.get(node.name) is not None:
+                    self._log_lag(node, now)
+                continue
+            self._log_health(old, node, now)
+            self._log_lag(node, now)
+
+        primary = self.picture.topology.primary
+        if primary is not None and primary != self._last_primary:
+            _log.info(
+                "primary_changed",
+                node=primary,
+                before=self._last_primary,
+                timeline=self.picture.topology.timeline,
+            )
+            self._primary_changes += self._last_primary is not None
+            self._last_primary = primary
+        rivals = self.picture.topology.rivals
+        if bool(rivals) is not self._split:
+            self._split = bool(rivals)
+            if rivals:
+                _log.error("split_brain", primary=primary, refused=sorted(rivals))
+            else:
+                _log.info("split_brain_over", primary=primary)
+
+    def _log_health(self, old: NodeView | None, node: NodeView, now: float) -> None:
+        """Log what became of the health of *node*."""
+        was = None if old is None else old.health
+        match node.health:
+            case Up() if was is not None and not isinstance(was, Up):
+                _log.info(
+                    "node_up", node=node.name, role=node.role.value, version=node.server_version
+                )
+            case Banned(reason=reason, until=until) if was != node.health:
+                _log.info(
+                    "node_banned", node=node.name, reason=reason, seconds=round(until - now, 3)
+                )
+            case Down(reason=reason) if isinstance(was, Up | Banned):
+                _log.info("node_down", node=node.name, reason=reason)
+            case Up() | Banned() | Down():
+                pass
+
+    def _log_lag(self, node: NodeView, now: float) -> None:
+        """Log that *node* began to lag, or has been fresh for a while after that."""
+        name = node.name
+        if node.refusal is Refusal.LAGGING:
+            if name not in self._lagging:
+                _log.info(
+                    "replica_lagging",
+                    node=name,
+                    staleness_seconds=round(self.view.staleness(node, now), 3),
+                    lag_bytes=node.lag_bytes,
+                    lag_seconds=node.lag_seconds,
+                )
+            self._lagging[name] = None
+        elif name in self._lagging and node.refusal is None:
+            since = self._lagging[name]
+            if since is None:
+                self._lagging[name] = now
+            elif now - since >= FRESH_AGAIN:
+                _log.info("replica_fresh", node=name)
+                del self._lagging[name]

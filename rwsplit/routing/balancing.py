@@ -1,0 +1,208 @@
+"""Balancing: which of the eligible replicas answers the next read.
+
+A `Chooser` sees only nodes that are already eligible and holds nothing but its own rotation, so
+that any choice is right and the next one can be made by somebody else. Three ways:
+
+- least-connections: fewest statements in flight per weight. On an idle cluster everything ties, so
+  ties are what most choices are: they go to the node with the least *credit* spent, where a choice
+  costs 1/weight. Shares follow the weights even with one client. A node that was away starts at
+  the credit of the present, not with all it missed.
+- round-robin: nginx's smooth weighted round robin (5:1:1 gives a a b a c a a, never five in a row).
+- random: by weight, from the *random* function given.
+
+A node that came up less than `slow_start` seconds ago counts with a part of its weight, growing
+linearly from a tenth: caches are cold and the first connections must be opened.
+
+`plan_moves` is for sessions that stay on one replica (monotonic reads): it evens out the *reads*
+they bring, not their number, because one busy session outweighs fifty idle ones.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from rwsplit.cluster.node import NodeView
+from rwsplit.config.model import Balance
+
+#: The share of its weight a node starts with under slow_start.
+RAMP_START: Final = 0.1
+#: Reads per weight that differ by less than this share of the mean are even.
+EVEN_ENOUGH: Final = 0.05
+
+#: A later `now` than any: no node is still ramping up.
+_LONG_AGO_UP: Final = float("inf")
+
+
+def effective_weight(node: NodeView, now: float, slow_start: float) -> float:
+    """Return the weight of *node* at *now*, reduced while it ramps up over *slow_start* seconds."""
+    age = now - node.up_since
+    if age >= slow_start:
+        return node.weight
+    return node.weight * (RAMP_START + (1 - RAMP_START) * max(0.0, age) / slow_start)
+
+
+class Chooser(abc.ABC):
+    """Chooses one of several eligible nodes; keeps its rotation and nothing else."""
+
+    def __init__(self, *, slow_start: float = 0.0) -> None:
+        self.slow_start = slow_start
+
+    @abc.abstractmethod
+    def choose(
+        self, candidates: Sequence[NodeView], load: Sequence[int], now: float = _LONG_AGO_UP
+    ) -> NodeView:
+        """Return one of *candidates* (never empty).
+
+        *load* is the number of statements in flight, indexed by `NodeView.index`. A candidate of
+        weight 0 is chosen only if all are.
+        """
+
+    def _weights(self, candidates: Sequence[NodeView], now: float) -> list[float]:
+        """Return a positive weight per candidate that takes part, 0.0 for one that does not."""
+        if self.slow_start > 0:
+            weights = [effective_weight(node, now, self.slow_start) for node in candidates]
+        else:
+            weights = [float(node.weight) for node in candidates]
+        return weights if any(weights) else [1.0] * len(weights)
+
+
+class LeastConnections(Chooser):
+    """Fewest statements in flight per weight; ties by credit."""
+
+    def __init__(self, *, slow_start: float = 0.0) -> None:
+        super().__init__(slow_start=slow_start)
+        self._credit: list[float] = []
+        self._present = 0.0
+
+    def choose(
+        self, candidates: Sequence[NodeView], load: Sequence[int], now: float = _LONG_AGO_UP
+    ) -> NodeView:
+        """Return the candidate with the least load per weight."""
+        credit = self._credit
+        best = candidates[0]
+        if len(credit) < len(load):
+            credit.extend([self._present] * (len(load) - len(credit)))
+
+        best_score = best_credit = _LONG_AGO_UP
+        best_weight = 1.0
+        for node, weight in zip(candidates, self._weights(candidates, now), strict=True):
+            if weight <= 0:
+                continue
+            index = node.index
+            score = load[index] / weight
+            if score < best_score or (score == best_score and credit[index] < best_credit):
+                best, best_score, best_credit, best_weight = node, score, credit[index], weight
+
+        self._present = max(best_credit, self._present - 1.0)
+        credit[best.index] = self._present + 1.0 / best_weight
+        return best
+
+
+class RoundRobin(Chooser):
+    """Smooth weighted round robin: every candidate gains its weight, the richest pays the sum."""
+
+    def __init__(self, *, slow_start: float = 0.0) -> None:
+        super().__init__(slow_start=slow_start)
+        self._balance: dict[int, float] = {}
+
+    def choose(
+        self,
+        candidates: Sequence[NodeView],
+        load: Sequence[int],  # noqa: ARG002 - the rotation does not look at it
+        now: float = _LONG_AGO_UP,
+    ) -> NodeView:
+        """Return the candidate whose turn it is."""
+        balance = self._balance
+        weights = self._weights(candidates, now)
+        best = candidates[0]
+        richest = -_LONG_AGO_UP
+        for node, weight in zip(candidates, weights, strict=True):
+            if weight <= 0:
+                continue
+            mine = balance[node.index] = balance.get(node.index, 0.0) + weight
+            if mine > richest:
+                best, richest = node, mine
+
+        balance[best.index] -= sum(weights)
+        return best
+
+
+class Random(Chooser):
+    """By weight, from a *random* function that returns [0, 1)."""
+
+    def __init__(self, random: Callable[[], float], *, slow_start: float = 0.0) -> None:
+        super().__init__(slow_start=slow_start)
+        self._random = random
+
+    def choose(
+        self,
+        candidates: Sequence[NodeView],
+        load: Sequence[int],  # noqa: ARG002 - chance does not look at it
+        now: float = _LONG_AGO_UP,
+    ) -> NodeView:
+        """Return a candidate drawn by weight."""
+        weights = self._weights(candidates, now)
+        point = self._random() * sum(weights)
+        chosen = candidates[0]
+        for node, weight in zip(candidates, weights, strict=True):
+            if weight <= 0:
+                continue
+            chosen = node
+            point -= weight
+            if point < 0:
+                break
+        return chosen
+
+
+def make_chooser(
+    balance: Balance, *, random: Callable[[], float], slow_start: float = 0.0
+) -> Chooser:
+    """Return the chooser that `routing.balance` asks for; *random* returns [0, 1)."""
+    match balance:
+        case Balance.LEAST_CONNECTIONS:
+            return LeastConnections(slow_start=slow_start)
+        case Balance.ROUND_ROBIN:
+            return RoundRobin(slow_start=slow_start)
+        case Balance.RANDOM:
+            return Random(random, slow_start=slow_start)
+
+
+def plan_moves(
+    reads: Mapping[str, int], sessions: Mapping[str, int], weights: Mapping[str, int]
+) -> list[tuple[str, str, int]]:
+    """Return which sessions to move, as (from, to, how many), so that reads per weight even out.
+
+    *reads* and *sessions* are counted over the same recent period, *weights* name the nodes that
+    take part. Empty when the nodes are even within a few per cent, or when less than one average
+    session would have to move. Every move is at most half a session short of exact: rounding down
+    keeps the next plan from moving it back.
+    """
+    total_weight = sum(weights.values())
+    total_reads = sum(reads.get(name, 0) for name in weights)
+    if total_weight <= 0 or total_reads <= 0:
+        return []
+
+    spare = {
+        name: total_reads * weight / total_weight - reads.get(name, 0)
+        for name, weight in weights.items()
+    }
+    tolerance = EVEN_ENOUGH * total_reads / len(weights)
+    givers = sorted((n for n in spare if spare[n] < -tolerance), key=lambda n: spare[n])
+    takers = sorted((n for n in spare if spare[n] > 0), key=lambda n: -spare[n])
+
+    moves = []
+    for giver in givers:
+        left = sessions.get(giver, 0)
+        per_session = reads.get(giver, 0) / left if left else 0.0
+        for taker in takers:
+            if not left:
+                break
+            count = min(left, int(min(-spare[giver], spare[taker]) / per_session))
+            if count:
+                moves.append((giver, taker, count))
+                left -= count
+                spare[giver] += count * per_session
+                spare[taker] -= count * per_session
+    return moves
