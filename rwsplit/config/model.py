@@ -2,14 +2,88 @@
 
 Durations are seconds, sizes bytes; the YAML writes `250ms`, `5s`, `64kB`. Every attribute's docstring
 is the manual: `docs/configuration.md` is generated from this file.
+
+A validator looks at one value alone and says what is wrong with it in words that follow a setting's
+path (`pool.size: must be at least 1, got 0`); what two settings must agree on is in `checks.py`.
 """
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
+from typing import Annotated, Any
 
 import attrs
+
+#: Written `250ms`, `5s`, `10m`, `1h` in YAML; the kind is told apart from other numbers by the loader.
+Seconds = Annotated[float, "duration"]
+#: Written `64kB`, `16MB` in YAML.
+Bytes = Annotated[int, "size"]
+
+Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+def at_least(minimum: float) -> Validator:
+    """Return a validator of finite numbers not below *minimum*."""
+
+    def check(_: object, __: object, value: float) -> None:
+        if not math.isfinite(value) or value < minimum:
+            raise ValueError(f"must be at least {minimum:g}, got {value:g}")
+
+    return check
+
+
+def more_than(limit: float) -> Validator:
+    """Return a validator of finite numbers above *limit*."""
+
+    def check(_: object, __: object, value: float) -> None:
+        if not math.isfinite(value) or value <= limit:
+            raise ValueError(f"must be more than {limit:g}, got {value:g}")
+
+    return check
+
+
+def between(lowest: int, highest: int) -> Validator:
+    """Return a validator of numbers from *lowest* to *highest*."""
+
+    def check(_: object, __: object, value: int) -> None:
+        if not lowest <= value <= highest:
+            raise ValueError(f"must be between {lowest} and {highest}, got {value}")
+
+    return check
+
+
+def one_of(*choices: str) -> Validator:
+    """Return a validator of words out of *choices*; the reference lists them."""
+
+    def check(_: object, __: object, value: str) -> None:
+        if value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}, got {value!r}")
+
+    return check
+
+
+def not_empty(_: object, __: object, value: str) -> None:
+    """Refuse a text without a character, and one with a zero byte, which no wire could carry."""
+    if not value or "\0" in value:
+        raise ValueError(f"must be a text of at least one character, got {value!r}")
+
+
+def a_name(_: object, __: object, value: str) -> None:
+    """Refuse names of nodes that would not survive a path, a hint or a console command unquoted."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}", value):
+        raise ValueError(f"a node's name must be letters, digits, _ and -, got {value!r}")
+
+
+def a_target(_: object, __: object, value: str) -> None:
+    """Refuse what no rule can route to."""
+    if value not in {"primary", "replica"} and not (
+        value.startswith("node:") and value != "node:"
+    ):
+        raise ValueError(f"must be primary, replica or node:NAME, got {value!r}")
 
 
 class Balance(Enum):
@@ -59,18 +133,23 @@ class SslMode(Enum):
 class Address:
     """A TCP address."""
 
-    host: str
-    port: int = 5432
+    host: str = attrs.field(validator=not_empty)
+    port: int = attrs.field(default=5432, validator=between(0, 65535))
 
 
 @attrs.frozen(kw_only=True)
 class NodeConfig:
-    """One PostgreSQL instance. Its role is discovered."""
+    """One PostgreSQL instance. Its role is discovered.
 
-    name: str
-    host: str
-    port: int = 5432
-    weight: int = 1
+    `pg0: 10.0.0.10:5432` is short for `pg0: {host: 10.0.0.10, port: 5432}`.
+    """
+
+    name: str = attrs.field(validator=a_name)
+    host: str = attrs.field(validator=not_empty)
+    """A name or an address; a name is resolved again for every connection."""
+    port: int = attrs.field(default=5432, validator=between(1, 65535))
+    """Its TCP port."""
+    weight: int = attrs.field(default=1, validator=at_least(0))
     """Share of the reads relative to the other replicas; 0 takes none."""
     backup: bool = False
     """Takes reads only when no other replica is eligible."""
@@ -80,18 +159,21 @@ class NodeConfig:
 class MonitorConfig:
     """How nodes are watched."""
 
-    user: str = "rwsplit"
+    user: str = attrs.field(default="rwsplit", validator=not_empty)
     """The role that probes; needs no privilege beyond LOGIN."""
     password: str | None = attrs.field(default=None, repr=False)
+    """Its password; `password_file` keeps it out of this file."""
     password_file: Path | None = None
-    database: str = "postgres"
-    interval: float = 0.1
+    """A file whose first line is its password."""
+    database: str = attrs.field(default="postgres", validator=not_empty)
+    """The database the probes connect to."""
+    interval: Seconds = attrs.field(default=0.1, validator=at_least(0.01))
     """Time between two probes of a node."""
-    timeout: float = 2.0
+    timeout: Seconds = attrs.field(default=2.0, validator=more_than(0))
     """A probe that takes longer counts as failed."""
-    rise: int = 2
+    rise: int = attrs.field(default=2, validator=at_least(1))
     """Successful probes in a row that bring a node up."""
-    fall: int = 3
+    fall: int = attrs.field(default=3, validator=at_least(1))
     """Failed probes in a row that take a node down."""
 
 
@@ -100,20 +182,27 @@ class FunctionsConfig:
     """Patterns (`app.report_*`) of functions whose effect rwsplit should not guess."""
 
     reads: tuple[str, ...] = ()
+    """Functions that only read, whatever they are declared as: calls may go to a replica."""
     writes: tuple[str, ...] = ()
+    """Functions that write, whatever they are declared as: calls go to the primary."""
 
 
 @attrs.frozen(kw_only=True)
 class RuleConfig:
     """One routing rule; every given condition must hold (patterns with `*`), the first match wins."""
 
-    to: str
+    to: str = attrs.field(validator=a_target)
     """`primary`, `replica` or `node:NAME`."""
     user: str | None = None
+    """The user the session logged in as."""
     database: str | None = None
+    """The database the session is connected to."""
     application_name: str | None = None
+    """What the application calls itself."""
     table: str | None = None
+    """A table the statement names, `name` or `schema.name`."""
     function: str | None = None
+    """A function the statement calls, `name` or `schema.name`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -121,10 +210,13 @@ class RoutingConfig:
     """Which node answers a statement."""
 
     balance: Balance = Balance.LEAST_CONNECTIONS
+    """How a replica is chosen among the eligible ones, statement by statement."""
     reads_on_primary: ReadsOnPrimary = ReadsOnPrimary.FALLBACK
+    """Whether the primary answers reads: only when no replica is eligible, with the replicas, never."""
     functions: FunctionsConfig = attrs.field(factory=FunctionsConfig)
     rules: tuple[RuleConfig, ...] = ()
-    slow_start: float = 0.0
+    """Where statements go whatever they are; hints beat rules."""
+    slow_start: Seconds = attrs.field(default=0.0, validator=at_least(0))
     """Time over which a node that came back grows to its full weight."""
 
 
@@ -133,11 +225,15 @@ class ConsistencyConfig:
     """How old an answer may be."""
 
     level: ConsistencyLevel = ConsistencyLevel.SESSION
-    max_lag: float = 10.0
+    """What a read sees at least: `eventual` whatever a replica within max_lag has, `session` also
+    everything its own session wrote or read before."""
+    max_lag: Seconds = attrs.field(default=10.0, validator=more_than(0))
     """A replica staler than this gets no reads."""
-    max_lag_bytes: int | None = None
-    """A replica further behind than this gets no reads."""
-    wait: float = 0.0
+    max_lag_bytes: Bytes | None = attrs.field(
+        default=None, validator=attrs.validators.optional(at_least(0))
+    )
+    """A replica further behind than this gets no reads; no limit unless given."""
+    wait: Seconds = attrs.field(default=0.0, validator=at_least(0))
     """How long a read may wait for a fresh replica before it goes to the primary."""
 
 
@@ -145,30 +241,35 @@ class ConsistencyConfig:
 class PoolConfig:
     """Limits of one pool: the servers of one (node, database, user)."""
 
-    size: int = 20
-    min_size: int = 0
-    lane_depth: int = 0
+    size: int = attrs.field(default=20, validator=at_least(1))
+    """Servers at most; further statements queue."""
+    min_size: int = attrs.field(default=0, validator=at_least(0))
+    """Servers kept open once the pool is in use."""
+    lane_depth: int = attrs.field(default=0, validator=at_least(0))
     """Short reads of known shapes that may be pipelined on one shared server; 0 turns sharing off."""
-    query_wait_timeout: float = 120.0
+    query_wait_timeout: Seconds = attrs.field(default=120.0, validator=more_than(0))
     """How long a statement may wait for a server before it is refused."""
-    server_lifetime: float = 3600.0
+    server_lifetime: Seconds = attrs.field(default=3600.0, validator=more_than(0))
     """A server older than this is closed when it is next idle."""
-    server_idle_timeout: float = 600.0
+    server_idle_timeout: Seconds = attrs.field(default=600.0, validator=more_than(0))
     """A server idle for longer than this is closed, down to min_size."""
-    server_connect_timeout: float = 5.0
+    server_connect_timeout: Seconds = attrs.field(default=5.0, validator=more_than(0))
+    """Connecting and logging in to a node may take this long."""
 
 
 @attrs.frozen(kw_only=True)
 class LimitsConfig:
     """Limits of the whole process."""
 
-    max_client_conn: int = 10_000
-    client_login_timeout: float = 60.0
-    shutdown_timeout: float = 30.0
+    max_client_conn: int = attrs.field(default=10_000, validator=at_least(1))
+    """Clients at most; further ones are refused with 53300."""
+    client_login_timeout: Seconds = attrs.field(default=60.0, validator=more_than(0))
+    """A client that has not logged in by then is disconnected."""
+    shutdown_timeout: Seconds = attrs.field(default=30.0, validator=at_least(0))
     """How long a graceful shutdown waits for running transactions."""
-    max_prepared_statements: int = 200
+    max_prepared_statements: int = attrs.field(default=200, validator=at_least(1))
     """Prepared statements kept per server, least recently used first out."""
-    statement_cache_size: int = 10_000
+    statement_cache_size: int = attrs.field(default=10_000, validator=at_least(1))
     """Statements and shapes whose facts are remembered."""
 
 
@@ -177,13 +278,21 @@ class TlsConfig:
     """TLS on both sides; PgBouncer's names."""
 
     client_tls_sslmode: SslMode = SslMode.DISABLE
+    """TLS between clients and rwsplit; anything but `disable` needs a certificate and its key."""
     client_tls_cert_file: Path | None = None
+    """The certificate (chain) clients are shown, PEM."""
     client_tls_key_file: Path | None = None
+    """The key of that certificate, PEM."""
     client_tls_ca_file: Path | None = None
+    """Certificates that sign clients' certificates; needed by `verify-ca` and `verify-full`."""
     server_tls_sslmode: SslMode = SslMode.PREFER
+    """TLS between rwsplit and the nodes, as libpq's sslmode."""
     server_tls_ca_file: Path | None = None
+    """Certificates that sign the nodes' certificates; needed by `verify-ca` and `verify-full`."""
     server_tls_cert_file: Path | None = None
+    """The certificate rwsplit shows to the nodes, PEM."""
     server_tls_key_file: Path | None = None
+    """The key of that certificate, PEM."""
 
 
 @attrs.frozen(kw_only=True)
@@ -191,6 +300,7 @@ class AuthConfig:
     """How clients log in."""
 
     type: AuthType = AuthType.SCRAM
+    """The method clients must use; `trust` asks for no proof."""
 
 
 @attrs.frozen(kw_only=True)
@@ -206,6 +316,7 @@ class AdminConfig:
     """Who may operate rwsplit through the console."""
 
     users: tuple[str, ...] = ()
+    """Users who may connect to the database `rwsplit`; they log in as any other user does."""
     state_file: Path | None = None
     """Where detached nodes are remembered; default: the configuration's name with `.state`."""
 
@@ -214,9 +325,12 @@ class AdminConfig:
 class LogConfig:
     """What is logged."""
 
-    level: str = "info"
-    format: str = "console"
-    """`console` or `json`."""
+    level: str = attrs.field(
+        default="info", validator=one_of("debug", "info", "warning", "error")
+    )
+    """The least important events shown: `debug` (every session), `info`, `warning` or `error`."""
+    format: str = attrs.field(default="console", validator=one_of("console", "json"))
+    """`console` for people, `json` for machines; both to standard error."""
 
 
 @attrs.frozen(kw_only=True)
@@ -224,6 +338,8 @@ class Config:
     """Everything rwsplit was told."""
 
     listen: tuple[Address, ...] = (Address(host="127.0.0.1", port=6432),)
+    """Where clients connect: `127.0.0.1:6432`, `[::1]:6432`, or a list. The one thing a reload
+    cannot change."""
     nodes: tuple[NodeConfig, ...] = ()
     monitor: MonitorConfig = attrs.field(factory=MonitorConfig)
     routing: RoutingConfig = attrs.field(factory=RoutingConfig)

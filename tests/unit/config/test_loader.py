@@ -1,0 +1,258 @@
+"""From YAML to a configuration, or to every problem at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rwsplit.config.loader import LIMIT, load, parse
+from rwsplit.config.model import Address, Config
+from rwsplit.config.reference import describe
+from rwsplit.config.settings import all_settings
+from rwsplit.errors import ConfigError
+
+EXAMPLES = Path(__file__).parents[3] / "config"
+MINIMUM = "nodes: {pg0: 10.0.0.10}\nauth: {type: trust}\n"
+
+
+def problems(text: str, **options) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, **options)
+    return caught.value.problems
+
+
+def test_the_minimal_example_is_at_most_ten_lines_and_loads():
+    text = (EXAMPLES / "rwsplit.minimal.yaml").read_text()
+    assert len(text.splitlines()) <= 10
+    config = parse(text, files=False)
+    assert [node.name for node in config.nodes] == ["pg0", "pg1", "pg2", "pg3"]
+    assert config.nodes[3].host == "10.0.0.13"
+
+
+def test_the_full_example_names_every_setting_and_shows_the_defaults():
+    text = (EXAMPLES / "rwsplit.example.yaml").read_text()
+    config = parse(text, files=False)
+    for setting in all_settings():
+        assert f"{setting.name}:" in text, setting.path
+        assert describe(setting), setting.path
+        if setting.path in {"monitor.password_file", "users.file"} or "NAME" in setting.path:
+            continue
+        value, default = config, Config()
+        for part in setting.path.split("."):
+            value, default = getattr(value, part), getattr(default, part)
+        assert value == default, setting.path
+
+
+def test_a_short_node_and_a_long_one_are_the_same():
+    short = parse("nodes: {pg3: 10.0.0.13:5432}\nauth: {type: trust}")
+    long = parse("nodes: {pg3: {host: 10.0.0.13, port: 5432}}\nauth: {type: trust}")
+    assert short.nodes == long.nodes
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("10.0.0.1:5433", "10.0.0.1", 5433),
+        ("db.example.com", "db.example.com", 5432),
+        ("'[::1]:5433'", "::1", 5433),
+        ("'[fe80::1]'", "fe80::1", 5432),
+    ],
+)
+def test_a_node_is_an_address(text, host, port):
+    (node,) = parse(f"nodes: {{a: {text}}}\nauth: {{type: trust}}").nodes
+    assert (node.host, node.port) == (host, port)
+
+
+def test_listen_is_an_address_or_several():
+    assert parse(MINIMUM + "listen: 0.0.0.0:1").listen == (Address(host="0.0.0.0", port=1),)
+    assert parse(MINIMUM + "listen: [a:1, '[::1]:2']").listen == (
+        Address(host="a", port=1),
+        Address(host="::1", port=2),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("::1:6432", "IPv6 in brackets"),
+        ("'[::1'", "IPv6 in brackets"),
+        ("'[::1]6432'", "IPv6 in brackets"),
+        ("'*:6432'", "must name a host"),
+        ("':6432'", "must name a host"),
+        ("localhost", "must end in a port"),
+        ("'a:'", "must end in a port"),
+        ("a:99999", "must end in a port"),
+        ("6432", "must be an address such as"),
+    ],
+)
+def test_what_is_no_address_is_refused(text, sentence):
+    (problem,) = problems(MINIMUM + f"listen: {text}")
+    assert problem.startswith("listen[0]: ")
+    assert sentence in problem
+
+
+def test_units_are_read_and_bare_numbers_are_seconds_and_bytes():
+    config = parse(
+        MINIMUM + "consistency: {max_lag: 250ms, max_lag_bytes: 16MB, wait: 2}\n"
+        "pool: {server_lifetime: 1.5h}"
+    )
+    assert config.consistency.max_lag == 0.25
+    assert config.consistency.max_lag_bytes == 16 << 20
+    assert config.consistency.wait == 2.0
+    assert config.pool.server_lifetime == 5400.0
+    assert (
+        parse(MINIMUM + "consistency: {max_lag_bytes: 8192}").consistency.max_lag_bytes == 8192
+    )
+
+
+def test_an_empty_section_or_setting_means_the_default():
+    config = parse(MINIMUM + "pool:\nconsistency: {max_lag: }")
+    assert config.pool == Config().pool
+    assert config.consistency == Config().consistency
+
+
+def test_one_user_need_not_be_a_list():
+    assert parse(MINIMUM + "admin: {users: alice}").admin.users == ("alice",)
+    assert parse(MINIMUM + "admin: {users: [alice, 7]}").admin.users == ("alice", "7")
+
+
+def test_all_problems_are_reported_together_with_their_paths():
+    found = problems(
+        """
+nodes:
+  pg0: 10.0.0.10:5432
+  pg1: {host: 10.0.0.11, wieght: 2}
+  pg2: {port: 0}
+pool: {size: 0, sise: 3, server_lifetime: soon, min_size: 30, lane_depth: true}
+consistency: {max_lag_bytes: 1.5, level: sesion}
+routing: {rules: [{to: node:pg9}, {user: x}, 5], functions: {reads: 5}}
+monitor: {user: [], database: yes}
+nodes_: 1
+tls: 5
+"""
+    )
+    assert found == [
+        "nodes.pg1.wieght: unknown setting; did you mean weight?",
+        "nodes.pg2.port: must be between 1 and 65535, got 0",
+        "nodes.pg2.host: is required",
+        "pool.size: must be at least 1, got 0",
+        "pool.sise: unknown setting; did you mean size?",
+        "pool.server_lifetime: must be a duration such as 250ms, 5s, 10m or 1h, got 'soon'",
+        "pool.lane_depth: must be a whole number, got True",
+        "consistency.max_lag_bytes: must be a size such as 8192, 64kB or 16MB, got '1.5'",
+        "consistency.level: must be one of eventual, session, got 'sesion'; did you mean session?",
+        "routing.rules[1].to: is required",
+        "routing.rules[2]: must be settings, one `name: value` a line, got 5",
+        "routing.functions.reads: must be a list, got 5",
+        "monitor.user: must be a text, got []",
+        "nodes_: unknown setting; did you mean nodes?",
+        "tls: must be settings, one `name: value` a line, got 5",
+        "routing.rules[0].to: there is no node 'pg9'",
+        "users.file: is required unless auth.type is trust",
+        "pool.min_size: must not be more than pool.size (20), got 30",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("max_lag: 5s", "max_lag: unknown setting; did you mean consistency.max_lag?"),
+        ("pool_size: 5", "pool_size: unknown setting; did you mean pool.size?"),
+        ("quux: 5", "quux: unknown setting"),
+        ("log: {quux: 5}", "log.quux: unknown setting; known are level, format"),
+        (
+            "log: {level: loud}",
+            "log.level: must be one of debug, info, warning, error, got 'loud'",
+        ),
+        ("pool: {mode: session}", "pool.mode: unknown setting"),
+        ("path: x", "path: unknown setting"),
+        ("consistency: {max_lag: [1]}", "consistency.max_lag: must be a duration"),
+        ("consistency: {max_lag: .inf}", "consistency.max_lag: must be more than 0, got inf"),
+        ("users: {file: ''}", "users.file: must be a path, got ''"),
+        ("users: {file: ~nobody-of-that-name/x}", "users.file: '~nobody-of-that-name/x': "),
+        ("users: {file: missing.txt}", "users.file: there is no such file: "),
+        ("users: {file: /}", "users.file: cannot be read: /"),
+        ("monitor: {password_file: /dev/null}", "monitor.password_file: "),
+        ("'': 5", "'': unknown setting"),
+    ],
+)
+def test_each_problem_is_one_sentence(text, sentence):
+    (problem,) = problems(MINIMUM + text)
+    assert problem.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: [", "line 1, column 5: expected the node content, but found '<stream end>'"),
+        ("a: 1\na: 2", 'line 2, column 1: found duplicate key "a" with value "2"'),
+        (
+            "nodes:\n\t- x",
+            "line 2, column 1: found character '\\t' that cannot start any token",
+        ),
+        ("x: \x01", "is not YAML: unacceptable character"),
+        ("{a: " * 3000, "line 1, column 78: maximum depth of data structure exceeded"),
+        (
+            "a: !!python/object:os.system x",
+            "line 1, column 4: could not determine a constructor",
+        ),
+        ("- 1", "the file: must be settings, one `name: value` a line, got [1]"),
+        ("a: 2024-99-99", "is not YAML: "),
+    ],
+)
+def test_text_that_is_not_settings_is_one_problem_with_its_line(text, sentence):
+    (problem,) = problems(text)
+    assert sentence in problem
+
+
+def test_an_empty_file_lacks_the_nodes():
+    assert problems("") == [
+        "nodes: must name at least one PostgreSQL node",
+        "users.file: is required unless auth.type is trust",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("nodes: [a]", "nodes: must be nodes, one `name: host:port` a line"),
+        ("nodes: {a: 5}", "nodes.a: must be an address"),
+        ("nodes: {a: {host: x, name: b}}", "nodes.a.name: is the key above, not a setting"),
+        ("nodes: {'a b': x}", "nodes.a b: a node's name must be letters, digits, _ and -"),
+        ("nodes: {a.b: {host: x}}", "nodes.a.b.name: a node's name must be letters"),
+        ("nodes: {a: 'h:0'}", "nodes.a: must be between 1 and 65535, got 0"),
+    ],
+)
+def test_what_is_no_node_is_refused(text, sentence):
+    (problem,) = problems(text + "\nauth: {type: trust}")
+    assert problem.startswith(sentence)
+
+
+def test_paths_start_at_the_files_directory_and_the_password_is_read(tmp_path):
+    (tmp_path / "users.txt").write_text('"a" "b"\n')
+    (tmp_path / "pw").write_text("secret\n")
+    file = tmp_path / "rwsplit.yaml"
+    file.write_text("nodes: {a: b}\nusers: {file: users.txt}\nmonitor: {password_file: pw}\n")
+    config = load(file)
+    assert config.users.file == tmp_path / "users.txt"
+    assert config.monitor.password == "secret"
+    assert config.path == file
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path):
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"a: \xff")
+    large = tmp_path / "large.yaml"
+    large.write_bytes(b"#" * (LIMIT + 1))
+    for path, sentence in [
+        (tmp_path / "none.yaml", "there is no such file"),
+        (tmp_path, "cannot be read: Is a directory"),
+        (binary, "is not UTF-8 text (byte 3)"),
+        (large, "is larger than"),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            load(path)
+        (problem,) = caught.value.problems
+        assert problem.startswith(f"{path}: ")
+        assert sentence in problem
