@@ -156,6 +156,7 @@ class Script:
         "needs_session",
         "primary_only",
         "single",
+        "special",
         "state",
         "statements",
     )
@@ -170,6 +171,8 @@ class Script:
         self.statements = statements
         self.hints = hints
         self.cost = cost if cost is not None else Cost()
+        self.special: bool = any(_is_special(s) for s in statements)
+        """It names something of rwsplit's own: an in-band setting or a prepared statement."""
         self.single: Statement | None = statements[0] if len(statements) == 1 else None
         reasons = {s.primary_only for s in statements} - {None}
         self.primary_only: PrimaryOnly | None = next(
@@ -180,3 +183,9 @@ class Script:
         self.needs_session: bool = any(s.needs_session for s in statements)
         self.discards: bool = bool(statements) and statements[-1].discards
         self.controls_transaction: bool = any(s.verb in TRANSACTION_CONTROL for s in statements)
+
+
+def _is_special(statement: Statement) -> bool:
+    if statement.verb in (Verb.EXECUTE, Verb.DEALLOCATE):
+        return True
+    return statement.setting is not None and statement.setting.startswith("rwsplit.")

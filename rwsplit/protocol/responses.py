@@ -1,0 +1,359 @@
+"""Responses: match what a server answers with what it owes, first in, first out.
+
+Every unit sent to a server is owed answers up to and including one ReadyForQuery. A `ResponseQueue` holds
+what is owed in order and sorts the bytes a server sends:
+
+- **forward**: the answer belongs to a client; it is appended to the unit's *sink* as slices, runs of frames at
+  a time. A frame that has not arrived whole passes through as it comes, so a 1 GB row is never held.
+- **swallow**: the client never asked (a Parse we sent ahead, a SET we put in front): it is dropped.
+- **make up**: the server never got the request (Close of a statement that others still use): the answer is
+  inserted where it belongs.
+
+A unit that is *guarded* may be run again elsewhere as long as nothing of its answer has left. So its first
+answers are kept back while they are small, and an error that might heal (routing.md section 6) is handed over
+with the unit instead of being forwarded.
+
+After an ErrorResponse in the extended protocol the server discards everything up to the Sync, so the steps left
+are void and exactly one ReadyForQuery remains owed (PostgreSQL manual, "Extended Query").
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import IntEnum
+from typing import Final
+
+from rwsplit.errors import ProtocolViolation
+from rwsplit.protocol import codes
+from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length
+
+#: A frame larger than this that has not arrived whole is passed through as it comes.
+HOLD_LIMIT: Final = 16 * 1024
+#: A frame that must be understood (an error, a notice) may be this large.
+MESSAGE_LIMIT: Final = 16 * 1024 * 1024
+
+#: Step of a unit: the answer to one message. A `bytes` step is an answer to make up.
+FORWARD: Final = 0
+SWALLOW: Final = 1
+Step = int | bytes
+
+#: SQLSTATEs after which a guarded unit may heal by running elsewhere; see routing.md section 6.
+HEALABLE: Final = frozenset(
+    {
+        b"25006",
+        b"55000",
+        b"XX000",
+        b"0A000",
+        b"42P01",
+        b"42703",
+        b"42883",
+        b"3F000",
+        b"42704",
+        b"40001",
+        b"40P01",
+        b"57014",
+        b"57P01",
+        b"57P02",
+        b"57P03",
+        b"26000",
+    }
+)
+
+
+class What(IntEnum):
+    """What a server's bytes amounted to."""
+
+    DONE = 1
+    """The unit's ReadyForQuery came; the value is its transaction status."""
+    PARTIAL = 2
+    """Something was forwarded, the unit goes on; the value is the number of bytes."""
+    FAILED = 3
+    """An ErrorResponse was met within the unit; the value is the frame."""
+    COPY_IN = 4
+    """The server waits for CopyData."""
+    FATAL = 5
+    """An ErrorResponse came while nothing was owed; the value is the frame."""
+    ASYNC = 6
+    """A message that belongs to no unit (a notification) was appended to the owner's sink."""
+
+
+class Owed:
+    """The answers one unit is owed."""
+
+    __slots__ = ("done", "error", "failed", "forwarded", "guarded", "sink", "size", "steps")
+
+    def __init__(self, sink: list[bytes] | None, *, guarded: bool = False) -> None:
+        self.sink = sink
+        """Where answers go; None: they are swallowed."""
+        self.steps: deque[Step] | None = None
+        """What to do with the answer to each message; None: forward all."""
+        self.guarded = guarded
+        self.forwarded = False
+        """Something of the answer has been handed to the sink."""
+        self.failed = False
+        """An ErrorResponse came for it."""
+        self.error: bytes | None = None
+        """The ErrorResponse frame that was kept back."""
+        self.size = 0
+        """Bytes of the answer so far."""
+        self.done = 0
+        """Steps that are through; those that follow it did not happen if the unit failed."""
+
+
+Event = tuple[What, Owed | None, bytes | int]
+
+
+class ResponseQueue:
+    """What one server owes, and the sorting of what it sends."""
+
+    __slots__ = ("_rest", "_through", "owed", "owner")
+
+    def __init__(self) -> None:
+        self.owed: deque[Owed] = deque()
+        self.owner: list[bytes] | None = None
+        """Sink of the session that holds the server: notifications go there."""
+        self._rest = b""
+        self._through = 0
+
+    def receive(self, data: bytes) -> list[Event]:  # noqa: C901 - the hot loop, kept in one frame
+        """Sort *data*, forward what is to be forwarded, return what happened, in order.
+
+        Raises:
+            ProtocolViolation: the bytes are not what a PostgreSQL server sends.
+        """
+        events: list[Event] = []
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        size = len(data)
+        start = pos = 0
+        owed = self.owed
+        current = owed[0] if owed else None
+        if self._through:
+            pos = min(self._through, size)
+            self._through -= pos
+            if current is None or current.sink is None:
+                start = pos
+        while size - pos >= HEADER_SIZE:
+            code, length = _header(data, pos)
+            end = pos + 1 + length
+            if code in _PASSED_ON and current is not None and current.steps is None:
+                if end > size or length < 4:
+                    check_length(code, length)
+                    break
+                pos = end
+                continue
+            check_length(code, length)
+            if end > size:
+                if length > MESSAGE_LIMIT and code not in _PASSED_ON:
+                    raise ProtocolViolation(f"a message of type {code:#04x} has {length} bytes")
+                break
+            if code == _READY:
+                if current is None:
+                    raise ProtocolViolation("ReadyForQuery came although none was owed")
+                self._finish(current, data, start, pos, end)
+                owed.popleft()
+                events.append((_DONE, current, data[pos + 5]))
+                current = owed[0] if owed else None
+                pos = start = end
+                continue
+            start, pos = self._look(events, current, data, code, start, pos, end)
+        if start < size:
+            self._keep(events, current, data, start, pos, size)
+        return events
+
+    def discard_input(self) -> None:
+        """Forget bytes of an incomplete frame (the server is being closed)."""
+        self._rest = b""
+        self._through = 0
+
+    # The parts...
+
+    def _finish(self, current: Owed, data: bytes, start: int, pos: int, end: int) -> None:
+        """Forward the end of a unit's answer, unless the unit keeps an error back."""
+        steps = current.steps
+        if steps and current.error is None and current.sink is not None:
+            if start < pos:
+                current.sink.append(data[start:pos])
+                start = pos
+            self._make_up(current)
+        current.size += end - start
+        if current.sink is None or current.error is not None:
+            return
+        current.forwarded = True
+        current.sink.append(data if start == 0 and end == len(data) else data[start:end])
+
+    def _look(
+        self,
+        events: list[Event],
+        current: Owed | None,
+        data: bytes,
+        code: int,
+        start: int,
+        pos: int,
+        end: int,
+    ) -> tuple[int, int]:
+        """Handle the complete frame at *pos*; return the new start of the run and position."""
+        if code == codes.ERROR:
+            return self._error(events, current, data, start, pos, end)
+        if code in (codes.PARAMETER_STATUS, codes.NOTICE, codes.NOTIFICATION):
+            return self._asynchronous(events, current, data, code, start, pos, end)
+        if current is None:
+            raise ProtocolViolation(
+                f"a message of type {code:#04x} came although nothing was owed"
+            )
+        if current.steps and isinstance(current.steps[0], bytes):
+            self._forward(current, data, start, pos)
+            start = pos
+            self._make_up(current)
+        if code == codes.COPY_IN:
+            self._forward(current, data, start, end)
+            events.append((What.COPY_IN, current, 0))
+            return end, end
+        if code not in codes.PASSED_ON:
+            raise ProtocolViolation(f"a message of type {code:#04x} is not expected here")
+        if current.sink is None:
+            return end, end
+        if code in codes.COMPLETES and current.steps is not None:
+            return self._step(current, data, start, pos, end)
+        return start, end
+
+    def _step(
+        self, current: Owed, data: bytes, start: int, pos: int, end: int
+    ) -> tuple[int, int]:
+        """Forward or swallow the answer that completes one message."""
+        steps = current.steps
+        assert steps is not None
+        current.done += 1
+        if steps and steps.popleft() == SWALLOW:
+            self._forward(current, data, start, pos)
+            start = end
+        if not steps:
+            current.steps = None
+        return start, end
+
+    def _make_up(self, current: Owed) -> None:
+        steps = current.steps
+        assert steps is not None
+        while steps and isinstance(steps[0], bytes):
+            made_up = steps.popleft()
+            assert isinstance(made_up, bytes)
+            current.done += 1
+            if current.sink is not None:
+                current.forwarded = True
+                current.sink.append(made_up)
+                current.size += len(made_up)
+
+    def _forward(self, current: Owed, data: bytes, start: int, end: int) -> None:
+        if end <= start:
+            return
+        current.size += end - start
+        if current.sink is not None and current.error is None:
+            current.forwarded = True
+            current.sink.append(data[start:end])
+
+    def _error(
+        self,
+        events: list[Event],
+        current: Owed | None,
+        data: bytes,
+        start: int,
+        pos: int,
+        end: int,
+    ) -> tuple[int, int]:
+        frame = data[pos:end]
+        if current is None:
+            events.append((What.FATAL, None, frame))
+            return end, end
+        if current.guarded and not current.forwarded and sqlstate(frame) in HEALABLE:
+            current.error = frame
+        else:
+            if current.steps is not None and current.sink is not None:
+                self._forward(current, data, start, pos)
+                start = pos
+                self._make_up(current)
+            self._forward(current, data, start, end)
+        current.steps = None
+        current.failed = True
+        events.append((What.FAILED, current, frame))
+        return end, end
+
+    def _asynchronous(
+        self,
+        events: list[Event],
+        current: Owed | None,
+        data: bytes,
+        code: int,
+        start: int,
+        pos: int,
+        end: int,
+    ) -> tuple[int, int]:
+        """NoticeResponse, ParameterStatus and NotificationResponse may come at any time."""
+        sink = current.sink if current is not None else self.owner
+        if code == codes.NOTIFICATION:
+            sink = self.owner
+        if code == codes.PARAMETER_STATUS and data[pos + 5 : end].startswith(_HIDDEN):
+            sink = None
+        if current is not None:
+            if sink is current.sink:
+                return (start, end) if sink is not None else (end, end)
+            self._forward(current, data, start, pos)
+        if sink is not None:
+            sink.append(data[pos:end])
+            events.append((What.ASYNC, None, 0))
+        return end, end
+
+    def _keep(
+        self,
+        events: list[Event],
+        current: Owed | None,
+        data: bytes,
+        start: int,
+        pos: int,
+        size: int,
+    ) -> None:
+        """Forward a run whose unit goes on, keep an incomplete frame or let it pass through."""
+        if (
+            current is not None
+            and current.guarded
+            and not current.forwarded
+            and size - start <= HOLD_LIMIT
+        ):
+            self._rest = data[start:]
+            return
+        stop = pos
+        if size - pos >= HEADER_SIZE:
+            code, length = _header(data, pos)
+            if (
+                code in _PASSED_ON
+                and length > HOLD_LIMIT
+                and current is not None
+                and (current.steps is None or code not in codes.COMPLETES)
+            ):
+                self._through = pos + 1 + length - size
+                stop = size
+        if stop > start and current is not None:
+            self._forward(current, data, start, stop)
+            events.append((What.PARTIAL, current, stop - start))
+        self._rest = data[stop:]
+
+
+def sqlstate(frame: bytes) -> bytes:
+    """Return the five-character SQLSTATE of an ErrorResponse *frame*, `XX000` if it has none."""
+    at = HEADER_SIZE
+    while at < len(frame) and frame[at]:
+        end = frame.find(b"\0", at)
+        if end < 0:
+            break
+        if frame[at] == ord("C"):
+            return frame[at + 1 : end]
+        at = end + 1
+    return b"XX000"
+
+
+_header = HEADER.unpack_from
+_READY: Final = codes.READY
+_DONE: Final = What.DONE
+_PASSED_ON: Final = codes.PASSED_ON
+#: A client sees one stable server: what differs between primary and replica is not reported on the way.
+_HIDDEN: Final = (b"in_hot_standby\0", b"default_transaction_read_only\0")

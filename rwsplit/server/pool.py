@@ -1,0 +1,158 @@
+"""Pool: the servers of one (node, database, user), and the sessions that wait for one.
+
+`acquire` is synchronous: it hands out an idle server, or none - then the caller may share a lane or wait.
+Opening servers is asked of a task (`dial`), never done here. Invariant: `len(servers) + starting <= size`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from rwsplit.config.model import PoolConfig
+from rwsplit.server.server import Server, Use
+
+if TYPE_CHECKING:
+    from rwsplit.session.session import Session
+
+#: Seconds between attempts to open a server after a failure: doubled each time, from ... to ...
+BACK_OFF: Final = (0.1, 5.0)
+
+
+@attrs.frozen
+class PoolStatistics:
+    """Counts of one pool at one moment."""
+
+    node: str
+    database: str
+    user: str
+    active: int
+    idle: int
+    lanes: int
+    resetting: int
+    starting: int
+    waiting: int
+    oldest_wait: float
+    """Moment the longest waiting session began to wait, infinity if none waits."""
+
+
+class Pool:
+    """Servers of one node, database and user."""
+
+    def __init__(
+        self,
+        node: str,
+        node_index: int,
+        database: str,
+        user: str,
+        config: PoolConfig,
+        dial: Callable[[Pool], None],
+    ) -> None:
+        self.node = node
+        self.node_index = node_index
+        self.database = database
+        self.user = user
+        self.config = config
+        self.servers: set[Server] = set()
+        self.idle: deque[Server] = deque()
+        """The one used last is at the right end and is taken first, so that spare ones age."""
+        self.lanes: list[Server] = []
+        self.starting = 0
+        self.waiters: deque[Session] = deque()
+        self.failures = 0
+        self.retry_at = 0.0
+        self.last_error: Exception | None = None
+        self._dial = dial
+
+    def __repr__(self) -> str:
+        return (
+            f"<Pool {self.node}/{self.database}/{self.user} [{len(self.servers)} servers, "
+            f"{len(self.idle)} idle, {self.starting} starting, {len(self.waiters)} waiting]>"
+        )
+
+    @property
+    def is_full(self) -> bool:
+        """No further server may be opened."""
+        return len(self.servers) + self.starting >= self.config.size
+
+    def acquire(self) -> Server | None:
+        """Return an idle server, now held by the caller, or None."""
+        if not self.idle:
+            return None
+        server = self.idle.pop()
+        server.use = Use.HELD
+        return server
+
+    def acquire_this(self, server: Server) -> None:
+        """Take one certain idle server."""
+        self.idle.remove(server)
+        server.use = Use.HELD
+
+    def release(self, server: Server, now: float) -> None:
+        """Take back a clean server."""
+        server.use = Use.IDLE
+        server.holder = None
+        server.responses.owner = None
+        server.idle_since = now
+        self.idle.append(server)
+
+    def ask(self, now: float) -> None:
+        """Have servers opened for the sessions that wait, as far as the limits allow."""
+        if now < self.retry_at:
+            return
+        wanted = len(self.waiters)
+        while self.starting < wanted and not self.is_full:
+            self.starting += 1
+            self._dial(self)
+            if self.failures:
+                return  # after a failure one attempt at a time
+
+    def prewarm(self, now: float) -> None:
+        """Have servers opened up to min_size."""
+        if now >= self.retry_at and len(self.servers) + self.starting < self.config.min_size:
+            self.starting += 1
+            self._dial(self)
+
+    def adopt(self, server: Server) -> None:
+        """Take in a server that was asked for."""
+        self.starting -= 1
+        self.failures = 0
+        self.last_error = None
+        self.servers.add(server)
+
+    def dial_failed(self, error: Exception, now: float) -> None:
+        """Remember that a server could not be opened; the next attempt waits."""
+        self.starting -= 1
+        self.last_error = error
+        first, most = BACK_OFF
+        self.retry_at = now + min(first * 2**self.failures, most)
+        self.failures = min(self.failures + 1, 10)
+
+    def remove(self, server: Server) -> None:
+        """Forget a server that is closed."""
+        self.servers.discard(server)
+        if server.use is Use.IDLE and server in self.idle:
+            self.idle.remove(server)
+        if server in self.lanes:
+            self.lanes.remove(server)
+        server.use = Use.CLOSED
+
+    def statistics(self) -> PoolStatistics:
+        """Return the counts as of now."""
+        uses = [server.use for server in self.servers]
+        waits = [s.pending[0].arrived for s in self.waiters if s.pending]
+        return PoolStatistics(
+            node=self.node,
+            database=self.database,
+            user=self.user,
+            active=uses.count(Use.HELD),
+            idle=uses.count(Use.IDLE),
+            lanes=uses.count(Use.LANE),
+            resetting=uses.count(Use.RESETTING),
+            starting=self.starting,
+            waiting=len(self.waiters),
+            oldest_wait=min(waits, default=float("inf")),
+        )

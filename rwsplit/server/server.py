@@ -1,0 +1,92 @@
+"""Server: one connection from rwsplit to a node, as the relay sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from rwsplit.protocol.responses import Owed
+from rwsplit.server.wire import Wire
+from rwsplit.session.prepared import ServerState
+
+if TYPE_CHECKING:
+    from rwsplit.server.pool import Pool
+    from rwsplit.session.session import Session
+
+
+class Use(Enum):
+    """What a server is used for."""
+
+    IDLE = "idle"
+    HELD = "active"
+    """By one session."""
+    LANE = "lane"
+    """Shared: units of several sessions are pipelined on it."""
+    RESETTING = "resetting"
+    """State of a pinned session is being wiped, or a ROLLBACK is under way."""
+    CLOSED = "closed"
+
+
+class Server(ServerState):
+    """A logged-in connection to a node, member of *pool*."""
+
+    __slots__ = (
+        "armed",
+        "born",
+        "cancel_key",
+        "cancels",
+        "dirty",
+        "expired",
+        "fd",
+        "holder",
+        "idle_since",
+        "last_writer",
+        "paused",
+        "pid",
+        "pool",
+        "use",
+        "wire",
+    )
+
+    def __init__(
+        self, pool: Pool, wire: Wire, *, pid: int, cancel_key: bytes, now: float
+    ) -> None:
+        super().__init__()
+        self.pool = pool
+        self.wire = wire
+        self.fd = wire.fileno()
+        self.pid = pid
+        self.cancel_key = cancel_key
+        self.born = now
+        self.idle_since = now
+        self.use = Use.IDLE
+        self.holder: Session | None = None
+        self.last_writer: object | None = None
+        """The session that wrote here last: its currval and lastval are here."""
+        self.cancels = 0
+        """Cancel requests under way; until they are through the server may not change hands."""
+        self.expired = False
+        """To be closed as soon as nothing is in flight (its node is gone, it is too old)."""
+        self.dirty = False
+        self.armed = False
+        """EPOLLOUT is armed."""
+        self.paused = False
+        """Not read, because the client does not keep up."""
+
+    def __repr__(self) -> str:
+        return (
+            f"<Server {self.pool.node} pid={self.pid} {self.use.value} owed={self.owed_count}>"
+        )
+
+    @property
+    def owed_count(self) -> int:
+        """Units whose ReadyForQuery has not come."""
+        return len(self.responses.owed)
+
+    def owe(self, owed: Owed) -> None:
+        """Record that the answers for *owed* come behind all others."""
+        self.responses.owed.append(owed)
+
+
+ReportedParameters = Mapping[str, str]

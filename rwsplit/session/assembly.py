@@ -1,0 +1,333 @@
+"""Assembly: frames of the extended protocol become a unit.
+
+Each message is looked at only for the names it carries: names of prepared statements are replaced by
+rwsplit's own (`prepared`), everything else stays a slice of what the client sent. The common unit (Bind,
+Describe, Execute, Sync of one statement) costs one replacement and no object per message.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.errors import ProtocolViolation
+from rwsplit.protocol import codes
+from rwsplit.protocol.framing import HEADER, HEADER_SIZE, frame
+from rwsplit.protocol.responses import FORWARD, SWALLOW, Step
+from rwsplit.session import inband
+from rwsplit.session.pinning import forgets_prepared
+from rwsplit.session.prepared import PARSED, Part, Prepared
+from rwsplit.session.unit import Piece
+from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
+
+if TYPE_CHECKING:
+    from rwsplit.session.session import Session
+
+#: A unit that holds nothing to run (Sync alone, Close): any server answers it.
+NOTHING: Final = Script(())
+#: A Bind or Describe of a name the session has not parsed: PostgreSQL's error is wanted.
+ORPHAN: Final = Script((Statement(Verb.EXECUTE, primary_only=PrimaryOnly.NEEDS_PRIMARY),))
+
+#: Facts of a text rwsplit must not try to understand (too long, or in an encoding it cannot lex).
+OPAQUE: Final = Script(
+    (
+        Statement(
+            Verb.OTHER,
+            primary_only=PrimaryOnly.UNPARSED,
+            may_write=True,
+            state=SessionState.UNRECOGNISED,
+        ),
+    )
+)
+
+#: What is closed in place of a client's statement, which other clients may still use. To close a
+#: statement that does not exist is not an error (PostgreSQL manual, "Extended Query").
+_CLOSE_NOTHING: Final = frame(codes.CLOSE, b"Srwsplit_none\0")
+
+_NAMED: Final = re.compile(
+    rb'(\s*(?:EXECUTE|DEALLOCATE(?:\s+PREPARE)?)\s+)("(?:[^"]|"")+"|[^\s(;"]+)', re.IGNORECASE
+)
+
+
+class Assembly:
+    """A unit of the extended protocol in the making."""
+
+    __slots__ = (
+        "_drops",
+        "_litter",
+        "_needs",
+        "_parts",
+        "_plan",
+        "_planned",
+        "_scripts",
+        "_session",
+        "_taught",
+        "_unnamed",
+        "_unnamed_parse",
+        "executes",
+        "row_limit",
+        "size",
+        "waiting_for",
+    )
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.executes = False
+        self.row_limit = False
+        self.size = 0
+        self._unnamed_parse: Prepared | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parts: list[Part] = []
+        self._plan: list[Step] = []
+        self._planned = False
+        self._drops: Prepared | None = None
+        self._litter: bytes | None = None
+        self._needs: list[Prepared] = []
+        self._taught: list[tuple[int, bytes, Prepared]] = []
+        self._unnamed: Prepared | None = None
+        self._scripts: list[Script | None] = []
+        self.waiting_for: list[bytes] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def add_raw(self, data: bytes) -> None:
+        """Append frames that need no change."""
+        self._parts.append(data)
+        self.size += len(data)
+
+    def take(self, *, keep_plan: bool) -> Piece:
+        """Return what has been assembled since the last call as one piece.
+
+        *keep_plan*: the unit is or stays open, so every answer is counted.
+        """
+        piece = Piece(self._parts, self._merged())
+        if self._planned or keep_plan:
+            piece.plan = self._plan
+        piece.needs = self._needs
+        piece.drops = self._drops
+        piece.litter = self._litter
+        piece.taught = self._taught
+        piece.unnamed = self._unnamed
+        piece.unnamed_parse = self._unnamed_parse
+        self._begin()
+        return piece
+
+    def add_part(self, part: Part) -> None:
+        """Append what replaces a message."""
+        self._parts.append(part)
+        self.size += len(part) if isinstance(part, bytes) else len(part.tail)
+
+    def message(self, code: int, data: bytes, start: int, end: int) -> Part | None:
+        """Take note of the message in `data[start:end]`.
+
+        Return what replaces it, None to leave it as it is.
+
+        Raises:
+            ProtocolViolation: it has no zero byte where one must be.
+        """
+        if code == codes.BIND:
+            return self._bind(data, start, end)
+        if code == codes.EXECUTE:
+            self._plan.append(FORWARD)
+            self.executes = True
+            if data[end - 4 : end] != b"\0\0\0\0":
+                self.row_limit = True
+            return None
+        if code == codes.DESCRIBE:
+            return self._describe(data, start, end)
+        if code == codes.PARSE:
+            return self._parse(data, start, end)
+        if code == codes.CLOSE:
+            return self._close(data, start, end)
+        return None
+
+    # One method a message...
+
+    def _bind(self, data: bytes, start: int, end: int) -> bytes | None:
+        self._plan.append(FORWARD)
+        portal_end = _zero(data, start + HEADER_SIZE, end)
+        name_end = _zero(data, portal_end + 1, end)
+        name = data[portal_end + 1 : name_end]
+        prepared = self._use(name)
+        if prepared is None or not name:
+            return None
+        payload = (
+            data[start + HEADER_SIZE : portal_end + 1] + prepared.name + data[name_end:end]
+        )
+        return frame(codes.BIND, payload)
+
+    def _describe(self, data: bytes, start: int, end: int) -> bytes | None:
+        self._plan.append(FORWARD)
+        if data[start + HEADER_SIZE : start + HEADER_SIZE + 1] != b"S":
+            return None
+        name = data[start + HEADER_SIZE + 1 : _zero(data, start + HEADER_SIZE + 1, end)]
+        prepared = self._use(name)
+        if prepared is None or not name:
+            return None
+        return frame(codes.DESCRIBE, b"S" + prepared.name + b"\0")
+
+    def _close(self, data: bytes, start: int, end: int) -> bytes | None:
+        self._plan.append(FORWARD)
+        if data[start + HEADER_SIZE : start + HEADER_SIZE + 1] != b"S":
+            return None
+        name = data[start + HEADER_SIZE + 1 : _zero(data, start + HEADER_SIZE + 1, end)]
+        known = self._session.names.pop(name, None)
+        if not name or known is None:
+            return None
+        return _CLOSE_NOTHING
+
+    def _parse(self, data: bytes, start: int, end: int) -> Part | None:
+        session = self._session
+        name_end = _zero(data, start + HEADER_SIZE, end)
+        name = data[start + HEADER_SIZE : name_end]
+        tail = data[name_end + 1 : end]
+        if 0 not in tail:
+            raise ProtocolViolation("a Parse message has no zero byte behind its query")
+        prepared = self._identify(tail)
+        self._scripts.append(prepared.script)
+        if prepared.script is None:
+            self.waiting_for.append(prepared.query)
+        elif prepared.script.state is not None and forgets_prepared(prepared.script):
+            session.forget_names()
+        if not name:
+            session.names[b""] = self._unnamed_parse = prepared
+            self._plan.append(FORWARD)
+            return None if prepared.tail == tail else prepared.parse(b"")
+        if name in session.names:
+            # PostgreSQL raises 42P05 with the client's name if there is a statement of that name:
+            # so there is one, for as long as it takes.
+            self._plan += (SWALLOW, SWALLOW, FORWARD)
+            self._planned = True
+            self._litter = name
+            closed = frame(codes.CLOSE, b"S" + name + b"\0")
+            return closed + frame(codes.PARSE, name + b"\0\0\0\0") + data[start:end]
+        session.names[name] = prepared
+        self._taught.append((len(self._plan), name, prepared))
+        self._plan.append(PARSED)
+        self._planned = True
+        return prepared
+
+    def long_message(self, code: int, data: bytes, start: int, end: int) -> None:
+        """Take the beginning `data[start:]` of a message too long to be held; the rest is streamed.
+
+        A Parse of such length stays unidentified: its unit keeps its server, which knows the name.
+        """
+        self._plan.append(FORWARD)
+        part = data[start:]
+        if code == codes.BIND:
+            replaced = self._bind(data, start, len(data))
+            self._plan.pop()
+            if isinstance(replaced, bytes):
+                missing = end - len(data)
+                length = len(replaced) - 1 + missing
+                part = HEADER.pack(codes.BIND, length) + replaced[HEADER_SIZE:]
+        elif code == codes.PARSE:
+            name = data[start + HEADER_SIZE : _zero(data, start + HEADER_SIZE, len(data))]
+            self._session.names.pop(name, None)
+            self._unnamed_parse = None
+            self._scripts.append(OPAQUE)
+        else:
+            self._scripts.append(OPAQUE)
+        if code == codes.EXECUTE:
+            self.executes = True
+        self.add_part(part)
+
+    def _identify(self, tail: bytes) -> Prepared:
+        """Return the identity of a Parse; in-band and SQL-level statements get a text of ours."""
+        registry = self._session.knowledge.prepared
+        if self._session.opaque:
+            return registry.private(tail, OPAQUE)
+        prepared = registry.get(tail)
+        script = prepared.script
+        if script is None or not script.special:
+            return prepared
+        replaced = special(self._session, prepared.query, script)
+        if replaced is None:
+            return prepared
+        query, facts, used = replaced
+        if used is not None:
+            self._needs.append(used)
+            if script.statements[0].verb is Verb.DEALLOCATE:
+                self._drops = used
+        return registry.private(query + tail[tail.index(0) :], facts)
+
+    def _use(self, name: bytes) -> Prepared | None:
+        """Note that the unit uses the statement the client calls *name*."""
+        if not name and self._unnamed_parse is not None:
+            return self._unnamed_parse
+        prepared = self._session.names.get(name)
+        if prepared is None:
+            self._scripts.append(ORPHAN)
+            return None
+        script = prepared.script
+        if script is None:
+            self.waiting_for.append(prepared.query)
+        self._scripts.append(script)
+        if not name:
+            self._unnamed = prepared
+        elif not any(taught[2] is prepared for taught in self._taught):
+            self._needs.append(prepared)
+        return prepared
+
+    def _merged(self) -> Script | None:
+        scripts = self._scripts
+        if not scripts:
+            return NOTHING
+        first = scripts[0]
+        if all(script is first for script in scripts):
+            return first
+        known = [script for script in scripts if script is not None]
+        if len(known) < len(scripts):
+            return None
+        return merge(known)
+
+
+def merge(scripts: list[Script]) -> Script:
+    """Return the facts of *scripts* run one after the other; hints are the first one's."""
+    statements = tuple(statement for script in scripts for statement in script.statements)
+    hints = next((script.hints for script in scripts if script.hints is not None), None)
+    merged = Script(statements, hints=hints)
+    merged.cost.writes = any(script.cost.writes for script in scripts)
+    return merged
+
+
+def special(
+    session: Session, query: bytes, script: Script
+) -> tuple[bytes, Script, Prepared | None] | None:
+    """Return what runs instead of a statement that names something of rwsplit's own.
+
+    That is an in-band setting, or EXECUTE or DEALLOCATE of a statement prepared through the protocol: the query,
+    its facts, and the statement the server must know for it.
+    """
+    statement = script.single
+    if statement is None:
+        return None
+    if statement.setting is not None and statement.setting.startswith(inband.PREFIX):
+        text, facts = inband.substitute(session, statement)
+        if facts is inband.ANSWER and statement.verb is not Verb.SHOW:
+            inband.apply(session, statement.setting, statement.value)
+        return text.encode(), facts, None
+    prepared = session.names.get((statement.name or "").encode())
+    matched = _NAMED.match(query)
+    if prepared is None or matched is None:
+        return None
+    if statement.verb is Verb.DEALLOCATE:
+        del session.names[(statement.name or "").encode()]
+        # The server keeps it for others: an equal one of its own dies in its place.
+        text = b'DEALLOCATE "%s"' % prepared.name
+        return text, script, prepared
+    return (
+        matched[1] + prepared.name + query[matched.end() :],
+        prepared.script or ORPHAN,
+        prepared,
+    )
+
+
+def _zero(data: bytes, start: int, end: int) -> int:
+    at = data.find(b"\0", start, end)
+    if at < 0:
+        raise ProtocolViolation("a message has no zero byte behind a name")
+    return at

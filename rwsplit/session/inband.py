@@ -1,0 +1,117 @@
+"""In-band control: `SET rwsplit.route = 'primary'`, `SHOW rwsplit.last_route` and their like.
+
+rwsplit answers these without inventing wire messages: it hands the server a statement of its own that PostgreSQL
+answers as the client expects (so formats, transaction states and errors are PostgreSQL's), and applies
+the effect to the session. Nothing of it stays behind in the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.config.model import ConsistencyLevel
+from rwsplit.config.units import parse_duration
+from rwsplit.sql.statement import PrimaryOnly, Script, Statement, Verb
+
+if TYPE_CHECKING:
+    from rwsplit.session.session import Session
+
+PREFIX: Final = "rwsplit."
+ROUTES: Final = ("auto", "primary", "replica")
+
+#: Facts of what replaces an in-band statement: any node can answer it.
+ANSWER: Final = Script((Statement(Verb.SHOW),))
+#: Facts of the statement that raises an error in its place.
+REFUSAL: Final = Script((Statement(Verb.OTHER, primary_only=PrimaryOnly.NEEDS_PRIMARY),))
+
+
+def substitute(session: Session, statement: Statement) -> tuple[str, Script]:
+    """Return the SQL to run instead of in-band *statement*, and its facts.
+
+    An invalid name or value becomes a statement that raises 22023, so that a transaction fails as it would
+    with any other parameter.
+    """
+    name = (statement.setting or "").removeprefix(PREFIX)
+    if statement.verb is Verb.SHOW:
+        if name not in _SHOWN:
+            return _raise(f'unrecognized rwsplit parameter "{PREFIX}{name}"', _known(_SHOWN))
+        return f'SELECT {_quote(_SHOWN[name](session))} AS "{PREFIX}{name}"', ANSWER
+    if name not in _SET:
+        return _raise(f'rwsplit parameter "{PREFIX}{name}" cannot be set', _known(_SET))
+    if statement.local:
+        return _raise(f"SET LOCAL {PREFIX}{name} is not supported", "Use SET without LOCAL.")
+    try:
+        _SET[name](session, statement.value, False)
+    except ValueError as error:
+        return _raise(f'invalid value for parameter "{PREFIX}{name}": {error}', None)
+    if statement.verb is Verb.RESET:
+        return f'RESET "{PREFIX}{name}"', ANSWER
+    return f'SET "rwsplit"."{name}" TO DEFAULT', ANSWER
+
+
+def apply(session: Session, name: str, value: str | None) -> None:
+    """Let the session's in-band setting *name* (with its prefix) become *value*, None for the default.
+
+    Raises:
+        ValueError: no such setting, or a value it does not take.
+    """
+    setter = _SET.get(name.removeprefix(PREFIX))
+    if setter is None:
+        raise ValueError(f'unrecognized rwsplit parameter "{name}"')
+    setter(session, value, True)
+
+
+def _set_route(session: Session, value: str | None, apply_it: bool) -> None:  # noqa: FBT001
+    route = (value or "auto").lower()
+    if route not in ROUTES:
+        raise ValueError(f'"{value}" is none of {", ".join(ROUTES)}')
+    if apply_it:
+        session.route_setting = route
+
+
+def _set_consistency(session: Session, value: str | None, apply_it: bool) -> None:  # noqa: FBT001
+    levels = [level.value for level in ConsistencyLevel]
+    if value is not None and value.lower() not in levels:
+        raise ValueError(f'"{value}" is none of {", ".join(levels)}')
+    if apply_it:
+        session.consistency = None if value is None else ConsistencyLevel(value.lower())
+
+
+def _set_max_lag(session: Session, value: str | None, apply_it: bool) -> None:  # noqa: FBT001
+    seconds = None if value is None else parse_duration(value)
+    if apply_it:
+        session.max_lag = seconds
+
+
+_SET: Final[dict[str, Callable[[Session, str | None, bool], None]]] = {
+    "route": _set_route,
+    "consistency": _set_consistency,
+    "max_lag": _set_max_lag,
+}
+
+_SHOWN: Final[dict[str, Callable[[Session], str]]] = {
+    "route": lambda session: session.route_setting,
+    "consistency": lambda session: session.level.value,
+    "max_lag": lambda session: (
+        "default" if session.max_lag is None else f"{session.max_lag:g}s"
+    ),
+    "last_route": lambda session: session.last_route(),
+    "pinned": lambda session: "no" if session.pin is None else session.pin.value,
+}
+
+
+def _known(table: Mapping[str, object]) -> str:
+    return "Known: " + ", ".join(PREFIX + name for name in table) + "."
+
+
+def _raise(message: str, hint: str | None) -> tuple[str, Script]:
+    using = f"ERRCODE = '22023', MESSAGE = {_quote(message)}"
+    if hint:
+        using += f", HINT = {_quote(hint)}"
+    body = f"BEGIN RAISE EXCEPTION USING {using}; END"
+    return f"DO {_quote(body)}", REFUSAL
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

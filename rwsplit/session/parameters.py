@@ -1,0 +1,119 @@
+"""Parameters: what a session wants its server's run-time parameters to be, and how to get there.
+
+A server is dialed with no parameters of its own, so a RESET or DISCARD ALL always leads back to what the
+database and role define. What a session asked for at startup (`client_encoding`, `TimeZone`, `options`...) is
+a `ParameterSet`; a server that differs is brought there by one query in front of the session's unit, whose
+answer is swallowed. Sets are interned, so that "does it differ" is one identity test on the hot path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from rwsplit.protocol import codes
+from rwsplit.protocol.framing import frame
+
+
+class ParameterSet:
+    """Run-time parameters that differ from the database's and role's own; immutable, interned."""
+
+    __slots__ = ("_changes", "values")
+
+    def __init__(self, values: tuple[tuple[str, str], ...]) -> None:
+        self.values = values
+        """Pairs (lower-case name, value), sorted."""
+        self._changes: dict[ParameterSet, bytes] = {}
+
+    def __repr__(self) -> str:
+        return f"ParameterSet({dict(self.values)!r})"
+
+    def change_from(self, other: ParameterSet) -> bytes:
+        """Return the Query frame that turns a server whose parameters are *other* into this set."""
+        change = self._changes.get(other)
+        if change is None:
+            change = self._changes[other] = frame(codes.QUERY, _sql(other, self) + b"\0")
+        return change
+
+
+class ParameterStore:
+    """Makes every distinct set exist once."""
+
+    def __init__(self) -> None:
+        self._sets: dict[tuple[tuple[str, str], ...], ParameterSet] = {(): NONE}
+
+    def intern(self, values: Mapping[str, str]) -> ParameterSet:
+        """Return the set of *values*; names are compared without regard to case."""
+        key = tuple(sorted((name.lower(), value) for name, value in values.items()))
+        found = self._sets.get(key)
+        if found is None:
+            found = self._sets[key] = ParameterSet(key)
+        return found
+
+
+def parse_options(options: str) -> dict[str, str]:
+    """Return the parameters set by a startup packet's *options* (`-c name=value`, `--name=value`).
+
+    Words are separated by spaces, a backslash protects the next character (pg_split_opts in
+    src/backend/utils/init/postinit.c). Anything else is left for PostgreSQL to judge at startup.
+    """
+    found: dict[str, str] = {}
+    words = iter(_words(options))
+    for word in words:
+        if word == "-c":
+            setting = next(words, "")
+        elif word.startswith("-c") or word.startswith("--"):
+            setting = word[2:]
+        else:
+            continue
+        name, equals, value = setting.partition("=")
+        if equals:
+            found[name.replace("-", "_").lower()] = value
+    return found
+
+
+def _words(options: str) -> list[str]:
+    words: list[str] = []
+    word: list[str] = []
+    escaped = started = False
+    for char in options:
+        if escaped:
+            word.append(char)
+            escaped = False
+        elif char == "\\":
+            escaped = started = True
+        elif char.isspace():
+            if started:
+                words.append("".join(word))
+            word, started = [], False
+        else:
+            word.append(char)
+            started = True
+    if started:
+        words.append("".join(word))
+    return words
+
+
+def _sql(old: ParameterSet, new: ParameterSet) -> bytes:
+    before, after = dict(old.values), dict(new.values)
+    resets = [f"RESET {_identifier(name)}" for name in before if name not in after]
+    changed = [
+        f"pg_catalog.set_config({_literal(name)}, {_literal(value)}, false)"
+        for name, value in after.items()
+        if before.get(name) != value
+    ]
+    statements = resets + ([f"SELECT {', '.join(changed)}"] if changed else [])
+    return "; ".join(statements).encode("utf-8", "surrogateescape")
+
+
+def _identifier(name: str) -> str:
+    return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
+
+
+def _literal(value: str) -> str:
+    # E'' means the same whatever standard_conforming_strings is.
+    return "E'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+#: What a freshly dialed server has.
+NONE: Final = ParameterSet(())

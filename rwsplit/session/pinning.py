@@ -1,0 +1,67 @@
+"""Pins: why a session keeps one server for itself, and when that ends.
+
+A pinned session holds a server of the primary until it ends or `DISCARD ALL` wipes its state. That is slow
+but right: whatever a statement may have left behind stays with the session that left it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from rwsplit.sql.statement import Script, SessionState, Verb
+
+
+class PinReason(Enum):
+    """What keeps a session on its server; the value is what operators read."""
+
+    PARAMETER = "it changed a parameter with SET"
+    PREPARED = "it has a prepared statement made by PREPARE"
+    LISTEN = "it listens for notifications"
+    TEMP_TABLE = "it has a temporary table"
+    ADVISORY_LOCK = "it may hold a session advisory lock"
+    HOLD_CURSOR = "it has a cursor WITH HOLD"
+    SEQUENCE = "it asked for currval or lastval"
+    LIBRARY = "it loaded a library"
+    SNAPSHOT = "it exported a snapshot"
+    LARGE_OBJECT = "it has a large-object descriptor"
+    UNKNOWN_FUNCTION = "it called a function that may have changed its session"
+    UNRECOGNISED = "it sent a statement that may have changed its session"
+
+
+_REASONS: Final[dict[SessionState, PinReason]] = {
+    state: PinReason[state.name] for state in SessionState
+}
+
+#: Statements that only take session state away: where there is none they leave none.
+_CLEANSING: Final = frozenset(
+    {Verb.RESET, Verb.UNLISTEN, Verb.CLOSE, Verb.DEALLOCATE, Verb.DISCARD}
+)
+
+
+def pin_reason(script: Script) -> PinReason | None:
+    """Return why a session that runs *script* must keep its server, None if it need not."""
+    if script.state is None:
+        return None
+    for statement in script.statements:
+        if statement.state is None or statement.verb in _CLEANSING:
+            continue
+        if statement.setting is not None and statement.setting.startswith("rwsplit."):
+            continue
+        if statement.verb is Verb.SET and statement.local:
+            continue
+        return _REASONS[statement.state]
+    return None
+
+
+def resets_parameters(script: Script) -> bool:
+    """Return whether *script* puts parameters back to the server's own, losing the session's."""
+    return any(s.verb in (Verb.RESET, Verb.DISCARD) for s in script.statements)
+
+
+def forgets_prepared(script: Script) -> bool:
+    """Return whether *script* deallocates every prepared statement of its server."""
+    return any(
+        s.discards or (s.verb is Verb.DEALLOCATE and (s.name is None or s.name == "all"))
+        for s in script.statements
+    )

@@ -1,0 +1,190 @@
+"""Prepared statements of the extended protocol on pooled servers.
+
+A client's name means nothing on a server that many clients use: `s1` of one is not `s1` of another. So a
+statement is known by its identity - query text and parameter type OIDs, the Parse message behind its name -
+and gets one name of ours, the same on every server. A session maps its own names to identities, a server
+remembers which identities it has been taught. What a unit needs and its server lacks is parsed ahead of it
+and the answer swallowed; what it parses and the server already has is not sent, and the answer made up.
+
+The unnamed statement is tracked the same way, since on a pooled server the next client replaces it; but it keeps
+its empty name, because its lifetime (until the next Parse or Query) is part of the protocol.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from rwsplit.protocol import codes
+from rwsplit.protocol.framing import frame
+from rwsplit.protocol.responses import FORWARD, SWALLOW, ResponseQueue, Step
+from rwsplit.session.parameters import NONE, ParameterSet
+from rwsplit.sql.cache import INLINE_LIMIT, StatementCache
+from rwsplit.sql.statement import Script
+
+PARSE_COMPLETE: Final = frame(codes.PARSE_COMPLETE, b"")
+CLOSE_COMPLETE: Final = frame(codes.CLOSE_COMPLETE, b"")
+SYNC: Final = frame(codes.SYNC, b"")
+
+
+class Prepared:
+    """One statement identity."""
+
+    __slots__ = ("name", "query", "script", "tail")
+
+    def __init__(self, name: bytes, tail: bytes, query: bytes, script: Script | None) -> None:
+        self.name = name
+        """Its name on servers."""
+        self.tail = tail
+        """The Parse message behind the name: query, zero byte, parameter type OIDs."""
+        self.query = query
+        self.script = script
+        """Facts of the query; None until a worker thread has parsed a long one."""
+
+    def __repr__(self) -> str:
+        return f"Prepared({self.name!r}, {self.query[:60]!r})"
+
+    def parse(self, name: bytes) -> bytes:
+        """Return the Parse frame that teaches a server this statement as *name*."""
+        return frame(codes.PARSE, name + b"\0" + self.tail)
+
+
+class PreparedRegistry:
+    """Identities in use; bounded. An evicted one that a session still holds goes on living there."""
+
+    def __init__(self, statements: StatementCache, *, size: int = 10_000) -> None:
+        self._statements = statements
+        self._size = size
+        self._by_tail: dict[bytes, Prepared] = {}
+        self._count = 0
+
+    def get(self, tail: bytes) -> Prepared:
+        """Return the identity of the Parse message behind its name, *tail*.
+
+        *tail* must hold a zero byte.
+        """
+        found = self._by_tail.get(tail)
+        if found is None:
+            query = tail[: tail.index(0)]
+            self._count += 1
+            found = Prepared(b"rwsplit_%d" % self._count, tail, query, self._facts(query))
+            if len(self._by_tail) >= self._size:
+                del self._by_tail[next(iter(self._by_tail))]
+            self._by_tail[tail] = found
+        return found
+
+    def private(self, tail: bytes, script: Script) -> Prepared:
+        """Return an identity that is shared with nobody and known only by the caller."""
+        self._count += 1
+        query = tail[: tail.index(0)]
+        return Prepared(b"rwsplit_%d" % self._count, tail, query, script)
+
+    def _facts(self, query: bytes) -> Script | None:
+        if len(query) <= INLINE_LIMIT:
+            return self._statements.lookup(query)
+        return self._statements.peek(query)
+
+
+class ServerState:
+    """What rwsplit knows of one server: what it owes, what it was taught, what waits to be sent.
+
+    Knowledge is recorded when the bytes that teach it are queued, so that the next unit behind them
+    can rely on it, and taken back if they fail.
+    """
+
+    __slots__ = ("known", "out", "parameters", "responses", "unnamed")
+
+    def __init__(self) -> None:
+        self.responses = ResponseQueue()
+        self.out: list[bytes] = []
+        self.known: dict[Prepared, None] = {}
+        """Named statements it has, the one taught longest ago first."""
+        self.unnamed: Prepared | None = None
+        self.parameters: ParameterSet | None = NONE
+        """None: unknown, must be reset before anyone else uses it."""
+
+    def forget(self) -> None:
+        """Everything it was taught is gone (DISCARD ALL, DEALLOCATE ALL)."""
+        self.known.clear()
+        self.unnamed = None
+
+
+Part = bytes | Prepared
+
+#: Marks, among a unit's steps, the place of a Parse whose answer depends on the server.
+PARSED: Final = -1
+
+
+def compose(
+    server: ServerState,
+    parts: list[Part],
+    needs: list[Prepared],
+    steps: list[Step] | None,
+    *,
+    unnamed: Prepared | None,
+    limit: int,
+) -> deque[Step] | None:
+    """Append a unit's *parts* to the outbox of *server*, preceded by what it lacks.
+
+    *needs* are identities the unit relies on, *unnamed* the one it expects under the empty name. A
+    `Prepared` among *parts* is a Parse the client sent: it is left out if the server knows it.
+    *limit* bounds the statements a server keeps. Return the steps of the answers, None for "forward all".
+    """
+    out = server.out
+    before: list[Step] = []
+    for prepared in needs:
+        if prepared not in server.known:
+            _teach(server, prepared, before, limit, keep=needs)
+            out.append(prepared.parse(prepared.name))
+            before.append(SWALLOW)
+    if unnamed is not None and server.unnamed is not unnamed:
+        out.append(unnamed.parse(b""))
+        before.append(SWALLOW)
+        server.unnamed = unnamed
+    if steps is None:
+        out.extend(parts)  # type: ignore[arg-type]  # without steps, all parts are bytes
+        return deque(before) if before else None
+    after: list[Step] = []
+    remaining = iter(steps)
+    for part in parts:
+        if isinstance(part, bytes):
+            out.append(part)
+            continue
+        after.extend(_until_parse(remaining))
+        if part in server.known:
+            after.append(PARSE_COMPLETE)
+        else:
+            _teach(server, part, after, limit, keep=needs)
+            out.append(part.parse(part.name))
+            after.append(FORWARD)
+    after.extend(remaining)
+    return deque(before + after)
+
+
+def _until_parse(steps: Iterator[Step]) -> list[Step]:
+    found: list[Step] = []
+    for step in steps:
+        if step == PARSED:
+            break
+        found.append(step)
+    return found
+
+
+def _teach(
+    server: ServerState,
+    prepared: Prepared,
+    before: list[Step],
+    limit: int,
+    *,
+    keep: list[Prepared],
+) -> None:
+    """Record *prepared*; over *limit* the statement taught longest ago is closed first."""
+    while len(server.known) >= limit:
+        oldest = next((known for known in server.known if known not in keep), None)
+        if oldest is None:
+            break
+        del server.known[oldest]
+        server.out.append(frame(codes.CLOSE, b"S" + oldest.name + b"\0"))
+        before.append(SWALLOW)
+    server.known[prepared] = None

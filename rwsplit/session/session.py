@@ -1,0 +1,439 @@
+"""Session: one client's conversation, from the first statement to Terminate, whatever servers it used.
+
+`receive` takes the client's bytes and appends what they amount to - units and chunks - to *pending*; the relay
+takes them from there, in order, one server at a time. The session knows what must survive the change of
+servers: prepared statements, parameters, the transaction's status, the moments of its last write and read.
+
+A frame is held whole only if it must be understood: long CopyData, Bind and over-long queries pass
+through as they arrive.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from rwsplit.cluster.node import NEVER
+from rwsplit.config.model import ConsistencyLevel
+from rwsplit.errors import ProtocolViolation
+from rwsplit.protocol import codes
+from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length, frame
+from rwsplit.routing.route import Route
+from rwsplit.session.assembly import NOTHING, OPAQUE, Assembly, special
+from rwsplit.session.parameters import ParameterSet, ParameterStore
+from rwsplit.session.pinning import PinReason, forgets_prepared
+from rwsplit.session.prepared import Prepared, PreparedRegistry, ServerState
+from rwsplit.session.unit import Chunk, Kind, Piece, Unit
+from rwsplit.sql.cache import INLINE_LIMIT, PARSE_LIMIT, StatementCache
+from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
+
+#: A frame that need not be understood is passed through as it comes beyond this.
+STREAM_LIMIT: Final = 64 * 1024
+#: A unit without a Sync is opened beyond this.
+UNIT_LIMIT: Final = 256 * 1024
+
+#: Home of a session whose last read was answered by the primary.
+PRIMARY_HOME: Final = -1
+#: Home of a session that has not read yet.
+NO_HOME: Final = -2
+
+#: Client encodings in which a byte below 0x80 may be part of a character: they cannot be lexed as
+#: bytes (PostgreSQL manual, table 24.3: "not allowed as server encoding").
+UNSAFE_ENCODINGS: Final = frozenset(
+    {"BIG5", "GB18030", "GBK", "JOHAB", "SJIS", "SHIFTJIS", "SHIFTJIS2004", "UHC", "MSKANJI",
+     "WIN932", "WIN936", "WIN949", "WIN950", "WINDOWS932", "WINDOWS936", "WINDOWS949", "WINDOWS950"}
+)  # fmt: skip
+
+_FUNCTION: Final = Script(
+    (Statement(Verb.CALL, primary_only=PrimaryOnly.MAY_WRITE, may_write=True),)
+)
+_FUNCTION_WITH_STATE: Final = Script(
+    (
+        Statement(
+            Verb.CALL,
+            primary_only=PrimaryOnly.MAY_WRITE,
+            may_write=True,
+            state=SessionState.UNKNOWN_FUNCTION,
+        ),
+    )
+)
+#: OIDs of built-in functions that leave session state: set_config, advisory locks, pg_export_snapshot.
+_STATEFUL_OIDS: Final = frozenset({2078, 3809, *range(2880, 2893), 3089, 3090, 3091, 3092})
+_FIRST_USER_OID: Final = 16384
+
+_header = HEADER.unpack_from
+
+
+class Knowledge:
+    """What all sessions of a process share: facts of statements, identities, parameter sets."""
+
+    def __init__(self, statements: StatementCache) -> None:
+        self.statements = statements
+        self.prepared = PreparedRegistry(statements)
+        self.parameters = ParameterStore()
+
+
+class Session:
+    """The state of one established client."""
+
+    __slots__ = (
+        "_assembly",
+        "_buffer",
+        "_open",
+        "_through",
+        "application_name",
+        "consistency",
+        "database",
+        "default_level",
+        "home",
+        "in_flight",
+        "knowledge",
+        "last",
+        "last_read",
+        "last_write",
+        "max_lag",
+        "names",
+        "opaque",
+        "parameters",
+        "pending",
+        "pending_bytes",
+        "pin",
+        "reads",
+        "replica_transaction",
+        "restless",
+        "route_setting",
+        "server",
+        "sink",
+        "sync_lost",
+        "terminated",
+        "tick",
+        "tx",
+        "user",
+        "wrote",
+    )
+
+    def __init__(
+        self,
+        knowledge: Knowledge,
+        *,
+        user: str,
+        database: str,
+        application_name: str = "",
+        parameters: ParameterSet,
+        opaque: bool = False,
+    ) -> None:
+        self.knowledge = knowledge
+        self.user = user
+        self.database = database
+        self.application_name = application_name
+        self.parameters = parameters
+        self.opaque = opaque
+        """Its texts cannot be lexed as bytes (see UNSAFE_ENCODINGS): everything may write."""
+        self.sink: list[bytes] = []
+        """Bytes on their way to the client."""
+        self.pending: deque[Unit | Chunk] = deque()
+        self.pending_bytes = 0
+        self.names: dict[bytes, Prepared] = {}
+        self.tx = codes.IDLE
+        """Transaction status as of the last ReadyForQuery."""
+        self.server: ServerState | None = None
+        """Where its units are in flight, or the server it holds."""
+        self.in_flight = 0
+        self.pin: PinReason | None = None
+        self.wrote = False
+        """The transaction it is in may have written."""
+        self.last_write = NEVER
+        self.last_read = NEVER
+        self.home = NO_HOME
+        """Index of the replica its reads go to."""
+        self.restless = False
+        """Its next read waits for a better home (balancing.plan_moves)."""
+        self.reads = 0
+        self.tick = 0
+        self.replica_transaction: Unit | None = None
+        """The unit that began the READ ONLY transaction it has on a replica."""
+        self.sync_lost = False
+        """A COPY swallowed a Sync, so the next one answers for both."""
+        self.route_setting = "auto"
+        self.consistency: ConsistencyLevel | None = None
+        self.default_level = ConsistencyLevel.SESSION
+        self.max_lag: float | None = None
+        self.last: tuple[str, Route] | None = None
+        """Node and verdict of the previous statement."""
+        self.terminated = False
+        self._buffer = b""
+        self._through = 0
+        self._assembly: Assembly | None = None
+        self._open = False
+
+    def __repr__(self) -> str:
+        return f"<Session {self.user}@{self.database} tx={chr(self.tx)} in_flight={self.in_flight}>"
+
+    @property
+    def level(self) -> ConsistencyLevel:
+        """The consistency level of its reads."""
+        return self.consistency or self.default_level
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is in flight, pending, open or half received."""
+        return not (
+            self.in_flight or self.pending or self._open or self._buffer or self._assembly
+        )
+
+    def last_route(self) -> str:
+        """Return node and reason of the previous statement, as `SHOW rwsplit.last_route` says it."""
+        if self.last is None:
+            return "none"
+        node, route = self.last
+        return f"{node} {route.reason.name}: {route.reason.value}"
+
+    def receive(self, data: bytes) -> None:
+        """Append what *data* amounts to to *pending*.
+
+        Raises:
+            ProtocolViolation: it is not what a PostgreSQL client sends.
+        """
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        elif self._assembly is None and not self._through and data[0] == _QUERY:
+            size = len(data)
+            if size > HEADER_SIZE and _header(data, 0)[1] == size - 1:
+                self._query(data, 0, size)
+                return
+        self._scan(data)
+
+    def forget_names(self) -> None:
+        """Drop every prepared statement (DISCARD ALL, DEALLOCATE ALL), unless that is sure to fail."""
+        if self.tx == codes.IDLE:
+            self.names.clear()
+
+    # Frames...
+
+    def _scan(self, data: bytes) -> None:
+        pos, size = 0, len(data)
+        if self._through:
+            pos = min(self._through, size)
+            self._through -= pos
+            self._append(Chunk([data[:pos]]), pos)
+        run = pos
+        while size - pos >= HEADER_SIZE:
+            code, length = _header(data, pos)
+            if code not in codes.FRONTEND:
+                raise ProtocolViolation(f"invalid frontend message type {code}")
+            check_length(code, length)
+            end = pos + 1 + length
+            if end > size:
+                if end - pos > STREAM_LIMIT and self._stream(data, code, run, pos, end):
+                    return
+                break
+            run = self._frame(code, data, run, pos, end)
+            pos = end
+        if self._assembly is not None and run < pos:
+            self._assembly.add_raw(data[run:pos])
+            if self._assembly.size > UNIT_LIMIT:
+                self._open_up()
+        self._buffer = data[pos:]
+
+    def _frame(self, code: int, data: bytes, run: int, pos: int, end: int) -> int:
+        """Take the complete frame `data[pos:end]`; return where the run of unchanged frames begins."""
+        if code in _ASSEMBLED:
+            assembly = self._assembly
+            if assembly is None:
+                assembly = self._assembly = Assembly(self)
+                run = pos
+            replacement = assembly.message(code, data, pos, end)
+            if replacement is None:
+                return run
+            if run < pos:
+                assembly.add_raw(data[run:pos])
+            assembly.add_part(replacement)
+            return end
+        if code == codes.SYNC:
+            self._sync(data, run, pos, end)
+        elif code == codes.FLUSH:
+            self._flush(data, run, pos, end)
+        else:
+            if self._assembly is not None:
+                self._interrupt(data, run, pos)
+            self._other(code, data, pos, end)
+        return end
+
+    def _other(self, code: int, data: bytes, pos: int, end: int) -> None:
+        if code == codes.QUERY:
+            self._query(data, pos, end)
+        elif code in _COPY:
+            chunk = Chunk([data[pos:end]])
+            chunk.is_copy = True
+            self._append(chunk, end - pos)
+        elif code == codes.FUNCTION_CALL:
+            self._append(self._function_call(data[pos:end]), end - pos)
+        else:
+            chunk = Chunk([])
+            chunk.terminates = True
+            self._append(chunk, 0)
+
+    def _query(self, data: bytes, pos: int, end: int) -> None:
+        """Take a Query message; its text ends with the message's only zero byte."""
+        query = data[pos + HEADER_SIZE : end - 1]
+        if data[end - 1] or 0 in query:
+            raise ProtocolViolation("invalid message format")
+        self.names.pop(b"", None)
+        script = OPAQUE if self.opaque else self._facts(query)
+        if self._open:
+            # The server discards it up to the Sync, or runs it within the open unit's transaction.
+            self._append(Chunk([data[pos:end]], script or OPAQUE), end - pos)
+            return
+        if end - pos == len(data):
+            parts = data
+        else:
+            parts = data[pos:end]
+        unit = Unit(self, Kind.SIMPLE, Piece([parts], script), end - pos)
+        if script is None:
+            unit.waiting_for = (query,)
+        elif script.special or script.discards:
+            self._special(unit, query, script)
+        self.pending.append(unit)
+        self.pending_bytes += end - pos
+
+    def _special(self, unit: Unit, query: bytes, script: Script) -> None:
+        if script.discards or forgets_prepared(script):
+            self.forget_names()
+        replaced = special(self, query, script) if script.special else None
+        if replaced is None:
+            return
+        text, facts, used = replaced
+        unit.piece.parts = [frame(codes.QUERY, text + b"\0")]
+        unit.script = unit.piece.script = facts
+        if used is not None:
+            unit.piece.needs = (used,)
+            if script.statements[0].verb is Verb.DEALLOCATE:
+                unit.piece.drops = used
+
+    def _function_call(self, data: bytes) -> Unit:
+        oid = int.from_bytes(data[HEADER_SIZE : HEADER_SIZE + 4], "big")
+        stateful = oid >= _FIRST_USER_OID or oid in _STATEFUL_OIDS
+        piece = Piece([data], _FUNCTION_WITH_STATE if stateful else _FUNCTION)
+        return Unit(self, Kind.FUNCTION, piece, len(data))
+
+    def _facts(self, query: bytes) -> Script | None:
+        if len(query) <= INLINE_LIMIT:
+            return self.knowledge.statements.lookup(query)
+        if len(query) > PARSE_LIMIT:
+            return OPAQUE
+        return self.knowledge.statements.peek(query)
+
+    # Ends of units...
+
+    def _sync(self, data: bytes, run: int, pos: int, end: int) -> None:
+        assembly = self._assembly
+        if assembly is None:
+            piece = Piece([data[pos:end]], NOTHING)
+            size, executes, row_limit, waiting = end - pos, False, False, _NOTHING
+        else:
+            assembly.add_raw(data[run:end] if run < pos else data[pos:end])
+            size, executes, row_limit = assembly.size, assembly.executes, assembly.row_limit
+            waiting = assembly.waiting_for
+            piece = assembly.take(keep_plan=self._open)
+            self._assembly = None
+        if self._open:
+            self._open = False
+            self._continue(piece, size).completes = True
+            return
+        unit = Unit(self, Kind.EXTENDED, piece, size)
+        unit.executes = executes
+        unit.row_limit = row_limit
+        unit.waiting_for = waiting
+        self._append(unit, size)
+
+    def _flush(self, data: bytes, run: int, pos: int, end: int) -> None:
+        if self._assembly is not None:
+            self._assembly.add_raw(data[run:end] if run < pos else data[pos:end])
+            self._open_up()
+        elif self._open or self.in_flight:
+            self._append(Chunk([data[pos:end]]), end - pos)
+
+    def _open_up(self) -> None:
+        """Send what there is of the unit; the rest follows as it comes."""
+        assembly = self._assembly
+        assert assembly is not None
+        size, executes, waiting = assembly.size, assembly.executes, assembly.waiting_for
+        piece = assembly.take(keep_plan=True)
+        assembly.size = 0
+        if self._open:
+            self._continue(piece, size)
+            return
+        self._open = True
+        unit = Unit(self, Kind.EXTENDED, piece, size)
+        unit.is_open = True
+        unit.executes = executes
+        unit.row_limit = True
+        unit.waiting_for = waiting
+        self._append(unit, size)
+
+    def _interrupt(self, data: bytes, run: int, pos: int) -> None:
+        """Send an unfinished unit on because something else than its Sync follows."""
+        assembly = self._assembly
+        assert assembly is not None
+        if run < pos:
+            assembly.add_raw(data[run:pos])
+        self._open_up()
+        self._assembly = None
+
+    def _continue(self, piece: Piece, size: int) -> Chunk:
+        chunk = Chunk(piece.parts, piece.script)
+        for slot in Piece.__slots__:
+            setattr(chunk, slot, getattr(piece, slot))
+        self._append(chunk, size)
+        return chunk
+
+    def _stream(self, data: bytes, code: int, run: int, pos: int, end: int) -> bool:
+        """Pass an incomplete long frame through; False if it must be awaited whole."""
+        size = len(data)
+        if code in (codes.QUERY, codes.PARSE) and end - pos <= PARSE_LIMIT:
+            return False
+        if code == codes.QUERY and not self._open:
+            if self._assembly is not None:
+                self._interrupt(data, run, pos)
+            else:
+                self.names.pop(b"", None)
+                unit = Unit(self, Kind.SIMPLE, Piece([data[pos:]], OPAQUE), size - pos)
+                unit.row_limit = True
+                self._append(unit, size - pos)
+                self._through = end - size
+                return True
+        if code in _ASSEMBLED:
+            assembly = self._assembly
+            if assembly is None:
+                assembly = self._assembly = Assembly(self)
+            elif run < pos:
+                assembly.add_raw(data[run:pos])
+            assembly.long_message(code, data, pos, end)
+            self._open_up()
+        else:
+            if self._assembly is not None:
+                self._interrupt(data, run, pos)
+            if code == codes.FUNCTION_CALL and not self._open:
+                unit = self._function_call(data[pos:])
+                unit.row_limit = True
+                self._append(unit, size - pos)
+            else:
+                chunk = Chunk([data[pos:]])
+                chunk.is_copy = code in _COPY
+                self._append(chunk, size - pos)
+        self._through = end - size
+        return True
+
+    def _append(self, item: Unit | Chunk, size: int) -> None:
+        self.pending.append(item)
+        self.pending_bytes += size
+
+
+_QUERY: Final = codes.QUERY
+_NOTHING: Final[Sequence[bytes]] = ()
+_COPY: Final = frozenset({codes.COPY_DATA, codes.COPY_DONE, codes.COPY_FAIL})
+_ASSEMBLED: Final = frozenset(
+    {codes.BIND, codes.EXECUTE, codes.PARSE, codes.DESCRIBE, codes.CLOSE}
+)

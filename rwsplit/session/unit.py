@@ -1,0 +1,148 @@
+"""Unit: what a client sent up to and including a Query, a Sync or a FunctionCall.
+
+It is the smallest thing that is routed, and the thing answers are owed for (`Owed`). A unit that grows too
+large, or that the client wants answered before its Sync (Flush), is *open*: it goes to a server as it is, and
+the rest follows as chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.protocol.responses import Owed, Step
+from rwsplit.routing.route import Route
+from rwsplit.session.prepared import Part, Prepared
+from rwsplit.sql.statement import Script
+
+if TYPE_CHECKING:
+    from rwsplit.session.session import Session
+
+#: A named Parse within a unit: its step, the client's name, the identity.
+Taught = tuple[int, bytes, Prepared]
+
+_NOTHING: Final = ()
+
+
+class Kind(Enum):
+    """How a unit ends."""
+
+    SIMPLE = "Query"
+    EXTENDED = "Sync"
+    FUNCTION = "FunctionCall"
+
+
+class Piece:
+    """Frames to send in one go and what a server must know for them."""
+
+    __slots__ = (
+        "drops",
+        "litter",
+        "needs",
+        "parts",
+        "plan",
+        "script",
+        "taught",
+        "unnamed",
+        "unnamed_parse",
+    )
+
+    def __init__(self, parts: list[Part], script: Script | None) -> None:
+        self.parts = parts
+        """Frames; a `Prepared` stands for a Parse that the server may not need."""
+        self.script = script
+        """Facts of all its statements together; None while a worker thread still parses one."""
+        self.plan: list[Step] | None = None
+        """Step of each message, None for "forward every answer"."""
+        self.needs: Sequence[Prepared] = _NOTHING
+        """Statements it uses and does not parse itself."""
+        self.unnamed: Prepared | None = None
+        """The statement it expects under the empty name without parsing it."""
+        self.unnamed_parse: Prepared | None = None
+        """The statement it leaves under the empty name."""
+        self.taught: Sequence[Taught] = _NOTHING
+        self.drops: Prepared | None = None
+        """The statement a DEALLOCATE in it takes from the server."""
+        self.litter: bytes | None = None
+        """A statement it leaves under a client's own name, to be closed behind it."""
+
+
+class Chunk(Piece):
+    """A piece that continues an open unit or a COPY; it goes where the session's server is."""
+
+    __slots__ = ("completes", "is_copy", "terminates")
+
+    def __init__(self, parts: list[Part], script: Script | None = None) -> None:
+        super().__init__(parts, script)
+        self.is_copy = False
+        """CopyData, CopyDone, CopyFail: dropped where no COPY goes on."""
+        self.completes = False
+        """It ends the open unit (its Sync)."""
+        self.terminates = False
+        """Not a frame for a server: the client says goodbye."""
+
+
+class Unit(Owed):
+    """One unit of *session* and everything its way through a server needs."""
+
+    __slots__ = (
+        "arrived",
+        "deadline",
+        "executes",
+        "is_open",
+        "kind",
+        "node",
+        "piece",
+        "refused_by",
+        "restarts",
+        "route",
+        "row_limit",
+        "script",
+        "session",
+        "size_in",
+        "waiting_for",
+    )
+
+    def __init__(self, session: Session, kind: Kind, piece: Piece, size: int) -> None:
+        # Owed.__init__ written out: this runs once per statement.
+        self.sink = session.sink
+        self.steps = None
+        self.guarded = False
+        self.forwarded = False
+        self.failed = False
+        self.error = None
+        self.size = 0
+        self.done = 0
+        self.session: Session | None = session
+        """None once the client is gone: the answer is swallowed."""
+        self.kind = kind
+        self.piece = piece
+        self.script: Script | None = piece.script
+        self.size_in = size
+        """Bytes of its frames."""
+        self.executes = True
+        """It runs something, rather than only parse and describe."""
+        self.row_limit = False
+        self.is_open = False
+        """Its end has not been sent yet."""
+        self.waiting_for: Sequence[bytes] = _NOTHING
+        """Long queries that must be parsed before it can be routed."""
+        self.arrived = 0.0
+        self.deadline = 0.0
+        self.route: Route | None = None
+        self.node = -1
+        """Index of the node it was sent to."""
+        self.refused_by = 0
+        """Bit set of node indexes that failed it; each node is tried at most once."""
+        self.restarts = 0
+
+    def restart(self) -> None:
+        """Make it as it was before it was sent (nothing of its answer has left)."""
+        self.steps = None
+        self.forwarded = False
+        self.failed = False
+        self.error = None
+        self.size = 0
+        self.done = 0
+        self.restarts += 1
