@@ -122,10 +122,10 @@ def test_all_problems_are_reported_together_with_their_paths():
         """
 nodes:
   pg0: 10.0.0.10:5432
-  pg1: {host: 10.0.0.11, wieght: 2}
+  pg1: {host: 10.0.0.11, weights: 2}
   pg2: {port: 0}
-pool: {size: 0, sise: 3, server_lifetime: soon, min_size: 30, lane_depth: true}
-consistency: {max_lag_bytes: 1.5, level: sesion}
+pool: {size: 0, sizes: 3, server_lifetime: soon, min_size: 30, lane_depth: true}
+consistency: {max_lag_bytes: 1.5, level: sessions}
 routing: {rules: [{to: node:pg9}, {user: x}, 5], functions: {reads: 5}}
 monitor: {user: [], database: yes}
 nodes_: 1
@@ -133,15 +133,15 @@ tls: 5
 """
     )
     assert found == [
-        "nodes.pg1.wieght: unknown setting; did you mean weight?",
+        "nodes.pg1.weights: unknown setting; did you mean weight?",
         "nodes.pg2.port: must be between 1 and 65535, got 0",
         "nodes.pg2.host: is required",
         "pool.size: must be at least 1, got 0",
-        "pool.sise: unknown setting; did you mean size?",
+        "pool.sizes: unknown setting; did you mean size?",
         "pool.server_lifetime: must be a duration such as 250ms, 5s, 10m or 1h, got 'soon'",
         "pool.lane_depth: must be a whole number, got True",
         "consistency.max_lag_bytes: must be a size such as 8192, 64kB or 16MB, got '1.5'",
-        "consistency.level: must be one of eventual, session, got 'sesion'; did you mean session?",
+        "consistency.level: must be one of eventual, session, got 'sessions'; did you mean session?",
         "routing.rules[1].to: is required",
         "routing.rules[2]: must be settings, one `name: value` a line, got 5",
         "routing.functions.reads: must be a list, got 5",
