@@ -1,0 +1,62 @@
+"""The operating system account PostgreSQL runs under: ours, or an unprivileged one when we are root.
+
+PostgreSQL refuses to run as root. Then its programs get the `postgres` account where one exists,
+else `nobody`, through subprocess's own user switch; sudo and su are not needed.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from pathlib import Path
+from typing import Final, TypedDict
+
+import attrs
+
+UNPRIVILEGED: Final = ("postgres", "nobody")
+
+
+class Switch(TypedDict, total=False):
+    """subprocess's arguments that make a child another user."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+@attrs.frozen
+class Account:
+    """Who runs the servers. *name* is None when that is whoever runs us."""
+
+    name: str | None = None
+    uid: int = -1
+    gid: int = -1
+
+    @classmethod
+    def for_servers(cls) -> Account:
+        """Return the account to use; as root an unprivileged one.
+
+        Raises: LookupError when root has no unprivileged account to switch to.
+        """
+        if os.geteuid() != 0:
+            return cls()
+        for name in UNPRIVILEGED:
+            try:
+                entry = pwd.getpwnam(name)
+            except KeyError:
+                continue
+            return cls(name, entry.pw_uid, entry.pw_gid)
+        raise LookupError(f"none of the accounts {', '.join(UNPRIVILEGED)} exists")
+
+    @property
+    def switch(self) -> Switch:
+        """Arguments of subprocess for a program of this account."""
+        if self.name is None:
+            return {}
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+    def own(self, path: Path) -> None:
+        """Give *path* to the account."""
+        if self.name is not None:
+            shutil.chown(path, self.uid, self.gid)

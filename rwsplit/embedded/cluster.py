@@ -1,0 +1,394 @@
+"""A primary and streaming replicas on loopback ports: `rwsplit demo`, the tests, the benchmark.
+
+Made for speed and for throwing away: nothing is synced to disk, the replicas are copied in
+parallel, one physical replication slot each. Clients log in over TCP by SCRAM-SHA-256 with random
+passwords; there are no Unix sockets, so no path is too long for one.
+
+    with EmbeddedCluster(replicas=3) as cluster:
+        cluster.nodes["primary"].query("select 1")
+
+When the block ends everything is stopped and removed; when the process is killed, its guardian
+does it, and what even that leaves the next start removes.
+"""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from psycopg import sql
+
+from rwsplit.embedded import processes
+from rwsplit.embedded.certificates import make_certificates
+from rwsplit.embedded.directory import ClusterDirectory, InUse, remove_leftovers
+from rwsplit.embedded.guardian import release, start_guardian
+from rwsplit.embedded.node import SETTINGS_FILE, EmbeddedNode, stop_all
+from rwsplit.embedded.ports import free_ports
+from rwsplit.embedded.postgres import Binaries, EmbeddedError
+
+SUPERUSER: Final = "postgres"
+MONITOR: Final = "rwsplit"
+REPLICATOR: Final = "replicator"
+APPLICATION: Final = "app"
+"""The role, and its database, of a demo's application."""
+
+SETTINGS: Final[Mapping[str, str]] = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "300",
+    "shared_buffers": "128MB",
+    # In the data directory: a killed node leaves nothing in /dev/shm, which containers keep small.
+    "dynamic_shared_memory_type": "mmap",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "wal_init_zero": "off",
+    "wal_level": "replica",
+    "hot_standby": "on",
+    "max_wal_senders": "20",
+    "max_replication_slots": "20",
+    "wal_receiver_status_interval": "1s",
+    "wal_retrieve_retry_interval": "100ms",
+    "wal_sender_timeout": "15s",
+    "wal_receiver_timeout": "15s",
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] %q%u@%d %a ",
+}
+STREAMING_TIMEOUT: Final = 30.0
+
+
+class EmbeddedCluster:
+    """One primary (`primary`) and its replicas (`replica1`...), on this machine."""
+
+    superuser: Final = SUPERUSER
+
+    def __init__(
+        self,
+        *,
+        replicas: int = 3,
+        postgres: Path | None = None,
+        directory: Path | None = None,
+        apply_delay: Mapping[str, float] | None = None,
+        settings: Mapping[str, str] | None = None,
+        hba: Sequence[str] = (),
+        ssl: bool = False,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        """Prepare; `start` does the work.
+
+        *postgres* is a directory of binaries (default: the wheel's), *directory* where the cluster
+        lives (default: a temporary one; it must be absent or empty), *apply_delay* seconds by name
+        of replica, *settings* PostgreSQL's own, *hba* lines put before `host all all ... scram-sha-256`,
+        *progress* is told each step.
+        """
+        self.nodes: dict[str, EmbeddedNode] = {}
+        self.passwords: dict[str, str] = {
+            user: secrets.token_hex(12)
+            for user in (SUPERUSER, MONITOR, REPLICATOR, APPLICATION)
+        }
+        self.certificate_authority: Path | None = None
+        """The CA certificate that signed the nodes', with *ssl*."""
+        self._names = [f"replica{number}" for number in range(1, replicas + 1)]
+        self._postgres = postgres
+        self._wanted_directory = directory
+        self._apply_delay = dict(apply_delay or {})
+        self._settings = {**SETTINGS, **(settings or {})}
+        self._hba = list(hba)
+        self._ssl = ssl
+        self._progress = progress or (lambda _step: None)
+        self._directory: ClusterDirectory | None = None
+        self._guardian: subprocess.Popen[bytes] | None = None
+        if unknown := self._apply_delay.keys() - set(self._names):
+            raise EmbeddedError(f"apply_delay names no replica: {', '.join(sorted(unknown))}")
+
+    def __enter__(self) -> EmbeddedCluster:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def primary(self) -> EmbeddedNode:
+        """The node that started as the primary."""
+        return self.nodes["primary"]
+
+    @property
+    def replicas(self) -> list[EmbeddedNode]:
+        """The nodes that started as replicas."""
+        return [self.nodes[name] for name in self._names]
+
+    @property
+    def directory(self) -> Path:
+        """Where the cluster lives while it runs."""
+        if self._directory is None:
+            raise EmbeddedError("the cluster is not started")
+        return self._directory.path
+
+    def start(self) -> None:
+        """Start everything and block until every replica streams; a failure leaves nothing behind.
+
+        Raises: EmbeddedError with PostgreSQL's own words.
+        """
+        if self._directory is not None:
+            raise EmbeddedError("the cluster is started already")
+        try:
+            binaries = self._prepare()
+            self._start_primary(binaries)
+            self._start_replicas()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop every node, remove the directory; harmless when there is nothing to stop."""
+        directory, self._directory = self._directory, None
+        if directory is None:
+            return
+        try:
+            stop_all(list(self.nodes.values()))
+        finally:
+            directory.remove()
+            if self._guardian is not None:
+                release(self._guardian)
+                self._guardian = None
+            self.nodes.clear()
+
+    def add_user(self, name: str, password: str, *, encryption: str = "scram-sha-256") -> None:
+        """Make a role that may log in, its password stored as *encryption* (`scram-sha-256`, `md5`)."""
+        with self.primary.connect() as connection:
+            connection.execute(
+                sql.SQL("set password_encryption = {}").format(sql.Literal(encryption))
+            )
+            connection.execute(
+                sql.SQL("create role {} login password {}").format(
+                    sql.Identifier(name), sql.Literal(password)
+                )
+            )
+        self.passwords[name] = password
+
+    def write_userlist(self, path: Path, *, verifiers: bool = False) -> None:
+        """Write the users as rwsplit's userlist; with *verifiers* what PostgreSQL stores of them."""
+        entries = dict(self.passwords)
+        if verifiers:
+            stored = self.primary.query(
+                "select rolname, rolpassword from pg_authid where rolcanlogin"
+            )
+            entries.update({name: verifier for name, verifier in stored if verifier})
+        path.touch(mode=0o600)
+        path.write_text("".join(f'"{name}" "{secret}"\n' for name, secret in entries.items()))
+
+    def wait_until_replayed(
+        self,
+        *,
+        primary: EmbeddedNode | None = None,
+        only: Sequence[EmbeddedNode] | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        """Block until every running replica (or *only* these) has replayed what was written by now.
+
+        Raises: EmbeddedError when one has not within *timeout* seconds.
+        """
+        primary = primary or self.primary
+        [(lsn,)] = primary.query("select pg_current_wal_lsn()::text")
+        for node in only or self._followers(primary):
+            if not processes.wait_until(partial(_has_replayed, node, lsn), timeout=timeout):
+                raise EmbeddedError(f"{node.name} has not replayed {lsn} within {timeout:g} s")
+
+    def wait_until_streaming(
+        self, *, primary: EmbeddedNode | None = None, timeout: float = STREAMING_TIMEOUT
+    ) -> None:
+        """Block until every running replica streams from *primary* (default: the first one).
+
+        Raises: EmbeddedError when one does not within *timeout* seconds.
+        """
+        primary = primary or self.primary
+        for node in self._followers(primary):
+            if not processes.wait_until(partial(_streams, node, primary), timeout=timeout):
+                raise EmbeddedError(f"{node.name} does not stream within {timeout:g} s")
+
+    def repair(self) -> None:
+        """Bring every node back as it was after `start`, whatever was done to them.
+
+        The data stay where the primary survived as the primary; a replica that was promoted, or
+        that does not stream any more, is made anew.
+        """
+        for node in self.nodes.values():
+            node.resume()
+            if node.pid is None:
+                node.start()
+        for node in self.replicas:
+            if not node.is_replica or not processes.wait_until(
+                partial(_streams, node, self.primary), timeout=3.0
+            ):
+                node.rebuild(self.primary)
+        self.wait_until_streaming()
+
+    # -- the steps of start ------------------------------------------------------------------------
+
+    def _prepare(self) -> Binaries:
+        """Find the binaries, own a directory, make the nodes' values."""
+        for leftover in remove_leftovers():
+            self._progress(f"removed {leftover}, left by a run that was killed")
+        binaries = Binaries.find(self._postgres)
+        try:
+            self._directory = ClusterDirectory.create(self._wanted_directory)
+        except InUse as exc:
+            raise EmbeddedError(f"{exc}; choose another directory") from None
+        self._guardian = start_guardian(self.directory)
+
+        names = ["primary", *self._names]
+        for name, port in zip(names, free_ports(len(names)), strict=True):
+            node = EmbeddedNode(name, port, self.directory, binaries, self.passwords)
+            node.settings.update(self._settings, port=str(port), cluster_name=name)
+            if delay := self._apply_delay.get(name):
+                node.settings["recovery_min_apply_delay"] = f"{round(delay * 1000)}ms"
+            self.nodes[name] = node
+            node.data.mkdir(mode=0o700)
+            binaries.account.own(node.data)
+        return binaries
+
+    def _start_primary(self, binaries: Binaries) -> None:
+        self._progress(f"initdb (PostgreSQL {binaries.version})")
+        primary = self.primary
+        self._initialise(binaries, primary)
+        if self._ssl:
+            self._turn_on_ssl(binaries)
+        primary.configure({})
+
+        self._progress(f"starting primary on port {primary.port}")
+        primary.start()
+        self._make_roles()
+
+    def _initialise(self, binaries: Binaries, primary: EmbeddedNode) -> None:
+        password_file = self.directory / "superuser.password"
+        password_file.touch(mode=0o600)
+        password_file.write_text(self.passwords[SUPERUSER])
+        binaries.account.own(password_file)
+        try:
+            binaries.run(
+                "initdb",
+                f"--pgdata={primary.data}",
+                f"--username={SUPERUSER}",
+                f"--pwfile={password_file}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+                "--no-instructions",
+                directory=self.directory,
+            )
+        finally:
+            password_file.unlink()
+        with (primary.data / "postgresql.conf").open("a") as file:
+            file.write(f"\ninclude '{SETTINGS_FILE}'\n")
+        (primary.data / "pg_hba.conf").write_text(
+            "\n".join(
+                [
+                    *self._hba,
+                    "host all all 127.0.0.1/32 scram-sha-256",
+                    "host replication replicator 127.0.0.1/32 scram-sha-256",
+                    "",
+                ]
+            )
+        )
+
+    def _turn_on_ssl(self, binaries: Binaries) -> None:
+        """Give every node one certificate. Certificates are copied with the data directory."""
+        data = self.primary.data
+        printed = binaries.finish(
+            binaries.begin(
+                "postgres", "-D", str(data), "-C", "ssl_library", directory=self.directory
+            )
+        )
+        if not printed.strip():
+            raise EmbeddedError(
+                f"the PostgreSQL in {binaries.tools} is built without OpenSSL; "
+                "name one that has it, such as the distribution's, by --postgres DIR"
+            )
+        made = make_certificates(self.directory / "tls")
+        for source in (made.certificate, made.key):
+            target = data / source.name
+            target.touch(mode=0o600)
+            target.write_bytes(source.read_bytes())
+            binaries.account.own(target)
+        self.certificate_authority = made.authority
+        for node in self.nodes.values():
+            node.settings.update(
+                ssl="on", ssl_cert_file=made.certificate.name, ssl_key_file=made.key.name
+            )
+
+    def _make_roles(self) -> None:
+        with self.primary.connect() as connection:
+            for name, attributes in (
+                (REPLICATOR, "login replication"),
+                (MONITOR, "login in role pg_monitor"),
+                (APPLICATION, "login"),
+            ):
+                connection.execute(
+                    sql.SQL("create role {} {} password {}").format(
+                        sql.Identifier(name),
+                        sql.SQL(attributes),
+                        sql.Literal(self.passwords[name]),
+                    )
+                )
+            owner = sql.Identifier(APPLICATION)
+            connection.execute(sql.SQL("create database {} owner {}").format(owner, owner))
+
+    def _start_replicas(self) -> None:
+        if not self._names:
+            return
+        self._progress(f"copying the primary to {', '.join(self._names)}")
+        copies: list[tuple[EmbeddedNode, subprocess.Popen[str]]] = []
+        try:
+            copies.extend((node, node.begin_copy(self.primary)) for node in self.replicas)
+            while copies:
+                node, copying = copies.pop(0)
+                node.finish_copy(copying)
+        finally:
+            for _, copying in copies:
+                copying.kill()
+                with suppress(EmbeddedError):
+                    self.nodes["primary"]._binaries.finish(copying)
+
+        ports = ", ".join(str(node.port) for node in self.replicas)
+        self._progress(f"starting {', '.join(self._names)} on ports {ports}")
+        for node in self.replicas:
+            node.launch()
+        for node in self.replicas:
+            node.wait_until_ready()
+        self.wait_until_streaming()
+
+    def _followers(self, primary: EmbeddedNode) -> list[EmbeddedNode]:
+        """The running nodes that are to follow *primary*."""
+        return [
+            node
+            for node in self.nodes.values()
+            if node is not primary and node.pid is not None and node.is_replica
+        ]
+
+
+def _streams(replica: EmbeddedNode, primary: EmbeddedNode) -> bool:
+    return bool(
+        primary.query(
+            "select 1 from pg_stat_replication where application_name = %s and state = 'streaming'",
+            replica.name,
+        )
+    )
+
+
+def _has_replayed(replica: EmbeddedNode, lsn: str) -> bool:
+    return replica.query("select pg_last_wal_replay_lsn() >= %s::pg_lsn", lsn) == [(True,)]

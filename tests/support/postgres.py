@@ -1,0 +1,100 @@
+"""The real PostgreSQL clusters tests run against.
+
+`cluster` is one primary and three replicas for the whole session: leave its nodes running and
+attached. `fragile_cluster` is another one whose nodes may be killed, paused or promoted; it is
+repaired after each test. `make_cluster` starts one more with the settings a test needs.
+
+A test marked `both_binaries` runs once on the chosen PostgreSQL and, when that is the wheel's,
+once more on the system's where there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rwsplit.embedded.cluster import EmbeddedCluster
+from rwsplit.embedded.postgres import EmbeddedError, system_directory
+
+CLUSTERS = ("cluster", "fragile_cluster", "make_cluster")
+
+MakeCluster = Callable[..., EmbeddedCluster]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line(
+        "markers", "both_binaries: runs on the wheel's PostgreSQL and on the system's"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tell `postgres_binaries` which PostgreSQL a test runs on."""
+    if "postgres_binaries" not in metafunc.fixturenames:
+        return
+    chosen = [metafunc.config.getoption("postgres")]
+    if metafunc.definition.get_closest_marker("both_binaries") and chosen == ["wheel"]:
+        chosen.append("system")
+    identifiers = [name if len(chosen) > 1 else pytest.HIDDEN_PARAM for name in chosen]
+    metafunc.parametrize(
+        "postgres_binaries", chosen, ids=identifiers, indirect=True, scope="session"
+    )
+
+
+@pytest.fixture(scope="session")
+def postgres_binaries(request: pytest.FixtureRequest) -> Path | None:
+    """The directory of the binaries this test runs on; None means the wheel's."""
+    match request.param:
+        case "wheel":
+            return None
+        case "system":
+            directory = system_directory()
+            if directory is None:
+                pytest.skip("this system has no PostgreSQL server of its own")
+            return directory
+        case "docker":
+            pytest.skip("needs binaries; --postgres docker offers a running cluster only")
+        case named:
+            return Path(named)
+
+
+@pytest.fixture(scope="session")
+def cluster(postgres_binaries: Path | None) -> Iterator[EmbeddedCluster]:
+    """A primary and three replicas, shared by the whole session; do not break it."""
+    with EmbeddedCluster(replicas=3, postgres=postgres_binaries) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def shared_fragile_cluster(postgres_binaries: Path | None) -> Iterator[EmbeddedCluster]:
+    """What `fragile_cluster` repairs; not for tests."""
+    with EmbeddedCluster(replicas=3, postgres=postgres_binaries) as running:
+        yield running
+
+
+@pytest.fixture
+def fragile_cluster(shared_fragile_cluster: EmbeddedCluster) -> Iterator[EmbeddedCluster]:
+    """A primary and three replicas that may be killed, paused, promoted; repaired afterwards."""
+    yield shared_fragile_cluster
+    shared_fragile_cluster.repair()
+
+
+@pytest.fixture
+def make_cluster(postgres_binaries: Path | None) -> Iterator[MakeCluster]:
+    """Start clusters with the arguments of EmbeddedCluster; they end with the test."""
+    started: list[EmbeddedCluster] = []
+
+    def start(**options: object) -> EmbeddedCluster:
+        made = EmbeddedCluster(**{"postgres": postgres_binaries, **options})  # type: ignore[arg-type]
+        started.append(made)
+        made.start()
+        return made
+
+    yield start
+    for made in started:
+        made.stop()
+
+
+__all__ = ["EmbeddedCluster", "EmbeddedError", "MakeCluster"]
