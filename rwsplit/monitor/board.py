@@ -84,7 +84,7 @@ class Board:
         self._primary_changes = 0
         self._lagging: dict[str, float | None] = {}
         self._split = False
-        self._last_primary: str | None = None
+        self._last_primary: tuple[str, int | None] | None = None
         self.view = self.picture.compose(self.now())
 
     def observed(self, name: str, look: Observation, sent: float) -> None:
@@ -170,6 +170,7 @@ class Board:
         self._changed.set()
         self._changed = trio.Event()
         self._log_changes(before, now)
+        self._note_topology()
         for callback in self.on_publish:
             callback(self.view)
         self._finish_draining()
@@ -210,17 +211,19 @@ class Board:
             self._log_health(old, node, now)
             self._log_lag(node, now)
 
-        primary = self.picture.topology.primary
-        if primary is not None and primary != self._last_primary:
+    def _note_topology(self) -> None:
+        """Log who leads, if that changed; sample a new primary at once, for nothing is fresh."""
+        topology = self.picture.topology
+        primary, last = topology.primary, self._last_primary
+        if primary is not None and (primary, topology.timeline) != last:
+            before = last[0] if last else None
             _log.info(
-                "primary_changed",
-                node=primary,
-                before=self._last_primary,
-                timeline=self.picture.topology.timeline,
+                "primary_changed", node=primary, before=before, timeline=topology.timeline
             )
-            self._primary_changes += self._last_primary is not None
-            self._last_primary = primary
-        rivals = self.picture.topology.rivals
+            self._primary_changes += last is not None
+            self._last_primary = (primary, topology.timeline)
+            self.hurry()
+        rivals = topology.rivals
         if bool(rivals) is not self._split:
             self._split = bool(rivals)
             if rivals:

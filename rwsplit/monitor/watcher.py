@@ -1,0 +1,182 @@
+"""Watchers: one loop per node that probes it, and the rounds that hurry them.
+
+A watcher probes its node every `interval`, and at once when it is kicked; one probe at a time. The
+moment a probe was sent is read before the worker thread is started, so it is early rather than
+late, which is the safe side (`cluster.freshness`).
+
+A *round* serves `Board.hurry`: it samples the primary by a probe started after the request, and
+then kicks those replicas that are not known to have replayed that sample, so that their answers can prove
+it. A kicked replica that is still behind is looked at again after 1, 2, 4... ms until it has
+caught up or `interval` is reached. Requests that arrive while a round waits for the sample are served by the
+next one: they may be about writes made after the sample was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import attrs
+import trio
+
+from rwsplit.cluster.node import NEVER
+from rwsplit.cluster.observation import Observation
+from rwsplit.config.model import Config, MonitorConfig, NodeConfig, TlsConfig
+from rwsplit.monitor.board import Board
+from rwsplit.monitor.probe import Probe, ProbeFailed
+
+#: Seconds after which a replica that is chased is looked at again; doubles each time.
+CHASE_DELAY: Final = 0.001
+#: Seconds between the starts of two rounds at least, however many ask for them.
+ROUND_SPACING: Final = 0.005
+
+
+class Looker(Protocol):
+    """What a watcher needs of a `Probe`."""
+
+    async def look(self) -> Observation:
+        """Look at the node once. Raises ProbeFailed."""
+
+    def close(self) -> None:
+        """Give up the connection."""
+
+
+@attrs.frozen
+class Assignment:
+    """What a watcher was made for; it is replaced when this changes."""
+
+    host: str
+    port: int
+    monitor: MonitorConfig
+    tls: TlsConfig
+
+    @classmethod
+    def from_config(cls, node: NodeConfig, config: Config) -> Assignment:
+        """Return what matters to the watcher of *node*."""
+        return cls(node.host, node.port, config.monitor, config.tls)
+
+
+class Watcher:
+    """Probes one node again and again and tells the board."""
+
+    def __init__(self, name: str, board: Board, probe: Looker, *, interval: float) -> None:
+        self.name = name
+        self.interval = interval
+        self._board = board
+        self._probe = probe
+        self._kicked = trio.Event()
+        self._next_done = trio.Event()
+        """Set when the next probe to be started is over."""
+        self._scope = trio.CancelScope()
+        self._chased = NEVER
+        self._chase_delay = CHASE_DELAY
+
+    def kick(self, *, until_fresh: float = NEVER) -> None:
+        """Probe at once, or right after the probe in flight.
+
+        Look again in short intervals while the node is not fresh until *until_fresh*.
+        """
+        if until_fresh > self._chased:
+            self._chased = until_fresh
+            self._chase_delay = CHASE_DELAY
+        self._kicked.set()
+
+    async def wait_probed(self) -> None:
+        """Block until a probe that starts after this call is over, and have it start at once."""
+        done = self._next_done
+        self.kick()
+        await done.wait()
+
+    async def run(self) -> None:
+        """Probe for ever, or until stopped."""
+        with self._scope:
+            try:
+                while True:
+                    started = trio.current_time()
+                    await self._look(started)
+                    with trio.move_on_at(self._due(started)):
+                        await self._kicked.wait()
+            finally:
+                self._next_done.set()
+                self._probe.close()
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._scope.cancel()
+
+    async def _look(self, started: float) -> None:
+        done, self._next_done = self._next_done, trio.Event()
+        self._kicked = trio.Event()
+        try:
+            look = await self._probe.look()
+        except ProbeFailed as failure:
+            self._board.failed(self.name, str(failure), lost=failure.lost)
+        else:
+            self._board.observed(self.name, look, started)
+        finally:
+            done.set()
+
+    def _due(self, started: float) -> float:
+        """Return when the next probe is due if nobody asks for one."""
+        regular = started + self.interval
+        if self._board.picture.clock.fresh_until(self.name) >= self._chased:
+            return regular
+        delay = self._chase_delay
+        if delay >= self.interval:
+            self._chased = NEVER
+            return regular
+        self._chase_delay = delay * 2
+        return min(regular, trio.current_time() + delay)
+
+
+async def run_monitor(
+    board: Board, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Watch every configured node and keep *board* up to date, for ever."""
+    watchers: dict[str, Watcher] = {}
+    assigned: dict[str, Assignment] = {}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_serve_hurries, board, watchers, name="monitor rounds")
+        task_status.started()
+        while True:
+            board.reconfigured = trio.Event()
+            config = board.config
+            wanted = {n.name: Assignment.from_config(n, config) for n in config.nodes}
+            for name in [n for n in watchers if wanted.get(n) != assigned[n]]:
+                watchers.pop(name).stop()
+            for node in config.nodes:
+                if node.name not in watchers:
+                    probe = Probe(node, config.monitor, config.tls)
+                    watcher = Watcher(node.name, board, probe, interval=config.monitor.interval)
+                    watchers[node.name] = watcher
+                    nursery.start_soon(watcher.run, name=f"monitor {node.name}")
+            assigned = wanted
+            await board.reconfigured.wait()
+
+
+async def _serve_hurries(board: Board, watchers: Mapping[str, Watcher]) -> None:
+    """Make a round whenever somebody is in a hurry."""
+    while True:
+        await board.hurried.wait()
+        board.hurried = trio.Event()
+        earliest = trio.current_time() + ROUND_SPACING
+        await make_round(board, watchers)
+        await trio.sleep_until(earliest)
+
+
+async def make_round(board: Board, watchers: Mapping[str, Watcher]) -> None:
+    """Sample the primary now, then have those probed that are behind it."""
+    primary = watchers.get(board.picture.topology.primary or "")
+    if primary is None:
+        for watcher in watchers.values():
+            watcher.kick()
+        return
+
+    asked = trio.current_time()
+    await primary.wait_probed()
+
+    sample = board.picture.clock.last_sample
+    if sample is not None and sample[0] >= asked:
+        for name in board.picture.behind():
+            if name in watchers:
+                watchers[name].kick(until_fresh=sample[0])
