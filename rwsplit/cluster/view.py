@@ -22,7 +22,7 @@ class ClusterView:
     stopped_at: float | None = None
     """None while a primary is up. Else the moment of its last sample, up to which staleness is
     counted: nobody can be fresher than the last thing known, and the reads must go on
-    (docs/decisions/0006-lag-stands-still-without-a-primary.md)."""
+    (docs/decisions, number 6)."""
 
     def node(self, name: str) -> NodeView | None:
         """Return the node called *name*, if it is configured."""
