@@ -56,6 +56,17 @@ class Account:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
+    def stopped_at(self, path: Path) -> Path | None:
+        """Return the first directory on the way to and including *path* the account may not enter."""
+        if self.name is None:
+            return None
+        for directory in (*reversed(path.parents), path):
+            status = directory.stat()
+            shift = 6 if status.st_uid == self.uid else 3 if status.st_gid == self.gid else 0
+            if not status.st_mode >> shift & 0o1:
+                return directory
+        return None
+
     def own(self, path: Path) -> None:
         """Give *path* to the account."""
         if self.name is not None:

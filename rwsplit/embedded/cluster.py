@@ -231,7 +231,7 @@ class EmbeddedCluster:
             if node.pid is None:
                 node.start()
         for node in self.replicas:
-            if not node.is_replica or not processes.wait_until(
+            if not node.is_to_follow(self.primary) or not processes.wait_until(
                 partial(_streams, node, self.primary), timeout=3.0
             ):
                 node.rebuild(self.primary)
@@ -249,6 +249,11 @@ class EmbeddedCluster:
         except InUse as exc:
             raise EmbeddedError(f"{exc}; choose another directory") from None
         self._guardian = start_guardian(self.directory)
+        if (closed := binaries.account.stopped_at(self.directory)) is not None:
+            raise EmbeddedError(
+                f"PostgreSQL, which runs as {binaries.account.name}, may not enter {closed}; "
+                "choose another directory"
+            )
 
         names = ["primary", *self._names]
         for name, port in zip(names, free_ports(len(names)), strict=True):
@@ -257,17 +262,17 @@ class EmbeddedCluster:
             if delay := self._apply_delay.get(name):
                 node.settings["recovery_min_apply_delay"] = f"{round(delay * 1000)}ms"
             self.nodes[name] = node
-            node.data.mkdir(mode=0o700)
-            binaries.account.own(node.data)
+            node.make_directory()
         return binaries
 
     def _start_primary(self, binaries: Binaries) -> None:
         self._progress(f"initdb (PostgreSQL {binaries.version})")
         primary = self.primary
         self._initialise(binaries, primary)
+        primary.configure({})
         if self._ssl:
             self._turn_on_ssl(binaries)
-        primary.configure({})
+            primary.configure({})
 
         self._progress(f"starting primary on port {primary.port}")
         primary.start()

@@ -45,10 +45,8 @@ class ClusterDirectory:
         """
         if path is None:
             path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        elif path.is_dir():
-            remove_leftover(path)
-            if any(path.iterdir()):
-                raise InUse(f"{path} is not empty")
+        elif path.is_dir() and not remove_leftover(path) and any(path.iterdir()):
+            raise InUse(f"{path} is not empty")
         path = path.resolve()
         path.mkdir(mode=0o711, parents=True, exist_ok=True)
         path.chmod(
@@ -146,5 +144,7 @@ def _remove(path: Path) -> None:
                 entry.unlink(missing_ok=True)
         if [entry.name for entry in path.iterdir()] == [MARKER]:
             break
+    else:
+        return  # the marker stays, and the next run tries again
     (path / MARKER).unlink(missing_ok=True)
     path.rmdir()

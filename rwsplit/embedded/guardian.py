@@ -13,9 +13,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
-from rwsplit.embedded.directory import InUse, remove_leftover
+from rwsplit.embedded.directory import InUse, is_abandoned, remove_leftover
+from rwsplit.embedded.processes import wait_until
+
+PATIENCE: Final = 10.0
 
 
 def start_guardian(directory: Path) -> subprocess.Popen[bytes]:
@@ -44,11 +49,10 @@ def main() -> None:
     directory = Path(sys.argv[1])
     while os.read(0, 1):
         pass
-    try:
-        if directory.is_dir():
-            remove_leftover(directory)
-    except InUse:  # removed and made again by another run meanwhile
-        sys.exit(1)
+    # A dying process gives up its descriptors in any order: the pipe may close before the lock.
+    wait_until(lambda: not directory.is_dir() or is_abandoned(directory), timeout=PATIENCE)
+    with suppress(InUse):  # removed and made again by another run meanwhile
+        remove_leftover(directory)
 
 
 if __name__ == "__main__":

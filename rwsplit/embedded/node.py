@@ -52,6 +52,7 @@ class EmbeddedNode:
         self._passwords = passwords
         self._process: subprocess.Popen[bytes] | None = None
         self._paused: list[int] = []
+        self._upstream: EmbeddedNode | None = None
 
     def __repr__(self) -> str:
         return f"<EmbeddedNode {self.name} {self.host}:{self.port} pid={self.pid}>"
@@ -185,6 +186,7 @@ class EmbeddedNode:
         if not self.is_replica:
             raise EmbeddedError(f"{self.name} is no replica; rebuild it to make it one")
         primary.ensure_slot(self.name)
+        self._upstream = primary
         with self.connect() as connection:
             for name, value in (
                 ("primary_conninfo", primary.replication_conninfo(self.name)),
@@ -202,12 +204,23 @@ class EmbeddedNode:
         self.stop()
         self._end_orphans()
         shutil.rmtree(self.data, ignore_errors=True)
+        self.make_directory()
         self.finish_copy(self.begin_copy(primary))
         self.start()
+
+    def is_to_follow(self, primary: EmbeddedNode) -> bool:
+        """Return whether it is a replica that was copied from *primary*, or pointed at it, last."""
+        return self.is_replica and self._upstream is primary
+
+    def make_directory(self) -> None:
+        """Make the empty data directory, the account's own."""
+        self.data.mkdir(mode=0o700)
+        self._binaries.account.own(self.data)
 
     def begin_copy(self, primary: EmbeddedNode) -> subprocess.Popen[str]:
         """Start pg_basebackup from *primary*, over a slot named after this node."""
         primary.ensure_slot(self.name)
+        self._upstream = primary
         return self._binaries.begin(
             "pg_basebackup",
             f"--pgdata={self.data}",

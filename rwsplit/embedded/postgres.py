@@ -62,13 +62,14 @@ class Binaries:
             raise EmbeddedError(f"PostgreSQL does not run as root, and {exc}") from None
 
         try:
-            version = _version(directory, account)
-            return cls(directory, directory, account, version)
-        except PermissionError:
-            copied = readable_copy(directory)
+            try:
+                return cls(directory, directory, account, _version(directory, account))
+            except PermissionError:
+                copied = readable_copy(directory)
+            return cls(copied, directory, account, _version(copied, account))
         except OSError as exc:
-            raise EmbeddedError(f"cannot run {directory / 'postgres'}: {exc.strerror}") from exc
-        return cls(copied, directory, account, _version(copied, account))
+            who = account.name or "this account"
+            raise EmbeddedError(f"cannot run {directory / 'postgres'} as {who}: {exc}") from exc
 
     def run(self, program: str, *arguments: str, directory: Path, password: str = "") -> None:
         """Run *program* to its end in *directory*.
@@ -150,7 +151,8 @@ def system_directory() -> Path | None:
 
 def _number(directory: Path) -> int:
     """Return the major version in a path such as /usr/lib/postgresql/15/bin, else 0."""
-    return int("".join(re.findall(r"\d+", directory.parent.name)) or 0)
+    found = re.search(r"\d+", directory.parent.name)
+    return int(found.group()) if found else 0
 
 
 def _bin_directory(postgres: Path) -> Path:

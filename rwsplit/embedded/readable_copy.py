@@ -16,7 +16,7 @@ from typing import Final
 CACHE: Final = Path("/var/cache/rwsplit")
 
 
-def readable_copy(directory: Path, *, cache: Path = CACHE) -> Path:
+def readable_copy(directory: Path, *, cache: Path | None = None) -> Path:
     """Return a bin directory with the programs of *directory*, readable by every account.
 
     The installation is the parent of *directory*. A wheel keeps the libraries its programs need
@@ -25,6 +25,7 @@ def readable_copy(directory: Path, *, cache: Path = CACHE) -> Path:
     prefix = directory.parent
     package = prefix.parent
     status = (directory / "postgres").stat()
+    cache = cache or CACHE
     home = cache / f"postgres-{status.st_size:x}-{status.st_mtime_ns:x}"
     copied = home / package.name / prefix.name / directory.name
     if copied.is_dir():
