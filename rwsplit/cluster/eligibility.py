@@ -7,6 +7,8 @@ single session or statement asks for on top is `routing.consistency`'s.
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from rwsplit.cluster.node import (
     NEVER,
     AdminState,
@@ -28,6 +30,8 @@ def refuse_admin(admin: AdminState) -> Refusal | None:
             return Refusal.DRAINING
         case AdminState.DETACHED:
             return Refusal.DETACHED
+        case _:
+            assert_never(admin)
 
 
 def refuse_health(health: Health) -> Refusal | None:
@@ -39,6 +43,8 @@ def refuse_health(health: Health) -> Refusal | None:
             return Refusal.BANNED
         case Down():
             return Refusal.DOWN
+        case _:
+            assert_never(health)
 
 
 def refuse_role(role: Role, *, on_timeline: bool) -> Refusal | None:

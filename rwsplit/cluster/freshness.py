@@ -18,20 +18,24 @@ Rules that keep it true:
   connection was lost nothing is known (`forget`). Unknown is NEVER, and never is not fresh.
 
 Memory is bounded. A sample is dropped when a later one demands no more (same or lower `P`), or when
-every replica is known to be past it. What a replica that is stuck for hours still needs is thinned
-to `LIMIT` samples by leaving out every other old one, which can only make `fresh_until` earlier.
+every replica is known to be past it. What a replica that is stuck for hours may still need is
+thinned so that the gaps grow with the age: `fresh_until` then comes out earlier than it could be, by
+at most a sixteenth of its age. A year of samples fits.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 from typing import Final
 
 from rwsplit.cluster.node import NEVER
 from rwsplit.lsn import LSN
 
-#: Samples kept at most; at ten a second and halving, the older half spans hours.
+#: More samples than this are thinned.
 LIMIT: Final = 1024
+#: The widest gap that thinning may leave, as a share of its age.
+WIDEST_GAP: Final = 1 / 16
 
 
 class FreshnessClock:
@@ -90,12 +94,24 @@ class FreshnessClock:
         return len(self._times)
 
     def _prune(self) -> None:
-        """Drop the samples that everybody has passed; thin out the old half if there are too many."""
+        """Drop the samples that everybody has passed; thin out the rest if there are too many."""
         slowest = min(self._replayed.values(), default=None)
         passed = bisect_right(self._lsns, slowest) - 1 if slowest is not None else 0
         if passed > 0:
             del self._times[:passed]
             del self._lsns[:passed]
         if len(self._times) > LIMIT:
-            del self._times[1 : LIMIT // 2 : 2]
-            del self._lsns[1 : LIMIT // 2 : 2]
+            self._thin()
+
+    def _thin(self) -> None:
+        """Keep the first and the last sample, and between them what leaves no gap too wide."""
+        samples = list(zip(self._times, self._lsns, strict=True))
+        newest = samples[-1]
+        kept = [samples[0]]
+        for sample, following in pairwise(samples[1:]):
+            widest = (newest[0] - kept[-1][0]) * WIDEST_GAP
+            if following[0] - kept[-1][0] > widest:
+                kept.append(sample)
+        kept.append(newest)
+        self._times = [at for at, _ in kept]
+        self._lsns = [lsn for _, lsn in kept]

@@ -22,7 +22,7 @@ it is another axis (`node.AdminState`).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, assert_never
 
 from rwsplit.cluster.node import NEVER, Banned, Down, Health, Up
 
@@ -63,6 +63,8 @@ class HealthTracker:
             case Down():
                 if self._successes >= self.rise or not self._ever_up:
                     self._rise(now)
+            case _:
+                assert_never(self.health)
 
     def failed(self, now: float, reason: str) -> None:
         """Take note of a probe that failed."""
@@ -79,6 +81,8 @@ class HealthTracker:
             case Down(since=since, reason=known):
                 if known != reason:
                     self.health = Down(since=since, reason=reason)
+            case _:
+                assert_never(self.health)
 
     def struck(self, now: float, reason: str) -> None:
         """Take note of a failure that a session met on a replica: ban it, if it was Up.
@@ -95,6 +99,8 @@ class HealthTracker:
                 self.health = Banned(reason=reason, until=until, strikes=self._strikes)
             case Banned() | Down():
                 pass
+            case _:
+                assert_never(self.health)
 
     def _rise(self, now: float) -> None:
         self.health = Up()

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, assert_never
 
 from rwsplit.cluster.node import NodeView
 from rwsplit.config.model import Balance
@@ -167,6 +167,8 @@ def make_chooser(
             return RoundRobin(slow_start=slow_start)
         case Balance.RANDOM:
             return Random(random, slow_start=slow_start)
+        case _:
+            assert_never(balance)
 
 
 def plan_moves(
