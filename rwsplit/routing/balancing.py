@@ -61,10 +61,7 @@ class Chooser(abc.ABC):
 
     def _weights(self, candidates: Sequence[NodeView], now: float) -> list[float]:
         """Return a positive weight per candidate that takes part, 0.0 for one that does not."""
-        if self.slow_start > 0:
-            weights = [effective_weight(node, now, self.slow_start) for node in candidates]
-        else:
-            weights = [float(node.weight) for node in candidates]
+        weights = [effective_weight(node, now, self.slow_start) for node in candidates]
         return weights if any(weights) else [1.0] * len(weights)
 
 
@@ -81,13 +78,15 @@ class LeastConnections(Chooser):
     ) -> NodeView:
         """Return the candidate with the least load per weight."""
         credit = self._credit
-        best = candidates[0]
         if len(credit) < len(load):
             credit.extend([self._present] * (len(load) - len(credit)))
 
+        best: NodeView | None = None
         best_score = best_credit = _LONG_AGO_UP
-        best_weight = 1.0
-        for node, weight in zip(candidates, self._weights(candidates, now), strict=True):
+        best_weight: float = 1
+        slow_start = self.slow_start
+        for node in candidates:
+            weight = effective_weight(node, now, slow_start) if slow_start else node.weight
             if weight <= 0:
                 continue
             index = node.index
@@ -95,6 +94,9 @@ class LeastConnections(Chooser):
             if score < best_score or (score == best_score and credit[index] < best_credit):
                 best, best_score, best_credit, best_weight = node, score, credit[index], weight
 
+        if best is None:  # all of weight 0
+            best = min(candidates, key=lambda node: (load[node.index], credit[node.index]))
+            best_credit = credit[best.index]
         self._present = max(best_credit, self._present - 1.0)
         credit[best.index] = self._present + 1.0 / best_weight
         return best

@@ -198,6 +198,17 @@ def test_a_node_that_came_back_gets_less_at_first():
     assert later["pg1"] == pytest.approx(50, abs=6)
 
 
+@pytest.mark.parametrize("balance", list(Balance))
+def test_every_way_of_choosing_ramps_up(balance: Balance):
+    points = cycle([i / 110 for i in range(110)])
+    chooser = make_chooser(balance, random=points.__next__, slow_start=10.0)
+    old, new = nodes(1, up_since=0.0)[0], nodes(1, 1, up_since=100.0)[1]
+
+    chosen = Counter(chooser.choose([old, new], IDLE, 100.0).name for _ in range(110))
+
+    assert chosen["pg1"] == pytest.approx(10, abs=1)
+
+
 def test_even_reads_need_no_moves():
     assert plan_moves({"a": 102, "b": 98}, {"a": 5, "b": 5}, {"a": 1, "b": 1}) == []
 
