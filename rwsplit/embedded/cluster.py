@@ -16,7 +16,6 @@ from __future__ import annotations
 import secrets
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -25,43 +24,22 @@ from typing import Final
 from psycopg import sql
 
 from rwsplit.embedded import processes
-from rwsplit.embedded.certificates import make_certificates
 from rwsplit.embedded.directory import ClusterDirectory, InUse, remove_leftovers
 from rwsplit.embedded.guardian import release, start_guardian
-from rwsplit.embedded.node import SETTINGS_FILE, EmbeddedNode, stop_all
+from rwsplit.embedded.node import EmbeddedNode, stop_all
 from rwsplit.embedded.ports import free_ports
 from rwsplit.embedded.postgres import Binaries, EmbeddedError
+from rwsplit.embedded.primary import (
+    APPLICATION,
+    MONITOR,
+    REPLICATOR,
+    SETTINGS,
+    SUPERUSER,
+    initialise,
+    make_roles,
+    turn_on_ssl,
+)
 
-SUPERUSER: Final = "postgres"
-MONITOR: Final = "rwsplit"
-REPLICATOR: Final = "replicator"
-APPLICATION: Final = "app"
-"""The role, and its database, of a demo's application."""
-
-SETTINGS: Final[Mapping[str, str]] = {
-    "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
-    "max_connections": "300",
-    "shared_buffers": "128MB",
-    # In the data directory: a killed node leaves nothing in /dev/shm, which containers keep small.
-    "dynamic_shared_memory_type": "mmap",
-    "fsync": "off",
-    "full_page_writes": "off",
-    "wal_init_zero": "off",
-    "wal_level": "replica",
-    "hot_standby": "on",
-    "max_wal_senders": "20",
-    "max_replication_slots": "20",
-    "wal_receiver_status_interval": "1s",
-    "wal_retrieve_retry_interval": "100ms",
-    "wal_sender_timeout": "15s",
-    "wal_receiver_timeout": "15s",
-    "max_wal_size": "2GB",
-    "checkpoint_timeout": "15min",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "log_line_prefix": "%m [%p] %q%u@%d %a ",
-}
 STREAMING_TIMEOUT: Final = 30.0
 
 
@@ -268,90 +246,17 @@ class EmbeddedCluster:
     def _start_primary(self, binaries: Binaries) -> None:
         self._progress(f"initdb (PostgreSQL {binaries.version})")
         primary = self.primary
-        self._initialise(binaries, primary)
-        primary.configure({})
+        initialise(primary, binaries, password=self.passwords[SUPERUSER], hba=self._hba)
         if self._ssl:
-            self._turn_on_ssl(binaries)
+            authority, tls_settings = turn_on_ssl(primary, binaries)
+            self.certificate_authority = authority
+            for node in self.nodes.values():
+                node.settings.update(tls_settings)
             primary.configure({})
 
         self._progress(f"starting primary on port {primary.port}")
         primary.start()
-        self._make_roles()
-
-    def _initialise(self, binaries: Binaries, primary: EmbeddedNode) -> None:
-        password_file = self.directory / "superuser.password"
-        password_file.touch(mode=0o600)
-        password_file.write_text(self.passwords[SUPERUSER])
-        binaries.account.own(password_file)
-        try:
-            binaries.run(
-                "initdb",
-                f"--pgdata={primary.data}",
-                f"--username={SUPERUSER}",
-                f"--pwfile={password_file}",
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--no-sync",
-                "--no-instructions",
-                directory=self.directory,
-            )
-        finally:
-            password_file.unlink()
-        with (primary.data / "postgresql.conf").open("a") as file:
-            file.write(f"\ninclude '{SETTINGS_FILE}'\n")
-        (primary.data / "pg_hba.conf").write_text(
-            "\n".join(
-                [
-                    *self._hba,
-                    "host all all 127.0.0.1/32 scram-sha-256",
-                    "host replication replicator 127.0.0.1/32 scram-sha-256",
-                    "",
-                ]
-            )
-        )
-
-    def _turn_on_ssl(self, binaries: Binaries) -> None:
-        """Give every node one certificate. Certificates are copied with the data directory."""
-        data = self.primary.data
-        printed = binaries.finish(
-            binaries.begin(
-                "postgres", "-D", str(data), "-C", "ssl_library", directory=self.directory
-            )
-        )
-        if not printed.strip():
-            raise EmbeddedError(
-                f"the PostgreSQL in {binaries.tools} is built without OpenSSL; "
-                "name one that has it, such as the distribution's, by --postgres DIR"
-            )
-        made = make_certificates(self.directory / "tls")
-        for source in (made.certificate, made.key):
-            target = data / source.name
-            target.touch(mode=0o600)
-            target.write_bytes(source.read_bytes())
-            binaries.account.own(target)
-        self.certificate_authority = made.authority
-        for node in self.nodes.values():
-            node.settings.update(
-                ssl="on", ssl_cert_file=made.certificate.name, ssl_key_file=made.key.name
-            )
-
-    def _make_roles(self) -> None:
-        with self.primary.connect() as connection:
-            for name, attributes in (
-                (REPLICATOR, "login replication"),
-                (MONITOR, "login in role pg_monitor"),
-                (APPLICATION, "login"),
-            ):
-                connection.execute(
-                    sql.SQL("create role {} {} password {}").format(
-                        sql.Identifier(name),
-                        sql.SQL(attributes),
-                        sql.Literal(self.passwords[name]),
-                    )
-                )
-            owner = sql.Identifier(APPLICATION)
-            connection.execute(sql.SQL("create database {} owner {}").format(owner, owner))
+        make_roles(primary, self.passwords)
 
     def _start_replicas(self) -> None:
         if not self._names:
@@ -366,8 +271,7 @@ class EmbeddedCluster:
         finally:
             for _, copying in copies:
                 copying.kill()
-                with suppress(EmbeddedError):
-                    self.nodes["primary"]._binaries.finish(copying)
+                copying.communicate()
 
         ports = ", ".join(str(node.port) for node in self.replicas)
         self._progress(f"starting {', '.join(self._names)} on ports {ports}")

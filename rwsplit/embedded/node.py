@@ -134,7 +134,9 @@ class EmbeddedNode:
     def wait_until_ready(self, *, timeout: float = START_TIMEOUT) -> None:
         """Block until a launched postmaster accepts connections; see `start`."""
         processes.wait_until(lambda: self.pid is None or self._says_ready(), timeout=timeout)
-        if self.pid is None or not self._says_ready():
+        if self.pid is None:
+            raise EmbeddedError(f"{self.name} did not start:\n{self.log_tail()}")
+        if not self._says_ready():
             raise EmbeddedError(
                 f"{self.name} did not start within {timeout:g} s:\n{self.log_tail()}"
             )
