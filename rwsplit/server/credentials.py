@@ -1,0 +1,246 @@
+"""Credentials: what is known of a user's password, and what can be done with it.
+
+The userlist is PgBouncer's: a line is `"name" "secret"`, quotes inside doubled, `;` or `#` begin a comment. A
+secret is the password itself, `md5` and its hash, or a SCRAM verifier. They differ in reach:
+
+    secret     proves a client by           logs in to a server by
+    plain      SCRAM, md5, password         SCRAM, md5, password
+    md5        md5, password                md5
+    verifier   SCRAM, password              SCRAM with the ClientKey the client's own login gave away
+
+A user nobody has heard of gets credentials too, which no password satisfies: with a salt of its own that stays
+the same, and as much work to check, so that an attacker learns nothing from either (PostgreSQL's mock
+authentication). Hashing takes milliseconds and runs in worker threads, few at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections import OrderedDict
+from pathlib import Path
+from typing import Final
+
+import attrs
+import trio
+from scramp import ScramException  # type: ignore[import-untyped]
+from scramp.utils import saslprep  # type: ignore[import-untyped]
+
+from rwsplit.errors import ConfigError
+from rwsplit.protocol.fields import text_of
+from rwsplit.protocol.scram import ITERATIONS, SALT_SIZE, ScramKeys, ScramVerifier, derive_keys
+
+#: How many hashes are computed at once, whoever asks.
+HASHING: Final = trio.CapacityLimiter(2)
+#: Derived keys kept per user: one for every verifier the nodes have for it, which is one in practice.
+MAX_DERIVED: Final = 4
+#: Names of users that do not exist for which an answer is remembered.
+MAX_STRANGERS: Final = 256
+
+_MD5: Final = re.compile(r"md5[0-9a-fA-F]{32}")
+_LINE: Final = re.compile(r'\s*"((?:[^"]|"")*)"\s+"((?:[^"]|"")*)"')
+
+
+@attrs.frozen
+class Plain:
+    """The password itself."""
+
+    password: bytes = attrs.field(repr=False)
+
+    @property
+    def prepared(self) -> bytes:
+        """The password as SCRAM hashes it."""
+        return prepare_password(self.password)
+
+    def md5_hash(self, user: bytes) -> bytes:
+        """Return what PostgreSQL stores for the password of *user* when asked for md5."""
+        return hash_md5(self.password, user)
+
+
+@attrs.frozen
+class Md5:
+    """An md5 hash of password and user name, without its `md5`, in hexadecimal."""
+
+    digest: bytes = attrs.field(repr=False)
+
+    def md5_hash(self, _user: bytes) -> bytes:
+        """Return the hash, whoever asks."""
+        return self.digest
+
+
+Secret = Plain | Md5 | ScramVerifier
+
+
+def prepare_password(password: bytes) -> bytes:
+    """Apply SASLprep to *password*; what it cannot prepare is used as it is, as PostgreSQL does."""
+    if password.isascii():
+        return password
+    try:
+        prepared: str = saslprep(password.decode("utf-8"))
+    except (ScramException, UnicodeDecodeError):
+        return password
+    return prepared.encode() or password
+
+
+def hash_md5(password: bytes, salt: bytes) -> bytes:
+    """Return `md5(password, salt)` in hexadecimal; what it is good for is PostgreSQL's to say."""
+    return hashlib.md5(password + salt, usedforsecurity=False).hexdigest().encode()
+
+
+def parse_secret(text: str) -> Secret:
+    """Read the second column of a userlist."""
+    if _MD5.fullmatch(text):
+        return Md5(text[3:].lower().encode())
+    return ScramVerifier.parse(text) or Plain(text.encode("utf-8", "surrogateescape"))
+
+
+class Credentials:
+    """One user's secret and what was derived or learned from it since."""
+
+    __slots__ = ("_derived", "_verifier", "client_key", "exists", "salt", "secret", "user")
+
+    def __init__(
+        self, user: str, secret: Secret, *, salt: bytes | None = None, exists: bool = True
+    ) -> None:
+        self.user = user
+        self.secret = secret
+        self.salt = salt or secrets.token_bytes(SALT_SIZE)
+        self.exists = exists
+        """False for a stranger: nothing it says is right."""
+        self.client_key: bytes | None = None
+        """The ClientKey a client's login gave away; only of use beside a verifier."""
+        self._verifier = secret if isinstance(secret, ScramVerifier) else None
+        self._derived: OrderedDict[tuple[bytes, int], ScramKeys] = OrderedDict()
+
+    @classmethod
+    def from_text(cls, user: str, text: str) -> Credentials:
+        """Make the credentials of *user* from a password, an md5 hash or a verifier."""
+        return cls(user, parse_secret(text))
+
+    def __repr__(self) -> str:
+        return f"<Credentials {self.user} {type(self.secret).__name__}>"
+
+    @property
+    def user_bytes(self) -> bytes:
+        """The user's name as md5 hashes it."""
+        return self.user.encode("utf-8", "surrogateescape")
+
+    def learn_client_key(self, client_key: bytes) -> None:
+        """Remember the ClientKey of a client that proved itself, if it fits the verifier."""
+        if isinstance(self.secret, ScramVerifier) and self.secret.accepts(client_key):
+            self.client_key = client_key
+
+    async def verifier(self) -> ScramVerifier | None:
+        """Return the verifier a client's SCRAM login is checked against; None of an md5 hash."""
+        if self._verifier is None and isinstance(self.secret, Plain):
+            keys = await derive_in_thread(self.secret.prepared, self.salt, ITERATIONS)
+            self._verifier = ScramVerifier.from_keys(keys, self.salt, ITERATIONS)
+        return self._verifier
+
+    async def keys_for(self, salt: bytes, iterations: int) -> ScramKeys | None:
+        """Return the keys for a server's *salt* and *iterations*; None if they cannot be known."""
+        secret = self.secret
+        if isinstance(secret, ScramVerifier):
+            same = (secret.salt, secret.iterations) == (salt, iterations)
+            if same and self.client_key is not None:
+                return ScramKeys(self.client_key, secret.server_key)
+            return None
+        if isinstance(secret, Md5):
+            return None
+        # The nodes of a cluster are copies of one another: they have one salt for a user.
+        keys = self._derived.get((salt, iterations))
+        if keys is None:
+            keys = await derive_in_thread(secret.prepared, salt, iterations)
+            self._derived[salt, iterations] = keys
+            if len(self._derived) > MAX_DERIVED:
+                self._derived.popitem(last=False)
+        return keys
+
+
+async def derive_in_thread(password: bytes, salt: bytes, iterations: int) -> ScramKeys:
+    """Run `derive_keys` beside the event loop."""
+    return await trio.to_thread.run_sync(
+        derive_keys, password, salt, iterations, limiter=HASHING, abandon_on_cancel=True
+    )
+
+
+class Keyring:
+    """The users of a userlist."""
+
+    def __init__(
+        self, entries: dict[str, Secret] | None = None, *, previous: Keyring | None = None
+    ) -> None:
+        """Hold *entries*; one that is the same in *previous* keeps what was learned about it."""
+        self._seed: bytes = previous._seed if previous else secrets.token_bytes(32)
+        self._strangers: OrderedDict[str, Credentials] = OrderedDict()
+        self._users: dict[str, Credentials] = {}
+        for user, secret in (entries or {}).items():
+            old = previous.get(user) if previous else None
+            if old is None or old.secret != secret:
+                old = Credentials(user, secret, salt=self._salt(user))
+            self._users[user] = old
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    @classmethod
+    def load(cls, path: Path, previous: Keyring | None = None) -> Keyring:
+        """Read the userlist at *path*; entries unchanged since *previous* keep what was learned.
+
+        Raises:
+            ConfigError: it cannot be read, or has lines that are not users.
+        """
+        try:
+            text = text_of(path.read_bytes())
+        except OSError as exc:
+            raise ConfigError([f"users.file: cannot read {path}: {exc.strerror}"]) from exc
+        entries: dict[str, Secret] = {}
+        problems: list[str] = []
+        for number, line in enumerate(text.split("\n"), 1):
+            if not line.strip() or line.lstrip().startswith((";", "#")):
+                continue
+            match = _LINE.match(line)
+            if match is None:
+                problems.append(
+                    f'users.file: {path}, line {number}: expected "user" "password"'
+                )
+                continue
+            user, secret = (group.replace('""', '"') for group in match.groups())
+            if user in entries:
+                problems.append(
+                    f"users.file: {path}, line {number}: user {user!r} is here twice"
+                )
+            entries[user] = parse_secret(secret)
+        if problems:
+            raise ConfigError(problems)
+        return cls(entries, previous=previous)
+
+    def get(self, user: str) -> Credentials | None:
+        """Return the credentials of *user*, None if there is no such user."""
+        return self._users.get(user)
+
+    def get_or_stranger(self, user: str) -> Credentials:
+        """Return the credentials of *user*; of one that does not exist, such that nothing satisfies."""
+        found = self._users.get(user)
+        # PostgreSQL has no user with an empty password either: it only has users without one.
+        if found is None or found.secret == Plain(b""):
+            found = self._strangers.get(user)
+        if found is None:
+            password = Plain(secrets.token_hex(16).encode())
+            found = Credentials(user, password, salt=self._salt(user), exists=False)
+            self._strangers[user] = found
+            if len(self._strangers) > MAX_STRANGERS:
+                self._strangers.popitem(last=False)
+        return found
+
+    def learn_client_key(self, user: str, client_key: bytes) -> None:
+        """Remember the ClientKey that a login of *user* gave away."""
+        found = self._users.get(user)
+        if found is not None:
+            found.learn_client_key(client_key)
+
+    def _salt(self, user: str) -> bytes:
+        name = user.encode("utf-8", "surrogateescape")
+        return hmac.digest(self._seed, name, "sha256")[:SALT_SIZE]

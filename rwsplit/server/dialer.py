@@ -1,0 +1,401 @@
+"""Dialer: opens a server: TCP, TLS, startup packet, authentication, up to the first ReadyForQuery.
+
+The name is resolved anew at every dial and every address is tried, each with its share of the time left. TLS
+follows libpq's sslmode, including its second attempts: `prefer` tries again without TLS where TLS fails or
+pg_hba.conf refuses it, `allow` tries again with TLS where pg_hba.conf refuses a plain connection; and `require`
+checks the certificate when a CA file is given.
+
+Two ways to fail, which the caller must tell apart: `NodeUnreachable` (nobody there, or not a PostgreSQL that
+can be talked to) and `ServerRefused` (it is there and said no; its ErrorResponse is for the client to see).
+Each is one sentence that begins with the node's address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Generator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from struct import Struct
+from typing import Final
+
+import attrs
+import trio
+
+from rwsplit.config.model import NodeConfig, SslMode, TlsConfig
+from rwsplit.errors import NodeUnreachable, ProtocolViolation, ServerRefused
+from rwsplit.protocol import codes, frontend
+from rwsplit.protocol.fields import parse_error_fields, printable, text_of
+from rwsplit.protocol.framing import frame
+from rwsplit.server.authentication import Authentication
+from rwsplit.server.credentials import Credentials
+from rwsplit.server.stream import WireStream
+from rwsplit.server.wire import PlainWire, Wire, format_address
+
+#: Largest message of a startup; PostgreSQL's own are below 10 kB.
+MAX_PAYLOAD: Final = 262_144
+#: Messages of a startup after which a node is taken for something else.
+MAX_MESSAGES: Final = 1_000
+#: SQLSTATE with which pg_hba.conf turns away a connection of the wrong kind.
+INVALID_AUTHORIZATION: Final = "28000"
+ALPN: Final = "postgresql"
+
+_int32 = Struct("!i").unpack_from
+
+
+@attrs.frozen(kw_only=True)
+class Endpoint:
+    """Where a node listens and how TLS is to be spoken to it."""
+
+    host: str
+    """A name, an address, or the directory of a Unix socket."""
+    port: int = 5432
+    sslmode: SslMode = SslMode.PREFER
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    @classmethod
+    def from_config(cls, node: NodeConfig, tls: TlsConfig) -> Endpoint:
+        """Return the endpoint of *node*."""
+        return cls(
+            host=node.host,
+            port=node.port,
+            sslmode=tls.server_tls_sslmode,
+            ca_file=tls.server_tls_ca_file,
+            cert_file=tls.server_tls_cert_file,
+            key_file=tls.server_tls_key_file,
+        )
+
+    def __str__(self) -> str:
+        return format_address(self.host, self.port)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a Unix socket, which never speaks TLS."""
+        return self.host.startswith("/")
+
+
+@attrs.frozen(kw_only=True)
+class Dialed:
+    """An open server, idle, as it introduced itself."""
+
+    wire: Wire
+    pid: int
+    cancel_key: bytes = attrs.field(repr=False)
+    parameters: dict[str, str]
+    """What it reported by ParameterStatus."""
+    notices: tuple[bytes, ...] = ()
+    """NoticeResponse frames it sent meanwhile."""
+    unread: bytes = b""
+    """What it said after the first ReadyForQuery and was received already."""
+
+
+async def dial(
+    endpoint: Endpoint,
+    *,
+    database: str,
+    user: str,
+    parameters: Mapping[str, str],
+    credentials: Credentials | None,
+    timeout: float,  # noqa: ASYNC109 - the message says how long it was
+) -> Dialed:
+    """Open a server for *user* in *database* with the startup *parameters*.
+
+    Raises:
+        NodeUnreachable: nobody answers there, or not within *timeout* seconds, or not as PostgreSQL.
+        ServerRefused: the node said no.
+    """
+    login = _Login(endpoint, database, user, parameters, credentials)
+    with _one_sentence(endpoint, timeout), trio.fail_after(timeout):
+        return await _dial_as_libpq(login)
+
+
+async def send_cancel(
+    endpoint: Endpoint,
+    pid: int,
+    key: bytes,
+    *,
+    timeout: float,  # noqa: ASYNC109 - as above
+) -> None:
+    """Ask the node to cancel what backend *pid* executes; returns when it has closed the connection.
+
+    PostgreSQL closes it after the signal was sent, so a statement sent from then on is not hit by it.
+
+    Raises:
+        NodeUnreachable: it did not get there.
+    """
+    with _one_sentence(endpoint, timeout), trio.fail_after(timeout):
+        plain = endpoint.is_local or endpoint.sslmode in (SslMode.DISABLE, SslMode.ALLOW)
+        stream = await _open(endpoint, tls=not plain)
+        try:
+            await stream.send_all(frontend.cancel_request(pid, key))
+            with contextlib.suppress(OSError):
+                while await stream.receive_some():
+                    pass
+        finally:
+            stream.close()
+
+
+@contextlib.contextmanager
+def _one_sentence(endpoint: Endpoint, seconds: float) -> Generator[None]:
+    """Turn what may happen on the way to *endpoint* into `NodeUnreachable`."""
+    try:
+        yield
+    except trio.TooSlowError as exc:
+        raise NodeUnreachable(f"{endpoint}: no answer within {seconds:g} s") from exc
+    except EOFError as exc:
+        raise NodeUnreachable(f"{endpoint}: it closed the connection during startup") from exc
+    except ssl.SSLCertVerificationError as exc:
+        raise NodeUnreachable(
+            f"{endpoint}: its certificate is refused: {exc.verify_message}"
+        ) from exc
+    except ssl.SSLError as exc:
+        raise NodeUnreachable(f"{endpoint}: TLS failed: {exc.reason or exc}") from exc
+    except socket.gaierror as exc:
+        raise NodeUnreachable(f"{endpoint}: {exc.strerror}") from exc
+    except OSError as exc:
+        raise NodeUnreachable(f"{endpoint}: {_reason(exc)}") from exc
+    except ValueError as exc:
+        # What Python's resolver and TLS say of names that cannot be names.
+        raise NodeUnreachable(f"{endpoint}: not a usable host name") from exc
+    except ProtocolViolation as exc:
+        raise NodeUnreachable(
+            f"{endpoint}: it does not speak as PostgreSQL does: {exc}"
+        ) from exc
+
+
+def _reason(exc: OSError) -> str:
+    return (os.strerror(exc.errno) if exc.errno else str(exc)).lower()
+
+
+@attrs.frozen
+class _Login:
+    """What is wanted of a node."""
+
+    endpoint: Endpoint
+    database: str
+    user: str
+    parameters: Mapping[str, str]
+    credentials: Credentials | None
+
+    def packet(self) -> bytes:
+        names = {"user": self.user, "database": self.database}
+        return frontend.startup_message({**self.parameters, **names})
+
+
+async def _dial_as_libpq(login: _Login) -> Dialed:
+    """Attempt what sslmode says, and its second attempt where it has one."""
+    mode = SslMode.DISABLE if login.endpoint.is_local else login.endpoint.sslmode
+    if mode is SslMode.DISABLE:
+        return await _attempt(login, tls=False)
+    if mode is SslMode.ALLOW:
+        try:
+            return await _attempt(login, tls=False)
+        except ServerRefused as exc:
+            if exc.server_sqlstate != INVALID_AUTHORIZATION:
+                raise
+            refusal = exc
+        return await _second_attempt(login, refusal, tls=True)
+    try:
+        return await _attempt(login, tls=True)
+    except ServerRefused as exc:
+        if mode is not SslMode.PREFER or exc.server_sqlstate != INVALID_AUTHORIZATION:
+            raise
+        refusal = exc
+    return await _second_attempt(login, refusal, tls=False)
+
+
+async def _second_attempt(login: _Login, refusal: ServerRefused, *, tls: bool) -> Dialed:
+    """Try the other way; where that fails as well, what was said first is the better reason."""
+    try:
+        return await _attempt(login, tls=tls)
+    except (ServerRefused, ProtocolViolation, OSError, EOFError):
+        raise refusal from None
+
+
+async def _attempt(login: _Login, *, tls: bool) -> Dialed:
+    stream = await _open(login.endpoint, tls=tls)
+    try:
+        return await _start(login, stream)
+    except BaseException:
+        stream.close()
+        raise
+
+
+async def _open(endpoint: Endpoint, *, tls: bool) -> WireStream:
+    """Connect; with *tls* ask for it, and where `prefer` cannot have it go on without."""
+    stream = await _connect(endpoint)
+    if not tls:
+        return stream
+    try:
+        await _encrypt(endpoint, stream)
+    except ssl.SSLError:
+        stream.close()
+        if endpoint.sslmode is not SslMode.PREFER:
+            raise
+        return await _connect(endpoint)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
+
+
+async def _connect(endpoint: Endpoint) -> WireStream:
+    """Connect to the first address that answers; the error is the last one's."""
+    if endpoint.is_local:
+        path = f"{endpoint.host}/.s.PGSQL.{endpoint.port}"
+        return await _connect_address(socket.AF_UNIX, path, str(endpoint))
+    found = await trio.socket.getaddrinfo(
+        endpoint.host, endpoint.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+    )
+    failure: OSError = OSError(errno.EADDRNOTAVAIL, "no address")
+    for position, (family, _, _, _, address) in enumerate(found):
+        left = trio.current_effective_deadline() - trio.current_time()
+        try:
+            with trio.fail_after(max(left, 0) / (len(found) - position)):
+                return await _connect_address(family, address, str(endpoint))
+        except trio.TooSlowError:
+            if position == len(found) - 1:
+                raise
+            failure = TimeoutError(errno.ETIMEDOUT, "connection timed out")
+        except OSError as exc:
+            failure = exc
+    raise failure
+
+
+async def _connect_address(
+    family: int, address: str | tuple[object, ...], peer: str
+) -> WireStream:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(0)
+        # A Unix socket answers at once; when its backlog is full with EAGAIN.
+        code = sock.connect_ex(address)
+        if code == errno.EINPROGRESS:
+            await trio.lowlevel.wait_writable(sock)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        _check_connected(sock, code)
+    except BaseException:
+        sock.close()
+        raise
+    return WireStream(PlainWire(sock, peer))
+
+
+def _check_connected(sock: socket.socket, code: int) -> None:
+    # On loopback a connection to a port nobody listens on can, by chance, meet itself.
+    if not code and sock.family != socket.AF_UNIX and sock.getsockname() == sock.getpeername():
+        code = errno.ECONNREFUSED
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+async def _encrypt(endpoint: Endpoint, stream: WireStream) -> None:
+    """Ask for TLS and take it; go on without where sslmode lets us."""
+    context = server_tls_context(endpoint)
+    await stream.send_all(frontend.ssl_request())
+    answer = await stream.receive_exactly(1)
+    if answer == b"S":
+        await stream.start_tls(context, server_side=False, server_hostname=endpoint.host)
+    elif answer != b"N":
+        # A server from before TLS, or none at all, begins an ErrorResponse.
+        raise ProtocolViolation(f"it answered the request for TLS with {answer!r}")
+    elif endpoint.sslmode is not SslMode.PREFER:
+        raise OSError(f"it does not support TLS, and sslmode is {endpoint.sslmode.value}")
+
+
+async def _start(login: _Login, stream: WireStream) -> Dialed:
+    """Log in and collect what the node says about itself."""
+    node = str(login.endpoint)
+    await stream.send_all(login.packet())
+    tls = getattr(stream.wire, "tls", None)
+    authentication = Authentication(node, login.user, login.credentials, tls)
+    parameters: dict[str, str] = {}
+    notices: list[bytes] = []
+    pid, key = 0, b""
+    for _ in range(MAX_MESSAGES):
+        code, payload = await stream.read_frame(MAX_PAYLOAD)
+        if code == codes.AUTHENTICATION and not authentication.finished:
+            answer = await authentication.answer(payload)
+            if answer is not None:
+                await stream.send_all(answer)
+        elif code == codes.ERROR:
+            raise _refused(node, payload)
+        elif code == codes.NOTICE:
+            notices.append(frame(code, payload))
+        elif not authentication.finished:
+            raise ProtocolViolation(f"a message of type {code:#04x} before authentication")
+        elif code == codes.PARAMETER_STATUS:
+            name, _, value = payload.partition(b"\0")
+            parameters[text_of(name)] = text_of(value.rstrip(b"\0"))
+        elif code == codes.BACKEND_KEY_DATA and len(payload) > 4:
+            pid, key = _int32(payload)[0], payload[4:]
+        elif code == codes.READY:
+            return Dialed(
+                wire=stream.wire,
+                pid=pid,
+                cancel_key=key,
+                parameters=parameters,
+                notices=tuple(notices),
+                unread=stream.take_unread(),
+            )
+        else:
+            raise ProtocolViolation(f"a message of type {code:#04x} during startup")
+    raise ProtocolViolation("a startup without an end")
+
+
+def _refused(node: str, payload: bytes) -> ServerRefused:
+    fields = parse_error_fields(payload)
+    message = printable(fields.get("M", "no reason given"))
+    return ServerRefused(
+        f"{node}: {message}",
+        response=frame(codes.ERROR, payload),
+        server_sqlstate=fields.get("C", ""),
+    )
+
+
+def server_tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    """Return the TLS context for *endpoint*; made once, and again when a file of it has changed.
+
+    Raises:
+        NodeUnreachable: a file cannot be used.
+    """
+    files = (endpoint.ca_file, endpoint.cert_file, endpoint.key_file)
+    try:
+        stamps = tuple(file.stat().st_mtime_ns if file else 0 for file in files)
+        return _make_context(endpoint.sslmode, files, stamps)
+    except ssl.SSLError as exc:
+        raise NodeUnreachable(
+            f"{endpoint}: the TLS files cannot be used: {exc.reason or exc}"
+        ) from exc
+    except OSError as exc:
+        raise NodeUnreachable(
+            f"{endpoint}: {exc.filename or 'a TLS file'}: {_reason(exc)}"
+        ) from exc
+
+
+@lru_cache(maxsize=16)
+def _make_context(
+    mode: SslMode, files: tuple[Path | None, ...], _stamps: tuple[int, ...]
+) -> ssl.SSLContext:
+    ca_file, cert_file, key_file = files
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols([ALPN])
+    verifies = mode in (SslMode.VERIFY_CA, SslMode.VERIFY_FULL)
+    # libpq: with a CA file, `require` verifies as `verify-ca` does.
+    verifies = verifies or (mode is SslMode.REQUIRE and ca_file is not None)
+    context.check_hostname = mode is SslMode.VERIFY_FULL
+    context.verify_mode = ssl.CERT_REQUIRED if verifies else ssl.CERT_NONE
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    elif verifies:
+        context.load_default_certs()
+    if cert_file is not None:
+        context.load_cert_chain(cert_file, key_file)
+    return context
