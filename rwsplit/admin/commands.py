@@ -1,0 +1,283 @@
+"""Commands: what a console command asks for, as a value; pure.
+
+The verbs are PgBouncer's where it has them. Besides them a console hears what drivers say to any
+PostgreSQL on their own account (`SET client_encoding`, `BEGIN`, `SELECT 1`, `DISCARD ALL`): those are
+answered as if they had been done, and do nothing. Anything else is an error that lists the verbs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import attrs
+
+from rwsplit.admin.tokens import Kind, Token, fill, split, tokenize
+from rwsplit.cluster.node import AdminState
+from rwsplit.config.model import Config
+from rwsplit.config.settings import fields
+from rwsplit.errors import ClientError
+
+VERBS: Final = (
+    "SHOW HELP|NODES|POOLS|CLIENTS|SERVERS|DATABASES|USERS|STATS|ROUTES|LISTS|CONFIG|METRICS|VERSION",
+    "ATTACH NODE name",
+    "DETACH NODE name",
+    "DRAIN NODE name",
+    "PROMOTE NODE name",
+    "EXPLAIN ROUTE [IN TRANSACTION] 'statement'",
+    "SET section.setting = 'value'",
+    "RELOAD",
+    "SHUTDOWN [WAIT_FOR_SERVERS]",
+)
+
+
+class UnknownCommand(ClientError):
+    """Not a console command."""
+
+    hint = "The console knows: " + "; ".join(VERBS)
+
+
+@attrs.frozen
+class Show:
+    """SHOW *view*, lower case."""
+
+    view: str
+
+
+@attrs.frozen
+class SetAdminState:
+    """ATTACH, DETACH, DRAIN NODE."""
+
+    node: str
+    state: AdminState
+    tag: str
+
+
+@attrs.frozen
+class Promote:
+    """PROMOTE NODE."""
+
+    node: str
+
+
+@attrs.frozen
+class ExplainRoute:
+    """EXPLAIN ROUTE."""
+
+    sql: str
+    in_transaction: bool
+
+
+@attrs.frozen
+class SetConfig:
+    """SET section.setting = value."""
+
+    setting: str
+    value: str
+
+
+@attrs.frozen
+class Reload:
+    """RELOAD."""
+
+
+@attrs.frozen
+class Shutdown:
+    """SHUTDOWN [WAIT_FOR_SERVERS]."""
+
+    wait: bool
+
+
+@attrs.frozen
+class Chatter:
+    """What drivers say; *tag* completes it."""
+
+    tag: str
+
+
+@attrs.frozen
+class Constant:
+    """`SELECT 1` and its like: one row with one value the console knows."""
+
+    column: str
+    value: str | int | None
+    """None: what the login says."""
+
+
+Command = (
+    Show
+    | SetAdminState
+    | Promote
+    | ExplainRoute
+    | SetConfig
+    | Reload
+    | Shutdown
+    | Chatter
+    | Constant
+)
+
+#: First words that are answered and do nothing, with their command tags.
+CHATTER: Final = {
+    "ABORT": "ROLLBACK",
+    "BEGIN": "BEGIN",
+    "CLOSE": "CLOSE CURSOR",
+    "COMMIT": "COMMIT",
+    "DEALLOCATE": "DEALLOCATE",
+    "DISCARD": "DISCARD ALL",
+    "END": "COMMIT",
+    "LISTEN": "LISTEN",
+    "RESET": "RESET",
+    "ROLLBACK": "ROLLBACK",
+    "START": "BEGIN",
+    "UNLISTEN": "UNLISTEN",
+}
+ADMIN_STATES: Final = {
+    "ATTACH": AdminState.ATTACHED,
+    "DETACH": AdminState.DETACHED,
+    "DRAIN": AdminState.DRAINING,
+}
+#: What drivers select; None is what the login says.
+CONSTANTS: Final[dict[str, str | int | None]] = {
+    "version": "PostgreSQL 16.0 (rwsplit console)",
+    "current_schema": "public",
+    "pg_is_in_recovery": "f",
+    "pg_advisory_unlock_all": "",
+    "current_database": None,
+    "current_user": None,
+    "session_user": None,
+    "user": None,
+}
+
+
+def parse_commands(text: str, values: Sequence[str | None] | None = None) -> list[Command]:
+    """Return the commands of *text*, with *values* for its `$1`...; without, they stand for themselves.
+
+    Raises:
+        ClientError: one of them is not a command; none is returned then.
+    """
+    tokens = tokenize(text)
+    count = count_parameters(tokens)
+    filled = fill(tokens, [f"${n + 1}" for n in range(count)] if values is None else values)
+    return [_parse(command, text) for command in split(filled)]
+
+
+def count_parameters(tokens: Sequence[Token]) -> int:
+    """Return the highest number of a `$1` in *tokens*."""
+    return max((int(token.text) for token in tokens if token.kind is Kind.PARAMETER), default=0)
+
+
+def _parse(tokens: Sequence[Token], text: str) -> Command:
+    verb = tokens[0].text.upper() if tokens[0].kind is Kind.WORD else ""
+    if verb in CHATTER:
+        return Chatter(CHATTER[verb])
+    parse = _PARSERS.get(verb)
+    if parse is None:
+        raise UnknownCommand(f"unknown command: {_shown(tokens, text)}")
+    return parse(tokens, text)
+
+
+def _show(tokens: Sequence[Token], text: str) -> Command:
+    words = [token.text.lower() for token in tokens[1:]]
+    if not words:
+        return Show("help")
+    if words in (["transaction", "isolation", "level"], ["transaction_isolation"]):
+        return Constant("transaction_isolation", "read committed")
+    if len(words) > 1:
+        raise UnknownCommand(f"unknown command: {_shown(tokens, text)}")
+    return Show(words[0])
+
+
+def _admin_state(tokens: Sequence[Token], text: str) -> Command:
+    verb = tokens[0].text.upper()
+    return SetAdminState(_node(tokens, text), ADMIN_STATES[verb], verb)
+
+
+def _promote(tokens: Sequence[Token], text: str) -> Command:
+    return Promote(_node(tokens, text))
+
+
+def _node(tokens: Sequence[Token], text: str) -> str:
+    """Return the name in `VERB [NODE] name`."""
+    rest = tokens[1:]
+    if len(rest) == 2 and rest[0].text.upper() == "NODE":
+        rest = rest[1:]
+    if len(rest) != 1 or rest[0].kind is Kind.SYMBOL:
+        verb = tokens[0].text.upper()
+        raise UnknownCommand(f"{verb} NODE takes the name of one node: {_shown(tokens, text)}")
+    return rest[0].text
+
+
+def _explain(tokens: Sequence[Token], text: str) -> Command:
+    words = [token.text.upper() for token in tokens[:4]]
+    if words[1:2] != ["ROUTE"]:
+        raise UnknownCommand(f"unknown command: {_shown(tokens, text)}")
+    in_transaction = words[2:4] == ["IN", "TRANSACTION"]
+    rest = tokens[4 if in_transaction else 2 :]
+    if not rest:
+        raise UnknownCommand("EXPLAIN ROUTE needs a statement")
+    if len(rest) == 1 and rest[0].kind is Kind.STRING:
+        return ExplainRoute(rest[0].text, in_transaction)
+    return ExplainRoute(text[rest[0].start : rest[-1].end], in_transaction)
+
+
+def _set(tokens: Sequence[Token], text: str) -> Command:
+    """Parse SET; a name in one of our sections is our setting, any other a driver's chatter."""
+    name = tokens[1].text.lower() if len(tokens) > 1 else ""
+    sections = {field.name for field in fields(Config)}
+    if name.partition(".")[0] not in sections:
+        return Chatter("SET")
+    if len(tokens) < 4 or tokens[2].text.upper() not in {"=", "TO"}:
+        raise UnknownCommand(f"SET takes a setting and a value: {_shown(tokens, text)}")
+    rest = tokens[3:]
+    if len(rest) == 1:
+        return SetConfig(tokens[1].text, rest[0].text)
+    return SetConfig(tokens[1].text, text[rest[0].start : rest[-1].end])
+
+
+def _reload(tokens: Sequence[Token], text: str) -> Command:
+    _alone(tokens, text)
+    return Reload()
+
+
+def _shutdown(tokens: Sequence[Token], text: str) -> Command:
+    if len(tokens) == 2 and tokens[1].text.upper() == "WAIT_FOR_SERVERS":
+        return Shutdown(wait=True)
+    _alone(tokens, text)
+    return Shutdown(wait=False)
+
+
+def _select(tokens: Sequence[Token], text: str) -> Command:
+    words = [token.text for token in tokens[1:]]
+    name = words[0].lower().removeprefix("pg_catalog.") if words else ""
+    if len(words) == 1 and tokens[1].kind is Kind.STRING:
+        return Constant("?column?", words[0])
+    if len(words) == 1 and re.fullmatch("[0-9]{1,18}", name):
+        return Constant("?column?", int(name))
+    if name in CONSTANTS and words[1:] in ([], ["(", ")"]):
+        return Constant(name, CONSTANTS[name])
+    raise UnknownCommand(f"the console answers no queries: {_shown(tokens, text)}")
+
+
+def _alone(tokens: Sequence[Token], text: str) -> None:
+    if len(tokens) > 1:
+        raise UnknownCommand(f"unknown command: {_shown(tokens, text)}")
+
+
+def _shown(tokens: Sequence[Token], text: str) -> str:
+    command = " ".join(text[tokens[0].start : tokens[-1].end].split())
+    return command if len(command) <= 60 else command[:57] + "..."
+
+
+_PARSERS: Final[dict[str, Callable[[Sequence[Token], str], Command]]] = {
+    "ATTACH": _admin_state,
+    "DETACH": _admin_state,
+    "DRAIN": _admin_state,
+    "EXPLAIN": _explain,
+    "PROMOTE": _promote,
+    "RELOAD": _reload,
+    "SELECT": _select,
+    "SET": _set,
+    "SHOW": _show,
+    "SHUTDOWN": _shutdown,
+}

@@ -1,0 +1,224 @@
+"""Operator: what the console can see and do. The console knows nothing else of a running rwsplit.
+
+`app` implements the protocol over the relay, the pools and the board. What comes out are frozen
+values made for one question; what goes in are verbs. A verb that is refused raises an `RwsplitError`
+whose text is the sentence the operator reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol
+
+import attrs
+
+from rwsplit.cluster.node import AdminState, NodeView, Refusal
+from rwsplit.cluster.view import ClusterView
+from rwsplit.config.changes import Changes
+from rwsplit.config.model import Config
+from rwsplit.errors import ClientError
+from rwsplit.routing.route import Route, RouteReason
+from rwsplit.sql.statement import Script
+
+
+class OperationRefused(ClientError):
+    """What an operator asks for cannot be done as things stand; the text says why."""
+
+    sqlstate: ClassVar[str] = "55000"
+
+
+@attrs.frozen(kw_only=True)
+class NodeStatus:
+    """What one node has to do with traffic now; what it *is* says its `NodeView`."""
+
+    name: str
+    in_flight: int = 0
+    """Statements and transactions it is busy with."""
+    servers: int = 0
+    """Connections open to it."""
+    reads: int = 0
+    """Statements it answered as reads since rwsplit started."""
+    writes: int = 0
+    """All others it answered."""
+
+
+@attrs.frozen(kw_only=True)
+class PoolStatus:
+    """The servers of one (node, database, user) and who wants them."""
+
+    node: str
+    database: str
+    user: str
+    cl_active: int = 0
+    """Sessions that hold or use one of its servers."""
+    cl_waiting: int = 0
+    """Sessions that wait for one."""
+    sv_active: int = 0
+    sv_idle: int = 0
+    sv_login: int = 0
+    """Servers that are being connected."""
+    maxwait: float = 0.0
+    """Seconds the oldest waiter has waited."""
+
+
+@attrs.frozen(kw_only=True)
+class ClientStatus:
+    """One session."""
+
+    id: int
+    user: str
+    database: str
+    peer: str
+    """`address:port`."""
+    application_name: str = ""
+    state: str = "idle"
+    """`active`, `waiting` or `idle`."""
+    node: str | None = None
+    """Where it holds a server, or last used one."""
+    pinned: str | None = None
+    """Why it must keep its server."""
+    last_route: RouteReason | None = None
+    statements: int = 0
+    connected: float = 0.0
+    """Seconds since it logged in."""
+    wait: float = 0.0
+    """Seconds it has waited for a server."""
+    tls: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ServerStatus:
+    """One connection to a node."""
+
+    node: str
+    database: str
+    user: str
+    state: str = "idle"
+    """`active`, `idle` or `login`."""
+    remote_pid: int = 0
+    """Its backend PID."""
+    in_flight: int = 0
+    connected: float = 0.0
+    """Seconds since it was opened."""
+    prepared_statements: int = 0
+    client: int | None = None
+    """The session that holds it."""
+    tls: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class DatabaseStatus:
+    """Traffic of one database since rwsplit started; None where it is not counted."""
+
+    database: str
+    queries: int | None = None
+    received: int | None = None
+    """Bytes from clients."""
+    sent: int | None = None
+    """Bytes to clients."""
+    wait: float | None = None
+    """Seconds sessions waited for a server, all together."""
+
+
+@attrs.frozen(kw_only=True)
+class Explanation:
+    """Where a statement would go now, and why."""
+
+    script: Script
+    route: Route
+    node: str | None
+    """The node that would answer; None: none may."""
+    refusals: Mapping[str, Refusal | None]
+    """Per node why it may not answer this statement; None: it may."""
+
+
+class Operator(Protocol):
+    """A running rwsplit, seen and steered by its operator."""
+
+    @property
+    def config(self) -> Config:
+        """Return the configuration in force."""
+
+    @property
+    def view(self) -> ClusterView:
+        """Return what is known of the nodes."""
+
+    @property
+    def now(self) -> float:
+        """Return the monotonic seconds the view's times are in."""
+
+    def nodes(self) -> Sequence[NodeStatus]:
+        """Return the traffic of every node."""
+
+    def pools(self) -> Sequence[PoolStatus]:
+        """Return every pool."""
+
+    def clients(self) -> Sequence[ClientStatus]:
+        """Return every session."""
+
+    def servers(self) -> Sequence[ServerStatus]:
+        """Return every server."""
+
+    def databases(self) -> Sequence[DatabaseStatus]:
+        """Return every database somebody has used."""
+
+    def users(self) -> Sequence[str]:
+        """Return the names in the userlist."""
+
+    def routes(self) -> Mapping[RouteReason, int]:
+        """Return how many statements went where they went for each reason."""
+
+    def metrics(self) -> str:
+        """Return everything that is counted, in Prometheus' text format."""
+
+    def set_admin_state(self, node: str, state: AdminState) -> None:
+        """Attach, drain or detach *node*, and remember it. The console has checked that it exists."""
+
+    async def promote(self, node: str) -> None:
+        """Promote the replica *node* and return when it is the primary; the node exists.
+
+        Raises: OperationRefused, NodeError.
+        """
+
+    async def reload(self) -> Changes:
+        """Read the configuration file and the userlist again and take all changes over, or none.
+
+        Raises: ConfigError with the reasons; OperationRefused if there is no file.
+        """
+
+    async def set_config(self, setting: str, value: str) -> Changes:
+        """Write the YAML *value* as *setting* in the configuration file, and reload.
+
+        Raises: as `reload`; the file is then as it was.
+        """
+
+    def shutdown(self, *, wait: bool) -> None:
+        """Begin to end: at once, or when running transactions have finished (shutdown_timeout)."""
+
+    async def explain_route(self, sql: str, *, in_transaction: bool) -> Explanation:
+        """Return where *sql* would go now."""
+
+
+def describe_refusal(
+    refusal: Refusal, node: NodeView, view: ClusterView, config: Config, now: float
+) -> str:
+    """Return why *node* may not read, with the numbers."""
+    detail = refusal.value
+    match refusal:
+        case Refusal.LAGGING:
+            detail = _lag(node, config, now)
+        case Refusal.DOWN | Refusal.BANNED if hasattr(node.health, "reason"):
+            detail = node.health.reason
+        case Refusal.OTHER_TIMELINE if view.primary and node.timeline is not None:
+            detail = f"timeline {node.timeline}, the primary's is {view.primary.timeline}"
+        case _:
+            pass
+    return detail
+
+
+def _lag(node: NodeView, config: Config, now: float) -> str:
+    limits = config.consistency
+    staleness = now - node.fresh_until
+    if staleness > limits.max_lag or limits.max_lag_bytes is None or node.lag_bytes is None:
+        return f"{staleness:.1f} s > {limits.max_lag:g} s"
+    return f"{node.lag_bytes} bytes > {limits.max_lag_bytes} bytes"

@@ -1,0 +1,249 @@
+"""Views: the tables behind SHOW, each a fresh look at the operator's values.
+
+Where PgBouncer has the view its column names stand (`cl_active`, `maxwait`, `wait_us`), so that
+dashboards and exporters keep working; columns only rwsplit has are beside them. Times are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from typing import Any, Final
+
+import attrs
+
+from rwsplit.admin.commands import VERBS
+from rwsplit.admin.operator import Operator, describe_refusal
+from rwsplit.admin.table import Column, Table, Value, columns
+from rwsplit.cluster.node import NEVER, Banned, Down, NodeView, Up
+from rwsplit.config.model import Config
+from rwsplit.config.settings import values
+from rwsplit.lsn import format_lsn
+
+Rows = Iterable[tuple[Value, ...]]
+
+POOL_MODE: Final = "transaction"
+
+
+@attrs.frozen
+class View:
+    """One SHOW."""
+
+    columns: tuple[Column, ...]
+    rows: Callable[[Operator], Rows]
+
+    def table(self, operator: Operator) -> Table:
+        """Return what it shows now."""
+        return Table(self.columns, list(self.rows(operator)))
+
+
+def _nodes(operator: Operator) -> Rows:
+    traffic = {status.name: status for status in operator.nodes()}
+    view, config, now = operator.view, operator.config, operator.now
+    for node in view.nodes:
+        status = traffic.get(node.name)
+        health, detail = _health(node, now)
+        refused = node.refusal
+        yield (
+            node.name,
+            node.host,
+            node.port,
+            node.role.value,
+            health,
+            detail,
+            node.admin.value,
+            refused is None,
+            refused.name if refused else None,
+            describe_refusal(refused, node, view, config, now) if refused else None,
+            node.lag_bytes,
+            None if node.lag_seconds is None else round(node.lag_seconds, 3),
+            None if node.fresh_until == NEVER else round(max(0.0, now - node.fresh_until), 3),
+            None if node.lsn is None else format_lsn(node.lsn),
+            node.timeline,
+            status.in_flight if status else 0,
+            status.servers if status else 0,
+            status.reads if status else 0,
+            status.writes if status else 0,
+            node.weight,
+            node.backup,
+            node.server_version,
+        )
+
+
+def _health(node: NodeView, now: float) -> tuple[str, str | None]:
+    match node.health:
+        case Up():
+            return "up", None
+        case Banned(reason=reason, until=until):
+            return "banned", f"{reason}, for {max(0.0, until - now):.1f} s more"
+        case Down(since=since, reason=reason):
+            return "down", f"{reason}, for {max(0.0, now - since):.1f} s"
+
+
+def _pools(operator: Operator) -> Rows:
+    for pool in operator.pools():
+        yield (
+            pool.database,
+            pool.user,
+            pool.cl_active,
+            pool.cl_waiting,
+            pool.sv_active,
+            pool.sv_idle,
+            0,
+            0,
+            pool.sv_login,
+            int(pool.maxwait),
+            _micros(pool.maxwait),
+            POOL_MODE,
+            pool.node,
+        )
+
+
+def _clients(operator: Operator) -> Rows:
+    for client in operator.clients():
+        address, _, port = client.peer.rpartition(":")
+        yield (
+            "C",
+            client.user,
+            client.database,
+            client.state,
+            address,
+            int(port) if port.isdecimal() else None,
+            int(client.wait),
+            _micros(client.wait),
+            client.tls,
+            client.application_name,
+            client.id,
+            round(client.connected, 3),
+            client.node,
+            client.pinned,
+            client.last_route.name if client.last_route else None,
+            client.statements,
+        )
+
+
+def _servers(operator: Operator) -> Rows:
+    for server in operator.servers():
+        node = operator.view.node(server.node)
+        yield (
+            "S",
+            server.user,
+            server.database,
+            server.state,
+            node.host if node else None,
+            node.port if node else None,
+            server.remote_pid,
+            server.tls,
+            server.prepared_statements,
+            server.node,
+            round(server.connected, 3),
+            server.in_flight,
+            server.client,
+        )
+
+
+def _databases(operator: Operator) -> Rows:
+    limits = operator.config.pool
+    servers: dict[tuple[str, str], int] = {}
+    for pool in operator.pools():
+        place = pool.database, pool.node
+        count = pool.sv_active + pool.sv_idle + pool.sv_login
+        servers[place] = servers.get(place, 0) + count
+    for (database, name), count in sorted(servers.items()):
+        node = operator.view.node(name)
+        host, port = (node.host, node.port) if node else (None, None)
+        yield (
+            database,
+            host,
+            port,
+            database,
+            limits.size,
+            limits.min_size,
+            POOL_MODE,
+            count,
+            name,
+        )
+
+
+def _stats(operator: Operator) -> Rows:
+    for each in operator.databases():
+        wait = None if each.wait is None else int(each.wait * 1e6)
+        yield each.database, each.queries, each.received, each.sent, wait
+
+
+def _routes(operator: Operator) -> Rows:
+    for reason, count in operator.routes().items():
+        yield reason.name, count, reason.value
+
+
+def _lists(operator: Operator) -> Rows:
+    pools = operator.pools()
+    yield "databases", len({pool.database for pool in pools})
+    yield "users", len(operator.users())
+    yield "nodes", len(operator.view.nodes)
+    yield "pools", len(pools)
+    yield "used_clients", len(operator.clients())
+    yield "free_servers", sum(pool.sv_idle for pool in pools)
+    yield "used_servers", sum(pool.sv_active for pool in pools)
+    yield "login_servers", sum(pool.sv_login for pool in pools)
+
+
+def _config(operator: Operator) -> Rows:
+    defaults = values(Config())
+    for path, value in values(operator.config).items():
+        yield path, value, defaults.get(path), path != "listen"
+
+
+def _micros(seconds: float) -> int:
+    """Return the part of *seconds* below a whole one in microseconds, as PgBouncer splits times."""
+    return int(seconds % 1 * 1_000_000)
+
+
+def product_version() -> str:
+    """Return `rwsplit 0.1.0`."""
+    return f"rwsplit {version('rwsplit')}"
+
+
+def _view(described: str, rows: Callable[[Operator], Any]) -> View:
+    return View(columns(described), rows)
+
+
+VIEWS: Final[dict[str, View]] = {
+    "help": _view("command", lambda _: [(verb,) for verb in VERBS]),
+    "nodes": _view(
+        "node host port:int8 role health health_detail admin_state eligible:bool refusal refusal_detail "
+        "lag_bytes:int8 lag_seconds:float8 staleness:float8 lsn timeline:int8 in_flight:int8 servers:int8 "
+        "reads:int8 writes:int8 weight:int8 backup:bool server_version",
+        _nodes,
+    ),
+    "pools": _view(
+        "database user cl_active:int8 cl_waiting:int8 sv_active:int8 sv_idle:int8 sv_used:int8 "
+        "sv_tested:int8 sv_login:int8 maxwait:int8 maxwait_us:int8 pool_mode node",
+        _pools,
+    ),
+    "clients": _view(
+        "type user database state addr port:int8 wait:int8 wait_us:int8 tls:bool application_name id:int8 "
+        "connected:float8 node pinned last_route statements:int8",
+        _clients,
+    ),
+    "servers": _view(
+        "type user database state addr port:int8 remote_pid:int8 tls:bool prepared_statements:int8 node "
+        "connected:float8 in_flight:int8 client:int8",
+        _servers,
+    ),
+    "databases": _view(
+        "name host port:int8 database pool_size:int8 min_pool_size:int8 pool_mode "
+        "current_connections:int8 node",
+        _databases,
+    ),
+    "users": _view("name pool_mode", lambda o: [(name, POOL_MODE) for name in o.users()]),
+    "stats": _view(
+        "database total_query_count:int8 total_received:int8 total_sent:int8 total_wait_time:int8",
+        _stats,
+    ),
+    "routes": _view("reason statements:int8 sentence", _routes),
+    "lists": _view("list items:int8", _lists),
+    "config": _view("key value default changeable:bool", _config),
+    "metrics": _view("metrics", lambda o: [(line,) for line in o.metrics().splitlines()]),
+    "version": _view("version", lambda _: [(product_version(),)]),
+}

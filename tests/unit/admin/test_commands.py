@@ -1,0 +1,95 @@
+"""What a console command asks for."""
+
+from __future__ import annotations
+
+import pytest
+
+from rwsplit.admin.commands import (
+    CHATTER,
+    VERBS,
+    Chatter,
+    Constant,
+    ExplainRoute,
+    Promote,
+    Reload,
+    SetAdminState,
+    SetConfig,
+    Show,
+    Shutdown,
+    UnknownCommand,
+    parse_commands,
+)
+from rwsplit.admin.views import VIEWS
+from rwsplit.cluster.node import AdminState
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("show nodes", Show("nodes")),
+        ("SHOW", Show("help")),
+        ("ATTACH NODE pg1", SetAdminState("pg1", AdminState.ATTACHED, "ATTACH")),
+        ("detach node 'pg1'", SetAdminState("pg1", AdminState.DETACHED, "DETACH")),
+        ("DRAIN pg-1;", SetAdminState("pg-1", AdminState.DRAINING, "DRAIN")),
+        ("ATTACH node", SetAdminState("node", AdminState.ATTACHED, "ATTACH")),
+        ("PROMOTE NODE pg1", Promote("pg1")),
+        ("RELOAD", Reload()),
+        ("SHUTDOWN", Shutdown(wait=False)),
+        ("shutdown wait_for_servers", Shutdown(wait=True)),
+        ("EXPLAIN ROUTE 'select 1'", ExplainRoute("select 1", False)),
+        ("EXPLAIN ROUTE select 'a;b', 2 ;", ExplainRoute("select 'a;b', 2", False)),
+        ("explain route in transaction $$x$$", ExplainRoute("x", True)),
+        ("SET consistency.max_lag = '5s'", SetConfig("consistency.max_lag", "5s")),
+        ("SET admin.users TO [a, b]", SetConfig("admin.users", "[a, b]")),
+        ("SET datestyle = ISO", Chatter("SET")),
+        ("SET", Chatter("SET")),
+        ("start transaction", Chatter("BEGIN")),
+        ("SELECT 1", Constant("?column?", 1)),
+        ("SELECT session_user", Constant("session_user", None)),
+    ],
+)
+def test_commands_are_understood(text, command):
+    assert parse_commands(text) == [command]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FOO",
+        "'SHOW'",
+        "SHOW NODES NOW",
+        "ATTACH",
+        "ATTACH NODE a b",
+        "ATTACH NODE =",
+        "PAUSE",
+        "RELOAD NOW",
+        "SHUTDOWN LATER",
+        "EXPLAIN SELECT 1",
+        "EXPLAIN ROUTE",
+        "SET pool.size",
+        "SET pool.size 5",
+        "SELECT * FROM nodes",
+        "SELECT 12345678901234567890",
+        "SELECT",
+    ],
+)
+def test_anything_else_is_refused_with_the_verbs(text):
+    with pytest.raises(UnknownCommand) as caught:
+        parse_commands(text)
+    assert "SHOW HELP" in caught.value.hint
+
+
+def test_a_long_command_is_shortened_in_its_error():
+    with pytest.raises(UnknownCommand, match=r"unknown command: x{57}\.\.\.$"):
+        parse_commands("x" * 100)
+
+
+def test_values_fill_parameters_and_stand_for_themselves_without():
+    assert parse_commands("EXPLAIN ROUTE $1", ["select 1"]) == [ExplainRoute("select 1", False)]
+    assert parse_commands("EXPLAIN ROUTE $1") == [ExplainRoute("$1", False)]
+
+
+def test_every_view_is_in_the_help_and_every_chatter_is_parsed():
+    shown = VERBS[0].removeprefix("SHOW ").lower().split("|")
+    assert sorted(shown) == sorted(VIEWS)
+    assert all(parse_commands(word) == [Chatter(tag)] for word, tag in CHATTER.items())
