@@ -106,6 +106,11 @@ def close_complete() -> bytes:
     return frame(codes.CLOSE_COMPLETE, b"")
 
 
+def portal_suspended() -> bytes:
+    """Return a PortalSuspended: an Execute's row limit was reached."""
+    return frame(codes.PORTAL_SUSPENDED, b"")
+
+
 def no_data() -> bytes:
     """Return a NoData."""
     return frame(codes.NO_DATA, b"")
