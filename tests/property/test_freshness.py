@@ -136,6 +136,19 @@ class FreshnessModel(RuleBasedStateMachine):
         self.probed[probe.replica] = probe.lsn
         self.clock.probed(probe.replica, LSN(probe.lsn))
 
+    @rule(replica=replicas)
+    def look_around(self, replica: str) -> None:
+        """A quick sample and a quick probe, as most are; long series get far by this rule."""
+        self.now += 0.1
+        self.receive_sample((Sample(self.now, self.end_of_wal), self.era))
+        self.receive_probe(self.send_probe(replica))
+
+    @rule(replica=replicas, size=st.integers(1, 300))
+    def write_everywhere_and_look(self, replica: str, size: int) -> None:
+        self.commit(size)
+        self.replay_all(replica)
+        self.look_around(replica)
+
     @rule()
     def promotion(self) -> None:
         self.clock.reset()
