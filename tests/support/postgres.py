@@ -2,7 +2,8 @@
 
 `cluster` is one primary and three replicas for the whole session: leave its nodes running and
 attached. `fragile_cluster` is another one whose nodes may be killed, paused or promoted; it is
-repaired after each test. `make_cluster` starts one more with the settings a test needs.
+repaired after each test. `make_cluster` starts one more with the settings a test needs. `proxy` is
+rwsplit in front of `cluster`; `make_proxy` starts one with settings in front of any cluster.
 
 A test marked `both_binaries` runs once on the chosen PostgreSQL and, when that is the wheel's,
 once more on the system's where there is one.
@@ -10,17 +11,18 @@ once more on the system's where there is one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rwsplit.embedded.cluster import EmbeddedCluster
-from rwsplit.embedded.postgres import EmbeddedError, system_directory
-
-CLUSTERS = ("cluster", "fragile_cluster", "make_cluster")
+from rwsplit.embedded.postgres import system_directory
+from tests.support.proxy import Proxy
 
 MakeCluster = Callable[..., EmbeddedCluster]
+MakeProxy = Callable[..., Proxy]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -97,4 +99,35 @@ def make_cluster(postgres_binaries: Path | None) -> Iterator[MakeCluster]:
         made.stop()
 
 
-__all__ = ["EmbeddedCluster", "EmbeddedError", "MakeCluster"]
+@pytest.fixture
+def make_proxy(tmp_path: Path) -> Iterator[MakeProxy]:
+    """Start proxies with the arguments of `Proxy`; they end with the test."""
+    started: list[Proxy] = []
+
+    def start(
+        cluster: EmbeddedCluster,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        measured: bool = True,
+        nodes_up: bool = True,
+    ) -> Proxy:
+        made = Proxy(cluster, tmp_path, settings, measured=measured)
+        made.start(nodes_up=nodes_up)
+        started.append(made)
+        return made
+
+    yield start
+    for made in started:
+        print(
+            f"--- rwsplit on port {made.port} ---\n{made.log_tail()}"
+        )  # shown if the test failed
+        made.stop()
+
+
+@pytest.fixture(scope="session")
+def proxy(
+    cluster: EmbeddedCluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """A proxy with the default settings in front of `cluster`, shared; leave it as it is."""
+    with Proxy(cluster, tmp_path_factory.mktemp("proxy")) as running:
+        yield running
