@@ -226,7 +226,12 @@ class Keyring:
         found = self._users.get(user)
         # PostgreSQL has no user with an empty password either: it only has users without one.
         if found is None or found.secret == Plain(b""):
-            found = self._strangers.get(user)
+            return self.stranger(user)
+        return found
+
+    def stranger(self, user: str) -> Credentials:
+        """Return credentials for the name *user* that nothing satisfies, the same ones every time."""
+        found = self._strangers.get(user)
         if found is None:
             password = Plain(secrets.token_hex(16).encode())
             found = Credentials(user, password, salt=self._salt(user), exists=False)

@@ -80,6 +80,11 @@ class Wire(abc.ABC):
             OSError: the connection is dead.
         """
 
+    def shutdown(self) -> None:
+        """Tell the peer that nothing more will be sent; it can still be read from."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         """Close the descriptor; what waits here is lost. May be called again."""
         self._socket.close()
@@ -224,14 +229,22 @@ class TlsWire(Wire):
                 return False
             self._ciphertext = self._ciphertext[sent:]
 
+    def shutdown(self) -> None:
+        self._say_goodbye()
+        super().shutdown()
+
     def close(self) -> None:
         """Say goodbye in TLS where that needs no waiting, and close."""
-        if self.fileno() >= 0 and not self._ciphertext:
+        if self.fileno() >= 0:
+            self._say_goodbye()
+        super().close()
+
+    def _say_goodbye(self) -> None:
+        if not self._ciphertext:
             with contextlib.suppress(OSError, ValueError):
                 self.tls.unwrap()
             with contextlib.suppress(OSError):
                 self.flush()
-        super().close()
 
 
 def prepare(sock: socket.socket) -> None:

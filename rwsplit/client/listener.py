@@ -1,0 +1,157 @@
+"""Listener: accepts clients and gives each a task for its startup.
+
+The task is short: an established client belongs to the relay. A client of the console stays in its task, which
+is why the tasks may live in another nursery than the listener, which dies first on shutdown. Nothing a client
+does and no shortage of descriptors ends the accept loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from typing import Final
+
+import structlog
+import trio
+
+from rwsplit.client.lobby import Lobby
+from rwsplit.client.startup import refuse_client, start_client
+from rwsplit.config.model import Address
+from rwsplit.errors import CapacityError, ConfigError
+from rwsplit.server.wire import format_address
+
+BACKLOG: Final = 4096
+#: Clients accepted in a row before other tasks get their turn.
+BATCH: Final = 64
+#: Seconds to wait when the system is out of what a connection needs.
+PAUSE: Final = 0.1
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+#: What the system says of an address it does not have.
+ABSENT: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+#: Hosts that mean every address of the machine.
+ANYWHERE: Final = frozenset({"", "*"})
+
+log = structlog.get_logger("rwsplit.client")
+
+
+async def serve_listener(
+    address: Address,
+    lobby: Lobby,
+    *,
+    clients: trio.Nursery | None = None,
+    reuse_port: bool = False,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Accept clients at *address* until cancelled; reports the port once clients can connect.
+
+    Startups run in the nursery *clients* (default: one of the listener's own, which ends with it).
+    *reuse_port* lets several processes share the port.
+
+    Raises:
+        ConfigError: nobody can listen there.
+    """
+    sockets = await _open_sockets(address, reuse_port=reuse_port)
+    with contextlib.ExitStack() as stack:
+        for sock in sockets:
+            stack.enter_context(sock)
+        port: int = sockets[0].getsockname()[1]
+        async with trio.open_nursery() as nursery:
+            door = _Door(lobby, clients or nursery)
+            for sock in sockets:
+                nursery.start_soon(
+                    door.accept_clients, sock, name=f"accept {address.host}:{port}"
+                )
+            log.info("listening", host=address.host, port=port)
+            task_status.started(port)
+
+
+class _Door:
+    """Where clients come in; counts those that are still in their startup."""
+
+    def __init__(self, lobby: Lobby, clients: trio.Nursery) -> None:
+        self._lobby = lobby
+        self._clients = clients
+        self._starting = 0
+
+    async def accept_clients(self, listener: socket.socket) -> None:
+        exhausted = False
+        while True:
+            await trio.lowlevel.wait_readable(listener)
+            try:
+                for _ in range(BATCH):
+                    self._accept(listener)
+            except BlockingIOError:
+                exhausted = False
+            except OSError as exc:
+                # Anything else is of the one client that was to come, and has gone.
+                if exc.errno in EXHAUSTED:
+                    if not exhausted:
+                        log.warning("accept_failed", reason=exc.strerror)
+                    exhausted = True
+                    await trio.sleep(PAUSE)
+
+    def _accept(self, listener: socket.socket) -> None:
+        sock, _ = listener.accept()
+        self._starting += 1
+        self._clients.start_soon(self._start, sock, name=f"startup fd={sock.fileno()}")
+
+    async def _start(self, sock: socket.socket) -> None:
+        limit = self._lobby.config.limits.max_client_conn
+        try:
+            # The lobby counts clients; this bounds those it has not seen yet.
+            if self._starting > limit:
+                sentence = f"sorry, too many clients already (max_client_conn = {limit})"
+                await refuse_client(sock, CapacityError(sentence))
+            else:
+                await start_client(sock, self._lobby)
+        finally:
+            self._starting -= 1
+
+
+async def _open_sockets(address: Address, *, reuse_port: bool) -> list[socket.socket]:
+    """Listen at every address *address* stands for, on one port."""
+    name = format_address(address.host or "*", address.port)
+    host = None if address.host in ANYWHERE else address.host
+    try:
+        found = await trio.socket.getaddrinfo(
+            host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as exc:
+        raise ConfigError([f"listen: cannot resolve {name}: {exc}"]) from exc
+    sockets: list[socket.socket] = []
+    port = address.port
+    try:
+        for family, _, _, _, target in found:
+            try:
+                sock = _listen(family, (target[0], port, *target[2:]), reuse_port=reuse_port)
+            except OSError as exc:
+                # A machine without IPv6 may still have a name for it.
+                last = target is found[-1][4]
+                if exc.errno not in ABSENT or (last and not sockets):
+                    raise
+            else:
+                sockets.append(sock)
+                port = sock.getsockname()[1]
+    except OSError as exc:
+        for sock in sockets:
+            sock.close()
+        raise ConfigError([f"listen: cannot listen on {name}: {exc.strerror}"]) from exc
+    return sockets
+
+
+def _listen(family: int, target: tuple[object, ...], *, reuse_port: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(target)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
