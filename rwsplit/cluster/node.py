@@ -67,6 +67,7 @@ class Refusal(Enum):
     DOWN = "down"
     BANNED = "banned after a failure"
     NOT_A_REPLICA = "not a replica"
+    NOT_THE_PRIMARY = "not the primary"
     UNKNOWN_FRESHNESS = "not known to be fresh yet"
     OTHER_TIMELINE = "on another timeline than the primary"
     LAGGING = "lagging more than max_lag"

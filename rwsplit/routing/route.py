@@ -24,6 +24,10 @@ class Target(Enum):
 class RouteReason(Enum):
     """Why a statement went where it went."""
 
+    def __init__(self, text: str) -> None:
+        self.number = len(type(self).__members__)
+        """Position among the members, for counters."""
+
     READ = "it only reads"
     MAY_WRITE = "it may write"
     LOCKS_ROWS = "it locks rows"

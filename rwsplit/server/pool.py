@@ -61,6 +61,8 @@ class Pool:
         """The one used last is at the right end and is taken first, so that spare ones age."""
         self.lanes: list[Server] = []
         self.starting = 0
+        self.wanted = False
+        """Somebody who does not stand in the queue needs a server."""
         self.waiters: deque[Session] = deque()
         self.failures = 0
         self.retry_at = 0.0
@@ -103,7 +105,8 @@ class Pool:
         """Have servers opened for the sessions that wait, as far as the limits allow."""
         if now < self.retry_at:
             return
-        wanted = len(self.waiters)
+        wanted = len(self.waiters) + self.wanted
+        self.wanted = False
         while self.starting < wanted and not self.is_full:
             self.starting += 1
             self._dial(self)

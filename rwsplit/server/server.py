@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from rwsplit.protocol import codes
 from rwsplit.protocol.responses import Owed
 from rwsplit.server.wire import Wire
 from rwsplit.session.prepared import ServerState
@@ -41,10 +41,15 @@ class Server(ServerState):
         "fd",
         "holder",
         "idle_since",
+        "is_replica",
         "last_writer",
         "paused",
         "pid",
         "pool",
+        "last_done",
+        "soiled",
+        "stray_cancel",
+        "tx",
         "use",
         "wire",
     )
@@ -64,10 +69,18 @@ class Server(ServerState):
         self.holder: Session | None = None
         self.last_writer: object | None = None
         """The session that wrote here last: its currval and lastval are here."""
+        self.is_replica = False
+        self.stray_cancel = False
+        """A cancel request went to it while it was shared: a stranger may get 57014."""
         self.cancels = 0
         """Cancel requests under way; until they are through the server may not change hands."""
         self.expired = False
         """To be closed as soon as nothing is in flight (its node is gone, it is too old)."""
+        self.soiled = False
+        """A session that was pinned may have left state: DISCARD ALL before anyone else comes."""
+        self.tx = codes.IDLE
+        """Transaction status as of its last ReadyForQuery."""
+        self.last_done = now
         self.dirty = False
         self.armed = False
         """EPOLLOUT is armed."""
@@ -87,6 +100,3 @@ class Server(ServerState):
     def owe(self, owed: Owed) -> None:
         """Record that the answers for *owed* come behind all others."""
         self.responses.owed.append(owed)
-
-
-ReportedParameters = Mapping[str, str]

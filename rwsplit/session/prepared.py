@@ -74,6 +74,10 @@ class PreparedRegistry:
             self._by_tail[tail] = found
         return found
 
+    def clear(self) -> None:
+        """Identify everything anew from now on."""
+        self._by_tail.clear()
+
     def private(self, tail: bytes, script: Script) -> Prepared:
         """Return an identity that is shared with nobody and known only by the caller."""
         self._count += 1
@@ -124,12 +128,14 @@ def compose(
     *,
     unnamed: Prepared | None,
     limit: int,
+    may_omit: bool = True,
 ) -> deque[Step] | None:
     """Append a unit's *parts* to the outbox of *server*, preceded by what it lacks.
 
     *needs* are identities the unit relies on, *unnamed* the one it expects under the empty name. A
     `Prepared` among *parts* is a Parse the client sent: it is left out if the server knows it.
-    *limit* bounds the statements a server keeps. Return the steps of the answers, None for "forward all".
+    *limit* bounds the statements a server keeps. In an open unit nothing may be omitted (not *may_omit*), since
+    an answer can only be made up next to a real one. Return the steps of the answers, None for "forward all".
     """
     out = server.out
     before: list[Step] = []
@@ -152,9 +158,13 @@ def compose(
             out.append(part)
             continue
         after.extend(_until_parse(remaining))
-        if part in server.known:
+        if part in server.known and may_omit:
             after.append(PARSE_COMPLETE)
         else:
+            if part in server.known:
+                out.append(frame(codes.CLOSE, b"S" + part.name + b"\0"))
+                after.append(SWALLOW)
+                del server.known[part]
             _teach(server, part, after, limit, keep=needs)
             out.append(part.parse(part.name))
             after.append(FORWARD)

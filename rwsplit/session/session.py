@@ -19,6 +19,7 @@ from rwsplit.config.model import ConsistencyLevel
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length, frame
+from rwsplit.routing.consistency import NO_HOME
 from rwsplit.routing.route import Route
 from rwsplit.session.assembly import NOTHING, OPAQUE, Assembly, special
 from rwsplit.session.parameters import ParameterSet, ParameterStore
@@ -26,17 +27,13 @@ from rwsplit.session.pinning import PinReason, forgets_prepared
 from rwsplit.session.prepared import Prepared, PreparedRegistry, ServerState
 from rwsplit.session.unit import Chunk, Kind, Piece, Unit
 from rwsplit.sql.cache import INLINE_LIMIT, PARSE_LIMIT, StatementCache
+from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
 
 #: A frame that need not be understood is passed through as it comes beyond this.
 STREAM_LIMIT: Final = 64 * 1024
 #: A unit without a Sync is opened beyond this.
 UNIT_LIMIT: Final = 256 * 1024
-
-#: Home of a session whose last read was answered by the primary.
-PRIMARY_HOME: Final = -1
-#: Home of a session that has not read yet.
-NO_HOME: Final = -2
 
 #: Client encodings in which a byte below 0x80 may be part of a character: they cannot be lexed as
 #: bytes (PostgreSQL manual, table 24.3: "not allowed as server encoding").
@@ -68,10 +65,19 @@ _header = HEADER.unpack_from
 class Knowledge:
     """What all sessions of a process share: facts of statements, identities, parameter sets."""
 
-    def __init__(self, statements: StatementCache) -> None:
+    def __init__(self, statements: StatementCache, functions: FunctionBook) -> None:
         self.statements = statements
+        self.functions = functions
         self.prepared = PreparedRegistry(statements)
         self.parameters = ParameterStore()
+
+    def reconfigure(self, reads: Sequence[str], writes: Sequence[str]) -> None:
+        """Use other patterns for functions; what was classified under the old ones is forgotten."""
+        if (tuple(reads), tuple(writes)) == (tuple(self.functions.reads), tuple(self.functions.writes)):
+            return
+        self.functions.reconfigure(reads, writes)
+        self.statements.clear()
+        self.prepared.clear()
 
 
 class Session:
@@ -100,6 +106,7 @@ class Session:
         "pending_bytes",
         "pin",
         "reads",
+        "reads_in_transaction",
         "replica_transaction",
         "restless",
         "route_setting",
@@ -153,6 +160,8 @@ class Session:
         self.tick = 0
         self.replica_transaction: Unit | None = None
         """The unit that began the READ ONLY transaction it has on a replica."""
+        self.reads_in_transaction = 0
+        """Units run in it so far."""
         self.sync_lost = False
         """A COPY swallowed a Sync, so the next one answers for both."""
         self.route_setting = "auto"
@@ -269,7 +278,11 @@ class Session:
             chunk.is_copy = True
             self._append(chunk, end - pos)
         elif code == codes.FUNCTION_CALL:
-            self._append(self._function_call(data[pos:end]), end - pos)
+            unit = self._function_call(data[pos:end])
+            if self._open:
+                self._end_with(data[pos:end], unit.script)
+            else:
+                self._append(unit, end - pos)
         else:
             chunk = Chunk([])
             chunk.terminates = True
@@ -283,13 +296,9 @@ class Session:
         self.names.pop(b"", None)
         script = OPAQUE if self.opaque else self._facts(query)
         if self._open:
-            # The server discards it up to the Sync, or runs it within the open unit's transaction.
-            self._append(Chunk([data[pos:end]], script or OPAQUE), end - pos)
+            self._end_with(data[pos:end], script or OPAQUE)
             return
-        if end - pos == len(data):
-            parts = data
-        else:
-            parts = data[pos:end]
+        parts = data if end - pos == len(data) else data[pos:end]
         unit = Unit(self, Kind.SIMPLE, Piece([parts], script), end - pos)
         if script is None:
             unit.waiting_for = (query,)
@@ -324,6 +333,16 @@ class Session:
         if len(query) > PARSE_LIMIT:
             return OPAQUE
         return self.knowledge.statements.peek(query)
+
+    def _end_with(self, data: bytes, script: Script | None) -> None:
+        """End the open unit with a Query or FunctionCall instead of its Sync.
+
+        Its ReadyForQuery ends the unit - unless the unit fails before: then the server skips to the Sync.
+        """
+        chunk = Chunk([data], script)
+        chunk.completes = chunk.by_query = True
+        self._open = False
+        self._append(chunk, len(data))
 
     # Ends of units...
 

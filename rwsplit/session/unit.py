@@ -71,7 +71,7 @@ class Piece:
 class Chunk(Piece):
     """A piece that continues an open unit or a COPY; it goes where the session's server is."""
 
-    __slots__ = ("completes", "is_copy", "terminates")
+    __slots__ = ("by_query", "completes", "is_copy", "terminates")
 
     def __init__(self, parts: list[Part], script: Script | None = None) -> None:
         super().__init__(parts, script)
@@ -79,6 +79,8 @@ class Chunk(Piece):
         """CopyData, CopyDone, CopyFail: dropped where no COPY goes on."""
         self.completes = False
         """It ends the open unit (its Sync)."""
+        self.by_query = False
+        """It does so by a Query, which is skipped if the unit has failed by then."""
         self.terminates = False
         """Not a frame for a server: the client says goodbye."""
 
@@ -88,17 +90,20 @@ class Unit(Owed):
 
     __slots__ = (
         "arrived",
+        "by_query",
         "deadline",
         "executes",
         "is_open",
         "kind",
         "node",
         "piece",
+        "planned",
         "refused_by",
         "restarts",
         "route",
         "row_limit",
         "script",
+        "sent",
         "session",
         "size_in",
         "waiting_for",
@@ -126,9 +131,14 @@ class Unit(Owed):
         self.row_limit = False
         self.is_open = False
         """Its end has not been sent yet."""
+        self.by_query = False
+        """It was open, and a Query ended it."""
+        self.planned = 0
+        """Steps of an open unit so far."""
         self.waiting_for: Sequence[bytes] = _NOTHING
         """Long queries that must be parsed before it can be routed."""
         self.arrived = 0.0
+        self.sent = 0.0
         self.deadline = 0.0
         self.route: Route | None = None
         self.node = -1

@@ -1,0 +1,73 @@
+"""Families: what rwsplit counts, as Prometheus' metric families, read on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rwsplit.cluster.node import Up
+from rwsplit.routing.route import RouteReason
+from rwsplit.telemetry.metrics import Family
+
+if TYPE_CHECKING:
+    from rwsplit.app.serve import Proxy
+
+
+def families(proxy: Proxy) -> Iterator[Family]:
+    """Yield every metric of *proxy* as of now."""
+    relay, view = proxy.relay, proxy.board.view
+    counters, now = relay.counters, relay.clock()
+    yield Family("rwsplit_clients", "Established sessions.", {(): len(relay.clients)})
+    yield Family(
+        "rwsplit_statements",
+        "Statements answered.",
+        {(n.name,): counters.statements[n.index] for n in view.nodes},
+        ("node",),
+        counter=True,
+    )
+    yield Family(
+        "rwsplit_reads",
+        "Statements answered as reads.",
+        {(n.name,): counters.reads[n.index] for n in view.nodes},
+        ("node",),
+        counter=True,
+    )
+    yield Family(
+        "rwsplit_routes",
+        "Verdicts by reason.",
+        {(r.name,): counters.reasons[r.number] for r in RouteReason},
+        ("reason",),
+        counter=True,
+    )
+    yield Family(
+        "rwsplit_node_up",
+        "1 where the node answers.",
+        {(n.name,): int(isinstance(n.health, Up)) for n in view.nodes},
+        ("node",),
+    )
+    yield Family(
+        "rwsplit_node_in_flight",
+        "Statements in flight or queued.",
+        {(n.name,): counters.load[n.index] for n in view.nodes},
+        ("node",),
+    )
+    yield Family(
+        "rwsplit_replica_staleness_seconds",
+        "Upper bound of how old an answer may be.",
+        {
+            (n.name,): max(0.0, view.staleness(n, now))
+            for n in view.nodes
+            if n is not view.primary and n.fresh_until > float("-inf")
+        },
+        ("node",),
+    )
+    for name, documentation, value in (
+        ("rwsplit_retries", "Units run again elsewhere.", counters.retries),
+        ("rwsplit_shared_units", "Units pipelined on a lane.", counters.shared),
+        ("rwsplit_cancels", "Cancel requests.", counters.cancels),
+        ("rwsplit_timeouts", "Units refused after query_wait_timeout.", counters.timeouts),
+        ("rwsplit_sessions_failed", "Sessions ended by an error.", counters.errors),
+        ("rwsplit_received_bytes", "Bytes from clients.", counters.bytes_in),
+        ("rwsplit_sent_bytes", "Bytes from servers.", counters.bytes_out),
+    ):
+        yield Family(name, documentation, {(): value}, counter=True)

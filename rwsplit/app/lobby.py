@@ -1,0 +1,128 @@
+"""Lobby: what a client's startup needs from the rest of rwsplit, and where it ends in a session."""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from rwsplit.app.welcome import Welcomes
+from rwsplit.client.startup import Admission, Login
+from rwsplit.config.model import Config
+from rwsplit.errors import CapacityError, ClientError
+from rwsplit.relay.client import Client
+from rwsplit.relay.relay import Relay
+from rwsplit.routing.policy import Rules
+from rwsplit.server.credentials import Keyring
+from rwsplit.server.stream import WireStream
+from rwsplit.server.wire import Wire
+from rwsplit.session import inband
+from rwsplit.session.session import UNSAFE_ENCODINGS, Knowledge
+
+#: Length of a cancel key for clients that speak protocol 3.2; it is four bytes before.
+LONG_KEY: Final = 32
+
+
+class OurLobby:
+    """Admits clients: limits, welcome, session, hand-over to the relay."""
+
+    def __init__(
+        self,
+        config: Config,
+        keyring: Keyring,
+        *,
+        relay: Relay,
+        knowledge: Knowledge,
+        welcomes: Welcomes,
+        tls_context: ssl.SSLContext | None,
+        console: Callable[[WireStream, Login], Awaitable[None]],
+    ) -> None:
+        self.config = config
+        self.keyring = keyring
+        self.tls_context = tls_context
+        self._relay = relay
+        self._knowledge = knowledge
+        self._welcomes = welcomes
+        self._console = console
+        self._admitted: set[int] = set()
+        """Backend PIDs of clients between welcome and establish."""
+
+    def cancel(self, pid: int, key: bytes) -> None:
+        """Carry out a CancelRequest."""
+        self._relay.canceller.cancel(pid, key)
+
+    async def welcome(self, login: Login) -> Admission:
+        """Make the session of a client that has proved who it is."""
+        limit = self.config.limits.max_client_conn
+        if len(self._relay.by_pid) + len(self._admitted) >= limit:
+            raise CapacityError(f"sorry, too many clients already (max_client_conn = {limit})")
+        if self._relay.draining:
+            raise CapacityError("rwsplit is shutting down")
+        pid = self._new_pid()
+        self._admitted.add(pid)
+        try:
+            found = await self._welcomes.get(login)
+            client = Client(
+                self._knowledge,
+                user=login.user,
+                database=login.database,
+                application_name=login.application_name,
+                parameters=self._knowledge.parameters.intern(found.overrides),
+                opaque=_is_opaque(found.reported),
+                rules=Rules(
+                    self.config.routing.rules,
+                    user=login.user,
+                    database=login.database,
+                    application_name=login.application_name,
+                ),
+                pid=pid,
+                cancel_key=secrets.token_bytes(LONG_KEY if login.minor >= 2 else 4),
+                host=login.peer,
+                now=trio.current_time(),
+            )
+            client.default_level = self.config.consistency.level
+            for name, value in found.in_band.items():
+                try:
+                    inband.apply(client, name, value)
+                except ValueError as error:
+                    raise ClientError(f'invalid startup parameter "{name}": {error}') from error
+        except BaseException:
+            self._admitted.discard(pid)
+            raise
+        return Admission(
+            parameters=tuple(found.reported.items()),
+            pid=pid,
+            cancel_key=client.cancel_key,
+            session=client,
+        )
+
+    def abandon(self, admission: Admission) -> None:
+        """Forget a client that left before it was established."""
+        self._admitted.discard(admission.pid)
+
+    def establish(self, admission: Admission, wire: Wire, unread: bytes) -> None:
+        """Hand a client over to the relay."""
+        self._admitted.discard(admission.pid)
+        client = admission.session
+        assert isinstance(client, Client)
+        self._relay.adopt_client(client, wire, unread)
+
+    async def console(self, login: Login, stream: WireStream) -> None:
+        """Let an operator talk to rwsplit itself."""
+        await self._console(stream, login)
+
+    def _new_pid(self) -> int:
+        while True:
+            pid = secrets.randbelow(2**31 - 1) + 1
+            if pid not in self._relay.by_pid and pid not in self._admitted:
+                return pid
+
+
+def _is_opaque(reported: object) -> bool:
+    """Return whether texts of such a session cannot be lexed as bytes of ASCII and more."""
+    assert isinstance(reported, dict)
+    encoding = reported.get("client_encoding", "UTF8").upper().replace("_", "").replace("-", "")
+    return encoding in UNSAFE_ENCODINGS or reported.get("standard_conforming_strings") == "off"

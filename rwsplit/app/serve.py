@@ -1,0 +1,194 @@
+"""Serve: the composition root. The only place that knows everybody, and the nursery tree:
+
+    serve
+    |- monitor            one watcher per node
+    |- relay              established sessions and servers; outlives the listeners
+    |- signals
+    `- listeners          die first, so nothing new gets in; the console goes on until the end
+
+A shutdown stops the listeners, ends every session as soon as it is between transactions, and after
+`limits.shutdown_timeout` all that are left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import structlog
+import trio
+
+from rwsplit import __version__
+from rwsplit.admin.console import serve_console
+from rwsplit.app.lobby import OurLobby
+from rwsplit.app.memory import Memory
+from rwsplit.app.opener import Opener
+from rwsplit.app.operating import OurOperator
+from rwsplit.app.shutdown import Shutdown
+from rwsplit.app.signals import heed_signals
+from rwsplit.app.welcome import Welcomes
+from rwsplit.client.listener import serve_listener
+from rwsplit.client.tls import make_client_context
+from rwsplit.cluster.view import ClusterView
+from rwsplit.config.loader import load
+from rwsplit.config.model import Address, Config
+from rwsplit.monitor.board import Board
+from rwsplit.monitor.watcher import run_monitor
+from rwsplit.relay.relay import Relay
+from rwsplit.routing.balancing import Chooser, make_chooser
+from rwsplit.server.credentials import Keyring
+from rwsplit.server.stream import WireStream
+from rwsplit.session.session import Knowledge
+from rwsplit.sql.cache import StatementCache
+from rwsplit.sql.functions import FunctionBook
+from rwsplit.telemetry.logs import configure_logs
+from rwsplit.client.startup import Login
+
+_log = structlog.get_logger("rwsplit.app")
+
+
+def run(path: Path) -> None:
+    """Serve the configuration file at *path* until a signal ends it.
+
+    Raises:
+        ConfigError: the configuration or a file it names cannot be used.
+        OSError: an address cannot be listened on.
+    """
+    config = load(path)
+    configure_logs(config.log)
+    trio.run(_serve_until_signalled, config, strict_exception_groups=True)
+
+
+async def _serve_until_signalled(config: Config) -> None:
+    with contextlib.suppress(trio.Cancelled):
+        await serve(config, signals=True)
+
+
+async def serve(
+    config: Config,
+    *,
+    on_ready: Callable[[int], None] | None = None,
+    signals: bool = False,
+    on_board: Callable[[Board], None] | None = None,
+) -> None:
+    """Serve *config* until cancelled or shut down.
+
+    *on_ready* is called with the port listened on, once a node is known that may answer; with *signals*
+    the process's signals are heeded; *on_board* is given the board as soon as it exists.
+    """
+    proxy = Proxy(config)
+    if on_board is not None:
+        on_board(proxy.board)
+    try:
+        async with trio.open_nursery() as root:
+            await root.start(run_monitor, proxy.board, name="monitor")
+            await root.start(proxy.relay.run, name="relay")
+            if signals:
+                root.start_soon(heed_signals, proxy.shutdown, proxy.operator, name="signals")
+            async with trio.open_nursery() as listeners:
+                port = await proxy.listen(listeners)
+                root.start_soon(proxy.announce, port, on_ready, name="announce")
+                await proxy.shutdown.requested.wait()
+                listeners.cancel_scope.cancel()
+            await proxy.shutdown.drain()
+            root.cancel_scope.cancel()
+    finally:
+        _log.info("stopped")
+
+
+class Proxy:
+    """Everything a running rwsplit is made of."""
+
+    def __init__(self, config: Config) -> None:
+        keyring = Keyring.load(config.users.file) if config.users.file else Keyring()
+        functions = FunctionBook(config.routing.functions.reads, config.routing.functions.writes)
+        statements = StatementCache(functions, size=config.limits.statement_cache_size)
+        memory = Memory.from_config(config)
+        clock = trio.lowlevel.current_clock().current_time
+        self.config = config
+        self.random = Random()  # noqa: S311 - it spreads load
+        self.board = Board(config, admin=memory.states, clock=clock)
+        self.opener = Opener(config, keyring)
+        self.knowledge = Knowledge(statements, functions)
+        self.relay = Relay(
+            config,
+            self.board.view,
+            chooser=self.chooser(config),
+            open_server=self.opener.open,
+            send_cancel=self.opener.cancel,
+            hurry=self.board.hurry,
+            report_failure=self._report_failure,
+            clock=clock,
+        )
+        self.welcomes = Welcomes(self.board, self.opener)
+        self.shutdown = Shutdown(self.relay)
+        self.lobby = OurLobby(
+            config,
+            keyring,
+            relay=self.relay,
+            knowledge=self.knowledge,
+            welcomes=self.welcomes,
+            tls_context=make_client_context(config.tls),
+            console=self._console,
+        )
+        self.operator = OurOperator(self)
+        self._primary: str | None = None
+        self.board.on_admin.append(memory.remember)
+        self.board.on_publish.append(self._published)
+        self.board.in_flight = self.relay.busy_with
+
+    def chooser(self, config: Config) -> Chooser:
+        """Return the chooser *config* asks for."""
+        routing = config.routing
+        return make_chooser(
+            routing.balance, random=self.random.random, slow_start=routing.slow_start
+        )
+
+    async def listen(self, nursery: trio.Nursery) -> int:
+        """Open every listener; return the port of the first."""
+        port = 0
+        for address in self.config.listen:
+            bound: int = await nursery.start(
+                serve_listener, address, self.lobby, name=f"listener {address.host}"
+            )
+            _log.info("listening", host=address.host, port=bound, version=__version__)
+            port = port or bound
+        return port
+
+    async def announce(self, port: int, on_ready: Callable[[int], None] | None) -> None:
+        """Say when there is a node that answers."""
+        with trio.move_on_after(10) as waited:
+            await self.board.wait_for(_has_primary)
+        if waited.cancelled_caught:
+            _log.warning("no_primary_yet", port=port)
+            await self.board.wait_for(lambda view: _has_primary(view) or bool(view.replicas))
+        with trio.move_on_after(5):
+            await self.board.wait_for(
+                lambda view: all(node.refusal is None for node in view.nodes if node is not view.primary)
+            )
+        _log.info("ready", port=port)
+        if on_ready is not None:
+            on_ready(port)
+
+    def listening_addresses(self) -> tuple[Address, ...]:
+        """Return the addresses of the configuration in force."""
+        return self.config.listen
+
+    async def _console(self, stream: WireStream, login: Login) -> None:
+        await serve_console(stream, login, self.operator)
+
+    def _report_failure(self, node: str, reason: str) -> None:
+        self.board.report_failure(node, reason, self.relay.clock())
+
+    def _published(self, view: ClusterView) -> None:
+        primary = view.primary.name if view.primary else None
+        if primary is not None and primary != self._primary:
+            self._primary = primary
+            self.welcomes.forget()
+        self.relay.upkeep.view_changed(view)
+
+
+def _has_primary(view: ClusterView) -> bool:
+    return view.primary is not None

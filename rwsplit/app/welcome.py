@@ -1,0 +1,157 @@
+"""Welcome: what PostgreSQL tells a client at startup, found out once per kind of client.
+
+ParameterStatus must be what PostgreSQL would report, and a wrong database, role or parameter must be
+PostgreSQL's own error. So the first client of a (database, user, parameters) is logged in to a node for
+real, with its own startup parameters, and what came back is remembered for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+import trio
+
+from rwsplit.client.startup import Login
+from rwsplit.cluster.node import AdminState, NodeView, Up
+from rwsplit.cluster.view import ClusterView
+from rwsplit.errors import NodeUnreachable, NoEligibleNode
+from rwsplit.app.opener import Opener
+from rwsplit.monitor.board import Board
+from rwsplit.session.inband import PREFIX
+from rwsplit.session.parameters import parse_options
+
+#: Seconds a welcome is remembered: ALTER ROLE ... SET shows in new sessions after that.
+LIFETIME: Final = 60.0
+#: Welcomes remembered.
+SIZE: Final = 1000
+#: Seconds a login waits for the first node to be up.
+FIRST_NODE: Final = 10.0
+#: identifiers are cut off there (NAMEDATALEN - 1).
+NAME_SIZE: Final = 63
+
+_Key = tuple[str, str, tuple[tuple[str, str], ...]]
+
+
+@attrs.frozen
+class Welcome:
+    """What one kind of client is told, and what its servers must be told."""
+
+    reported: Mapping[str, str]
+    """ParameterStatus by name."""
+    overrides: Mapping[str, str]
+    """Its startup parameters that differ from what the database and role define."""
+    in_band: Mapping[str, str]
+    """Startup parameters that are rwsplit's own (`rwsplit.route`)."""
+    until: float
+
+
+class Welcomes:
+    """Finds out welcomes and remembers them for a while."""
+
+    def __init__(self, board: Board, opener: Opener) -> None:
+        self._board = board
+        self._opener = opener
+        self._known: dict[_Key, Welcome] = {}
+        self._locks: dict[_Key, trio.Lock] = {}
+
+    def forget(self) -> None:
+        """Find everything out again (the configuration or the primary changed)."""
+        self._known.clear()
+
+    async def get(self, login: Login) -> Welcome:
+        """Return the welcome of a client.
+
+        Raises:
+            ServerRefused: PostgreSQL refuses the login; the client may be shown its words.
+            NoEligibleNode, NodeUnreachable: no node could be asked.
+        """
+        parameters = dict(login.parameters)
+        name = parameters.get("application_name", "")
+        plain = len(name) <= NAME_SIZE and name.isascii() and name.isprintable()
+        if plain:
+            parameters.pop("application_name", None)
+        found = await self._find(login.database, login.user, parameters)
+        if not plain or not name:
+            return found
+        return attrs.evolve(
+            found,
+            reported={**found.reported, "application_name": name},
+            overrides={**found.overrides, "application_name": name},
+        )
+
+    async def _find(self, database: str, user: str, parameters: dict[str, str]) -> Welcome:
+        key = (database, user, tuple(sorted(parameters.items())))
+        found = self._known.get(key)
+        if found is not None and found.until > trio.current_time():
+            return found
+        lock = self._locks.setdefault(key, trio.Lock())
+        async with lock:
+            found = self._known.get(key)
+            if found is None or found.until <= trio.current_time():
+                found = await self._ask(database, user, parameters)
+                if len(self._known) >= SIZE:
+                    del self._known[next(iter(self._known))]
+                self._known[key] = found
+        if not lock.statistics().tasks_waiting:
+            self._locks.pop(key, None)
+        return found
+
+    async def _ask(self, database: str, user: str, parameters: dict[str, str]) -> Welcome:
+        reported = await self._report(database, user, parameters)
+        until = trio.current_time() + LIFETIME
+        if not parameters:
+            return Welcome(reported, {}, {}, until)
+        base = await self._find(database, user, {})
+        wanted = {k.lower(): v for k, v in parameters.items() if k != "options"}
+        wanted |= parse_options(parameters.get("options", ""))
+        before = {name.lower(): value for name, value in base.reported.items()}
+        after = {name.lower(): value for name, value in reported.items()}
+        overrides = {
+            name: value
+            for name, value in wanted.items()
+            if not name.startswith(PREFIX)
+            and (name not in after or after[name] != before.get(name))
+        }
+        in_band = {name: value for name, value in wanted.items() if name.startswith(PREFIX)}
+        return Welcome(reported, overrides, in_band, until)
+
+    async def _report(
+        self, database: str, user: str, parameters: dict[str, str]
+    ) -> Mapping[str, str]:
+        """Log in to a node, the primary if there is one, and return what it reported."""
+        refused: NodeUnreachable | None = None
+        for node in await self._candidates():
+            try:
+                dialed = await self._opener.dial(node.name, database, user, parameters)
+            except NodeUnreachable as error:
+                self._board.report_failure(node.name, str(error), trio.current_time())
+                refused = error
+                continue
+            dialed.wire.send(_TERMINATE)
+            dialed.wire.close()
+            reported = dict(dialed.parameters)
+            # One stable view: a client of rwsplit talks to something that takes writes.
+            reported["in_hot_standby"] = "off"
+            if node is not self._board.view.primary:
+                reported["default_transaction_read_only"] = "off"
+            return reported
+        raise refused or NoEligibleNode("no node is up, so nobody can log in now")
+
+    async def _candidates(self) -> list[NodeView]:
+        with trio.move_on_after(FIRST_NODE):
+            await self._board.wait_for(lambda view: bool(_usable(view)))
+        return _usable(self._board.view)
+
+
+def _usable(view: ClusterView) -> list[NodeView]:
+    up = [
+        node
+        for node in view.nodes
+        if isinstance(node.health, Up) and node.admin is AdminState.ATTACHED
+    ]
+    return sorted(up, key=lambda node: node is not view.primary)
+
+
+_TERMINATE: Final = b"X\0\0\0\4"

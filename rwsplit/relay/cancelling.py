@@ -1,0 +1,75 @@
+"""Cancelling: carry out a client's CancelRequest without ever hitting a stranger.
+
+A cancel request names a backend, and PostgreSQL cancels whatever that backend is doing when the signal
+arrives. So while one is under way its server is not given to another session; on a lane it is sent only if the
+unit to be cancelled is the one being executed, otherwise the unit is answered 57014 without the node's help.
+A stranger's read that is cancelled all the same runs again.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.relay.client import Client
+from rwsplit.server.server import Server, Use
+from rwsplit.session.unit import Unit
+
+if TYPE_CHECKING:
+    from rwsplit.relay.relay import Relay
+
+_CANCELED: Final = "canceling statement due to user request"
+
+
+class Canceller:
+    """Finds what a cancel request is about."""
+
+    def __init__(self, relay: Relay, send: Callable[[Server], Awaitable[None]]) -> None:
+        self._relay = relay
+        self._send = send
+
+    def cancel(self, pid: int, key: bytes) -> None:
+        """Cancel what the session with backend PID *pid* is doing, if *key* is its cancel key."""
+        relay = self._relay
+        client = relay.by_pid.get(pid)
+        if client is None or not hmac.compare_digest(client.cancel_key, key):
+            return
+        relay.counters.cancels += 1
+        server = client.server
+        if client.in_flight and server is not None:
+            self._in_flight(client, server)
+        elif client.waiting is not None and client.pending:
+            relay.loss.fail_unit(client, "57014", _CANCELED)
+            relay.flush()
+
+    def _in_flight(self, client: Client, server: Server) -> None:
+        if server.use is not Use.LANE:
+            self.cancel_server(server)
+            return
+        head = server.responses.owed[0]
+        if isinstance(head, Unit) and head.session is client:
+            server.stray_cancel = True
+            self.cancel_server(server)
+        # Otherwise its read has not begun and is known to be short: it is answered in a moment.
+
+    def cancel_server(self, server: Server) -> None:
+        """Have the node cancel what *server* is doing."""
+        server.cancels += 1
+        self._relay.start_task(self._carry_out, server)
+
+    async def _carry_out(self, server: Server) -> None:
+        try:
+            await self._send(server)
+        finally:
+            server.cancels -= 1
+        relay = self._relay
+        relay.now = relay.clock()
+        if (
+            not server.cancels
+            and server.use is Use.RESETTING
+            and not server.responses.owed
+            and server.holder is None
+        ):
+            relay.replies.settle(server)
+            relay.flush()

@@ -1,0 +1,93 @@
+"""Client: an established client - its session, its socket and what it waits for."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from rwsplit.routing.policy import Rules
+from rwsplit.server.wire import Wire
+from rwsplit.session.parameters import ParameterSet
+from rwsplit.session.session import Knowledge, Session
+
+if TYPE_CHECKING:
+    from rwsplit.server.pool import Pool
+    from rwsplit.server.server import Server
+
+
+class Waiting(Enum):
+    """What keeps a session's next unit from being sent."""
+
+    SERVER = "for a server of its pool"
+    NODE = "for a node that may answer"
+    FRESHNESS = "for a replica to be fresh"
+    PARSING = "for its statement to be parsed"
+
+
+class Client(Session):
+    """One established client. Made before its socket is handed over (see `Relay.adopt`)."""
+
+    __slots__ = (
+        "blocked",
+        "cancel_key",
+        "closed",
+        "connected_at",
+        "dirty",
+        "fd",
+        "host",
+        "paused",
+        "pid",
+        "pools",
+        "rules",
+        "statements",
+        "waiting",
+        "waits_for",
+        "wire",
+    )
+
+    server: Server | None
+
+    def __init__(
+        self,
+        knowledge: Knowledge,
+        *,
+        user: str,
+        database: str,
+        application_name: str,
+        parameters: ParameterSet,
+        opaque: bool,
+        rules: Rules,
+        pid: int,
+        cancel_key: bytes,
+        host: str,
+        now: float,
+    ) -> None:
+        super().__init__(
+            knowledge,
+            user=user,
+            database=database,
+            application_name=application_name,
+            parameters=parameters,
+            opaque=opaque,
+        )
+        self.pools: dict[str, Pool] = {}
+        """Its pool on each node, by the node's name."""
+        self.rules = rules
+        self.pid = pid
+        """The backend PID it was told; made up by rwsplit."""
+        self.cancel_key = cancel_key
+        self.host = host
+        self.connected_at = now
+        self.wire: Wire | None = None
+        self.fd = -1
+        self.dirty = False
+        """It is on the list of those to be flushed at the end of the turn."""
+        self.paused = False
+        """Not read, because its server or its own queue does not keep up."""
+        self.blocked = False
+        """EPOLLOUT is armed: it does not take what is sent."""
+        self.closed = False
+        self.statements = 0
+        self.waiting: Waiting | None = None
+        self.waits_for: Pool | None = None
+        """The pool in whose queue it stands."""

@@ -1,0 +1,54 @@
+"""Counters of the relay: plain integers, read by whoever asks."""
+
+from __future__ import annotations
+
+from rwsplit.routing.route import RouteReason
+
+
+class Counters:
+    """What the relay has done since it started."""
+
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "cancels",
+        "clients",
+        "errors",
+        "load",
+        "moves",
+        "reads",
+        "reasons",
+        "retries",
+        "shared",
+        "statements",
+        "timeouts",
+        "turns",
+    )
+
+    def __init__(self) -> None:
+        self.load: list[int] = []
+        """Statements in flight or queued, by node index."""
+        self.statements: list[int] = []
+        """Statements answered, by node index."""
+        self.reads: list[int] = []
+        """Those of them that were routed as reads, by node index."""
+        self.reasons = [0] * len(RouteReason)
+        """Verdicts by `RouteReason.number`."""
+        self.retries = 0
+        self.shared = 0
+        """Units pipelined on a lane behind somebody else's."""
+        self.moves = 0
+        """Sessions moved to another replica to even out the reads."""
+        self.cancels = 0
+        self.timeouts = 0
+        self.errors = 0
+        """Sessions ended because their server was lost."""
+        self.clients = 0
+        self.turns = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def resize(self, nodes: int) -> None:
+        """Make room for *nodes* nodes."""
+        for counts in (self.load, self.statements, self.reads):
+            counts.extend([0] * (nodes - len(counts)))

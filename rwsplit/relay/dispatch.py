@@ -1,0 +1,461 @@
+"""Dispatch: find the server for a session's next unit and put the unit's bytes into its outbox.
+
+The order of the questions: does the session hold a server (a transaction, a pin, units in flight)? Then
+there. Else the policy's verdict names a kind of node, consistency and balancing name the node, and its
+pool gives an idle server, a lane, or a place in its queue. A unit that cannot go anywhere now waits
+in one of four ways (`Waiting`), each with a deadline and each woken by an event.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.cluster.node import NEVER, AdminState, NodeView, Up
+from rwsplit.config.model import ConsistencyLevel, ReadsOnPrimary
+from rwsplit.protocol import codes
+from rwsplit.protocol.framing import frame
+from rwsplit.relay import lanes
+from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.injected import DISCARD_SEQUENCES, ROLLBACK, Injected, Purpose
+from rwsplit.routing import policy
+from rwsplit.routing.consistency import PRIMARY_HOME, readers
+from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.server.pool import Pool
+from rwsplit.server.server import Server, Use
+from rwsplit.session.assembly import OPAQUE
+from rwsplit.session.pinning import forgets_prepared, pin_reason, resets_parameters
+from rwsplit.session.prepared import SYNC, compose
+from rwsplit.session.unit import Chunk, Kind, Piece, Unit
+from rwsplit.sql.statement import Script
+
+if TYPE_CHECKING:
+    from rwsplit.relay.relay import Relay
+
+#: How long the next read of a restless session may wait for a better replica (seconds).
+MOVE_WAIT: Final = 0.05
+#: Units of one session that may be in flight at once.
+PIPELINE_LIMIT: Final = 256
+
+_SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
+_SAME_PINNED: Final = Route(Target.SAME, RouteReason.PINNED)
+_OPEN: Final = Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
+_FALLBACK: Final = Route(Target.PRIMARY, RouteReason.NO_FRESH_REPLICA)
+
+
+class Dispatcher:
+    """Sends the units of sessions to servers."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def pump(self, client: Client) -> None:
+        """Send as many of the session's pending units and chunks as can go now, in order."""
+        pending = client.pending
+        while pending and client.waiting is None and not client.closed:
+            item = pending[0]
+            if isinstance(item, Unit):
+                if not self._unit(client, item):
+                    return
+                size = item.size_in
+            else:
+                if not self._chunk(client, item):
+                    return
+                size = sum(len(part) for part in item.parts if isinstance(part, bytes))
+            # Sending may have failed the client, or failed the unit back to the head of the queue.
+            if pending and pending[0] is item:
+                pending.popleft()
+                client.pending_bytes = max(0, client.pending_bytes - size) if pending else 0
+
+    def start(self, client: Client, server: Server) -> None:
+        """Send the unit a session has been waiting with to *server*, which it now has."""
+        client.waiting = None
+        client.waits_for = None
+        unit = client.pending.popleft()
+        assert isinstance(unit, Unit)
+        client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
+        self._relay.counters.load[server.pool.node_index] -= 1  # it was counted while it waited
+        self._send(client, server, unit)
+        if client.pending:
+            self.pump(client)
+
+    # Where a unit goes...
+
+    def _unit(self, client: Client, unit: Unit) -> bool:
+        """Send *unit* or make its session wait; return whether it is sent."""
+        relay = self._relay
+        script = unit.script
+        if script is None:
+            script = self._classify_later(client, unit)
+            if script is None:
+                return False
+        if not unit.arrived:
+            unit.arrived = relay.now
+            unit.deadline = relay.now + relay.config.pool.query_wait_timeout
+        server = client.server
+        if server is not None:
+            return self._follow(client, server, unit, script)
+        if client.sync_lost:
+            client.sync_lost = False
+        unit.route = route = self._route(client, unit, script)
+        if route.target is Target.REPLICA:
+            node = self._reader(client, unit, route)
+            if client.waiting is not None:
+                return False
+        elif route.target is Target.NODE:
+            node = self._named(route)
+        else:
+            node = relay.view.primary
+        if node is None:
+            self._wait_for_node(client)
+            return False
+        return self._to_node(client, unit, node)
+
+    def _to_node(self, client: Client, unit: Unit, node: NodeView) -> bool:
+        """Take a server of *node* for the unit, share a lane, or stand in the queue."""
+        relay = self._relay
+        pool = client.pools.get(node.name) or relay.pool_of(client, node)
+        script = unit.script
+        assert script is not None
+        unit.guarded = script.primary_only is None and not (
+            script.controls_transaction or unit.is_open or unit.row_limit
+        )
+        server = self._writer(client, pool) if script.needs_session else pool.acquire()
+        depth = relay.config.pool.lane_depth
+        if server is None:
+            if depth and pool.is_full and not pool.waiters and lanes.may_share(unit, client):
+                server = lanes.join(pool, client, depth)
+            if server is None:
+                client.waiting = Waiting.SERVER
+                client.waits_for = pool
+                pool.waiters.append(client)
+                relay.counters.load[pool.node_index] += 1
+                pool.ask(relay.now)
+                return False
+            relay.counters.shared += 1
+        elif depth and lanes.may_share(unit, client):
+            lanes.open_lane(pool, server)
+        self._send(client, server, unit)
+        return True
+
+    def _writer(self, client: Client, pool: Pool) -> Server | None:
+        """Return the idle server on which the session wrote last (currval), else any."""
+        for server in pool.idle:
+            if server.last_writer is client:
+                pool.acquire_this(server)
+                return server
+        return pool.acquire()
+
+    def _follow(self, client: Client, server: Server, unit: Unit, script: Script) -> bool:
+        """Send a unit of a session that has a server already, or let it wait for what is in flight."""
+        if client.sync_lost:
+            # Its Sync answers for the unit whose own Sync the COPY swallowed.
+            client.sync_lost = False
+            server.out.extend(part for part in unit.piece.parts if isinstance(part, bytes))
+            self._relay.touch_server(server)
+            return True
+        held = client.tx != codes.IDLE or client.pin is not None
+        if client.in_flight:
+            if not self._may_pipeline(client, server, script, held=held):
+                return False
+        elif client.replica_transaction is not None and self._must_leave(script):
+            return self._leave_replica(client, server, unit)
+        if client.pin is not None:
+            unit.route = _SAME_PINNED
+        elif held or client.in_flight:
+            unit.route = _SAME_TRANSACTION
+        unit.guarded = False
+        self._send(client, server, unit)
+        return True
+
+    def _may_pipeline(
+        self, client: Client, server: Server, script: Script, *, held: bool
+    ) -> bool:
+        """Return whether a unit may be sent behind others of its session that are in flight."""
+        if server.use is Use.LANE or client.in_flight >= PIPELINE_LIMIT:
+            return False
+        primary = self._relay.view.primary
+        if primary is not None and server.pool.node == primary.name:
+            return True
+        # On a replica: only reads, and only while it is sure that the session stays there.
+        if script.primary_only is not None or script.controls_transaction or script.cost.writes:
+            return False
+        if script.hints is not None or client.route_setting != "auto":
+            return False
+        last = server.responses.owed[-1]
+        changing = isinstance(last, Unit) and last.script is not None
+        changing = changing and last.script.controls_transaction  # type: ignore[union-attr]
+        return held or not changing
+
+    def _must_leave(self, script: Script) -> bool:
+        """Return whether a READ ONLY transaction on a replica meets a statement for the primary."""
+        if script.controls_transaction:
+            return False
+        return script.primary_only is not None or script.state is not None
+
+    def _leave_replica(self, client: Client, server: Server, unit: Unit) -> bool:
+        """Move a READ ONLY transaction to the primary, where it goes on with *unit*.
+
+        It has only read there, and the primary is at least as new as any replica. A transaction with one
+        snapshot for all its statements cannot be moved once it has one: PostgreSQL on the replica judges
+        the statement then.
+        """
+        begin = client.replica_transaction
+        assert begin is not None
+        assert begin.script is not None
+        relay = self._relay
+        snapshot = (begin.script.statements[0].isolation or "").lower() == "repeatable read"
+        if (
+            client.tx != codes.IN_TRANSACTION
+            or len(begin.script.statements) > 1
+            or (snapshot and client.reads_in_transaction)
+        ):
+            unit.route = _SAME_TRANSACTION
+            self._send(client, server, unit)
+            return True
+        primary = relay.view.primary
+        pool = None if primary is None else relay.pool_of(client, primary)
+        target = None if pool is None else pool.acquire()
+        if target is None:
+            if pool is not None:
+                pool.wanted = True
+                pool.ask(relay.now)
+            client.waiting = Waiting.NODE
+            relay.homeless[client] = None
+            return False
+        client.replica_transaction = None
+        server.out.append(ROLLBACK)
+        server.owe(Injected(Purpose.ROLLBACK))
+        server.holder = None
+        relay.touch_server(server)
+        client.server = None
+        self._bring_parameters(client, target)
+        target.out.extend(part for part in begin.piece.parts if isinstance(part, bytes))
+        if begin.kind is Kind.SIMPLE:
+            target.unnamed = None
+        target.owe(Injected(Purpose.BEGIN, client))
+        unit.route = Route(
+            Target.PRIMARY, policy.route_facts(unit.script or begin.script).reason
+        )
+        self._send(client, target, unit)
+        return True
+
+    def _route(self, client: Client, unit: Unit, script: Script) -> Route:
+        if unit.route is not None and unit.restarts:
+            return unit.route  # where it is to be run again was decided by what failed
+        if unit.is_open:
+            return _OPEN
+        if script.hints is not None:
+            hinted = policy.route_hints(script, script.hints)
+            if hinted is not None and (
+                hinted.target is not Target.NODE or pin_reason(script) is None
+            ):
+                return hinted
+        if client.route_setting != "auto":
+            return policy.route_setting(script, client.route_setting)
+        if client.rules:
+            ruled = client.rules.route(script)
+            if ruled is not None and pin_reason(script) is None:
+                return ruled
+        return policy.route_facts(script)
+
+    def _reader(self, client: Client, unit: Unit, route: Route) -> NodeView | None:
+        """Return the node to read from; None after making the session wait, or if there is none."""
+        relay = self._relay
+        view = relay.view
+        settings = relay.config.consistency
+        level = (
+            client.level if route.consistency is None else ConsistencyLevel(route.consistency)
+        )
+        floor = relay.oldest(
+            settings.max_lag
+            if client.max_lag is None and route.max_lag is None
+            else min(lag for lag in (client.max_lag, route.max_lag) if lag is not None)
+        )
+        last_read, home = NEVER, client.home
+        if level is not ConsistencyLevel.EVENTUAL:
+            floor = max(floor, client.last_write)
+            last_read = client.last_read
+            if client.restless:
+                home = PRIMARY_HOME  # as if it had none: wait for another replica
+        candidates = readers(
+            view, floor=floor, last_read=last_read, home=home, refused_by=unit.refused_by
+        )
+        if relay.config.routing.reads_on_primary is ReadsOnPrimary.SHARE and view.primary:
+            candidates = [*candidates, view.primary]
+        if candidates:
+            client.restless = False
+            return relay.chooser.choose(candidates, relay.counters.load, relay.now)
+        wait = MOVE_WAIT if client.restless else settings.wait
+        may_wait = wait and not unit.restarts and relay.now < unit.arrived + wait
+        if may_wait and view.replicas:
+            relay.park(client, unit.arrived + wait)
+            return None
+        if client.restless:
+            client.restless = False
+            return self._reader(client, unit, route)
+        if relay.config.routing.reads_on_primary is ReadsOnPrimary.NEVER:
+            return None
+        unit.route = _FALLBACK
+        return view.primary
+
+    def _named(self, route: Route) -> NodeView | None:
+        node = None if route.node is None else self._relay.view.node(route.node)
+        if node is None or not isinstance(node.health, Up):
+            return None
+        return node if node.admin is AdminState.ATTACHED else None
+
+    def _wait_for_node(self, client: Client) -> None:
+        client.waiting = Waiting.NODE
+        self._relay.homeless[client] = None
+
+    def _classify_later(self, client: Client, unit: Unit) -> Script | None:
+        """Have long statements parsed by a worker thread while the session waits."""
+        if unit.piece.script is not None:
+            unit.script = unit.piece.script
+            return unit.script
+        client.waiting = Waiting.PARSING
+        self._relay.parse_later(client, unit)
+        return None
+
+    # Sending...
+
+    def _send(self, client: Client, server: Server, unit: Unit) -> None:  # noqa: C901 - the hot path, in one frame
+        """Queue the bytes of *unit* on *server*, behind what the server must know for it."""
+        relay = self._relay
+        script = unit.script
+        piece = unit.piece
+        assert script is not None
+        if client.server is not server:
+            client.server = server
+            if server.use is Use.HELD:
+                server.holder = client
+            if server.parameters is not client.parameters:
+                self._bring_parameters(client, server)
+            if script.needs_session and server.last_writer is not client:
+                server.out.append(DISCARD_SEQUENCES)
+                server.owe(Injected(Purpose.RESET))
+        if (
+            piece.plan is None
+            and not piece.needs
+            and piece.unnamed is None
+            and not unit.is_open
+        ):
+            server.out.extend(piece.parts)  # type: ignore[arg-type]  # no plan: all are bytes
+        else:
+            self._compose(server, unit, piece)
+        if unit.kind is Kind.SIMPLE:
+            server.unnamed = None
+        elif piece.unnamed_parse is not None:
+            server.unnamed = piece.unnamed_parse
+        index = server.pool.node_index
+        unit.node = index
+        unit.sent = relay.now
+        counters = relay.counters
+        counters.load[index] += 1
+        if unit.route is not None:
+            counters.reasons[unit.route.reason.number] += 1
+        server.responses.owed.append(unit)
+        client.in_flight += 1
+        if script.state is not None or script.special or script.controls_transaction:
+            self._note_state(client, server, unit, script)
+        if piece.litter is not None:
+            server.out.append(frame(codes.CLOSE, b"S" + piece.litter + b"\0") + SYNC)
+            server.owe(Injected(Purpose.TIDY))
+        if not server.dirty:
+            server.dirty = True
+            relay.dirty_servers.append(server)
+
+    def _compose(self, server: Server, unit: Unit, piece: Piece) -> None:
+        limit = self._relay.config.limits.max_prepared_statements
+        steps = compose(
+            server,
+            piece.parts,
+            list(piece.needs),
+            piece.plan,
+            unnamed=piece.unnamed,
+            limit=limit,
+            may_omit=not unit.is_open and not unit.planned,
+        )
+        if unit.planned or unit.is_open:
+            unit.planned += len(steps or ())
+            if unit.failed:
+                return
+            if unit.steps is None:
+                unit.steps = deque()
+            unit.steps.extend(steps or ())
+        else:
+            unit.steps = steps
+        if piece.drops is not None:
+            server.known.pop(piece.drops, None)
+
+    def _bring_parameters(self, client: Client, server: Server) -> None:
+        assert server.parameters is not None
+        if server.parameters is client.parameters:
+            return
+        server.out.append(client.parameters.change_from(server.parameters))
+        server.parameters = client.parameters
+        server.unnamed = None
+        server.owe(Injected(Purpose.PARAMETERS, client))
+
+    def _note_state(self, client: Client, server: Server, unit: Unit, script: Script) -> None:
+        """Record what the statements queued will do to the server and the session."""
+        if client.pin is None:
+            client.pin = pin_reason(script)
+            if client.pin is not None:
+                server.soiled = True
+                server.responses.owner = client.sink
+        if resets_parameters(script) and client.pin is None:
+            server.parameters = None
+        if forgets_prepared(script):
+            server.forget()
+        if unit.route is not None and unit.route.reason is RouteReason.READ_ONLY_TRANSACTION:
+            client.replica_transaction = unit
+
+    def _chunk(self, client: Client, chunk: Chunk) -> bool:
+        """Pass on what continues an open unit or a COPY."""
+        if chunk.terminates:
+            if client.in_flight or client.sink:
+                return False
+            self._relay.close_client(client)
+            return True
+        server = client.server
+        if server is None or not client.in_flight:
+            return (
+                True  # a COPY or an open unit that has ended; the server would discard it too
+            )
+        if chunk.is_copy:
+            server.out.extend(part for part in chunk.parts if isinstance(part, bytes))
+            self._relay.touch_server(server)
+            return True
+        if chunk.script is None:
+            chunk.script = OPAQUE
+        unit = next(
+            (u for u in reversed(server.responses.owed) if isinstance(u, Unit) and u.is_open),
+            None,
+        )
+        if unit is None or unit.session is not client:
+            return True
+        self._continue(client, server, unit, chunk)
+        return True
+
+    def _continue(self, client: Client, server: Server, unit: Unit, chunk: Chunk) -> None:
+        script = chunk.script
+        assert script is not None
+        if chunk.plan is None and chunk.by_query:
+            server.out.extend(part for part in chunk.parts if isinstance(part, bytes))
+            server.unnamed = None
+        else:
+            self._compose(server, unit, chunk)
+            if chunk.unnamed_parse is not None:
+                server.unnamed = chunk.unnamed_parse
+        if script.may_write:
+            client.wrote = True
+        if script.state is not None or script.special:
+            self._note_state(client, server, unit, script)
+        if chunk.completes:
+            unit.is_open = False
+            unit.by_query = chunk.by_query
+            if chunk.by_query and unit.failed:
+                client.sync_lost = True  # the server skips the Query, up to the Sync
+        self._relay.touch_server(server)

@@ -1,0 +1,45 @@
+"""Injected work: what rwsplit itself sends to a server; its answers are swallowed."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.protocol import codes
+from rwsplit.protocol.framing import frame
+from rwsplit.protocol.responses import Owed
+
+if TYPE_CHECKING:
+    from rwsplit.relay.client import Client
+
+
+class Purpose(Enum):
+    """Why rwsplit sent something by itself."""
+
+    PARAMETERS = "bring the server to the session's parameters"
+    BEGIN = "begin the session's transaction again on the primary"
+    ROLLBACK = "end a transaction nobody owns any more"
+    RESET = "wipe what a pinned session left"
+    TIDY = "close a statement left under a client's name"
+
+
+class Injected(Owed):
+    """The answers owed for something a client never asked for."""
+
+    __slots__ = ("client", "purpose")
+
+    def __init__(self, purpose: Purpose, client: Client | None = None) -> None:
+        super().__init__(None)
+        self.purpose = purpose
+        self.client = client
+        """On whose behalf: its unit relies on it."""
+
+
+def query(sql: bytes) -> bytes:
+    """Return *sql* as a Query frame."""
+    return frame(codes.QUERY, sql + b"\0")
+
+
+ROLLBACK: Final = query(b"ROLLBACK")
+DISCARD_ALL: Final = query(b"DISCARD ALL")
+DISCARD_SEQUENCES: Final = query(b"DISCARD SEQUENCES")

@@ -1,0 +1,186 @@
+"""Loss: what becomes of the other side when a client, a server or a node goes away.
+
+A unit of which nothing was answered, and that can only have read, runs again elsewhere. Everything else is an
+error the client sees: a statement that may have taken effect is never sent twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.errors import ServerRefused
+from rwsplit.protocol import codes
+from rwsplit.protocol.backend import error_response
+from rwsplit.protocol.framing import frame
+from rwsplit.protocol.responses import sqlstate
+from rwsplit.relay.client import Client, Waiting
+from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.server.pool import Pool
+from rwsplit.server.server import Server, Use
+from rwsplit.session.unit import Kind, Unit
+
+if TYPE_CHECKING:
+    from rwsplit.relay.relay import Relay
+
+_LOST: Final = Route(Target.REPLICA, RouteReason.RETRIED_LOST)
+#: Errors of a node that is not ready yet: not the client's business.
+_NOT_READY: Final = frozenset({"57P03", "57P01", "57P02"})
+_FULL: Final = "53300"
+_MESSAGE: Final = "server closed the connection unexpectedly"
+
+
+class Loss:
+    """Takes sessions and servers apart."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def client_gone(self, client: Client) -> None:
+        """The client's connection ended: give back, or end, what it used."""
+        if client.closed:
+            return
+        relay = self._relay
+        self.stop_waiting(client)
+        relay.drop_client(client)
+        client.pending.clear()
+        server = client.server
+        if server is None:
+            return
+        client.server = None
+        streaming = False
+        for unit in server.responses.owed:
+            if isinstance(unit, Unit) and unit.session is client:
+                unit.session = None
+                unit.sink = None
+                streaming = streaming or unit.is_open or unit.row_limit or _copies(unit)
+        if server.use is Use.LANE:
+            return
+        server.holder = None
+        server.responses.owner = None
+        if client.in_flight and (streaming or client.sync_lost):
+            relay.close_server(server)  # nobody will send the rest
+        elif client.in_flight:
+            if server.tx != codes.IDLE or all(
+                u.guarded for u in server.responses.owed if isinstance(u, Unit)
+            ):
+                relay.canceller.cancel_server(server)
+        else:
+            relay.replies.settle(server)
+        if server.paused and server.use is not Use.CLOSED:
+            relay.resume_server(server)
+
+    def stop_waiting(self, client: Client) -> None:
+        """Take the client out of every queue."""
+        relay = self._relay
+        pool = client.waits_for
+        if pool is not None:
+            pool.waiters.remove(client)
+            relay.counters.load[pool.node_index] -= 1
+            client.waits_for = None
+        relay.homeless.pop(client, None)
+        relay.parked.pop(client, None)
+        client.waiting = None
+
+    def server_lost(self, server: Server, message: bytes | None) -> None:
+        """The connection to a node ended."""
+        if server.use is Use.CLOSED:
+            return
+        relay = self._relay
+        node = server.pool.node
+        was_busy = bool(server.responses.owed)
+        if message is None and not server.expired:
+            if was_busy or server.holder is not None:
+                relay.report_failure(node, _MESSAGE)
+            else:
+                relay.hurry()
+        elif message is not None and sqlstate(message) == b"57P02":
+            relay.report_failure(node, "the node crashed (57P02)")
+        units: dict[Client, list[Unit]] = {}
+        holder: Client | None = server.holder  # type: ignore[assignment]
+        if holder is not None:
+            units[holder] = []
+        for owed in server.responses.owed:
+            if isinstance(owed, Unit):
+                relay.counters.load[owed.node] -= 1
+                if owed.session is not None:
+                    units.setdefault(owed.session, []).append(owed)  # type: ignore[arg-type]
+        server.responses.owed.clear()
+        server.expired = True
+        relay.close_server(server)
+        for client, lost in units.items():
+            self._session_lost(client, server, lost, message)
+
+    def _session_lost(
+        self, client: Client, server: Server, units: list[Unit], message: bytes | None
+    ) -> None:
+        """Run what *client* had in flight on a lost server again, or tell it."""
+        relay = self._relay
+        client.in_flight -= len(units)
+        client.server = None
+        untouched = (
+            client.tx == codes.IDLE
+            and client.pin is None
+            and units
+            and all(unit.guarded and not unit.forwarded for unit in units)
+            and len(units) == len({id(unit) for unit in units})
+        )
+        if untouched:
+            relay.counters.retries += 1
+            for unit in units:
+                unit.refused_by |= 1 << server.pool.node_index
+            relay.replies.run_again(client, units, _LOST)
+            return
+        kept = next((unit.error for unit in units if unit.error is not None), None)
+        if message is None:
+            message = kept or error_response(
+                "FATAL", "08006", f"{_MESSAGE} ({server.pool.node})"
+            )
+        relay.fail_client(client, message)
+
+    def dial_refused(self, pool: Pool, error: ServerRefused) -> None:
+        """A node answered a new server's startup with an error: those who wait hear of it."""
+        relay = self._relay
+        if error.server_sqlstate in _NOT_READY:
+            relay.report_failure(pool.node, str(error))
+            return
+        if error.server_sqlstate == _FULL:
+            return  # saturation is not failure: they go on waiting
+        for client in list(pool.waiters):
+            self.stop_waiting(client)  # type: ignore[arg-type]
+            relay.fail_client(client, error.response)  # type: ignore[arg-type]
+
+    def fail_unit(
+        self, client: Client, code: str, message: str, *, hint: str | None = None
+    ) -> None:
+        """Answer the unit a session waits with by an error; the session goes on."""
+        self.stop_waiting(client)
+        unit = client.pending.popleft()
+        assert isinstance(unit, Unit)
+        client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
+        if (
+            unit.is_open
+            or client.tx != codes.IDLE
+            or (unit.row_limit and unit.kind is Kind.SIMPLE)
+        ):
+            self._relay.fail_client(client, error_response("FATAL", code, message, hint=hint))
+            return
+        client.sink.append(error_response("ERROR", code, message, hint=hint))
+        client.sink.append(frame(codes.READY, b"I"))
+        for _, name, prepared in unit.piece.taught:
+            if client.names.get(name) is prepared:
+                del client.names[name]
+        self._relay.touch_client(client)
+        if client.pending:
+            self._relay.dispatcher.pump(client)
+
+    def requeue(self, client: Client) -> None:
+        """Let a waiting session look for a node again."""
+        if client.waiting in (Waiting.SERVER, Waiting.NODE, Waiting.FRESHNESS):
+            self.stop_waiting(client)
+            self._relay.dispatcher.pump(client)
+
+
+def _copies(unit: Unit) -> bool:
+    return unit.script is not None and any(
+        s.verb.value == "copy in" for s in unit.script.statements
+    )

@@ -1,0 +1,518 @@
+"""Relay: the turn loop that carries every established session's bytes.
+
+One epoll set holds the sockets of all established clients and servers. The loop waits for the set with trio
+(an epoll set can itself be polled); `turn` then drains whatever is ready, synchronously: every ready socket is
+read once, sessions and servers are stepped, and every outbox that was written to leaves with one `send`.
+What arrives in one turn leaves together, so the busier it is, the fewer system calls a statement costs.
+
+`turn` never waits. What must wait - opening a server, parsing a long statement, a cancel request - is
+asked of a task in the relay's nursery and comes back as a call of a method here. Everything runs in the trio
+thread, so no state is ever seen half-changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+import trio
+
+from rwsplit.cluster.node import NodeView
+from rwsplit.cluster.view import ClusterView
+from rwsplit.config.model import Config
+from rwsplit.errors import NodeError, ProtocolViolation, ServerRefused
+from rwsplit.protocol.backend import error_response
+from rwsplit.relay.cancelling import Canceller
+from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.counters import Counters
+from rwsplit.relay.dispatch import Dispatcher
+from rwsplit.relay.loss import Loss
+from rwsplit.relay.replies import HIGH_WATER, Replies
+from rwsplit.relay.upkeep import Upkeep
+from rwsplit.routing.balancing import Chooser
+from rwsplit.server.pool import Pool
+from rwsplit.server.pools import Pools
+from rwsplit.server.server import Server, Use
+from rwsplit.server.wire import Wire
+from rwsplit.session.unit import Unit
+
+#: Turns taken back to back before other tasks get their turn.
+TURNS: Final = 8
+#: Most sockets served in one turn.
+BATCH: Final = 1024
+#: Seconds between two looks at deadlines.
+TICK: Final = 0.05
+
+_log = structlog.get_logger("rwsplit.relay")
+
+
+class Relay:
+    """All established sessions of a process and the servers behind them."""
+
+    def __init__(
+        self,
+        config: Config,
+        view: ClusterView,
+        *,
+        chooser: Chooser,
+        open_server: Callable[[Pool], Awaitable[Server]],
+        send_cancel: Callable[[Server], Awaitable[None]],
+        hurry: Callable[[], None],
+        report_failure: Callable[[str, str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.config = config
+        self.view = view
+        self.chooser = chooser
+        self.clock = clock
+        self.now = clock()
+        self.hurry = hurry
+        self.report_failure = report_failure
+        self.counters = Counters()
+        self.counters.resize(len(view.nodes))
+        self.pools = Pools(config.pool, self._open_later)
+        self.clients: dict[int, Client] = {}
+        """Established clients by file descriptor."""
+        self.by_pid: dict[int, Client] = {}
+        self.servers: dict[int, Server] = {}
+        self.dirty_clients: list[Client] = []
+        self.dirty_servers: list[Server] = []
+        self.homeless: dict[Client, None] = {}
+        """Sessions that wait for a node, in the order they came."""
+        self.parked: dict[Client, float] = {}
+        """Sessions that wait for a fresh replica, and until when."""
+        self.dispatcher = Dispatcher(self)
+        self.replies = Replies(self)
+        self.loss = Loss(self)
+        self.upkeep = Upkeep(self)
+        self.canceller = Canceller(self, send_cancel)
+        self.draining = False
+        self._open_server = open_server
+        self._epoll = select.epoll()
+        self._nursery: trio.Nursery | None = None
+        self._wake = trio.Event()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Carry bytes until cancelled; then close every connection."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._tick, name="relay upkeep")
+                task_status.started()
+                await self._loop()
+        finally:
+            self._nursery = None
+            for client in list(self.clients.values()):
+                self._drop_client(client)
+            for server in list(self.servers.values()):
+                self.close_server(server)
+            self._epoll.close()
+
+    async def _loop(self) -> None:
+        fd = self._epoll.fileno()
+        poll = self._epoll.poll
+        while True:
+            await trio.lowlevel.wait_readable(fd)
+            for _ in range(TURNS):
+                events = poll(0, BATCH)
+                if not events:
+                    break
+                self.turn(events)
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(TICK)
+            self.now = self.clock()
+            self.upkeep.tick()
+            self.flush()
+
+    def turn(self, events: list[tuple[int, int]]) -> None:
+        """Serve every socket in *events*, then send what came of it."""
+        self.now = self.clock()
+        self.counters.turns += 1
+        clients, servers = self.clients, self.servers
+        for fd, mask in events:
+            server = servers.get(fd)
+            if server is not None:
+                self._serve_server(server, mask)
+                continue
+            client = clients.get(fd)
+            if client is not None:
+                self._serve_client(client, mask)
+        self.flush()
+
+    # Reading...
+
+    def _serve_client(self, client: Client, mask: int) -> None:  # noqa: C901 - every way a read can end
+        wire = client.wire
+        assert wire is not None
+        try:
+            if mask & _OUT:
+                self._send_client(client)
+                if client.closed:
+                    return
+            if not mask & ~_OUT or client.paused:
+                if mask & (_HUP | _ERR):
+                    self.loss.client_gone(client)
+                return
+            data = wire.recv()
+            while data:
+                self.counters.bytes_in += len(data)
+                client.receive(data)
+                if not wire.has_pending:
+                    break
+                data = wire.recv()
+            if client.pending and client.waiting is None:
+                self.dispatcher.pump(client)
+            if data == b"":
+                self.loss.client_gone(client)
+            elif client.pending_bytes > HIGH_WATER:
+                self.pause_client(client)
+        except ProtocolViolation as violation:
+            self.fail_client(
+                client, error_response("FATAL", violation.sqlstate, str(violation))
+            )
+        except OSError:
+            self.loss.client_gone(client)
+        except Exception:  # noqa: BLE001 - one session's failure must not end the others
+            _log.exception("client_failed", client=repr(client))
+            self.fail_client(
+                client, error_response("FATAL", "XX000", "rwsplit failed; its log says how")
+            )
+
+    def _serve_server(self, server: Server, mask: int) -> None:
+        wire = server.wire
+        try:
+            if mask & _OUT:
+                self._send_server(server)
+            if not mask & ~_OUT or server.paused:
+                if mask & (_HUP | _ERR) and server.use is not Use.CLOSED:
+                    self.lose_server(server, None)
+                return
+            data = wire.recv()
+            while data:
+                now = self.clock()
+                self.counters.bytes_out += len(data)
+                self.replies.received(server, data, now)
+                if not wire.has_pending or server.use is Use.CLOSED:
+                    break
+                data = wire.recv()
+            if data == b"":
+                self.lose_server(server, None)
+        except ProtocolViolation as violation:
+            _log.warning("server_violation", server=repr(server), error=str(violation))
+            self.lose_server(server, None)
+        except OSError:
+            self.lose_server(server, None)
+        except Exception:  # noqa: BLE001 - one session's failure must not end the others
+            _log.exception("server_failed", server=repr(server))
+            self.lose_server(server, None)
+
+    # Sending...
+
+    def touch_client(self, client: Client) -> None:
+        """Have the client's outbox sent at the end of the turn."""
+        if not client.dirty:
+            client.dirty = True
+            self.dirty_clients.append(client)
+
+    def touch_server(self, server: Server) -> None:
+        """Have the server's outbox sent at the end of the turn."""
+        if not server.dirty:
+            server.dirty = True
+            self.dirty_servers.append(server)
+
+    def flush(self) -> None:
+        """Send every outbox that was written to."""
+        while self.dirty_servers or self.dirty_clients:
+            servers, self.dirty_servers = self.dirty_servers, []
+            for server in servers:
+                server.dirty = False
+                if server.out and not server.armed:
+                    try:
+                        self._send_server(server)
+                    except OSError:
+                        self.lose_server(server, None)
+            clients, self.dirty_clients = self.dirty_clients, []
+            for client in clients:
+                client.dirty = False
+                if client.sink and not client.closed:
+                    try:
+                        self._send_client(client)
+                    except OSError:
+                        self.loss.client_gone(client)
+
+    def _send_server(self, server: Server) -> None:
+        if server.use is Use.CLOSED:
+            return
+        out = server.out
+        left = _send(server.wire, out)
+        blocked = left > 0 or server.wire.wants_write
+        if blocked is not server.armed:
+            server.armed = blocked
+            self._arm(server.fd, read=not server.paused, write=blocked)
+        holder = server.holder
+        if holder is not None:
+            if left > HIGH_WATER:
+                self.pause_client(holder)  # type: ignore[arg-type]
+            elif holder.paused and not left:  # type: ignore[attr-defined]
+                self.resume_client(holder)  # type: ignore[arg-type]
+
+    def _send_client(self, client: Client) -> None:
+        wire = client.wire
+        assert wire is not None
+        left = _send(wire, client.sink)
+        blocked = left > 0 or wire.wants_write
+        if blocked is not client.blocked:
+            client.blocked = blocked
+            self._arm(client.fd, read=not client.paused, write=blocked)
+        server = client.server
+        if server is not None and server.use is not Use.LANE:
+            if left > HIGH_WATER and not server.paused:
+                server.paused = True
+                self._arm(server.fd, read=False, write=server.armed)
+            elif server.paused and left < HIGH_WATER // 2:
+                self.resume_server(server)
+        if not left and client.pending and client.waiting is None and not client.in_flight:
+            self.dispatcher.pump(client)
+
+    def pause_client(self, client: Client) -> None:
+        """Stop reading a client whose server or queue does not keep up."""
+        if not client.paused and not client.closed:
+            client.paused = True
+            self._arm(client.fd, read=False, write=client.blocked)
+
+    def resume_server(self, server: Server) -> None:
+        """Read a paused server again."""
+        if server.paused and server.use is not Use.CLOSED:
+            server.paused = False
+            self._arm(server.fd, read=True, write=server.armed)
+            if server.wire.has_pending:
+                self._serve_server(server, select.EPOLLIN)
+
+    def resume_client(self, client: Client) -> None:
+        """Read a paused client again."""
+        if client.paused and not client.closed and client.pending_bytes <= HIGH_WATER:
+            client.paused = False
+            self._arm(client.fd, read=True, write=client.blocked)
+            if client.wire is not None and client.wire.has_pending:
+                self._serve_client(client, select.EPOLLIN)
+
+    def _arm(self, fd: int, *, read: bool, write: bool) -> None:
+        """Say what to wait for on *fd*. Without any wish it leaves the set: a hang-up would spin."""
+        mask = (_IN if read else 0) | (_OUT if write else 0)
+        try:
+            if mask:
+                self._epoll.modify(fd, mask)
+            else:
+                self._epoll.unregister(fd)
+        except FileNotFoundError:
+            if mask:
+                self._epoll.register(fd, mask)
+
+    def _unregister(self, fd: int) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._epoll.unregister(fd)
+
+    # Clients come and go...
+
+    def adopt_client(self, client: Client, wire: Wire, unread: bytes) -> None:
+        """Carry the bytes of *client*, which is logged in, from now on."""
+        self.now = self.clock()
+        client.wire = wire
+        client.fd = wire.fileno()
+        self.clients[client.fd] = client
+        self.by_pid[client.pid] = client
+        self._epoll.register(client.fd, _IN)
+        if unread:
+            try:
+                client.receive(unread)
+                self.dispatcher.pump(client)
+            except ProtocolViolation as violation:
+                message = error_response("FATAL", violation.sqlstate, str(violation))
+                self.fail_client(client, message)
+        if wire.has_pending and not client.closed:
+            self._serve_client(client, select.EPOLLIN)
+        self.flush()
+
+    def fail_client(self, client: Client, message: bytes) -> None:
+        """End a session with one FATAL error."""
+        if client.closed:
+            return
+        client.sink.append(message)
+        self.counters.errors += 1
+        self.close_client(client)
+
+    def close_client(self, client: Client) -> None:
+        """Send what is left for the client, as far as it takes it now, and end its session."""
+        if client.closed:
+            return
+        if client.wire is not None and client.sink:
+            try:
+                _send(client.wire, client.sink)
+            except OSError:
+                client.sink.clear()
+        self.loss.client_gone(client)
+
+    def _drop_client(self, client: Client) -> None:
+        """Close the client's socket and forget it."""
+        client.closed = True
+        self.by_pid.pop(client.pid, None)
+        if self.clients.pop(client.fd, None) is not None:
+            self._unregister(client.fd)
+        if client.wire is not None:
+            client.wire.close()
+
+    def drop_client(self, client: Client) -> None:
+        """Close the client's socket and forget it; its session has been taken apart already."""
+        self._drop_client(client)
+
+    # Servers come and go...
+
+    def pool_of(self, client: Client, node: NodeView) -> Pool:
+        """Return the client's pool on *node*."""
+        pool = self.pools.get(node.name, node.index, client.database, client.user)
+        client.pools[node.name] = pool
+        return pool
+
+    def _open_later(self, pool: Pool) -> None:
+        if self._nursery is None:
+            pool.starting -= 1
+            return
+        self._nursery.start_soon(self._open, pool, name=f"dial {pool.node}")
+
+    async def _open(self, pool: Pool) -> None:
+        try:
+            server = await self._open_server(pool)
+        except ServerRefused as error:
+            self.now = self.clock()
+            pool.dial_failed(error, self.now)
+            self.loss.dial_refused(pool, error)
+        except NodeError as error:
+            self.now = self.clock()
+            pool.dial_failed(error, self.now)
+            self.report_failure(pool.node, str(error))
+        else:
+            self.now = self.clock()
+            self.adopt_server(pool, server)
+        self.flush()
+
+    def adopt_server(self, pool: Pool, server: Server) -> None:
+        """Put a server that was opened to work."""
+        pool.adopt(server)
+        self.servers[server.fd] = server
+        self._epoll.register(server.fd, _IN)
+        node = self.view.node(pool.node)
+        server.is_replica = self.view.primary is None or self.view.primary is not node
+        if not self.upkeep.is_usable(pool.node):
+            server.expired = True
+        server.use = Use.HELD
+        self.replies.settle(server)
+        self.upkeep.retry_homeless()
+
+    def close_server(self, server: Server) -> None:
+        """Close a server that nobody uses."""
+        if server.use is Use.CLOSED:
+            return
+        server.pool.remove(server)
+        if self.servers.pop(server.fd, None) is not None:
+            self._unregister(server.fd)
+        with contextlib.suppress(OSError):
+            server.wire.send(_TERMINATE)
+        server.wire.close()
+        if server.pool.waiters:
+            server.pool.ask(self.now)
+
+    def lose_server(self, server: Server, message: bytes | None) -> None:
+        """Take apart a server whose connection ended; *message* is the error it said goodbye with."""
+        self.loss.server_lost(server, message)
+
+    # Work that must wait...
+
+    def oldest(self, max_lag: float) -> float:
+        """Return the moment before which a replica's freshness is too old for *max_lag*."""
+        stopped = self.view.stopped_at
+        return (self.now if stopped is None else min(stopped, self.now)) - max_lag
+
+    def park(self, client: Client, until: float) -> None:
+        """Let a session wait for a fresh replica until the moment *until*."""
+        client.waiting = Waiting.FRESHNESS
+        self.parked[client] = until
+        self.hurry()
+        if self._nursery is not None:
+            self._nursery.start_soon(self._unpark_at, client, until, name="freshness deadline")
+
+    async def _unpark_at(self, client: Client, until: float) -> None:
+        await trio.sleep(max(0.0, until - self.clock()))
+        if self.parked.get(client) == until:
+            self.now = self.clock()
+            del self.parked[client]
+            client.waiting = None
+            self.dispatcher.pump(client)
+            self.flush()
+
+    def parse_later(self, client: Client, unit: Unit) -> None:
+        """Have the long statements of *unit* parsed by a worker thread."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._parse, client, unit, name="parse")
+
+    async def _parse(self, client: Client, unit: Unit) -> None:
+        await trio.to_thread.run_sync(self.upkeep.parse, client, unit)
+        self.now = self.clock()
+        if client.waiting is Waiting.PARSING and not client.closed:
+            self.upkeep.parsed(client, unit)
+            client.waiting = None
+            self.dispatcher.pump(client)
+            self.flush()
+
+    def start_task(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Run *function* in the relay's nursery."""
+        if self._nursery is not None:
+            self._nursery.start_soon(function, *args)
+
+    def busy_with(self, node: str) -> int:
+        """Return how many statements and transactions the node called *node* is busy with."""
+        known = self.view.node(node)
+        count = 0 if known is None else self.counters.load[known.index]
+        for server in self.servers.values():
+            if server.pool.node == node and server.holder is not None and not server.owed_count:
+                count += 1
+        return count
+
+    def reconfigure(self, config: Config, chooser: Chooser) -> None:
+        """Use *config* from now on; sessions keep their consistency level if they set one."""
+        self.config = config
+        self.chooser = chooser
+        self.pools.reconfigure(config.pool)
+        for client in self.clients.values():
+            client.default_level = config.consistency.level
+
+    def note_read(self, client: Client, index: int) -> None:
+        """Count a read answered by a node; remember which sessions read there lately."""
+        self.counters.reads[index] += 1
+        self.upkeep.note_reader(client, index)
+
+
+def _send(wire: Wire, out: list[bytes]) -> int:
+    """Send the outbox *out* as far as it goes; return how many bytes are left."""
+    if not out:
+        if wire.wants_write:
+            wire.flush()
+        return 0
+    data = out[0] if len(out) == 1 else b"".join(out)
+    sent = wire.send(data)
+    if sent >= len(data):
+        out.clear()
+        return 0
+    out[:] = [data[sent:]]
+    return len(data) - sent
+
+
+_IN: Final = select.EPOLLIN | select.EPOLLRDHUP
+_OUT: Final = select.EPOLLOUT
+_HUP: Final = select.EPOLLHUP
+_ERR: Final = select.EPOLLERR
+_TERMINATE: Final = b"X\0\0\0\4"

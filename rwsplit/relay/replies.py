@@ -1,0 +1,339 @@
+"""Replies: what happens to sessions and servers when answers come, fail to come, or heal elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.protocol import codes
+from rwsplit.protocol.backend import error_response
+from rwsplit.protocol.framing import frame
+from rwsplit.protocol.responses import Owed, What, sqlstate
+from rwsplit.relay import lanes
+from rwsplit.relay.client import Client
+from rwsplit.relay.injected import DISCARD_ALL, ROLLBACK, Injected, Purpose
+from rwsplit.routing.consistency import PRIMARY_HOME
+from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.server.server import Server, Use
+from rwsplit.session.parameters import NONE
+from rwsplit.session.unit import Kind, Unit
+
+if TYPE_CHECKING:
+    from rwsplit.relay.relay import Relay
+
+#: Bytes a client may have waiting before its server is not read any more.
+HIGH_WATER: Final = 256 * 1024
+
+_READ_ONLY: Final = Route(Target.PRIMARY, RouteReason.RETRIED_READ_ONLY)
+_NOT_REPLAYED: Final = Route(Target.PRIMARY, RouteReason.RETRIED_NOT_REPLAYED)
+_CONFLICT: Final = Route(Target.REPLICA, RouteReason.RETRIED_CONFLICT)
+_LOST: Final = Route(Target.REPLICA, RouteReason.RETRIED_LOST)
+
+#: What a replica's error means for an unanswered autocommit statement: where it runs next, and
+#: whether its shape is remembered as writing (routing.md section 6).
+_HEALING: Final[dict[bytes, tuple[Route, bool]]] = {
+    b"25006": (_READ_ONLY, True),
+    b"55000": (_READ_ONLY, False),
+    b"XX000": (_READ_ONLY, False),
+    b"0A000": (_READ_ONLY, True),
+    b"42P01": (_NOT_REPLAYED, False),
+    b"42703": (_NOT_REPLAYED, False),
+    b"42883": (_NOT_REPLAYED, False),
+    b"3F000": (_NOT_REPLAYED, False),
+    b"42704": (_NOT_REPLAYED, False),
+    b"40001": (_CONFLICT, False),
+    b"40P01": (_CONFLICT, False),
+}
+_LOSING: Final = frozenset({b"57P01", b"57P02", b"57P03"})
+
+
+class Replies:
+    """Turns what servers send into answers, and keeps both sides' books."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def received(self, server: Server, data: bytes, now: float) -> None:  # noqa: C901 - one branch an event
+        """Sort what *server* sent at *now*."""
+        relay = self._relay
+        for what, owed, value in server.responses.receive(data):
+            if what is _DONE:
+                self._done(server, owed, value, now)  # type: ignore[arg-type]
+            elif what is What.PARTIAL:
+                client = getattr(owed, "session", None)
+                if client is not None:
+                    relay.touch_client(client)
+            elif what is What.FAILED:
+                self._failed(server, owed)
+            elif what is What.COPY_IN:
+                self._copy_in(server, owed)
+            elif what is What.ASYNC:
+                if server.holder is not None:
+                    relay.touch_client(server.holder)
+            elif what is What.FATAL:
+                assert isinstance(value, bytes)
+                relay.lose_server(server, value)
+                return
+            if server.use is Use.CLOSED:
+                return
+
+    # One method an event...
+
+    def _done(self, server: Server, owed: Owed, status: int, now: float) -> None:  # noqa: C901 - the end of every statement
+        server.tx = status
+        if not isinstance(owed, Unit):
+            self._injected_done(server, owed)
+            return
+        relay = self._relay
+        counters = relay.counters
+        index = owed.node
+        counters.load[index] -= 1
+        client: Client | None = owed.session  # type: ignore[assignment]
+        if client is None:
+            if not server.responses.owed:
+                self.settle(server)
+            return
+        client.in_flight -= 1
+        if owed.error is not None:
+            if self._heal(client, server, owed):
+                return
+            self._deliver_error(owed, status)
+        counters.statements[index] += 1
+        client.statements += 1
+        if not client.dirty:
+            client.dirty = True
+            relay.dirty_clients.append(client)
+        self._remember(client, server, owed, status, now)
+        if client.in_flight or status != codes.IDLE or client.pin is not None or owed.is_open:
+            if client.pending:
+                relay.dispatcher.pump(client)
+            return
+        if server.use is Use.LANE:
+            client.server = None
+            if not server.responses.owed:
+                lanes.close_lane(server)
+                self.settle(server)
+        else:
+            self.release(client, server)
+        if client.pending:
+            relay.dispatcher.pump(client)
+
+    def _remember(
+        self, client: Client, server: Server, unit: Unit, status: int, now: float
+    ) -> None:
+        """Note what the session has written and read, for its later reads."""
+        relay = self._relay
+        script = unit.script
+        route = unit.route
+        assert script is not None
+        client.tx = status
+        if script.may_write or client.wrote or script.cost.writes:
+            if status == codes.IDLE:
+                client.last_write = now
+                client.wrote = False
+                server.last_writer = client
+            else:
+                client.wrote = True
+        client.last_read = now
+        replica = server.is_replica
+        client.home = unit.node if replica else PRIMARY_HOME
+        if route is not None:
+            client.last = (server.pool.node, route)
+        if status == codes.IDLE:
+            client.replica_transaction = None
+            client.reads_in_transaction = 0
+        elif not script.controls_transaction:
+            client.reads_in_transaction += 1
+        if unit.guarded:
+            relay.note_read(client, unit.node)
+            if relay.config.pool.lane_depth and not unit.failed:
+                lanes.observe(script.cost, now - max(unit.sent, server.last_done), unit.size)
+        server.last_done = now
+        if script.discards and not unit.failed and status == codes.IDLE:
+            client.pin = None
+            server.responses.owner = None
+            server.soiled = False
+            server.parameters = NONE
+
+    def _failed(self, server: Server, owed: Owed | None) -> None:
+        """An ErrorResponse came: take back what the server was not taught after all."""
+        relay = self._relay
+        if isinstance(owed, Injected):
+            self._injected_failed(server, owed)
+            return
+        if not isinstance(owed, Unit):
+            return
+        server.unnamed = None
+        client: Client | None = owed.session  # type: ignore[assignment]
+        for step, name, prepared in owed.piece.taught:
+            if owed.done <= step + (len(owed.piece.needs) if owed.piece.needs else 0):
+                server.known.pop(prepared, None)
+                if (
+                    client is not None
+                    and owed.error is None
+                    and client.names.get(name) is prepared
+                ):
+                    del client.names[name]
+        for prepared in owed.piece.needs:
+            server.known.pop(prepared, None)
+        if client is None:
+            return
+        if owed.by_query and owed.done < owed.planned:
+            self._sync_lost(client, server, owed)
+        if owed.error is None:
+            relay.touch_client(client)
+
+    def _copy_in(self, server: Server, owed: Owed | None) -> None:
+        """COPY FROM through the extended protocol: a Sync sent before the data is ignored.
+
+        (PostgreSQL manual, "COPY Operations": Flush and Sync are ignored in copy-in mode.) So the unit's
+        ReadyForQuery will answer the Sync that follows the data.
+        """
+        if not isinstance(owed, Unit):
+            return
+        client: Client | None = owed.session  # type: ignore[assignment]
+        if client is None:
+            self._relay.lose_server(server, None)  # nobody will send the data
+            return
+        self._relay.touch_client(client)
+        if owed.kind is Kind.EXTENDED and not owed.is_open:
+            self._sync_lost(client, server, owed)
+
+    def _sync_lost(self, client: Client, server: Server, unit: Unit) -> None:
+        """The end of *unit* was ignored, so it ends with the session's next Sync."""
+        owed = server.responses.owed
+        if len(owed) > 1 and isinstance(owed[1], Unit) and owed[1].session is client:
+            merged = owed[1]
+            del owed[1]
+            client.in_flight -= 1
+            self._relay.counters.load[merged.node] -= 1
+            if merged.is_open:
+                unit.is_open = True
+        else:
+            client.sync_lost = True
+
+    # Errors...
+
+    def _heal(self, client: Client, server: Server, unit: Unit) -> bool:
+        """Run *unit*, which a replica refused before anything was answered, elsewhere."""
+        assert unit.error is not None
+        assert unit.script is not None
+        state = sqlstate(unit.error)
+        if client.in_flight or client.tx != codes.IDLE or unit.restarts > 8:
+            return False
+        if state == b"26000":
+            if not unit.piece.needs or unit.restarts:
+                return False
+            route = unit.route
+        elif state == b"57014":
+            if not server.stray_cancel:
+                return False
+            server.stray_cancel = False
+            route = unit.route
+        elif not server.is_replica:
+            return False
+        elif state in _LOSING:
+            route = _LOST
+        else:
+            if state not in _HEALING:
+                return False
+            route, remember = _HEALING[state]
+            if remember:
+                unit.script.cost.writes = True
+        if state not in (b"26000", b"57014"):
+            unit.refused_by |= 1 << unit.node
+        self._relay.counters.retries += 1
+        if server.use is Use.LANE:
+            client.server = None
+            if not server.responses.owed:
+                lanes.close_lane(server)
+                self.settle(server)
+        else:
+            self.release(client, server)
+        self.run_again(client, [unit], route)
+        return True
+
+    def run_again(self, client: Client, units: list[Unit], route: Route | None) -> None:
+        """Put *units*, of which nothing was answered, back at the head of the session's queue."""
+        for unit in reversed(units):
+            unit.restart()
+            unit.route = route
+            client.pending.appendleft(unit)
+            client.pending_bytes += unit.size_in
+        self._relay.dispatcher.pump(client)
+
+    def _deliver_error(self, unit: Unit, status: int) -> None:
+        """Forward the error that was kept back, and the end of the unit."""
+        assert unit.error is not None
+        if unit.sink is not None:
+            unit.sink.append(unit.error)
+            unit.sink.append(frame(codes.READY, bytes((status,))))
+        unit.error = None
+
+    # Servers that are free...
+
+    def release(self, client: Client, server: Server) -> None:
+        """Give back the server *client* held."""
+        client.server = None
+        server.holder = None
+        self.settle(server)
+
+    def settle(self, server: Server) -> None:
+        """Give a server that owes nothing and has no holder to the next session, clean."""
+        relay = self._relay
+        if server.use is Use.CLOSED:
+            return
+        if server.expired or len(server.pool.servers) > server.pool.config.size:
+            relay.close_server(server)
+            return
+        if server.tx != codes.IDLE:
+            self._inject(server, ROLLBACK, Purpose.ROLLBACK)
+            return
+        if server.soiled or server.parameters is None:
+            self._inject(server, DISCARD_ALL, Purpose.RESET)
+            return
+        if server.cancels:
+            server.use = Use.RESETTING  # a cancel request under way must not hit the next one
+            return
+        pool = server.pool
+        while pool.waiters:
+            waiter: Client = pool.waiters.popleft()  # type: ignore[assignment]
+            if not waiter.closed and waiter.pending:
+                server.use = Use.HELD
+                relay.dispatcher.start(waiter, server)
+                return
+        pool.release(server, relay.now)
+
+    def _inject(self, server: Server, query: bytes, purpose: Purpose) -> None:
+        server.use = Use.RESETTING
+        server.unnamed = None
+        server.responses.owner = None
+        server.out.append(query)
+        server.owe(Injected(purpose))
+        self._relay.touch_server(server)
+
+    def _injected_done(self, server: Server, owed: Owed) -> None:
+        assert isinstance(owed, Injected)
+        if owed.purpose is Purpose.RESET and server.holder is None and not owed.failed:
+            if server.soiled or server.parameters is None:  # it was a DISCARD ALL
+                server.soiled = False
+                server.parameters = NONE
+                server.forget()
+                server.last_writer = None
+        if owed.failed and owed.purpose in (Purpose.RESET, Purpose.ROLLBACK):
+            self._relay.lose_server(server, None)
+            return
+        if not server.responses.owed and server.holder is None and server.use is not Use.IDLE:
+            self.settle(server)
+
+    def _injected_failed(self, server: Server, owed: Injected) -> None:
+        """What rwsplit sent by itself failed: nobody may rely on it."""
+        if owed.purpose not in (Purpose.PARAMETERS, Purpose.BEGIN):
+            return
+        client = owed.client
+        server.expired = True
+        if client is not None and not client.closed and client.server is server:
+            message = f"rwsplit could not {owed.purpose.value} on {server.pool.node}"
+            self._relay.fail_client(client, error_response("FATAL", "08006", message))
+
+
+_DONE: Final = What.DONE

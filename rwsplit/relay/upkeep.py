@@ -1,0 +1,259 @@
+"""Upkeep: what the relay does when the cluster's picture changes or time has passed.
+
+A published view ends the use of nodes that left it, wakes sessions that wait for a node or for freshness, and
+a tick every few milliseconds refuses what has waited too long, evens out the reads, and closes servers that
+are too old. Nothing here runs per statement.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.cluster.node import AdminState, Down, NodeView, Refusal, Role, Up
+from rwsplit.cluster.view import ClusterView
+from rwsplit.config.model import ConsistencyLevel
+from rwsplit.protocol.backend import error_response
+from rwsplit.relay.client import Client
+from rwsplit.routing.balancing import plan_moves
+from rwsplit.routing.consistency import PRIMARY_HOME, readers
+from rwsplit.routing.route import Target
+from rwsplit.server.janitor import due
+from rwsplit.server.server import Server, Use
+from rwsplit.session.assembly import OPAQUE, merge
+from rwsplit.session.unit import Kind, Unit
+from rwsplit.sql.classify import parse
+
+if TYPE_CHECKING:
+    from rwsplit.relay.relay import Relay
+
+#: Seconds between two looks at how evenly the reads are spread.
+BALANCE_INTERVAL: Final = 0.25
+#: Seconds between two rounds of the janitor.
+JANITOR_INTERVAL: Final = 1.0
+#: Sessions led back from the primary to replicas at once.
+RETURNING: Final = 64
+
+
+class Upkeep:
+    """Keeps pools, queues and balance in order."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._signature: object = None
+        self._next_balance = 0.0
+        self._next_janitor = 0.0
+        self._round = 1
+        self._recent: dict[int, list[Client]] = {}
+        """Sessions that read since the last look, by the node that answered."""
+        self._reads_before: list[int] = []
+
+    # News of the cluster...
+
+    def view_changed(self, view: ClusterView) -> None:
+        """Use *view* from now on."""
+        relay = self._relay
+        relay.view = view
+        relay.now = relay.clock()
+        relay.counters.resize(len(view.nodes))
+        signature = (
+            view.primary and view.primary.name,
+            tuple((n.name, n.role, type(n.health), n.admin, n.refusal) for n in view.nodes),
+        )
+        if signature != self._signature:
+            self._signature = signature
+            self._leave_nodes(view)
+            self.retry_homeless()
+        if relay.parked:
+            self._wake_parked(view)
+        relay.flush()
+
+    def is_usable(self, name: str) -> bool:
+        """Return whether servers of the node called *name* may be kept for use."""
+        view = self._relay.view
+        node = view.node(name)
+        if node is None or node.admin is AdminState.DETACHED:
+            return False
+        if node.refusal is Refusal.OTHER_TIMELINE:
+            return False
+        # A node that claims to be a primary and is not the one gets no work.
+        return node.role is not Role.PRIMARY or node is view.primary or view.primary is None
+
+    def _leave_nodes(self, view: ClusterView) -> None:
+        relay = self._relay
+        for pool in relay.pools:
+            node = view.node(pool.node)
+            usable = self.is_usable(pool.node)
+            for server in list(pool.servers):
+                server.is_replica = node is not view.primary
+                if not usable:
+                    server.expired = True
+                    self._retire(server, node)
+                elif isinstance(node and node.health, Down) and server.is_replica:
+                    relay.lose_server(server, None)
+            if pool.waiters and not self._may_wait_for(node, view):
+                for client in list(pool.waiters):
+                    relay.loss.requeue(client)  # type: ignore[arg-type]
+
+    def _retire(self, server: Server, node: NodeView | None) -> None:
+        """Close a server of a node that left: now if idle, at once if the node is no longer ours."""
+        relay = self._relay
+        if server.use is Use.IDLE:
+            relay.close_server(server)
+        elif node is not None and node.admin is not AdminState.ATTACHED:
+            return  # detached by an operator: what runs may finish, and then it is closed
+        else:
+            message = error_response(
+                "FATAL", "57P01", f"rwsplit no longer uses node {server.pool.node}"
+            )
+            relay.lose_server(server, message)
+
+    def _may_wait_for(self, node: NodeView | None, view: ClusterView) -> bool:
+        if node is None or node.admin is not AdminState.ATTACHED:
+            return False
+        return node is view.primary or (node.refusal is None and isinstance(node.health, Up))
+
+    def retry_homeless(self) -> None:
+        """Let the sessions that wait for a node look again."""
+        relay = self._relay
+        for client in list(relay.homeless):
+            relay.loss.requeue(client)
+
+    def _wake_parked(self, view: ClusterView) -> None:
+        """Let those waiting for freshness go on where a replica is fresh enough now."""
+        relay = self._relay
+        for client in list(relay.parked):
+            floor = max(client.last_write, relay.oldest(relay.config.consistency.max_lag))
+            if readers(view, floor=floor, last_read=client.last_read, home=PRIMARY_HOME):
+                relay.counters.moves += 1
+                relay.loss.requeue(client)
+
+    # Time...
+
+    def tick(self) -> None:
+        """Do what is due."""
+        relay = self._relay
+        now = relay.now
+        self._refuse_late(now)
+        if now >= self._next_balance:
+            self._next_balance = now + BALANCE_INTERVAL
+            self._balance()
+        if now >= self._next_janitor:
+            self._next_janitor = now + JANITOR_INTERVAL
+            self._janitor(now)
+        for pool in relay.pools:
+            if pool.waiters or pool.wanted:
+                pool.ask(now)
+
+    def _refuse_late(self, now: float) -> None:
+        relay = self._relay
+        timeout = relay.config.pool.query_wait_timeout
+        for pool in relay.pools:
+            for client in list(pool.waiters):
+                if client.pending[0].deadline > now:  # type: ignore[union-attr]
+                    break
+                relay.counters.timeouts += 1
+                relay.loss.fail_unit(
+                    client,  # type: ignore[arg-type]
+                    "53300",
+                    f"no server of {pool.node} became free within query_wait_timeout ({timeout:g} s);"
+                    f" pool.size is {pool.config.size}",
+                )
+        for client in list(relay.homeless):
+            unit = client.pending[0]
+            if isinstance(unit, Unit) and unit.deadline <= now:
+                relay.counters.timeouts += 1
+                relay.loss.fail_unit(
+                    client,
+                    "57P03",
+                    f"no node may answer within query_wait_timeout ({timeout:g} s): "
+                    + self.refusals(unit),
+                )
+
+    def refusals(self, unit: Unit) -> str:
+        """Return which nodes were considered for *unit* and why each was refused."""
+        wants_primary = unit.route is None or unit.route.target is not Target.REPLICA
+        found = []
+        for node in self._relay.view.nodes:
+            if node.admin is not AdminState.ATTACHED:
+                reason = node.admin.value
+            elif not isinstance(node.health, Up):
+                reason = f"down ({node.health.reason})"
+            elif wants_primary:
+                reason = f"{node.role.value}, not the primary"
+            else:
+                reason = "not a replica" if node.refusal is None else node.refusal.value
+            found.append(f"{node.name}: {reason}")
+        return "; ".join(found)
+
+    def _janitor(self, now: float) -> None:
+        relay = self._relay
+        for pool in relay.pools:
+            for server in due(pool, now):
+                relay.close_server(server)
+            if self.is_usable(pool.node):
+                pool.prewarm(now)
+        relay.pools.discard_empty()
+
+    # Balance...
+
+    def note_reader(self, client: Client, index: int) -> None:
+        """Remember that a session read from the node at *index* since the last look."""
+        if client.tick != self._round:
+            client.tick = self._round
+            self._recent.setdefault(index, []).append(client)
+
+    def _balance(self) -> None:
+        """Make sessions restless where their replica answers more than its share.
+
+        A session that reads all the time stays on its replica (monotonic reads), or on the primary after a
+        write. To move it, its next read waits until another replica has proved to be as fresh.
+        """
+        relay = self._relay
+        counters = relay.counters
+        before = self._reads_before + [0] * (len(counters.reads) - len(self._reads_before))
+        reads = {
+            node.name: counters.reads[node.index] - before[node.index]
+            for node in relay.view.replicas
+        }
+        self._reads_before = list(counters.reads)
+        recent, self._recent = self._recent, {}
+        self._round += 1
+        by_name = {node.name: node for node in relay.view.replicas}
+        sessions = {name: len(recent.get(node.index, ())) for name, node in by_name.items()}
+        if len(by_name) > 1:
+            weights = {name: node.weight for name, node in by_name.items()}
+            for source, _, count in plan_moves(reads, sessions, weights):
+                self._unsettle(recent.get(by_name[source].index, []), count)
+        primary = relay.view.primary
+        if primary is not None and by_name:
+            self._unsettle(recent.get(primary.index, []), RETURNING)
+
+    def _unsettle(self, clients: list[Client], count: int) -> None:
+        for client in clients[:count]:
+            if not client.closed and client.level is ConsistencyLevel.SESSION:
+                client.restless = True
+
+    # Long statements...
+
+    def parse(self, client: Client, unit: Unit) -> None:
+        """Parse the long statements *unit* waits for; runs in a worker thread."""
+        knowledge = client.knowledge
+        for query in unit.waiting_for:
+            knowledge.statements.store(query, parse(query, knowledge.functions))
+
+    def parsed(self, client: Client, unit: Unit) -> None:
+        """Give *unit* the facts that are known now."""
+        statements = client.knowledge.statements
+        piece = unit.piece
+        if unit.kind is Kind.SIMPLE:
+            piece.script = unit.script = statements.peek(unit.waiting_for[0]) or OPAQUE
+            return
+        used = [prepared for _, _, prepared in piece.taught]
+        used += [
+            *piece.needs,
+            *(p for p in (piece.unnamed, piece.unnamed_parse) if p is not None),
+        ]
+        for prepared in used:
+            if prepared.script is None:
+                prepared.script = statements.peek(prepared.query) or OPAQUE
+        piece.script = unit.script = merge([p.script or OPAQUE for p in used])
