@@ -136,7 +136,7 @@ async def run_monitor(
     watchers: dict[str, Watcher] = {}
     assigned: dict[str, Assignment] = {}
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_serve_hurries, board, watchers, name="monitor rounds")
+        nursery.start_soon(serve_hurries, board, watchers, name="monitor rounds")
         task_status.started()
         while True:
             board.reconfigured = trio.Event()
@@ -154,7 +154,7 @@ async def run_monitor(
             await board.reconfigured.wait()
 
 
-async def _serve_hurries(board: Board, watchers: Mapping[str, Watcher]) -> None:
+async def serve_hurries(board: Board, watchers: Mapping[str, Watcher]) -> None:
     """Make a round whenever somebody is in a hurry."""
     while True:
         await board.hurried.wait()
