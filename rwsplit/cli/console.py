@@ -1,0 +1,93 @@
+"""`rwsplit console`: type console commands, or give one as an argument."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rwsplit.cli.options import ConfigFile, Url
+from rwsplit.cli.proxy import (
+    Connection,
+    ProxyError,
+    Row,
+    Unreachable,
+    connected,
+    find_proxy,
+    translated,
+)
+
+PROMPT = "rwsplit=> "
+
+
+def console(
+    command: Annotated[
+        str | None, typer.Argument(metavar="[COMMAND]", help="One command; else they are read.")
+    ] = None,
+    url: Url = None,
+    config: ConfigFile = None,
+) -> None:
+    """Speak to the console of a running rwsplit; SHOW HELP lists its commands."""
+    place = find_proxy(url, config)
+    with connected(place) as connection:
+        connection.add_notice_handler(
+            lambda notice: print(f"NOTICE:  {notice.message_primary}")
+        )
+        if command is not None:
+            _run(connection, command)
+            return
+        for line in _lines():
+            try:
+                with translated(connection, place):
+                    _run(connection, line)
+            except Unreachable:
+                raise
+            except ProxyError as exc:
+                print(f"ERROR:  {exc}", file=sys.stderr)
+
+
+def _run(connection: Connection, command: str) -> None:
+    cursor = connection.execute(command.encode())
+    while True:
+        if cursor.description:
+            _print([column.name for column in cursor.description], cursor.fetchall())
+        elif cursor.statusmessage:
+            print(cursor.statusmessage)
+        if not cursor.nextset():
+            return
+
+
+def _print(names: list[str], found: list[Row]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    for row in found:
+        table.add_row(*("" if row[name] is None else str(row[name]) for name in names))
+    # As wide as it needs to be: a terminal may be narrow, a pipe has no width at all.
+    out = Console(highlight=False)
+    out.print(table, width=10_000, crop=False, no_wrap=True)
+
+
+def _lines() -> Iterator[str]:
+    """Yield what is typed, or comes through a pipe, until its end or \\q."""
+    if sys.stdin.isatty():
+        # Importing it gives `input` a history and arrow keys.
+        with suppress(ImportError):
+            import readline  # noqa: F401
+        while True:
+            try:
+                line = input(PROMPT)
+            except EOFError:
+                print()
+                return
+            if line.strip() in {"\\q", "quit", "exit"}:
+                return
+            if line.strip():
+                yield line
+    else:
+        yield from (line for line in sys.stdin if line.strip())

@@ -1,0 +1,100 @@
+"""`rwsplit node`: what the operator wants of the nodes."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from rwsplit.cli.options import ConfigFile, Json, Url
+from rwsplit.cli.proxy import Place, ProxyError, connected, find_proxy, operate, rows
+from rwsplit.cli.status import read_status, render_status
+
+POLL = 0.2
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="List, attach, detach, drain or promote nodes.",
+    epilog="Examples:  rwsplit node list   |   rwsplit node drain pg2 --wait",
+)
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="The node's name in the configuration.")
+]
+
+
+@app.command("list", epilog="Examples:  rwsplit node list   |   rwsplit node list --json")
+def list_nodes(url: Url = None, config: ConfigFile = None, as_json: Json = False) -> None:
+    """List the nodes."""
+    place = find_proxy(url, config)
+    with connected(place) as connection:
+        found = read_status(connection)
+    if as_json:
+        print(json.dumps(found["nodes"], indent=2))
+    else:
+        Console().print(render_status(found, place))
+
+
+@app.command(epilog="Example:  rwsplit node attach pg2")
+def attach(name: Name, url: Url = None, config: ConfigFile = None) -> None:
+    """Give a detached or draining node work again."""
+    operate(find_proxy(url, config), "ATTACH NODE %s", [name])
+    print(f"{name} is attached")
+
+
+@app.command(epilog="Example:  rwsplit node detach pg2")
+def detach(name: Name, url: Url = None, config: ConfigFile = None) -> None:
+    """Give a node no more work; running statements finish. It stays so until it is attached."""
+    operate(find_proxy(url, config), "DETACH NODE %s", [name])
+    print(f"{name} is detached")
+
+
+@app.command(epilog="Examples:  rwsplit node drain pg2   |   rwsplit node drain pg2 --wait")
+def drain(
+    name: Name,
+    url: Url = None,
+    config: ConfigFile = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return when nothing runs there.")
+    ] = False,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Wait for this long at most.")
+    ] = None,
+) -> None:
+    """Give a node no new work; what runs finishes, then it is detached."""
+    place = find_proxy(url, config)
+    operate(place, "DRAIN NODE %s", [name])
+    if wait:
+        _wait_until_detached(place, name, timeout)
+        print(f"{name} is drained and detached")
+    else:
+        print(f"{name} is draining")
+
+
+@app.command(epilog="Example:  rwsplit node promote pg2")
+def promote(name: Name, url: Url = None, config: ConfigFile = None) -> None:
+    """Promote a replica to be the primary."""
+    operate(find_proxy(url, config), "PROMOTE NODE %s", [name])
+    print(f"{name} is promoted")
+
+
+def _wait_until_detached(place: Place, name: str, timeout: float | None) -> None:
+    pause = threading.Event()
+    waited = 0.0
+    with connected(place) as connection:
+        while True:
+            node = next((n for n in rows(connection, "SHOW NODES") if n["node"] == name), None)
+            if node is None or node["admin_state"] == "detached":
+                return
+            if node["admin_state"] == "attached":
+                raise ProxyError(f"{name} was attached again")
+            if timeout is not None and waited >= timeout:
+                raise ProxyError(
+                    f"{name} still has {node['in_flight']} statements or transactions after {timeout:g} s; "
+                    "it goes on draining"
+                )
+            pause.wait(POLL)
+            waited += POLL

@@ -1,0 +1,185 @@
+"""`rwsplit status`: every node in one table, why it may not read, and who is connected."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from rwsplit.cli.options import ConfigFile, Json, Url
+from rwsplit.cli.proxy import Connection, Place, ProxyError, Row, connected, find_proxy, rows
+
+INTERVAL = 1.0
+COLOURS = {"up": "green", "banned": "yellow", "down": "red"}
+
+Status = dict[str, Any]
+"""What `--json` prints; docs/operations.md."""
+
+
+def status(
+    url: Url = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every second.")] = False,
+) -> None:
+    """Show the nodes: role, health, lag, traffic, and why one gets no reads."""
+    place = find_proxy(url, config)
+    with connected(place) as connection:
+        if watch:
+            _watch(connection, place, as_json=as_json)
+        elif as_json:
+            print(json.dumps(read_status(connection), indent=2))
+        else:
+            out = Console()
+            out.print(render_status(read_status(connection), place))
+
+
+def read_status(connection: Connection) -> Status:
+    """Return the status of the rwsplit behind *connection*."""
+    (version,) = rows(connection, "SHOW VERSION")
+    nodes = [_node(row) for row in rows(connection, "SHOW NODES")]
+    lists = {row["list"]: row["items"] for row in rows(connection, "SHOW LISTS")}
+    pools = rows(connection, "SHOW POOLS")
+    primary = [n["name"] for n in nodes if n["role"] == "primary" and n["health"] == "up"]
+    return {
+        "version": version["version"],
+        "primary": primary[0] if len(primary) == 1 else None,
+        "nodes": nodes,
+        "clients": {
+            "connected": lists["used_clients"],
+            "waiting": sum(pool["cl_waiting"] for pool in pools),
+        },
+        "servers": {
+            "active": lists["used_servers"],
+            "idle": lists["free_servers"],
+        },
+    }
+
+
+def render_status(
+    found: Status, place: Place, rates: Mapping[str, float] | None = None
+) -> Table:
+    """Return *found* as a table; with *rates* reads per second instead of reads."""
+    clients, servers = found["clients"], found["servers"]
+    title = f"{found['version']} at {place.shown}"
+    caption = (
+        f"{clients['connected']} clients ({clients['waiting']} waiting), "
+        f"{servers['active'] + servers['idle']} servers ({servers['active']} active)"
+    )
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    for name in ("node", "role", "health", "admin"):
+        table.add_column(name, no_wrap=True)
+    for name in (
+        "lag",
+        "staleness",
+        "LSN",
+        "in flight",
+        "reads" if rates is None else "reads/s",
+    ):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("no reads because")
+    for node in found["nodes"]:
+        table.add_row(*_cells(node, rates))
+    return table
+
+
+def why_not(node: Mapping[str, Any]) -> str:
+    """Return why *node* gets no reads, `LAGGING 12.3 s > 10 s`; nothing for the primary as such."""
+    if node["eligible"] or (node["role"] == "primary" and node["refusal"] == "NOT_A_REPLICA"):
+        return ""
+    return f"{node['refusal']} {node['refusal_detail'] or ''}".rstrip()
+
+
+def _cells(node: Mapping[str, Any], rates: Mapping[str, float] | None) -> list[str | Text]:
+    lag = node["lag_bytes"]
+    staleness = node["staleness_seconds"]
+    replica = node["role"] == "replica"
+    reads = str(node["reads"]) if rates is None else f"{rates.get(node['name'], 0.0):.0f}"
+    return [
+        node["name"],
+        node["role"],
+        Text(node["health"], style=COLOURS.get(node["health"], "")),
+        node["admin_state"],
+        _bytes(lag) if replica and lag is not None else "-",
+        f"{staleness:.2f} s" if replica and staleness is not None else "-",
+        node["lsn"] or "-",
+        str(node["in_flight"]),
+        reads,
+        why_not(node),
+    ]
+
+
+def _bytes(size: int) -> str:
+    amount = float(size)
+    for unit in ("B", "kB", "MB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GB"
+
+
+def _node(row: Row) -> dict[str, Any]:
+    """Return a row of SHOW NODES under the names of the JSON."""
+    node = dict(row)
+    node["name"] = node.pop("node")
+    node["staleness_seconds"] = node.pop("staleness")
+    return {"name": node.pop("name"), **node}
+
+
+class Look:
+    """Looks at one rwsplit again and again; two looks give rates. It may come and go."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._before: Status | None = None
+        self._since = 0.0
+
+    def render(self) -> Table | None:
+        """Return the table now; None while rwsplit cannot be asked."""
+        try:
+            with connected(self._place) as connection:
+                return self.table(read_status(connection))
+        except ProxyError:
+            return None
+
+    def table(self, found: Status) -> Table:
+        """Return *found* with the reads per second since the look before."""
+        now = time.monotonic()
+        per_second = rates(self._before, found, now - self._since)
+        self._before, self._since = found, now
+        return render_status(found, self._place, per_second)
+
+
+def rates(before: Status | None, after: Status, seconds: float) -> dict[str, float]:
+    """Return the reads per second of each node between two looks."""
+    if before is None or seconds <= 0:
+        return {}
+    old = {node["name"]: node["reads"] for node in before["nodes"]}
+    return {
+        node["name"]: max(0, node["reads"] - old.get(node["name"], 0)) / seconds
+        for node in after["nodes"]
+    }
+
+
+def _watch(connection: Connection, place: Place, *, as_json: bool) -> None:
+    """Look every second until Ctrl-C."""
+    pause = threading.Event()
+    look = Look(place)
+    with suppress(KeyboardInterrupt):
+        if as_json:
+            while True:
+                print(json.dumps(read_status(connection)), flush=True)
+                pause.wait(INTERVAL)
+        with Live(auto_refresh=False) as live:
+            while True:
+                live.update(look.table(read_status(connection)), refresh=True)
+                pause.wait(INTERVAL)
