@@ -227,8 +227,8 @@ class _Startup:
         except BaseException:
             self._lobby.abandon(admission)
             raise
-        self.handed_over = True
         self._lobby.establish(admission, self.stream.wire, self.stream.take_unread())
+        self.handed_over = True
 
     def log_refusal(self, exc: RwsplitError) -> None:
         """Log why the client did not get in; wrong passwords are an operator's business."""

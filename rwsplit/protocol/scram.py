@@ -111,11 +111,16 @@ class ScramClient:
     """The client's side: `first`, `challenged`, `final`, `verify`, in this order.
 
     *binding* is the channel binding data when the mechanism is -PLUS; *could_bind* says that it is not, but
-    only because the server did not offer it, which the server then can check.
+    only because the server did not offer it, which the server then can check. PostgreSQL ignores *user*.
     """
 
     def __init__(
-        self, nonce: str, *, binding: bytes | None = None, could_bind: bool = False
+        self,
+        nonce: str,
+        *,
+        user: str = "",
+        binding: bytes | None = None,
+        could_bind: bool = False,
     ) -> None:
         self._nonce = nonce.encode("ascii")
         if binding is not None:
@@ -123,7 +128,7 @@ class ScramClient:
         else:
             self._header = b"y,," if could_bind else b"n,,"
         self._binding = b64encode(self._header + (binding or b""))
-        self._first_bare = b"n=,r=" + self._nonce
+        self._first_bare = b"n=" + user.encode() + b",r=" + self._nonce
         self._server_first = b""
         self._server_nonce = b""
         self._server_signature = b""
