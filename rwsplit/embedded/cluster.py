@@ -13,15 +13,12 @@ does it, and what even that leaves the next start removes.
 
 from __future__ import annotations
 
-import secrets
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final
-
-from psycopg import sql
 
 from rwsplit.embedded import processes
 from rwsplit.embedded.directory import ClusterDirectory, InUse, remove_leftovers
@@ -30,20 +27,17 @@ from rwsplit.embedded.node import EmbeddedNode, stop_all
 from rwsplit.embedded.ports import free_ports
 from rwsplit.embedded.postgres import Binaries, EmbeddedError
 from rwsplit.embedded.primary import (
-    APPLICATION,
-    MONITOR,
-    REPLICATOR,
     SETTINGS,
     SUPERUSER,
     initialise,
     make_roles,
+    random_passwords,
     turn_on_ssl,
 )
+from rwsplit.embedded.reachable import PRIMARY, ReachableCluster
 
-STREAMING_TIMEOUT: Final = 30.0
 
-
-class EmbeddedCluster:
+class EmbeddedCluster(ReachableCluster[EmbeddedNode]):
     """One primary (`primary`) and its replicas (`replica1`...), on this machine."""
 
     superuser: Final = SUPERUSER
@@ -67,14 +61,10 @@ class EmbeddedCluster:
         of replica, *settings* PostgreSQL's own, *hba* lines put before `host all all ... scram-sha-256`,
         *progress* is told each step.
         """
-        self.nodes: dict[str, EmbeddedNode] = {}
-        self.passwords: dict[str, str] = {
-            user: secrets.token_hex(12)
-            for user in (SUPERUSER, MONITOR, REPLICATOR, APPLICATION)
-        }
+        super().__init__(random_passwords())
         self.certificate_authority: Path | None = None
         """The CA certificate that signed the nodes', with *ssl*."""
-        self._names = [f"replica{number}" for number in range(1, replicas + 1)]
+        self._names = [PRIMARY, *(f"replica{number}" for number in range(1, replicas + 1))]
         self._postgres = postgres
         self._wanted_directory = directory
         self._apply_delay = dict(apply_delay or {})
@@ -84,7 +74,7 @@ class EmbeddedCluster:
         self._progress = progress or (lambda _step: None)
         self._directory: ClusterDirectory | None = None
         self._guardian: subprocess.Popen[bytes] | None = None
-        if unknown := self._apply_delay.keys() - set(self._names):
+        if unknown := self._apply_delay.keys() - set(self._names[1:]):
             raise EmbeddedError(f"apply_delay names no replica: {', '.join(sorted(unknown))}")
 
     def __enter__(self) -> EmbeddedCluster:
@@ -98,16 +88,6 @@ class EmbeddedCluster:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-
-    @property
-    def primary(self) -> EmbeddedNode:
-        """The node that started as the primary."""
-        return self.nodes["primary"]
-
-    @property
-    def replicas(self) -> list[EmbeddedNode]:
-        """The nodes that started as replicas."""
-        return [self.nodes[name] for name in self._names]
 
     @property
     def directory(self) -> Path:
@@ -145,59 +125,6 @@ class EmbeddedCluster:
                 self._guardian = None
             self.nodes.clear()
 
-    def add_user(self, name: str, password: str, *, encryption: str = "scram-sha-256") -> None:
-        """Make a role that may log in, its password stored as *encryption* (`scram-sha-256`, `md5`)."""
-        with self.primary.connect() as connection:
-            connection.execute(
-                sql.SQL("set password_encryption = {}").format(sql.Literal(encryption))
-            )
-            connection.execute(
-                sql.SQL("create role {} login password {}").format(
-                    sql.Identifier(name), sql.Literal(password)
-                )
-            )
-        self.passwords[name] = password
-
-    def write_userlist(self, path: Path, *, verifiers: bool = False) -> None:
-        """Write the users as rwsplit's userlist; with *verifiers* what PostgreSQL stores of them."""
-        entries = dict(self.passwords)
-        if verifiers:
-            stored = self.primary.query(
-                "select rolname, rolpassword from pg_authid where rolcanlogin"
-            )
-            entries.update({name: verifier for name, verifier in stored if verifier})
-        path.touch(mode=0o600)
-        path.write_text("".join(f'"{name}" "{secret}"\n' for name, secret in entries.items()))
-
-    def wait_until_replayed(
-        self,
-        *,
-        primary: EmbeddedNode | None = None,
-        only: Sequence[EmbeddedNode] | None = None,
-        timeout: float = 30.0,
-    ) -> None:
-        """Block until every running replica (or *only* these) has replayed what was written by now.
-
-        Raises: EmbeddedError when one has not within *timeout* seconds.
-        """
-        primary = primary or self.primary
-        [(lsn,)] = primary.query("select pg_current_wal_lsn()::text")
-        for node in only or self._followers(primary):
-            if not processes.wait_until(partial(_has_replayed, node, lsn), timeout=timeout):
-                raise EmbeddedError(f"{node.name} has not replayed {lsn} within {timeout:g} s")
-
-    def wait_until_streaming(
-        self, *, primary: EmbeddedNode | None = None, timeout: float = STREAMING_TIMEOUT
-    ) -> None:
-        """Block until every running replica streams from *primary* (default: the first one).
-
-        Raises: EmbeddedError when one does not within *timeout* seconds.
-        """
-        primary = primary or self.primary
-        for node in self._followers(primary):
-            if not processes.wait_until(partial(_streams, node, primary), timeout=timeout):
-                raise EmbeddedError(f"{node.name} does not stream within {timeout:g} s")
-
     def repair(self) -> None:
         """Bring every node back as it was after `start`, whatever was done to them.
 
@@ -210,7 +137,7 @@ class EmbeddedCluster:
                 node.start()
         for node in self.replicas:
             if not node.is_to_follow(self.primary) or not processes.wait_until(
-                partial(_streams, node, self.primary), timeout=3.0
+                partial(node.streams_from, self.primary), timeout=3.0
             ):
                 node.rebuild(self.primary)
         self.wait_until_streaming()
@@ -233,8 +160,7 @@ class EmbeddedCluster:
                 "choose another directory"
             )
 
-        names = ["primary", *self._names]
-        for name, port in zip(names, free_ports(len(names)), strict=True):
+        for name, port in zip(self._names, free_ports(len(self._names)), strict=True):
             node = EmbeddedNode(name, port, self.directory, binaries, self.passwords)
             node.settings.update(self._settings, port=str(port), cluster_name=name)
             if delay := self._apply_delay.get(name):
@@ -256,12 +182,13 @@ class EmbeddedCluster:
 
         self._progress(f"starting primary on port {primary.port}")
         primary.start()
-        make_roles(primary, self.passwords)
+        make_roles(primary)
 
     def _start_replicas(self) -> None:
-        if not self._names:
+        if not self.replicas:
             return
-        self._progress(f"copying the primary to {', '.join(self._names)}")
+        names = ", ".join(node.name for node in self.replicas)
+        self._progress(f"copying the primary to {names}")
         copies: list[tuple[EmbeddedNode, subprocess.Popen[str]]] = []
         try:
             copies.extend((node, node.begin_copy(self.primary)) for node in self.replicas)
@@ -274,30 +201,9 @@ class EmbeddedCluster:
                 copying.communicate()
 
         ports = ", ".join(str(node.port) for node in self.replicas)
-        self._progress(f"starting {', '.join(self._names)} on ports {ports}")
+        self._progress(f"starting {names} on ports {ports}")
         for node in self.replicas:
             node.launch()
         for node in self.replicas:
             node.wait_until_ready()
         self.wait_until_streaming()
-
-    def _followers(self, primary: EmbeddedNode) -> list[EmbeddedNode]:
-        """The running nodes that are to follow *primary*."""
-        return [
-            node
-            for node in self.nodes.values()
-            if node is not primary and node.pid is not None and node.is_replica
-        ]
-
-
-def _streams(replica: EmbeddedNode, primary: EmbeddedNode) -> bool:
-    return bool(
-        primary.query(
-            "select 1 from pg_stat_replication where application_name = %s and state = 'streaming'",
-            replica.name,
-        )
-    )
-
-
-def _has_replayed(replica: EmbeddedNode, lsn: str) -> bool:
-    return replica.query("select pg_last_wal_replay_lsn() >= %s::pg_lsn", lsn) == [(True,)]

@@ -13,15 +13,14 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, LiteralString
-from urllib.parse import quote, urlencode
+from typing import Final
 
-import psycopg
 from psycopg import sql
 
 from rwsplit.embedded import processes
 from rwsplit.embedded.ports import LOOPBACK
 from rwsplit.embedded.postgres import Binaries, EmbeddedError, environment
+from rwsplit.embedded.reachable import ReachableNode
 
 SETTINGS_FILE: Final = "rwsplit.conf"
 START_TIMEOUT: Final = 30.0
@@ -31,8 +30,8 @@ STATUS_LINE: Final = 7
 """Index of the line of postmaster.pid that says `starting`, `standby`, `ready` or `stopping`."""
 
 
-class EmbeddedNode:
-    """A primary or replica. *passwords* (user -> password) is shared by all nodes of the cluster."""
+class EmbeddedNode(ReachableNode):
+    """A primary or replica whose postmaster is our child."""
 
     def __init__(
         self,
@@ -42,14 +41,11 @@ class EmbeddedNode:
         binaries: Binaries,
         passwords: dict[str, str],
     ) -> None:
-        self.name = name
-        self.host = LOOPBACK
-        self.port = port
+        super().__init__(name, LOOPBACK, port, passwords)
         self.data = directory / name
         self.log = directory / f"{name}.log"
         self.settings: dict[str, str] = {}
         self._binaries = binaries
-        self._passwords = passwords
         self._process: subprocess.Popen[bytes] | None = None
         self._paused: list[int] = []
         self._upstream: EmbeddedNode | None = None
@@ -64,33 +60,14 @@ class EmbeddedNode:
         return process.pid if process is not None and process.poll() is None else None
 
     @property
+    def is_running(self) -> bool:
+        """Whether there is a postmaster."""
+        return self.pid is not None
+
+    @property
     def is_replica(self) -> bool:
         """Whether it starts, or started, as a replica (promotion removes the file)."""
         return (self.data / "standby.signal").exists()
-
-    # -- talking to it -----------------------------------------------------------------------------
-
-    def dsn(self, database: str = "postgres", user: str = "postgres", **parameters: str) -> str:
-        """Return a connection URL, with the password of *user* where it is known."""
-        password = self._passwords.get(user)
-        credentials = f"{user}:{quote(password, safe='')}" if password else user
-        options = "?" + urlencode(parameters) if parameters else ""
-        return f"postgresql://{credentials}@{self.host}:{self.port}/{quote(database)}{options}"
-
-    def connect(
-        self, database: str = "postgres", user: str = "postgres", **options: Any
-    ) -> psycopg.Connection[tuple[Any, ...]]:
-        """Connect with psycopg, in autocommit mode."""
-        options = {"autocommit": True, "connect_timeout": 5, **options}
-        return psycopg.connect(self.dsn(database, user), **options)
-
-    def query(
-        self, statement: LiteralString, *arguments: object, database: str = "postgres"
-    ) -> list[tuple[Any, ...]]:
-        """Run *statement* (with %s for *arguments*) as the superuser and return its rows."""
-        with self.connect(database) as connection:
-            cursor = connection.execute(statement, arguments or None)
-            return cursor.fetchall() if cursor.description else []
 
     # -- its life ----------------------------------------------------------------------------------
 
@@ -234,7 +211,7 @@ class EmbeddedNode:
             "--no-sync",
             "--no-manifest",
             directory=self.data.parent,
-            password=self._passwords["replicator"],
+            password=self.passwords["replicator"],
         )
 
     def finish_copy(self, copying: subprocess.Popen[str]) -> None:
@@ -257,7 +234,7 @@ class EmbeddedNode:
             f"host={self.host} port={self.port} user=replicator application_name={application_name} "
             "connect_timeout=5"
         )
-        return f"{conninfo} password={self._passwords['replicator']}" if password else conninfo
+        return f"{conninfo} password={self.passwords['replicator']}" if password else conninfo
 
     # -- looking at it -----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ monitor uses, one for replication, and an application with a database of its nam
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from rwsplit.embedded.certificates import make_certificates
 from rwsplit.embedded.node import SETTINGS_FILE, EmbeddedNode
 from rwsplit.embedded.ports import LOOPBACK
 from rwsplit.embedded.postgres import Binaries, EmbeddedError
+from rwsplit.embedded.reachable import ReachableNode
 
 SUPERUSER: Final = "postgres"
 MONITOR: Final = "rwsplit"
@@ -51,6 +53,13 @@ HBA: Final = (
     f"host all all {LOOPBACK}/32 scram-sha-256",
     f"host replication {REPLICATOR} {LOOPBACK}/32 scram-sha-256",
 )
+
+
+def random_passwords() -> dict[str, str]:
+    """Return a new password for each role a cluster starts with."""
+    return {
+        user: secrets.token_hex(12) for user in (SUPERUSER, MONITOR, REPLICATOR, APPLICATION)
+    }
 
 
 def initialise(
@@ -114,7 +123,7 @@ def turn_on_ssl(primary: EmbeddedNode, binaries: Binaries) -> tuple[Path, dict[s
     return made.authority, settings
 
 
-def make_roles(primary: EmbeddedNode, passwords: Mapping[str, str]) -> None:
+def make_roles(primary: ReachableNode) -> None:
     """Make the roles beside the superuser, and the application's database."""
     with primary.connect() as connection:
         for name, attributes in (
@@ -124,7 +133,7 @@ def make_roles(primary: EmbeddedNode, passwords: Mapping[str, str]) -> None:
         ):
             connection.execute(
                 sql.SQL("create role {} {} password {}").format(
-                    sql.Identifier(name), attributes, sql.Literal(passwords[name])
+                    sql.Identifier(name), attributes, sql.Literal(primary.passwords[name])
                 )
             )
         owner = sql.Identifier(APPLICATION)

@@ -13,13 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.embedded.postgres import system_directory
+from rwsplit.embedded.reachable import ReachableCluster
 from tests.support.proxy import Proxy
+
+DOCKER: Final = Path("docker")
+"""Stands for `--postgres docker` where a directory of binaries is expected."""
 
 MakeCluster = Callable[..., EmbeddedCluster]
 MakeProxy = Callable[..., Proxy]
@@ -57,22 +61,49 @@ def postgres_binaries(request: pytest.FixtureRequest) -> Path | None:
                 pytest.skip("this system has no PostgreSQL server of its own")
             return directory
         case "docker":
-            pytest.skip("needs binaries; --postgres docker offers a running cluster only")
+            return DOCKER
         case named:
             return Path(named)
 
 
 @pytest.fixture(scope="session")
-def cluster(postgres_binaries: Path | None) -> Iterator[EmbeddedCluster]:
-    """A primary and three replicas, shared by the whole session; do not break it."""
+def cluster(
+    request: pytest.FixtureRequest, postgres_binaries: Path | None
+) -> Iterator[ReachableCluster[Any]]:
+    """A primary and three replicas, shared by the whole session; do not break it.
+
+    It is an EmbeddedCluster, or a ContainerCluster with `--postgres docker`.
+    """
+    if postgres_binaries is DOCKER:
+        yield request.getfixturevalue("container_cluster")
+        return
     with EmbeddedCluster(replicas=3, postgres=postgres_binaries) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def shared_fragile_cluster(postgres_binaries: Path | None) -> Iterator[EmbeddedCluster]:
+def container_cluster(request: pytest.FixtureRequest) -> Iterator[ReachableCluster[Any]]:
+    """The same in containers; skipped with the reason where no container engine answers."""
+    from tests.support.containers import ContainerCluster, engine_problem  # slow to import
+
+    if problem := engine_problem():
+        pytest.skip(problem)
+    with ContainerCluster(request.config.getoption("postgres_image")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def local_binaries(postgres_binaries: Path | None) -> Path | None:
+    """As `postgres_binaries`, for what only processes of this machine can do."""
+    if postgres_binaries is DOCKER:
+        pytest.skip("works on processes, not on containers")
+    return postgres_binaries
+
+
+@pytest.fixture(scope="session")
+def shared_fragile_cluster(local_binaries: Path | None) -> Iterator[EmbeddedCluster]:
     """What `fragile_cluster` repairs; not for tests."""
-    with EmbeddedCluster(replicas=3, postgres=postgres_binaries) as running:
+    with EmbeddedCluster(replicas=3, postgres=local_binaries) as running:
         yield running
 
 
@@ -84,12 +115,12 @@ def fragile_cluster(shared_fragile_cluster: EmbeddedCluster) -> Iterator[Embedde
 
 
 @pytest.fixture
-def make_cluster(postgres_binaries: Path | None) -> Iterator[MakeCluster]:
+def make_cluster(local_binaries: Path | None) -> Iterator[MakeCluster]:
     """Start clusters with the arguments of EmbeddedCluster; they end with the test."""
     started: list[EmbeddedCluster] = []
 
-    def start(**options: object) -> EmbeddedCluster:
-        made = EmbeddedCluster(**{"postgres": postgres_binaries, **options})  # type: ignore[arg-type]
+    def start(**options: Any) -> EmbeddedCluster:
+        made = EmbeddedCluster(**{"postgres": local_binaries, **options})
         started.append(made)
         made.start()
         return made
@@ -105,7 +136,7 @@ def make_proxy(tmp_path: Path) -> Iterator[MakeProxy]:
     started: list[Proxy] = []
 
     def start(
-        cluster: EmbeddedCluster,
+        cluster: ReachableCluster[Any],
         settings: Mapping[str, Any] | None = None,
         *,
         measured: bool = True,

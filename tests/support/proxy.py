@@ -24,9 +24,9 @@ import psycopg
 from psycopg.rows import dict_row
 from ruamel.yaml import YAML
 
-from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.embedded.ports import LOOPBACK, free_ports
 from rwsplit.embedded.processes import wait_until
+from rwsplit.embedded.reachable import ReachableCluster, ReachableNode
 
 ADMIN: Final = "postgres"
 CONSOLE: Final = "rwsplit"
@@ -40,7 +40,7 @@ class Proxy:
 
     def __init__(
         self,
-        cluster: EmbeddedCluster,
+        cluster: ReachableCluster[Any],
         directory: Path,
         settings: Mapping[str, Any] | None = None,
         *,
@@ -164,7 +164,7 @@ class Proxy:
 
     def dsn(self, database: str = "app", user: str = "app", **parameters: str) -> str:
         """Return a connection URL through the proxy."""
-        direct = self.cluster.primary
+        direct: ReachableNode = self.cluster.primary
         return direct.dsn(database, user, **parameters).replace(
             f"@{direct.host}:{direct.port}/", f"@{self.host}:{self.port}/"
         )
