@@ -1,8 +1,8 @@
 """FreshnessClock: per replica, the moment up to which everything acknowledged is visible there.
 
 The monitor *samples* the primary: at the moment `s` it sends the question for the insert LSN and
-stores (`s`, `P`). Every commit acknowledged before `s` has its commit record below `P`. It *probes* a replica for
-the replay LSN `R`: everything below `R` is visible there. So
+stores (`s`, `P`). Every commit acknowledged before `s` has its commit record below `P`. It *probes*
+a replica for the replay LSN `R`: everything below `R` is visible there. So
 
     fresh_until(replica) = max { s : P <= R }
 
@@ -17,10 +17,10 @@ Rules that keep it true:
 - `R` may go backwards (a replica restarted) and takes `fresh_until` back with it; where the
   connection was lost nothing is known (`forget`). Unknown is NEVER, and never is not fresh.
 
-Memory is bounded. A sample is dropped when a later one demands no more (same or lower `P`), or when
-every replica is known to be past it. What a replica that is stuck for hours may still need is
-thinned so that the gaps grow with the age: `fresh_until` then comes out earlier than it could be, by
-at most a sixteenth of its age. A year of samples fits.
+Memory is bounded. A sample is dropped when a later one demands no more (same or lower `P`), or
+when every replica is known to be past it. What a replica that is stuck for hours may still need is
+thinned so that the gaps grow with the age: `fresh_until` then comes out earlier than it could be,
+by at most a sixteenth of its age. A year of samples fits.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ a sick network), where coming back early would hurt; a node that was really rest
 is back `rise` probes after it answers, with its strikes forgotten.
 
 The primary is never banned: there is nobody else to take its work. A failure met on it counts like
-one failed probe, and the monitor looks at once. Banned or Down, a node heals by itself; what an operator wants of
-it is another axis (`node.AdminState`).
+one failed probe, and the monitor looks at once. Banned or Down, a node heals by itself; what an
+operator wants of it is another axis (`node.AdminState`).
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Up:
 
 @attrs.frozen
 class Banned:
-    """The node failed; it gets no work until *until* (monotonic seconds) and a probe that succeeds."""
+    """The node failed: no work until *until* (monotonic seconds) and a probe that succeeds."""
 
     reason: str
     until: float

@@ -172,11 +172,10 @@ class Picture:
         fresh_until = self.clock.fresh_until(name)
         role = look.role if look else Role.UNKNOWN
         lag_bytes, lag_seconds = self._lag(node)
-        on_timeline = look is not None and self.topology.follows(look)
         refusal = (
             eligibility.refuse_admin(node.admin)
             or eligibility.refuse_health(health.health)
-            or eligibility.refuse_role(role, on_timeline=on_timeline)
+            or eligibility.refuse_role(role, on_timeline=self._on_timeline(look))
             or self._refuse_lag(fresh_until, counted_to, lag_bytes)
         )
         view = NodeView(
@@ -205,12 +204,18 @@ class Picture:
     def _pardon(self, node: NodeView, counted_to: float) -> NodeView:
         """Return *node* without its ban; used when there is nobody at all to answer reads."""
         known = self._nodes[node.name]
-        if node.refusal is not Refusal.BANNED or known.observation is None:
+        if node.refusal is not Refusal.BANNED:
             return node
         refusal = eligibility.refuse_role(
-            node.role, on_timeline=self.topology.follows(known.observation)
+            node.role, on_timeline=self._on_timeline(known.observation)
         ) or self._refuse_lag(node.fresh_until, counted_to, node.lag_bytes)
         return node if refusal else attrs.evolve(node, refusal=None)
+
+    def _on_timeline(self, look: Observation | None) -> bool:
+        """Return False for a node known to be elsewhere; before any primary nobody is."""
+        return look is not None and (
+            self.topology.timeline is None or self.topology.follows(look)
+        )
 
     def _refuse_lag(
         self, fresh_until: float, counted_to: float, lag_bytes: int | None

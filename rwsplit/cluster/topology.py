@@ -29,7 +29,7 @@ from rwsplit.cluster.observation import Observation
 
 
 class Topology:
-    """What is believed about who leads; fed with the latest observation of every node that is up."""
+    """Who is believed to lead; fed with the latest observation of every node that is up."""
 
     def __init__(self) -> None:
         self.primary: str | None = None

@@ -1,4 +1,7 @@
-"""ClusterView: all nodes at one moment, published by the monitor, read by the relay and the console."""
+"""ClusterView: all nodes at one moment.
+
+Published by the monitor, read by the relay and the console.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,8 @@ class ClusterView:
     def staleness(self, node: NodeView, now: float) -> float:
         """Return how many seconds old an answer of *node* may be at most; infinite if unknown.
 
-        While no primary is up this counts to the primary's last sample. It is what `max_lag` limits; what a
-        session has written is compared with `NodeView.fresh_until` itself, primary or not.
+        While no primary is up this counts to the primary's last sample. It is what `max_lag`
+        limits; what a session has written is compared with `NodeView.fresh_until` itself.
         """
         return max(
             0.0, (now if self.stopped_at is None else self.stopped_at) - node.fresh_until

@@ -12,7 +12,7 @@ dithers around `max_lag` is reported lagging once, and fresh when it has been so
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, assert_never
 
 import attrs
 import structlog
@@ -247,6 +247,8 @@ class Board:
                 _log.info("node_down", node=node.name, reason=reason)
             case Up() | Banned() | Down():
                 pass
+            case _:
+                assert_never(node.health)
 
     def _log_lag(self, node: NodeView, now: float) -> None:
         """Log that *node* began to lag, or has been fresh for a while after that."""

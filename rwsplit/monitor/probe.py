@@ -6,13 +6,15 @@ the timeout strikes, the thread may still sit in a system call; the *link* it us
 which shuts the socket down under it, so that the thread wakes up, closes the connection and ends.
 (A thread that is still connecting has no socket to shut down; libpq's `connect_timeout` ends it.)
 
-What a monitor role needs: LOGIN. One thing is better with `pg_monitor` (or `pg_read_all_stats`): the timeline
-of a replica. `pg_stat_wal_receiver.received_tli` is hidden from others, and without it the control
-file must do, which mentions a new timeline only when the replica writes its next restartpoint
-or flushes a page. That may take up to `checkpoint_timeout` after a promotion, and until then the
-replica is refused as OTHER_TIMELINE, for it cannot prove the contrary. On a replica the timeline is
-the highest that any of these sources mentions: the receiver streams a newer timeline only if the
-replica's own position lies on it, and a timeline in recovery never goes back while the node runs.
+What a monitor role needs: LOGIN. One thing is better with `pg_monitor` (or `pg_read_all_stats`):
+the timeline of a replica. `pg_stat_wal_receiver.received_tli` is hidden from others, and without it
+the control file must do, which mentions a new timeline only when the replica writes its next
+restartpoint or flushes a page. That may take up to `checkpoint_timeout` after a promotion; until
+then the replica is refused as OTHER_TIMELINE, for it cannot prove the contrary.
+
+The timeline of a replica is the highest that any of these sources mentions: the receiver streams a
+newer one only if the replica's own position lies on it, and in recovery it never goes back while the
+node runs.
 """
 
 from __future__ import annotations

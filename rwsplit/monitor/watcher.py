@@ -5,10 +5,10 @@ moment a probe was sent is read before the worker thread is started, so it is ea
 late, which is the safe side (`cluster.freshness`).
 
 A *round* serves `Board.hurry`: it samples the primary by a probe started after the request, and
-then kicks those replicas that are not known to have replayed that sample, so that their answers can prove
-it. A kicked replica that is still behind is looked at again after 1, 2, 4... ms until it has
-caught up or `interval` is reached. Requests that arrive while a round waits for the sample are served by the
-next one: they may be about writes made after the sample was sent.
+then kicks those replicas that are not known to have replayed that sample, so that their answers can
+prove it. A kicked replica that is still behind is looked at again after 1, 2, 4... ms until it has
+caught up or `interval` is reached. Requests that arrive while a round waits for the sample are
+served by the next one: they may be about writes made after the sample was sent.
 """
 
 from __future__ import annotations

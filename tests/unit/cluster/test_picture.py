@@ -147,7 +147,7 @@ def test_lag_is_unknown_before_the_first_sample():
     view = picture.compose(99.3)
 
     assert (view.nodes[1].lag_bytes, view.nodes[1].lag_seconds) == (None, 3.0)
-    assert view.nodes[1].refusal is Refusal.OTHER_TIMELINE
+    assert view.nodes[1].refusal is Refusal.UNKNOWN_FRESHNESS
 
 
 def test_a_replica_that_has_not_reached_a_sample_is_of_unknown_freshness():
