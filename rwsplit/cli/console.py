@@ -75,7 +75,7 @@ def _print(names: list[str], found: list[Row]) -> None:
 
 def _lines() -> Iterator[str]:
     """Yield what is typed, or comes through a pipe, until its end or \\q."""
-    if sys.stdin.isatty():
+    if is_terminal():
         # Importing it gives `input` a history and arrow keys.
         with suppress(ImportError):
             import readline  # noqa: F401
@@ -91,3 +91,8 @@ def _lines() -> Iterator[str]:
                 yield line
     else:
         yield from (line for line in sys.stdin if line.strip())
+
+
+def is_terminal() -> bool:
+    """Tell whether somebody types."""
+    return sys.stdin.isatty()

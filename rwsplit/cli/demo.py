@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rwsplit.cli.groups import first_error
 from rwsplit.cli.proxy import place_from_url
 from rwsplit.cli.runtime import announced
 from rwsplit.cli.status import INTERVAL, Look
@@ -175,19 +176,8 @@ def _serve(config: Config, passwords: Mapping[str, str], seconds: float | None) 
     from rwsplit.telemetry.logs import configure_logs
 
     configure_logs(config.log)
-    try:
+    with first_error():
         trio.run(_serve_until_told, config, passwords[APPLICATION], seconds)
-    except ExceptionGroup as group:
-        ours, others = group.split(RwsplitError)
-        if ours is None or others is not None:
-            raise
-        raise _first_leaf(ours) from None
-
-
-def _first_leaf(group: BaseException) -> BaseException:
-    while isinstance(group, BaseExceptionGroup):
-        group = group.exceptions[0]
-    return group
 
 
 async def _serve_until_told(config: Config, password: str, seconds: float | None) -> None:

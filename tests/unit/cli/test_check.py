@@ -1,0 +1,60 @@
+"""`rwsplit check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[3] / "config"
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "userlist.txt").write_text('"admin" "secret"\n')
+    path = tmp_path / "rwsplit.yaml"
+    path.write_text(
+        "nodes: {a: h1, b: h2}\nusers: {file: userlist.txt}\nadmin: {users: [admin]}\n"
+        "monitor: {password: hidden}\n"
+    )
+    return path
+
+
+def test_a_good_file_is_fine(run, file):
+    result = run("check", "-c", file)
+    assert (result.exit_code, result.stdout) == (0, f"{file} is fine: 2 nodes, 1 users\n")
+
+
+def test_show_prints_the_effective_settings_without_secrets(run, file):
+    lines = run("check", "-c", file, "--show").stdout.splitlines()
+    assert "pool.size: 20" in lines
+    assert "monitor.password: ****" in lines
+    assert "nodes.b: h2:5432" in lines
+
+
+def test_every_problem_is_printed_with_its_path(run, file):
+    file.write_text("nodes: {a: 'h:x'}\npool: {size: 0}\nusers: {file: none}\n")
+    result = run("check", "-c", file)
+    assert result.exit_code == 1
+    assert [line.split(": ")[1] for line in result.stderr.splitlines()] == [
+        "nodes.a",
+        "pool.size",
+        "users.file",
+    ]
+
+
+def test_the_userlist_is_checked_too(run, file):
+    (file.parent / "userlist.txt").write_text('"alice" "secret"\n')
+    result = run("check", "-c", file)
+    assert result.exit_code == 1
+    assert "admin.users: 'admin' is not in" in result.stderr
+    (file.parent / "userlist.txt").write_text("nonsense\n")
+    assert "users.file: " in run("check", "-c", file).stderr
+
+
+def test_the_examples_name_only_files_that_an_operator_has_to_make(run):
+    for name in ("rwsplit.minimal.yaml", "rwsplit.example.yaml"):
+        result = run("check", "-c", EXAMPLES / name)
+        assert result.exit_code == 1
+        for line in result.stderr.splitlines():
+            assert "there is no such file" in line

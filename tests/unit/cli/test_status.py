@@ -1,0 +1,106 @@
+"""`rwsplit status`."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+import pytest
+
+from rwsplit.cli import status
+from rwsplit.cli.proxy import place_from_url
+from rwsplit.cli.status import Look, rates
+from rwsplit.cluster.node import AdminState, Refusal
+from tests.support.operator import NODES
+
+
+def test_the_table_says_who_is_what_and_why_one_gets_no_reads(run, url):
+    result = run("status")
+    assert result.exit_code == 0
+    lines = {line.split()[1]: line for line in result.stdout.splitlines() if "│" in line}
+    assert "primary" in lines["primary"]
+    assert "NOT_A_REPLICA" not in result.stdout
+    assert "0.05 s" in lines["replica1"]
+    assert "42" in lines["replica1"]
+    assert "LAGGING 12.3 s > 10 s" in lines["replica2"]
+    assert "16.0 MB" in lines["replica2"]
+    assert "DOWN connection refused" in lines["replica3"]
+    assert "1 clients (2 waiting)" in result.stdout
+
+
+def test_json_is_what_the_documentation_says(run, url):
+    result = run("status", "--json")
+    found = json.loads(result.stdout)
+    assert sorted(found) == ["clients", "nodes", "primary", "servers", "version"]
+    assert found["primary"] == "primary"
+    assert found["clients"] == {"connected": 1, "waiting": 2}
+    assert found["servers"] == {"active": 1, "idle": 3}
+    assert found["nodes"][2] == {
+        "name": "replica2",
+        "host": "127.0.0.1",
+        "port": 5003,
+        "role": "replica",
+        "health": "up",
+        "health_detail": None,
+        "admin_state": "attached",
+        "eligible": False,
+        "refusal": "LAGGING",
+        "refusal_detail": "12.3 s > 10 s",
+        "lag_bytes": 0x1000060,
+        "lag_seconds": 12.3,
+        "staleness_seconds": 12.3,
+        "lsn": "0/2000000",
+        "timeline": 1,
+        "in_flight": 0,
+        "servers": 0,
+        "reads": 0,
+        "writes": 0,
+        "weight": 1,
+        "backup": False,
+        "server_version": None,
+    }
+
+
+def test_a_detached_primary_says_so(run, url, operator):
+    operator.replace(
+        attrs.evolve(NODES[0], admin=AdminState.DETACHED, refusal=Refusal.DETACHED)
+    )
+    assert "DETACHED detached by an operator" in run("status").stdout
+
+
+class Twice:
+    """A pause that lets one more look happen, and then is interrupted."""
+
+    def __init__(self) -> None:
+        self.pauses = 0
+
+    def wait(self, _: float) -> None:
+        self.pauses += 1
+        if self.pauses == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("option", ["--json", "--url"])
+def test_watch_looks_again_until_it_is_interrupted(run, url, monkeypatch, option):
+    monkeypatch.setattr(status.threading, "Event", Twice)
+    result = run("status", "--watch", *(["--json"] if option == "--json" else ["--url", url]))
+    assert result.exit_code == 0
+    if option == "--json":
+        assert [json.loads(line)["primary"] for line in result.stdout.splitlines()] == [
+            "primary",
+            "primary",
+        ]
+    else:
+        assert "reads/s" in result.stdout
+
+
+def test_two_looks_give_reads_per_second():
+    before = {"nodes": [{"name": "a", "reads": 10}, {"name": "b", "reads": 10}]}
+    after = {"nodes": [{"name": "a", "reads": 30}, {"name": "b", "reads": 0}]}
+    assert rates(before, after, 2.0) == {"a": 10.0, "b": 0}
+    assert rates(None, after, 2.0) == {}
+
+
+def test_a_look_at_nothing_is_nothing(url):
+    assert Look(place_from_url(url)).render() is not None
+    assert Look(place_from_url("postgresql://admin@127.0.0.1:1")).render() is None
