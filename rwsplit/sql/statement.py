@@ -6,6 +6,7 @@ several. Both are made once per text or shape, are cached, and never hold a pars
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
@@ -25,6 +26,8 @@ class Verb(Enum):
     COMMIT = "commit"
     ROLLBACK = "rollback"
     SAVEPOINT = "savepoint"
+    RELEASE = "release"
+    ROLLBACK_TO = "rollback to"
     PREPARE_TRANSACTION = "prepare transaction"
     SET = "set"
     RESET = "reset"
@@ -79,8 +82,22 @@ class SessionState(Enum):
     UNRECOGNISED = "a statement rwsplit does not recognise"
 
 
+def strictest(reasons: Iterable[PrimaryOnly | None]) -> PrimaryOnly | None:
+    """Return the strictest of *reasons*, None if there is none."""
+    present = set(reasons)
+    return next((reason for reason in PrimaryOnly if reason in present), None)
+
+
 TRANSACTION_CONTROL: Final = frozenset(
-    {Verb.BEGIN, Verb.COMMIT, Verb.ROLLBACK, Verb.SAVEPOINT, Verb.PREPARE_TRANSACTION}
+    {
+        Verb.BEGIN,
+        Verb.COMMIT,
+        Verb.ROLLBACK,
+        Verb.SAVEPOINT,
+        Verb.RELEASE,
+        Verb.ROLLBACK_TO,
+        Verb.PREPARE_TRANSACTION,
+    }
 )
 
 
@@ -98,8 +115,9 @@ class Hints:
 
 @attrs.frozen
 class Statement:
-    """Facts of one command. Names in *functions* and *tables* are lower case, as written or
-    `schema.name`; both are complete only when *primary_only* is not `UNPARSED`."""
+    """Facts of one command. Names in *functions* and *tables* are `name` or `schema.name`, folded as
+    PostgreSQL folds them (a part that holds a dot stays in quotes). *tables* are complete for reads
+    that are not `UNPARSED`; of functions, operators every query has (`=`, `+`) are left out."""
 
     verb: Verb
     primary_only: PrimaryOnly | None = None
@@ -119,14 +137,22 @@ class Statement:
     """BEGIN, SET TRANSACTION: `read committed`, `repeatable read`, `serializable`..."""
     read_only: bool | None = None
     """BEGIN, SET TRANSACTION: READ ONLY or READ WRITE if said."""
+    deferrable: bool | None = None
+    """BEGIN, SET TRANSACTION: DEFERRABLE or NOT DEFERRABLE if said."""
+    chain: bool = False
+    """COMMIT, ROLLBACK: AND CHAIN, so that a transaction is open afterwards."""
     setting: str | None = None
-    """SET, RESET, SHOW: the parameter's lower-case name, `all` for ALL."""
+    """SET, RESET, SHOW: the parameter's lower-case name, `all` for ALL; `transaction`, `transaction snapshot`
+    and `session characteristics` for the SET of that name."""
     value: str | None = None
     """SET: the value as text without quotes; None for DEFAULT or where it is a list."""
     local: bool = False
     """SET LOCAL / SET TRANSACTION."""
     name: str | None = None
-    """PREPARE, EXECUTE, DEALLOCATE, LISTEN, UNLISTEN, DECLARE, CLOSE, SAVEPOINT: the object's name."""
+    """PREPARE, EXECUTE, DEALLOCATE, LISTEN, UNLISTEN, NOTIFY, DECLARE, FETCH, CLOSE, SAVEPOINT, RELEASE,
+    ROLLBACK TO: the object's name; `all` for DEALLOCATE ALL and CLOSE ALL, `*` for UNLISTEN *."""
+    inner: Statement | None = None
+    """EXPLAIN, PREPARE, DECLARE, COPY (query): the statement inside."""
 
 
 class Cost:
@@ -174,10 +200,7 @@ class Script:
         self.special: bool = any(_is_special(s) for s in statements)
         """It names something of rwsplit's own: an in-band setting or a prepared statement."""
         self.single: Statement | None = statements[0] if len(statements) == 1 else None
-        reasons = {s.primary_only for s in statements} - {None}
-        self.primary_only: PrimaryOnly | None = next(
-            (r for r in PrimaryOnly if r in reasons), None
-        )
+        self.primary_only: PrimaryOnly | None = strictest(s.primary_only for s in statements)
         self.may_write: bool = any(s.may_write for s in statements)
         self.state: SessionState | None = next((s.state for s in statements if s.state), None)
         self.needs_session: bool = any(s.needs_session for s in statements)

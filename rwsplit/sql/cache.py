@@ -1,0 +1,166 @@
+"""StatementCache: from a text to its facts, by the cheapest way that is sound.
+
+    exact text      one dict look-up             0.1 us     prepared and parameterised statements
+    shape           one regular expression       1-2 us     literals in the text (`shape.py`)
+    fingerprint     the lexer                    5-10 us    comments, E'' and $$ literals
+    parse           lexer, calls, sqlglot        50-200 us  once per shape
+
+A text with literals is usually met once (pgbench -M simple), so a text whose shape is known is not worth an
+entry of its own, unless it is the same text as the last of its shape: then it is a constant (`LIMIT 21`) and will
+come again. Everything is bounded in number and bytes; long texts are keyed by their hash.
+
+Not thread-safe, except that `parse` of classify.py is pure: for a text over INLINE_LIMIT call `peek`, parse in a
+worker thread, `store` in the relay's.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Final, TypeAlias
+
+import attrs
+
+from rwsplit.sql.classify import PARSE_LIMIT, parse_scan, unreadable
+from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.generations import Generations
+from rwsplit.sql.hints import parse_hints
+from rwsplit.sql.shape import LITERALS, Fingerprint, fingerprint, is_sound, shape_of
+from rwsplit.sql.statement import PrimaryOnly, Script
+from rwsplit.sql.tokens import scan
+
+__all__ = ["INLINE_LIMIT", "PARSE_LIMIT", "CacheStatistics", "StatementCache"]
+
+INLINE_LIMIT: Final = 8 << 10
+"""Bytes of a query beyond which parsing takes milliseconds and belongs in a worker thread."""
+HASH_LIMIT: Final = 4 << 10
+"""Bytes of a text or shape beyond which its hash is the key."""
+
+Key: TypeAlias = bytes | str | Fingerprint
+
+
+@attrs.frozen
+class CacheStatistics:
+    """How often each way was taken since the start, and what is remembered now."""
+
+    text_hits: int
+    shape_hits: int
+    fingerprint_hits: int
+    parses: int
+    unparsed: int
+    """Of the parses, those that ended in UNPARSED."""
+    texts: int
+    shapes: int
+
+
+class _Shape:
+    """The script of one shape, and the last text met of it."""
+
+    __slots__ = ("last", "script")
+
+    def __init__(self, script: Script, last: bytes) -> None:
+        self.script = script
+        self.last = last
+
+
+class StatementCache:
+    """Facts of at most *size* texts and *size* shapes."""
+
+    __slots__ = (
+        "_fingerprint_hits",
+        "_functions",
+        "_parses",
+        "_shape_hits",
+        "_shapes",
+        "_text_hits",
+        "_texts",
+        "_too_long",
+        "_unparsed",
+    )
+
+    def __init__(self, functions: FunctionBook, *, size: int) -> None:
+        self._functions = functions
+        self._texts: Generations[Key, Script] = Generations(size)
+        self._shapes: Generations[Key, _Shape] = Generations(size)
+        self._too_long = unreadable()
+        self._text_hits = self._shape_hits = self._fingerprint_hits = 0
+        self._parses = self._unparsed = 0
+
+    def lookup(self, query: bytes) -> Script:
+        """Return the facts of *query*, parsing it if need be."""
+        script = self._texts.young.get(query)
+        if script is not None:
+            self._text_hits += 1
+            return script
+        return self.peek(query) or self._parse(query)
+
+    def peek(self, query: bytes) -> Script | None:
+        """Return the facts of *query* if they are known without parsing it."""
+        size = len(query)
+        if size > PARSE_LIMIT:
+            return self._too_long
+        shape = LITERALS.sub(b"\1", query)
+        known = self._shapes.get(
+            shape if len(shape) <= HASH_LIMIT else _hash(shape), len(shape)
+        )
+        if known is not None:
+            self._shape_hits += 1
+            if known.last == query:
+                self._texts.put(query, known.script, size)
+            elif size <= HASH_LIMIT:
+                known.last = query
+            return known.script
+        script = self._texts.get(_key(query), size)
+        if script is not None:
+            self._text_hits += 1
+        return script
+
+    def store(self, query: bytes, script: Script) -> None:
+        """Remember that *script* holds the facts of *query*."""
+        shape = shape_of(query)
+        if is_sound(shape):
+            last = query if len(query) <= HASH_LIMIT else b""
+            self._shapes.put(_key(shape), _Shape(script, last), len(shape))
+        if shape == query or not is_sound(shape):
+            self._texts.put(_key(query), script, len(query))
+
+    def statistics(self) -> CacheStatistics:
+        """Return what the cache has done so far."""
+        return CacheStatistics(
+            text_hits=self._text_hits,
+            shape_hits=self._shape_hits,
+            fingerprint_hits=self._fingerprint_hits,
+            parses=self._parses,
+            unparsed=self._unparsed,
+            texts=len(self._texts),
+            shapes=len(self._shapes),
+        )
+
+    def clear(self) -> None:
+        """Forget every text and shape, as after a change of the function patterns."""
+        self._texts.clear()
+        self._shapes.clear()
+
+    def _parse(self, query: bytes) -> Script:
+        found = scan(query)
+        mark = fingerprint(found, parse_hints(found.comments)) if found else None
+        known = self._shapes.get(mark, len(query)) if mark else None
+        if known is not None:
+            self._fingerprint_hits += 1
+            script = known.script
+        else:
+            script = parse_scan(found, self._functions) if found else unreadable()
+            self._parses += 1
+            self._unparsed += script.primary_only is PrimaryOnly.UNPARSED
+            if mark is not None:
+                self._shapes.put(mark, _Shape(script, b""), len(query))
+        self.store(query, script)
+        return script
+
+
+def _key(data: bytes) -> Key:
+    return data if len(data) <= HASH_LIMIT else _hash(data)
+
+
+def _hash(data: bytes) -> str:
+    """A string, so that no text can be mistaken for the hash of another."""
+    return blake2b(data, digest_size=16).hexdigest()

@@ -1,0 +1,268 @@
+"""Calls: the functions and operators a query, DML or DDL calls, read from its tokens.
+
+A syntax tree is the wrong place to look: sqlglot renames what it recognises (`date_add`, `levenshtein`) into
+classes of its own, and a function that hides behind such a class would be taken for PostgreSQL's. In the
+tokens a call is a name directly before `(`, and PostgreSQL's grammar leaves few other things of
+that look, all listed here: its own constructs (`coalesce (`, `over (`), types with a modifier (`x::varchar(3)`),
+column lists (`WITH t (a)`, `f(x) AS t(a)`, `VALUES (1) v(a)`, `INSERT INTO t (a)`).
+
+What cannot be told apart is taken for a call; an unknown name costs a read its replica, nothing else.
+Calls without parentheses (a cast, a domain, a view, a trigger, `row.function`) are not in the text at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from rwsplit.sql.builtin import COLUMN_ONLY, RESERVED, TYPE_OR_FUNCTION, UNRESERVED
+from rwsplit.sql.tokens import MARK, NAME, NUMBER, OPERATOR, PARAMETER, STRING, WORD, Token
+
+KEY_WORDS: Final = RESERVED | TYPE_OR_FUNCTION | COLUMN_ONLY | UNRESERVED
+DML: Final = frozenset({"insert", "update", "delete", "merge"})
+
+_VALUE_WORDS: Final = frozenset({"null", "true", "false", "end", "user", "default"})
+_INTRODUCES_VALUE: Final = frozenset({"by", "escape", "zone"})
+_INFIX: Final = TYPE_OR_FUNCTION | {"columns", "escape", "filter", "over", "set", "value"}
+"""Words that may name a function, but after a value are PostgreSQL's grammar."""
+_CTE_WORDS: Final = frozenset({"as", "not", "with", "to", "using", "default"})
+_AFTER_GROUP_BY: Final = frozenset(
+    {
+        "having",
+        "window",
+        "order",
+        "limit",
+        "offset",
+        "fetch",
+        "for",
+        "union",
+        "intersect",
+        "except",
+    }
+)
+_NOT_A_CTE: Final = frozenset(
+    {
+        "ordinality",
+        "time",
+        "ties",
+        "unique",
+        "without",
+        "wrapper",
+        "conditional",
+        "unconditional",
+    }
+)
+_CONSTRUCTS: Final = {
+    "by": {"order", "group", "partition", "first"},
+    "sets": {"grouping"},
+    "varying": {"character", "char", "bit", "nchar"},
+    "zone": {"time"},
+    "first": {"fetch"},
+    "next": {"fetch"},
+    "second": {"to", "interval"},
+    "bernoulli": {"tablesample"},
+    "system": {"tablesample"},
+    "join": {"left", "right", "inner", "outer", "cross", "full", "natural"},
+    "set": {"update"},
+    "conflict": {"on"},
+    "insert": {"then"},
+}
+"""Words that with `(` are no call after one of these."""
+
+
+class Calls(NamedTuple):
+    """What a token list calls and does: *functions* as `name`, `schema.name` or `operator(+)`."""
+
+    main: str
+    """The verb the statement as a whole has, after its CTEs; `(` if it begins with one."""
+    functions: frozenset[str]
+    writes: bool
+    """INSERT, UPDATE, DELETE or MERGE anywhere in it."""
+    settings: tuple[tuple[Token, ...], ...]
+    """The arguments of every set_config() and current_setting(), the function's name first."""
+
+
+class _Frame:
+    """What is known about one pair of parentheses while it is open."""
+
+    __slots__ = ("in_group", "in_with", "is_distinct_on")
+
+    def __init__(self, *, in_group: bool = False, is_distinct_on: bool = False) -> None:
+        self.in_with = False
+        self.in_group = in_group
+        self.is_distinct_on = is_distinct_on
+
+
+def find_calls(tokens: Sequence[Token]) -> Calls:
+    """Return what *tokens*, one statement's, call."""
+    return _Finder(tokens).run()
+
+
+class _Finder:
+    __slots__ = ("distinct_ends", "frames", "functions", "main", "settings", "tokens", "writes")
+
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self.tokens = tokens
+        self.main = tokens[0][1] if tokens else ""
+        self.frames = [_Frame()]
+        self.functions: set[str] = set()
+        self.settings: list[tuple[Token, ...]] = []
+        self.writes = False
+        self.distinct_ends: set[int] = set()
+        """Where a `)` ends DISTINCT ON (...): a call may follow it directly."""
+
+    def run(self) -> Calls:
+        for index, (kind, text) in enumerate(self.tokens):
+            if kind == WORD:
+                self._word(index, text)
+            elif kind == OPERATOR:
+                self.functions.add(f"operator({text})")
+            elif kind == MARK and text == "(":
+                self._open(index)
+            elif kind == MARK and text == ")":
+                self._close(index)
+        self.functions -= _PLAIN_OPERATORS
+        return Calls(self.main, frozenset(self.functions), self.writes, tuple(self.settings))
+
+    def _word(self, index: int, text: str) -> None:
+        before = self._text(index - 1)
+        if before in {".", "as"}:  # a column or its label, whatever it looks like
+            return
+        frame = self.frames[-1]
+        if (
+            text in DML
+            and (index == 0 or before == "(" or frame.in_with)
+            and self._text(index + 1) not in {",", ")", "."}
+        ):
+            self.writes = True
+        if frame.in_with:
+            frame.in_with = not self._ends_with(text, before)
+            if not frame.in_with and len(self.frames) == 1 and self.main == "with":
+                self.main = text
+        elif text == "with":
+            frame.in_with = (
+                index == 0 or before == "(" or self._text(index + 1) not in _NOT_A_CTE
+            )
+        elif text == "by" and before == "group":
+            frame.in_group = True
+        elif text in _AFTER_GROUP_BY:
+            frame.in_group = False
+
+    def _ends_with(self, text: str, before: str) -> bool:
+        """Say whether the word *text* ends a list of CTEs, and not merely names one."""
+        if text in RESERVED:
+            return text not in _CTE_WORDS
+        return (text in DML or text == "values") and before not in {"with", "recursive", ","}
+
+    def _open(self, index: int) -> None:
+        before = self._text(index - 1)
+        frame = self.frames[-1]
+        if self._is_call(index):
+            name = self._name(index)
+            self.functions.add(name)
+            if name.removeprefix("pg_catalog.") in {"set_config", "current_setting"}:
+                self.settings.append(self._arguments(index))
+        self.frames.append(
+            _Frame(
+                in_group=frame.in_group and before in {"sets", "cube", "rollup"},
+                is_distinct_on=before == "on" and self._text(index - 2) == "distinct",
+            )
+        )
+
+    def _close(self, index: int) -> None:
+        if len(self.frames) > 1 and self.frames.pop().is_distinct_on:
+            self.distinct_ends.add(index)
+
+    def _is_call(self, index: int) -> bool:
+        """Say whether the `(` at *index* opens the arguments of a function."""
+        kind, text = self._token(index - 1)
+        if kind not in {WORD, NAME}:
+            return False
+        head = self._head(index)
+        qualified = head != index - 1
+        if not qualified and (
+            self.frames[-1].in_with or (kind == WORD and self._is_construct(index, text))
+        ):
+            return False
+        before_kind, before = self._token(head - 1)
+        if before_kind == WORD:
+            return before in KEY_WORDS and before not in {"as", "ordinality", "into"}
+        if before_kind == MARK and before == ")":
+            return head - 1 in self.distinct_ends
+        return not (
+            before_kind in {NAME, STRING, NUMBER, PARAMETER}
+            or (before_kind == MARK and before in {"::", "]"})
+        )
+
+    def _is_construct(self, index: int, text: str) -> bool:
+        """Say whether the unqualified word *text* before the `(` at *index* is PostgreSQL's grammar."""
+        before = self._text(index - 2)
+        if text in RESERVED or text in COLUMN_ONLY or before in _CONSTRUCTS.get(text, ()):
+            return True
+        if text in {"cube", "rollup"}:
+            return self.frames[-1].in_group
+        if text == "operator":
+            return self._is_operator(index)
+        return text in _INFIX and self._is_value(index - 3 if before == "not" else index - 2)
+
+    def _is_value(self, index: int) -> bool:
+        """Say whether the token at *index* ends a value, so that a word after it is infix."""
+        kind, text = self._token(index)
+        if kind == WORD:
+            return text in _VALUE_WORDS or (
+                text not in RESERVED | TYPE_OR_FUNCTION | _INTRODUCES_VALUE
+            )
+        if kind == MARK:
+            return text in {")", "]"}
+        return kind != OPERATOR
+
+    def _is_operator(self, index: int) -> bool:
+        """Say whether `OPERATOR(schema.+)` stands here; the operator itself is found as a token."""
+        index += 1
+        while self._text(index + 1) == ".":
+            index += 2
+        return self._token(index)[0] == OPERATOR and self._text(index + 1) == ")"
+
+    def _head(self, index: int) -> int:
+        """Return where the dotted name before the `(` at *index* begins."""
+        head = index - 1
+        while self._text(head - 1) == "." and self._token(head - 2)[0] in {WORD, NAME}:
+            head -= 2
+        return head
+
+    def _name(self, index: int) -> str:
+        head = self._head(index)
+        parts = [quoted(text) for kind, text in self.tokens[head:index] if kind != MARK]
+        if self._text(head - 1) == ".":
+            parts.insert(0, "?")
+        return ".".join(parts)
+
+    def _arguments(self, index: int) -> tuple[Token, ...]:
+        """Return the name before the `(` at *index* and everything up to its `)`."""
+        depth, end = 0, index
+        for end in range(index, len(self.tokens)):
+            text = self._text(end)
+            depth += (text == "(") - (text == ")")
+            if depth == 0:
+                break
+        return tuple(self.tokens[index - 1 : end])
+
+    def _token(self, index: int) -> Token:
+        return self.tokens[index] if 0 <= index < len(self.tokens) else (MARK, "")
+
+    def _text(self, index: int) -> str:
+        """Return the text of the word, operator or mark at *index*; of nothing else."""
+        kind, text = self._token(index)
+        return text if kind in {WORD, OPERATOR, MARK} else ""
+
+
+_PLAIN_OPERATORS: Final = frozenset(
+    f"operator({symbol})"
+    for symbol in ("+", "-", "*", "/", "%", "=", "<", ">", "<=", ">=", "<>", "!=", "=>", "||")
+)
+"""Left out of the names: every other query has them."""
+
+
+def quoted(name: str) -> str:
+    """Return one part of a name so that joining parts with dots stays unambiguous."""
+    return f'"{name}"' if "." in name or '"' in name else name

@@ -1,0 +1,81 @@
+"""Classify: from the text of a query to the facts of every statement in it.
+
+Pure and total: whatever the bytes are, a Script comes back. What cannot be read, is too long, nests too
+deep or surprises us in any other way is UNREADABLE: it may write, may leave anything behind and goes to
+the primary, whose parser will judge it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.hints import parse_hints
+from rwsplit.sql.settings import UNRECOGNISED
+from rwsplit.sql.statement import Hints, Script
+from rwsplit.sql.tokens import MARK, WORD, Scan, Token, scan
+from rwsplit.sql.verbs import classify_statement
+
+PARSE_LIMIT: Final = 1 << 20
+"""Bytes of a query beyond which nothing is read."""
+
+
+def parse(query: bytes, book: FunctionBook) -> Script:
+    """Return the facts of *query* (without a zero byte at its end); never raise."""
+    found = scan(query) if len(query) <= PARSE_LIMIT else None
+    if found is None:
+        return unreadable()
+    return parse_scan(found, book)
+
+
+def parse_scan(found: Scan, book: FunctionBook) -> Script:
+    """Return the facts of a query that has been cut into tokens."""
+    hints = parse_hints(found.comments)
+    try:
+        parts = list(split(found.tokens))
+        return Script(
+            tuple(classify_statement(part, book, alone=len(parts) == 1) for part in parts),
+            hints=hints,
+        )
+    except Exception:  # noqa: BLE001 - sqlglot is large, and a query it stumbles over must still run
+        return unreadable(hints)
+
+
+def unreadable(hints: Hints | None = None) -> Script:
+    """Return the facts of a query that could not be read."""
+    return Script((UNRECOGNISED,), hints=hints)
+
+
+def split(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
+    """Yield the tokens of each statement, without semicolons and empty statements.
+
+    Semicolons inside parentheses (CREATE RULE) or between BEGIN ATOMIC and its END (the SQL body of a
+    function) do not end a statement; CASE ends with END, too.
+    """
+    start, depth, blocks = 0, 0, 0
+    before: Token = (MARK, "")
+    for index, token in enumerate(tokens):
+        kind, text = token
+        if kind == MARK:
+            depth += (text == "(") - (text == ")")
+            if text == ";" and depth <= 0 and blocks == 0:
+                if index > start:
+                    yield tokens[start:index]
+                start, depth = index + 1, 0
+        elif kind == WORD and before not in _NO_BLOCK:
+            if (
+                text == "atomic"
+                and before == (WORD, "begin")
+                and tokens[start] == (WORD, "create")
+            ):
+                blocks = 1
+            elif blocks and text in {"case", "end"}:
+                blocks += 1 if text == "case" else -1
+        before = token
+    if start < len(tokens):
+        yield tokens[start:]
+
+
+_NO_BLOCK: Final = frozenset({(MARK, "."), (WORD, "as")})
+"""Behind these, `end` and `case` are only names."""

@@ -1,0 +1,290 @@
+"""Facts of a query or DML: what its tokens call, what its tree is made of.
+
+Both must agree that it only reads. The tokens decide what PostgreSQL's grammar lets them decide: INTO
+and FOR UPDATE are made of reserved words, a data-modifying CTE begins with its verb after a
+parenthesis, a call is a name before one. sqlglot's tree must consist of known kinds of nodes and gives the
+tables.
+
+sqlglot reads a text *rendered* from the tokens, not the client's: literals are `'x'` and `1`, operators it may
+not know are `-` (all of them are infix or prefix, so the shape of the tree stays), names beyond ASCII are
+quoted, `ARRAY[` is `row(` (sqlglot's time for nested ones doubles with every level). So the value of a
+literal cannot change a fact, which is what lets texts of equal shape share them (`shape.py`). The two
+exceptions, set_config() and current_setting(), are never shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlglot import exp
+from sqlglot.dialects.postgres import Postgres
+from sqlglot.errors import SqlglotError
+
+from rwsplit.sql.calls import DML, Calls, find_calls, quoted
+from rwsplit.sql.functions import HARMLESS, FunctionBook, FunctionFacts
+from rwsplit.sql.relations import is_catalog, is_temporary, relation_needs
+from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb, strictest
+from rwsplit.sql.tokens import (
+    MARK,
+    NAME,
+    NUMBER,
+    OPERATOR,
+    STRING,
+    WORD,
+    Token,
+    string_value,
+)
+
+MAX_TOKENS: Final = 5000
+"""Longer statements get no tree; a few constructs take sqlglot quadratic time."""
+MAX_DML_TOKENS: Final = 500
+MAX_DEPTH: Final = 200
+
+_POSTGRES: Final = Postgres()
+_ROOTS: Final = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values, exp.Table)
+_NODE_MODULES: Final = frozenset(
+    f"sqlglot.expressions.{module}"
+    for module in (
+        *("core", "datatypes", "query", "functions", "aggregate", "array", "json"),
+        *("math", "string", "temporal", "constraints"),
+    )
+)
+_KNOWN_OPERATORS: Final = frozenset(
+    {"+", "-", "*", "/", "%", "=", "<", ">", "<=", ">=", "<>", "!=", "=>"}
+)
+_NODE_SETTINGS: Final = frozenset({"transaction_read_only", "in_hot_standby"})
+_TRUE: Final = frozenset({"true", "t", "on", "yes", "y", "1"})
+_LOCAL_SETTING: Final = FunctionFacts(PrimaryOnly.SESSION_STATE)
+_NODE_SETTING: Final = FunctionFacts(PrimaryOnly.NEEDS_PRIMARY)
+
+
+class Tree(NamedTuple):
+    """What sqlglot's tree of a read says."""
+
+    tables: frozenset[str]
+    reads_only: bool
+    locks: bool
+
+
+def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
+    """Return the facts of *tokens*, a statement that begins as a query or DML does."""
+    calls = find_calls(tokens)
+    into = _into(tokens)
+    writes = calls.writes or into is not None
+    locks = _has_lock(tokens)
+    called = list(_called(calls, book))
+    # A tree of DML only adds its tables: not worth the time for a thousand rows of VALUES.
+    tree = (
+        read_tree(tokens) if len(tokens) <= (MAX_DML_TOKENS if writes else MAX_TOKENS) else None
+    )
+
+    tables = tree.tables if tree else frozenset()
+    temporary = _mentions_temporary(tokens)
+    reasons = {facts.primary_only for facts in called} | {relation_needs(t) for t in tables}
+    if writes:
+        reasons.add(PrimaryOnly.MAY_WRITE)
+    elif tree is None or not tree.reads_only:
+        reasons.add(PrimaryOnly.UNPARSED)
+    if locks or (tree and tree.locks):
+        reasons.add(PrimaryOnly.LOCKS_ROWS)
+    if temporary:
+        reasons.add(PrimaryOnly.SESSION_STATE)
+
+    state = next((facts.state for facts in called if facts.state), None)
+    if into is not None and (temporary or "temp" in into):
+        state = SessionState.TEMP_TABLE
+    return Statement(
+        verb=Verb.DML if calls.main in DML else Verb.QUERY,
+        primary_only=strictest(reasons),
+        may_write=PrimaryOnly.UNPARSED in reasons or writes or any(f.may_write for f in called),
+        locks_rows=PrimaryOnly.LOCKS_ROWS in reasons,
+        state=state,
+        needs_session=temporary
+        or any(facts.needs_session for facts in called)
+        or any(relation_needs(t) is PrimaryOnly.SESSION_STATE for t in tables),
+        is_catalog=any(map(is_catalog, tables)),
+        functions=calls.functions,
+        tables=tables,
+    )
+
+
+def read_tree(tokens: Sequence[Token]) -> Tree | None:
+    """Return what sqlglot makes of *tokens*, None if it makes nothing of them."""
+    text = render(tokens)
+    if text is None:
+        return None
+    try:
+        roots = _POSTGRES.parse(text)
+    except (SqlglotError, RecursionError):
+        return None
+    if len(roots) != 1 or roots[0] is None:
+        return None
+    root = roots[0]
+    tables: set[str] = set()
+    reads_only, locks = isinstance(root, _ROOTS), False
+    for node in root.walk():
+        if isinstance(node, exp.Table):
+            if isinstance(node.this, exp.Identifier) and not _is_cte(node):
+                tables.add(_table_name(node))
+        elif isinstance(node, exp.Lock):
+            locks = True
+        elif isinstance(node, exp.Into) or type(node).__module__ not in _NODE_MODULES:
+            reads_only = False
+    return Tree(frozenset(tables), reads_only, locks)
+
+
+def render(tokens: Sequence[Token]) -> str | None:
+    """Return *tokens* as a text whose tokens sqlglot cannot misread; None if they nest too deep."""
+    words: list[str] = []
+    brackets: list[str] = []
+    before = ""
+    for index, (kind, text) in enumerate(tokens):
+        if kind == MARK and text in "([":
+            is_list = text == "[" and (before == "array" or not _ends_value(tokens, index - 1))
+            words.append("(" if is_list else text)
+            brackets.append(")" if is_list or text == "(" else "]")
+            if len(brackets) > MAX_DEPTH:
+                return None
+        elif kind == MARK and text in ")]":
+            words.append(brackets.pop() if brackets else text)
+        elif kind == WORD and text == "array" and _follows(tokens, index, "["):
+            words.append("row")
+        else:
+            words.append(_rendered(kind, text))
+        before = text if kind == WORD else ""
+    return _without_operator_syntax(words)
+
+
+def _rendered(kind: int, text: str) -> str:
+    if kind == STRING:
+        return "'x'"
+    if kind == NUMBER:
+        return "1"
+    if kind == OPERATOR and text not in _KNOWN_OPERATORS:
+        return "-"
+    if kind == NAME or (kind == WORD and not text.isascii()):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def _without_operator_syntax(words: list[str]) -> str:
+    """Join *words*, with `operator ( schema . - )` as `-`, which sqlglot does not know as a prefix."""
+    if "operator" not in words:
+        return " ".join(words)
+    joined: list[str] = []
+    position = 0
+    while position < len(words):
+        end = position + 2
+        while end + 1 < len(words) and words[end + 1] == ".":
+            end += 2
+        if (
+            words[position] == "operator"
+            and words[position + 1 : position + 2] == ["("]
+            and words[end + 1 : end + 2] == [")"]
+            and words[end] in _KNOWN_OPERATORS
+        ):
+            joined.append(words[end])
+            position = end + 2
+        else:
+            joined.append(words[position])
+            position += 1
+    return " ".join(joined)
+
+
+def _follows(tokens: Sequence[Token], index: int, text: str) -> bool:
+    return index + 1 < len(tokens) and tokens[index + 1] == (MARK, text)
+
+
+def _ends_value(tokens: Sequence[Token], index: int) -> bool:
+    """Say whether a `[` after the token at *index* is a subscript or part of a type."""
+    if index < 0:
+        return False
+    kind, text = tokens[index]
+    return kind != OPERATOR and (kind != MARK or text in {")", "]"})
+
+
+def _called(calls: Calls, book: FunctionBook) -> Iterable[FunctionFacts]:
+    """Yield the facts of every function called, set_config() and current_setting() by their arguments."""
+    by_argument = {"set_config": HARMLESS, "current_setting": HARMLESS}
+    for call in calls.settings:
+        name = call[0][1]
+        if name == "set_config":
+            facts = _LOCAL_SETTING if _is_local(call) else book.facts(name)
+            by_argument[name] = (
+                facts if facts.state or by_argument[name] is HARMLESS else by_argument[name]
+            )
+        elif call[2:3] and string_value_of(call[2]) in _NODE_SETTINGS:
+            by_argument[name] = _NODE_SETTING
+    for name in calls.functions:
+        yield by_argument.get(name.removeprefix("pg_catalog.")) or book.facts(name)
+
+
+def string_value_of(token: Token) -> str | None:
+    """Return what a string literal says, folded; None for any other token."""
+    kind, text = token
+    return string_value(text).lower() if kind == STRING else None
+
+
+def _is_local(call: tuple[Token, ...]) -> bool:
+    """Say whether the last argument of set_config(name, value, is_local) is a literal true."""
+    if call[-2:-1] != ((MARK, ","),):
+        return False
+    kind, text = call[-1]
+    return (kind == WORD and text == "true") or string_value_of(call[-1]) in _TRUE
+
+
+def _into(tokens: Sequence[Token]) -> str | None:
+    """Return the word after the INTO of a SELECT INTO (`temp`, `table`, a name), None without one."""
+    for index, token in enumerate(tokens):
+        if token == (WORD, "into") and not _is_label(tokens, index):
+            after = [text for kind, text in tokens[index + 1 : index + 3] if kind == WORD]
+            return "temp" if {"temp", "temporary"} & set(after) else "table"
+    return None
+
+
+def _has_lock(tokens: Sequence[Token]) -> bool:
+    """Say whether FOR UPDATE, NO KEY UPDATE, SHARE or KEY SHARE stands anywhere."""
+    return any(
+        token == (WORD, "for")
+        and not _is_label(tokens, index)
+        and tokens[index + 1 : index + 2]
+        and tokens[index + 1][1] in {"update", "share", "no", "key"}
+        for index, token in enumerate(tokens)
+    )
+
+
+def _is_label(tokens: Sequence[Token], index: int) -> bool:
+    """Say whether the word at *index* is only a column (`t.into`) or its label (`AS into`)."""
+    return index > 0 and tokens[index - 1] in {(MARK, "."), (WORD, "as")}
+
+
+def _mentions_temporary(tokens: Sequence[Token]) -> bool:
+    return any(kind in {WORD, NAME} and is_temporary(text) for kind, text in tokens)
+
+
+def _table_name(table: exp.Table) -> str:
+    parts = (table.args.get("catalog"), table.args.get("db"), table.this)
+    return ".".join(quoted(part.name) for part in parts if part)
+
+
+def _is_cte(table: exp.Table) -> bool:
+    """Say whether *table* is the name of a CTE it can see, by PostgreSQL's rules of visibility."""
+    if table.args.get("db"):
+        return False
+    inside: Any = table
+    while (parent := inside.parent) is not None:
+        ctes = (
+            (parent.args.get("with_") or exp.With()).expressions
+            if inside.arg_key != "with_"
+            else []
+        )
+        if isinstance(parent, exp.With):
+            # Within WITH RECURSIVE a CTE sees all of its list, otherwise those before it.
+            ctes = parent.expressions
+            if not parent.args.get("recursive"):
+                ctes = ctes[: next(i for i, cte in enumerate(ctes) if cte is inside)]
+        if any(cte.alias == table.name for cte in ctes):
+            return True
+        inside = parent
+    return False

@@ -1,0 +1,201 @@
+"""Facts of SET, RESET, SHOW and of transaction modes, whose *values* matter to routing.
+
+A SET leaves a parameter behind in its server, except SET LOCAL and SET TRANSACTION, which end with the
+transaction, and parameters of rwsplit's own (`SET rwsplit.route`), which no server ever sees when they
+come alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from rwsplit.sql.cursor import Cursor
+from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb
+from rwsplit.sql.tokens import MARK, NAME, NUMBER, OPERATOR, STRING, WORD, string_value
+
+OWN_PREFIX: Final = "rwsplit."
+
+_SPELLED_OUT: Final = {
+    ("time", "zone"): "timezone",
+    ("session", "authorization"): "session_authorization",
+    ("xml", "option"): "xmloption",
+    ("names",): "client_encoding",
+    ("schema",): "search_path",
+}
+"""Parameters SQL has words of its own for."""
+
+
+class Modes(NamedTuple):
+    """The transaction modes of BEGIN and SET TRANSACTION, None where nothing was said."""
+
+    isolation: str | None
+    read_only: bool | None
+    deferrable: bool | None
+
+
+def read_modes(cursor: Cursor) -> Modes:
+    """Return the transaction modes from *cursor* on; of contradicting ones the last."""
+    isolation = read_only = deferrable = None
+    while cursor.token != (MARK, ""):
+        if cursor.take("isolation", "level"):
+            isolation = _isolation(cursor)
+        elif cursor.take("read", "only"):
+            read_only = True
+        elif cursor.take("read", "write"):
+            read_only = False
+        elif cursor.take("not", "deferrable"):
+            deferrable = False
+        elif cursor.take("deferrable"):
+            deferrable = True
+        else:
+            cursor.position += 1
+    return Modes(isolation, read_only, deferrable)
+
+
+def _isolation(cursor: Cursor) -> str | None:
+    for level in (("read", "committed"), ("read", "uncommitted"), ("repeatable", "read")):
+        if cursor.take(*level):
+            return " ".join(level)
+    return "serializable" if cursor.take("serializable") else None
+
+
+def classify_begin(cursor: Cursor) -> Statement:
+    """Return the facts of BEGIN or START TRANSACTION, the cursor behind its first word."""
+    modes = read_modes(cursor)
+    reason: PrimaryOnly | None = PrimaryOnly.MAY_WRITE
+    if modes.isolation == "serializable":
+        reason = PrimaryOnly.SERIALIZABLE
+    elif modes.read_only:
+        reason = None
+    return Statement(Verb.BEGIN, primary_only=reason, **modes._asdict())
+
+
+def classify_set(cursor: Cursor, *, alone: bool) -> Statement:
+    """Return the facts of a SET, the cursor behind that word."""
+    if cursor.take("constraints"):
+        return Statement(Verb.OTHER, primary_only=PrimaryOnly.SESSION_STATE)
+    if cursor.take("session", "characteristics", "as", "transaction"):
+        return _set_modes(cursor, "session characteristics", local=False)
+    if cursor.take("transaction", "snapshot"):
+        return Statement(
+            Verb.SET,
+            primary_only=PrimaryOnly.NEEDS_PRIMARY,
+            setting="transaction snapshot",
+            value=cursor.name(),
+            local=True,
+        )
+    if cursor.take("transaction"):
+        return _set_modes(cursor, "transaction", local=True)
+    return _set_parameter(cursor, alone=alone)
+
+
+def _set_modes(cursor: Cursor, setting: str, *, local: bool) -> Statement:
+    modes = read_modes(cursor)
+    reason = PrimaryOnly.SESSION_STATE
+    if modes.isolation == "serializable" and local:
+        reason = PrimaryOnly.SERIALIZABLE
+    return Statement(
+        Verb.SET,
+        primary_only=reason,
+        state=None if local else SessionState.PARAMETER,
+        setting=setting,
+        local=local,
+        **modes._asdict(),
+    )
+
+
+def _set_parameter(cursor: Cursor, *, alone: bool) -> Statement:
+    local = cursor.take("local")
+    if not local and tuple(cursor.tokens[cursor.position + 1 : cursor.position + 2]) != (
+        (WORD, "authorization"),
+    ):
+        cursor.take("session")
+    setting = _parameter(cursor)
+    if setting is None:
+        return UNRECOGNISED
+    if cursor.token == (OPERATOR, "="):
+        cursor.position += 1
+    else:
+        cursor.take("to")
+    own = setting.startswith(OWN_PREFIX)
+    value = _value(cursor, joined=own)
+    if own and alone:
+        return Statement(Verb.SET, setting=setting, value=value, local=local)
+    return Statement(
+        Verb.SET,
+        primary_only=PrimaryOnly.SESSION_STATE,
+        state=None if local else SessionState.PARAMETER,
+        setting=setting,
+        value=value,
+        local=local,
+        isolation=value.lower() if value and setting == "transaction_isolation" else None,
+        read_only=_boolean(value) if setting == "transaction_read_only" else None,
+    )
+
+
+def classify_reset(cursor: Cursor, *, alone: bool) -> Statement:
+    """Return the facts of a RESET, the cursor behind that word."""
+    setting = _parameter(cursor)
+    if setting is not None and setting.startswith(OWN_PREFIX) and alone:
+        return Statement(Verb.RESET, setting=setting)
+    return Statement(
+        Verb.RESET,
+        primary_only=PrimaryOnly.SESSION_STATE,
+        state=SessionState.PARAMETER,
+        setting=setting,
+    )
+
+
+def classify_show(cursor: Cursor) -> Statement:
+    """Return the facts of a SHOW, the cursor behind that word."""
+    if cursor.take("transaction", "isolation", "level"):
+        return Statement(Verb.SHOW, setting="transaction_isolation")
+    return Statement(Verb.SHOW, setting=_parameter(cursor))
+
+
+def _parameter(cursor: Cursor) -> str | None:
+    """Skip the name of a run-time parameter and return it in lower case."""
+    for words, setting in _SPELLED_OUT.items():
+        following = cursor.tokens[
+            cursor.position + len(words) : cursor.position + len(words) + 1
+        ]
+        if tuple(following) not in {((OPERATOR, "="),), ((MARK, "."),)} and cursor.take(*words):
+            return setting
+    name = cursor.dotted_name()
+    return name.lower() if name is not None else None
+
+
+def _value(cursor: Cursor, *, joined: bool) -> str | None:
+    """Return the rest of *cursor*, a single value, as text; None for DEFAULT and lists.
+
+    *joined*: several tokens (`5s`, which PostgreSQL would refuse) make one value.
+    """
+    tokens = list(cursor.rest)
+    sign = ""
+    if tokens and tokens[0] in {(OPERATOR, "-"), (OPERATOR, "+")}:
+        sign = tokens.pop(0)[1].strip("+")
+    if joined and len(tokens) > 1:
+        return sign + "".join(text for _, text in tokens)
+    if len(tokens) != 1 or tokens[0] == (WORD, "default"):
+        return None
+    kind, text = tokens[0]
+    if kind == STRING:
+        return string_value(text)
+    return sign + text if kind in {WORD, NAME, NUMBER} else None
+
+
+def _boolean(value: str | None) -> bool | None:
+    """Return the boolean that *value* means to PostgreSQL (parse_bool in bool.c, whole words)."""
+    word = (value or "").lower()
+    if word in {"on", "true", "yes", "1"}:
+        return True
+    return False if word in {"off", "false", "no", "0"} else None
+
+
+UNRECOGNISED: Final = Statement(
+    Verb.OTHER,
+    primary_only=PrimaryOnly.UNPARSED,
+    may_write=True,
+    state=SessionState.UNRECOGNISED,
+)
+"""Of a statement that could not be read: it may do anything."""

@@ -1,0 +1,190 @@
+r"""Tokens: a query cut up exactly as PostgreSQL's lexer cuts it, or not at all.
+
+sqlglot parses our queries, but its tokenizer serves many dialects and differs from `scan.l` where it
+hurts: Unicode white space, nested comments, `E''` continuation lines, operators ended by a comment.
+What a routing decision hangs on (where a statement ends, which functions it calls) is therefore read
+from these tokens, and sqlglot is given a text rebuilt from them (`queries.py`) in which every literal
+is harmless, so there is nothing left to disagree about.
+
+Rules of scan.l worth remembering:
+- comments nest; `--` ends at either newline character; an operator ends where a comment begins, and
+  a trailing `+` or `-` belongs to the next token unless the operator holds one of `~!@#%^&|` or `?` or a backquote;
+- literals separated by white space *with a newline* continue each other, an `E''` literal with its
+  escapes;
+- only ASCII letters are folded to lower case; every byte above 127 is a letter.
+
+Doubt makes the whole text unreadable (None): a `U&` literal or name, which may spell anything; a stray
+character; anything unterminated; bytes above 127 in unquoted names or `E''` literals of a text that is not
+UTF-8, because the second byte of an SJIS or GBK letter may look like ASCII. And standard_conforming_strings:
+a plain literal such as `'\'` ends elsewhere when it is off. Read as if it were on, every later quote
+then stands on the wrong side, so the text runs into a stray backslash or an open quote, unless a
+comment, a name, an `E''` or a `$$` literal swallows a quote: such a literal together with one of those is doubt.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple, TypeAlias
+
+WORD: Final = 0
+"""An unquoted name or key word, folded."""
+NAME: Final = 1
+"""A quoted name, without its quotes."""
+STRING: Final = 2
+"""A string or bit-string literal, as written."""
+NUMBER: Final = 3
+PARAMETER: Final = 4
+"""`$1`"""
+OPERATOR: Final = 5
+MARK: Final = 6
+"""`( ) [ ] , ; . .. : :: :=`"""
+
+
+Token: TypeAlias = tuple[int, str]
+"""The kind and the text of one token; a plain tuple, because a NamedTuple takes ten times as long."""
+
+
+class Scan(NamedTuple):
+    """The tokens of a query, and the contents of its block comments, in order."""
+
+    tokens: list[Token]
+    comments: list[str]
+
+
+# The groups are tried in this order: the common ones first, `$tag$` before `$1`, prefixes before words.
+_LEXEME: Final = re.compile(
+    r"""
+    [ \t\n\r\f\v]*+
+  (?: (?P<mark>      ::|:=|\.\.|[()\[\],;:]|\.(?![0-9]) )
+    | (?P<doubt>     [uU]&['"] )
+    | (?P<escaped>   [eE]'(?:[^'\\]|''|\\.)*+'
+                     (?:(?>(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*+)
+                        '(?:[^'\\]|''|\\.)*+')*+ )
+    | (?P<string>    [nNbBxX]?'(?:[^']|'')*+' )
+    | (?P<word>      [A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*+ )
+    | (?P<name>      "(?:[^"]|"")++" )
+    | (?P<number>    0[xX](?:_?[0-9a-fA-F])++ | 0[oO](?:_?[0-7])++ | 0[bB](?:_?[01])++
+                   | (?:[0-9](?:_?[0-9])*+(?:\.(?!\.)(?:[0-9](?:_?[0-9])*+)?)?
+                       | \.[0-9](?:_?[0-9])*+)(?:[eE][+-]?[0-9](?:_?[0-9])*+)? )
+    | (?P<operator>  (?:(?!/\*|--)[-+*/<>=~!@\#%^&|`?])+ )
+    | (?P<parameter> \$[0-9]+ )
+    | (?P<dollar>    \$(?P<tag>(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?)\$
+                     .*?\$(?P=tag)\$ )
+    | (?P<line>      --[^\n\r]*+ )
+    | (?P<comment>   /\* )
+    | (?P<end>       \Z )
+    )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_MARK, _DOUBT, _ESCAPED, _STRING, _WORD, _NAME, _NUMBER, _OPERATOR, _PARAMETER, _DOLLAR = (
+    _LEXEME.groupindex[name]
+    for name in (
+        *("mark", "doubt", "escaped", "string", "word"),
+        *("name", "number", "operator", "parameter", "dollar"),
+    )
+)
+_COMMENT: Final = _LEXEME.groupindex["comment"]
+_KINDS: Final = {
+    _MARK: MARK,
+    _ESCAPED: STRING,
+    _STRING: STRING,
+    _WORD: WORD,
+    _NAME: NAME,
+    _OPERATOR: OPERATOR,
+    _DOLLAR: STRING,
+    _NUMBER: NUMBER,
+    _PARAMETER: PARAMETER,
+}
+_STRANGE: Final = frozenset({_ESCAPED, _WORD, _DOLLAR})
+_SWALLOWS: Final = frozenset({_ESCAPED, _DOLLAR, _NAME, _COMMENT, _LEXEME.groupindex["line"]})
+_SAME_END: Final = re.compile(r".?'(?:[^'\\]|''|\\[^'])*+'", re.DOTALL)
+_COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
+_KEEPS_SIGN: Final = frozenset("~!@#%^&|`?")
+_FOLD: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+
+
+def scan(query: bytes) -> Scan | None:
+    """Return the tokens and comments of *query*, or None if it cannot be read with certainty."""
+    try:
+        text = query.decode()
+    except UnicodeDecodeError:
+        return _scan(query.decode("latin-1"), _STRANGE)
+    return _scan(text, frozenset())
+
+
+def _scan(text: str, ascii_only: frozenset[int]) -> Scan | None:
+    tokens: list[Token] = []
+    comments: list[str] = []
+    seen: set[int] = set()
+    position, size = 0, len(text)
+    match = _LEXEME.match
+    while position < size:
+        found = match(text, position)
+        if found is None:
+            return None
+        group = found.lastindex or 0
+        lexeme, position = found[group], found.end()
+        if group in _KINDS:
+            kind = _KINDS[group]
+            if kind == OPERATOR:
+                size_as_read = len(lexeme)
+                lexeme = _trim(lexeme)
+                position -= size_as_read - len(lexeme)
+            tokens.append((kind, _spelling(kind, lexeme)))
+        elif group == _COMMENT:
+            position = _comment_end(text, position)
+            comments.append(text[found.end() : position - 2])
+        if group == _DOUBT or (group in ascii_only and not lexeme.isascii()):
+            return None
+        seen.add(group)
+    if position > size or (not seen.isdisjoint(_SWALLOWS) and _has_bent_literal(tokens)):
+        return None
+    return Scan(tokens, comments)
+
+
+def _spelling(kind: int, lexeme: str) -> str:
+    if kind == WORD:
+        return lexeme.translate(_FOLD)
+    if kind == NAME:
+        return lexeme[1:-1].replace('""', '"')
+    return lexeme
+
+
+def _has_bent_literal(tokens: list[Token]) -> bool:
+    """Say whether a plain literal would end elsewhere with standard_conforming_strings off."""
+    return any(
+        kind == STRING
+        and "\\" in text
+        and text[0] not in "eE$"
+        and not _SAME_END.fullmatch(text)
+        for kind, text in tokens
+    )
+
+
+def string_value(raw: str) -> str:
+    """Return what the literal *raw* says: without quotes, prefix and doubling.
+
+    Escapes of an `E''` literal are left as they are, and so are continuation lines.
+    """
+    if raw.startswith("$"):
+        tag = raw[: raw.index("$", 1) + 1]
+        return raw[len(tag) : -len(tag)]
+    return raw[raw.index("'") + 1 : -1].replace("''", "'")
+
+
+def _comment_end(text: str, start: int) -> int:
+    """Return where the comment whose inside begins at *start* ends; past the text if it never does."""
+    depth = 1
+    for edge in _COMMENT_EDGE.finditer(text, start):
+        depth += 1 if edge[0] == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    return len(text) + 1
+
+
+def _trim(operator: str) -> str:
+    """Leave a trailing sign to the next token, where scan.l does."""
+    if operator[-1] in "+-" and _KEEPS_SIGN.isdisjoint(operator):
+        return operator.rstrip("+-") or operator[0]
+    return operator
