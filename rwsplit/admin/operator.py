@@ -206,7 +206,7 @@ def describe_refusal(
     detail = refusal.value
     match refusal:
         case Refusal.LAGGING:
-            detail = _lag(node, config, now)
+            detail = _lag(node, view.staleness(node, now), config)
         case Refusal.DOWN | Refusal.BANNED if hasattr(node.health, "reason"):
             detail = node.health.reason
         case Refusal.OTHER_TIMELINE if view.primary and node.timeline is not None:
@@ -216,9 +216,8 @@ def describe_refusal(
     return detail
 
 
-def _lag(node: NodeView, config: Config, now: float) -> str:
+def _lag(node: NodeView, staleness: float, config: Config) -> str:
     limits = config.consistency
-    staleness = now - node.fresh_until
     if staleness > limits.max_lag or limits.max_lag_bytes is None or node.lag_bytes is None:
         return f"{staleness:.1f} s > {limits.max_lag:g} s"
     return f"{node.lag_bytes} bytes > {limits.max_lag_bytes} bytes"

@@ -57,7 +57,7 @@ def _nodes(operator: Operator) -> Rows:
             describe_refusal(refused, node, view, config, now) if refused else None,
             node.lag_bytes,
             None if node.lag_seconds is None else round(node.lag_seconds, 3),
-            None if node.fresh_until == NEVER else round(max(0.0, now - node.fresh_until), 3),
+            None if node.fresh_until == NEVER else round(view.staleness(node, now), 3),
             None if node.lsn is None else format_lsn(node.lsn),
             node.timeline,
             status.in_flight if status else 0,
