@@ -8,8 +8,6 @@ from contextlib import suppress
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from rwsplit.cli.options import ConfigFile, Url
 from rwsplit.cli.proxy import (
@@ -63,14 +61,12 @@ def _run(connection: Connection, command: str) -> None:
 
 
 def _print(names: list[str], found: list[Row]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for name in names:
-        table.add_column(name, no_wrap=True)
-    for row in found:
-        table.add_row(*("" if row[name] is None else str(row[name]) for name in names))
-    # As wide as it needs to be: a terminal may be narrow, a pipe has no width at all.
-    out = Console(highlight=False)
-    out.print(table, width=10_000, crop=False, no_wrap=True)
+    """Print aligned columns, as wide as they are: output may go into a pipe."""
+    lines = [names, *(["" if row[n] is None else str(row[n]) for n in names] for row in found)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("   ".join(padded).rstrip())
 
 
 def _lines() -> Iterator[str]:

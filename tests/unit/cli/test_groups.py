@@ -18,7 +18,7 @@ from rwsplit.errors import ConfigError, RwsplitError
         ),
         (OSError(98, "Address already in use"), RwsplitError, "Address already in use"),
         (ExceptionGroup("", [OSError("taken"), ConfigError(["x"])]), RwsplitError, "taken"),
-        (ExceptionGroup("", [OSError(), KeyError("bug")]), ExceptionGroup, ""),
+        (ExceptionGroup("", [OSError(), KeyError("bug")]), ExceptionGroup, None),
         (KeyError("bug"), KeyError, "bug"),
     ],
 )

@@ -1,0 +1,111 @@
+"""`rwsplit demo` as a newcomer meets it: one line to connect to, commands beside it, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+pytestmark = pytest.mark.integration
+
+RWSPLIT = [sys.executable, "-m", "rwsplit"]
+
+
+class Demo:
+    """A running demo and its surroundings."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str, environment: dict[str, str]):
+        self.process = process
+        self.url = url
+        self.environment = environment
+
+    def beside(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*RWSPLIT, *words],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Iterator[Demo]:
+    place = tmp_path_factory.mktemp("demo")
+    runtime = place / "runtime"
+    runtime.mkdir(mode=0o700)
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(runtime)}
+    environment.pop("RWSPLIT_URL", None)
+    words = ["demo", "--replicas", "1", "--port", "0", "--seconds", "300"]
+    process = subprocess.Popen(
+        [*RWSPLIT, *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("ready postgresql://"), line + process.stderr.read()
+        yield Demo(process, line.split()[1], environment)
+    finally:
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert output == ""
+    assert "initdb" in errors
+    assert list((runtime / "rwsplit").iterdir()) == []
+
+
+def test_the_printed_url_works(demo):
+    with psycopg.connect(demo.url, autocommit=True) as connection:
+        connection.execute("create table greeting (word text)")
+        connection.execute("insert into greeting values ('hello')")
+        assert connection.execute("select word from greeting").fetchall() == [("hello",)]
+
+
+def test_status_beside_it_finds_it(demo):
+    found = json.loads(demo.beside("status", "--json").stdout)
+    assert found["primary"] == "primary"
+    assert [node["name"] for node in found["nodes"]] == ["primary", "replica1"]
+
+
+def test_a_replica_is_detached_and_attached(demo):
+    assert demo.beside("node", "drain", "replica1", "--wait").returncode == 0
+    nodes = json.loads(demo.beside("node", "list", "--json").stdout)
+    assert nodes[1]["refusal"] == "DETACHED"
+    assert demo.beside("node", "attach", "replica1").returncode == 0
+    nodes = json.loads(demo.beside("node", "list", "--json").stdout)
+    assert nodes[1]["admin_state"] == "attached"
+
+
+def test_a_statement_is_explained(demo):
+    found = json.loads(demo.beside("explain", "delete from greeting", "--json").stdout)
+    assert (found["route"]["target"], found["route"]["node"]) == ("primary", "primary")
+
+
+def test_a_setting_is_changed_in_its_file_and_in_force(demo):
+    done = demo.beside("config", "set", "consistency.max_lag", "7s")
+    assert (done.returncode, done.stdout) == (0, "consistency.max_lag: 10s -> 7s\n"), (
+        done.stderr
+    )
+    assert demo.beside("config", "get", "consistency.max_lag").stdout == "7s\n"
+    refused = demo.beside("config", "set", "listen", "127.0.0.1:1")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("rwsplit: listen: cannot change while rwsplit runs")
+
+
+def test_a_second_demo_on_the_same_port_says_so(demo):
+    port = demo.url.rpartition(":")[2].partition("/")[0]
+    done = demo.beside("demo", "--port", port)
+    assert done.returncode == 1
+    assert "choose another port by --port" in done.stderr
+    assert Path(demo.environment["XDG_RUNTIME_DIR"]).exists()
