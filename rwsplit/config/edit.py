@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,16 @@ from rwsplit.config.scalars import Invalid, address
 from rwsplit.errors import ConfigError
 
 
-def set_value(path: Path, setting: str, text: str) -> Config:
+def set_value(
+    path: Path,
+    setting: str,
+    text: str,
+    *,
+    approve: Callable[[Config], object] | None = None,
+) -> Config:
     """Write *text*, a YAML value, as the *setting* (`consistency.max_lag`) of the file *path*.
 
-    Return the configuration the file now holds.
+    Return the configuration the file now holds. What *approve* raises about it leaves the file as it is.
 
     Raises:
         ConfigError: the file cannot be read or written, or would have problems; it is unchanged.
@@ -36,6 +42,8 @@ def set_value(path: Path, setting: str, text: str) -> Config:
     path = path.resolve()
     new = edited(read_text(path), setting, text, path=path)
     config = parse(new, path=path)
+    if approve is not None:
+        approve(config)
     _replace(path, new)
     return config
 

@@ -106,6 +106,18 @@ def test_a_refused_value_leaves_the_file_alone(tmp_path):
     assert file.read_text() == TEXT
 
 
+def test_what_is_not_approved_leaves_the_file_alone(tmp_path):
+    file = tmp_path / "rwsplit.yaml"
+    file.write_text(TEXT)
+
+    def refuse(config):
+        raise ConfigError([f"pool.size: {config.pool.size} is too many"])
+
+    with pytest.raises(ConfigError, match=r"pool\.size: 5 is too many"):
+        set_value(file, "pool.size", "5", approve=refuse)
+    assert file.read_text() == TEXT
+
+
 def test_a_file_that_cannot_be_replaced_is_left_alone(tmp_path, monkeypatch):
     file = tmp_path / "rwsplit.yaml"
     file.write_text(TEXT)
