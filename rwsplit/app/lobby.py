@@ -10,7 +10,7 @@ from typing import Final
 import trio
 
 from rwsplit.app.welcome import Welcomes
-from rwsplit.client.startup import Admission, Login
+from rwsplit.client.lobby import Admission, Login
 from rwsplit.config.model import Config
 from rwsplit.errors import CapacityError, ClientError
 from rwsplit.relay.client import Client

@@ -208,7 +208,9 @@ class OurOperator:
                 lambda now: now.primary is not None and now.primary.name == node
             )
         if waited.cancelled_caught:
-            raise OperationRefused(f"node {node} was told to promote but is not the primary yet")
+            raise OperationRefused(
+                f"node {node} was told to promote but is not the primary yet"
+            )
 
     async def reload(self) -> Changes:
         """Read the configuration file and the userlist again and take all changes over, or none."""
@@ -243,14 +245,16 @@ class OurOperator:
         if config.users.file is not None:
             keyring = Keyring.load(config.users.file, previous=keyring)
         tls_context = make_client_context(config.tls)
-        proxy.config = config
         proxy.lobby.config = config
         proxy.lobby.keyring = keyring
         proxy.lobby.tls_context = tls_context
         proxy.opener.config = config
         proxy.opener.keyring = keyring
         proxy.relay.reconfigure(config, proxy.chooser(config))
-        proxy.knowledge.reconfigure(config.routing.functions.reads, config.routing.functions.writes)
+        functions = config.routing.functions
+        if functions != proxy.config.routing.functions:
+            proxy.knowledge.reconfigure(functions.reads, functions.writes)
+        proxy.config = config
         proxy.welcomes.forget()
         proxy.board.reconfigure(config)
         return changes
@@ -276,7 +280,9 @@ def _explanation(view: ClusterView, script: object, route: Route) -> Explanation
     refusals: dict[str, Refusal | None] = {}
     for node in view.nodes:
         if route.target is Target.REPLICA:
-            refusals[node.name] = Refusal.NOT_A_REPLICA if node is view.primary else node.refusal
+            refusals[node.name] = (
+                Refusal.NOT_A_REPLICA if node is view.primary else node.refusal
+            )
         elif route.target is Target.NODE:
             refusals[node.name] = None if node.name == route.node else Refusal.NOT_A_REPLICA
         elif node is view.primary:
@@ -305,5 +311,3 @@ def _promote(host: str, port: int, user: str, password: str | None, database: st
         ).fetchone()
         if row is None or not row[0]:
             raise psycopg.DatabaseError("pg_promote did not finish in time")
-
-

@@ -30,6 +30,7 @@ from rwsplit.app.shutdown import Shutdown
 from rwsplit.app.signals import heed_signals
 from rwsplit.app.welcome import Welcomes
 from rwsplit.client.listener import serve_listener
+from rwsplit.client.lobby import Login
 from rwsplit.client.tls import make_client_context
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.loader import load
@@ -44,7 +45,6 @@ from rwsplit.session.session import Knowledge
 from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.telemetry.logs import configure_logs
-from rwsplit.client.startup import Login
 
 _log = structlog.get_logger("rwsplit.app")
 
@@ -103,7 +103,9 @@ class Proxy:
 
     def __init__(self, config: Config) -> None:
         keyring = Keyring.load(config.users.file) if config.users.file else Keyring()
-        functions = FunctionBook(config.routing.functions.reads, config.routing.functions.writes)
+        functions = FunctionBook(
+            config.routing.functions.reads, config.routing.functions.writes
+        )
         statements = StatementCache(functions, size=config.limits.statement_cache_size)
         memory = Memory.from_config(config)
         clock = trio.lowlevel.current_clock().current_time
@@ -166,7 +168,9 @@ class Proxy:
             await self.board.wait_for(lambda view: _has_primary(view) or bool(view.replicas))
         with trio.move_on_after(5):
             await self.board.wait_for(
-                lambda view: all(node.refusal is None for node in view.nodes if node is not view.primary)
+                lambda view: all(
+                    node.refusal is None for node in view.nodes if node is not view.primary
+                )
             )
         _log.info("ready", port=port)
         if on_ready is not None:

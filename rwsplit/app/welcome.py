@@ -13,11 +13,11 @@ from typing import Final
 import attrs
 import trio
 
-from rwsplit.client.startup import Login
+from rwsplit.app.opener import Opener
+from rwsplit.client.lobby import Login
 from rwsplit.cluster.node import AdminState, NodeView, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.errors import NodeUnreachable, NoEligibleNode
-from rwsplit.app.opener import Opener
 from rwsplit.monitor.board import Board
 from rwsplit.session.inband import PREFIX
 from rwsplit.session.parameters import parse_options

@@ -39,13 +39,14 @@ class Client(Session):
         "pid",
         "pools",
         "rules",
+        "shares",
         "statements",
         "waiting",
         "waits_for",
         "wire",
     )
 
-    server: Server | None
+    server: Server | None  # type: ignore[mutable-override]  # the relay puts nothing else there
 
     def __init__(
         self,
@@ -89,5 +90,7 @@ class Client(Session):
         self.closed = False
         self.statements = 0
         self.waiting: Waiting | None = None
+        self.shares = False
+        """While it waits: a lane would do."""
         self.waits_for: Pool | None = None
         """The pool in whose queue it stands."""

@@ -19,7 +19,7 @@ from rwsplit.relay import lanes
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.injected import DISCARD_SEQUENCES, ROLLBACK, Injected, Purpose
 from rwsplit.routing import policy
-from rwsplit.routing.consistency import PRIMARY_HOME, readers
+from rwsplit.routing.consistency import readers
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server, Use
@@ -69,12 +69,14 @@ class Dispatcher:
 
     def start(self, client: Client, server: Server) -> None:
         """Send the unit a session has been waiting with to *server*, which it now has."""
+        pool = server.pool
+        pool.exclusive -= not client.shares
         client.waiting = None
         client.waits_for = None
         unit = client.pending.popleft()
         assert isinstance(unit, Unit)
         client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
-        self._relay.counters.load[server.pool.node_index] -= 1  # it was counted while it waited
+        self._relay.counters.load[pool.node_index] -= 1  # it was counted while it waited
         self._send(client, server, unit)
         if client.pending:
             self.pump(client)
@@ -123,14 +125,18 @@ class Dispatcher:
         server = self._writer(client, pool) if script.needs_session else pool.acquire()
         depth = relay.config.pool.lane_depth
         if server is None:
-            if depth and pool.is_full and not pool.waiters and lanes.may_share(unit, client):
+            shares = depth and pool.is_full and lanes.may_share(unit, client)
+            if shares and not pool.exclusive:
                 server = lanes.join(pool, client, depth)
             if server is None:
                 client.waiting = Waiting.SERVER
                 client.waits_for = pool
+                client.shares = bool(shares)
+                pool.exclusive += not shares
                 pool.waiters.append(client)
                 relay.counters.load[pool.node_index] += 1
-                pool.ask(relay.now)
+                if not pool.is_full:
+                    pool.ask(relay.now)
                 return False
             relay.counters.shared += 1
         elif depth and lanes.may_share(unit, client):
@@ -183,9 +189,10 @@ class Dispatcher:
         if script.hints is not None or client.route_setting != "auto":
             return False
         last = server.responses.owed[-1]
-        changing = isinstance(last, Unit) and last.script is not None
-        changing = changing and last.script.controls_transaction  # type: ignore[union-attr]
-        return held or not changing
+        settled = isinstance(last, Unit) and not (
+            last.script and last.script.controls_transaction
+        )
+        return held or settled
 
     def _must_leave(self, script: Script) -> bool:
         """Return whether a READ ONLY transaction on a replica meets a statement for the primary."""
@@ -272,14 +279,14 @@ class Dispatcher:
             if client.max_lag is None and route.max_lag is None
             else min(lag for lag in (client.max_lag, route.max_lag) if lag is not None)
         )
-        last_read, home = NEVER, client.home
+        last_read, home, refused_by = NEVER, client.home, unit.refused_by
         if level is not ConsistencyLevel.EVENTUAL:
             floor = max(floor, client.last_write)
             last_read = client.last_read
-            if client.restless:
-                home = PRIMARY_HOME  # as if it had none: wait for another replica
+            if client.restless and home >= 0:
+                refused_by |= 1 << home  # any other, as soon as it is as fresh
         candidates = readers(
-            view, floor=floor, last_read=last_read, home=home, refused_by=unit.refused_by
+            view, floor=floor, last_read=last_read, home=home, refused_by=refused_by
         )
         if relay.config.routing.reads_on_primary is ReadsOnPrimary.SHARE and view.primary:
             candidates = [*candidates, view.primary]

@@ -75,6 +75,7 @@ class Loss:
         pool = client.waits_for
         if pool is not None:
             pool.waiters.remove(client)
+            pool.exclusive -= not client.shares
             relay.counters.load[pool.node_index] -= 1
             client.waits_for = None
         relay.homeless.pop(client, None)

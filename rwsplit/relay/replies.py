@@ -13,6 +13,7 @@ from rwsplit.relay.client import Client
 from rwsplit.relay.injected import DISCARD_ALL, ROLLBACK, Injected, Purpose
 from rwsplit.routing.consistency import PRIMARY_HOME
 from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server, Use
 from rwsplit.session.parameters import NONE
 from rwsplit.session.unit import Kind, Unit
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Bytes a client may have waiting before its server is not read any more.
 HIGH_WATER: Final = 256 * 1024
+
+#: Times a unit is run again before its error is what the client gets.
+MOST_RESTARTS: Final = 8
 
 _READ_ONLY: Final = Route(Target.PRIMARY, RouteReason.RETRIED_READ_ONLY)
 _NOT_REPLAYED: Final = Route(Target.PRIMARY, RouteReason.RETRIED_NOT_REPLAYED)
@@ -68,17 +72,22 @@ class Replies:
                 self._copy_in(server, owed)
             elif what is What.ASYNC:
                 if server.holder is not None:
-                    relay.touch_client(server.holder)
+                    relay.touch_client(server.holder)  # type: ignore[arg-type]  # all are Clients
             elif what is What.FATAL:
                 assert isinstance(value, bytes)
                 relay.lose_server(server, value)
                 return
             if server.use is Use.CLOSED:
                 return
+        # Only now: while events are worked off, what is owed may be empty before its last event.
+        if not server.responses.owed and server.holder is None and server.use is not Use.IDLE:
+            if server.use is Use.LANE:
+                lanes.close_lane(server)
+            self.settle(server)
 
     # One method an event...
 
-    def _done(self, server: Server, owed: Owed, status: int, now: float) -> None:  # noqa: C901 - the end of every statement
+    def _done(self, server: Server, owed: Owed, status: int, now: float) -> None:
         server.tx = status
         if not isinstance(owed, Unit):
             self._injected_done(server, owed)
@@ -89,8 +98,6 @@ class Replies:
         counters.load[index] -= 1
         client: Client | None = owed.session  # type: ignore[assignment]
         if client is None:
-            if not server.responses.owed:
-                self.settle(server)
             return
         client.in_flight -= 1
         if owed.error is not None:
@@ -107,13 +114,7 @@ class Replies:
             if client.pending:
                 relay.dispatcher.pump(client)
             return
-        if server.use is Use.LANE:
-            client.server = None
-            if not server.responses.owed:
-                lanes.close_lane(server)
-                self.settle(server)
-        else:
-            self.release(client, server)
+        self._leave(client, server)
         if client.pending:
             relay.dispatcher.pump(client)
 
@@ -216,41 +217,48 @@ class Replies:
     def _heal(self, client: Client, server: Server, unit: Unit) -> bool:
         """Run *unit*, which a replica refused before anything was answered, elsewhere."""
         assert unit.error is not None
-        assert unit.script is not None
+        if client.in_flight or client.tx != codes.IDLE or unit.restarts > MOST_RESTARTS:
+            return False
         state = sqlstate(unit.error)
-        if client.in_flight or client.tx != codes.IDLE or unit.restarts > 8:
-            return False
-        if state == b"26000":
-            if not unit.piece.needs or unit.restarts:
+        if state in (b"26000", b"57014"):
+            if not self._is_our_doing(server, unit, state):
                 return False
             route = unit.route
-        elif state == b"57014":
-            if not server.stray_cancel:
-                return False
-            server.stray_cancel = False
-            route = unit.route
-        elif not server.is_replica:
-            return False
-        elif state in _LOSING:
-            route = _LOST
         else:
-            if state not in _HEALING:
+            route = self._verdict(server, unit, state)
+            if route is None:
                 return False
-            route, remember = _HEALING[state]
-            if remember:
-                unit.script.cost.writes = True
-        if state not in (b"26000", b"57014"):
             unit.refused_by |= 1 << unit.node
         self._relay.counters.retries += 1
-        if server.use is Use.LANE:
-            client.server = None
-            if not server.responses.owed:
-                lanes.close_lane(server)
-                self.settle(server)
-        else:
-            self.release(client, server)
+        self._leave(client, server)
         self.run_again(client, [unit], route)
         return True
+
+    def _is_our_doing(self, server: Server, unit: Unit, state: bytes) -> bool:
+        """Return whether the error came of sharing the server: nobody outside could explain it."""
+        if state == b"26000":
+            # It relied on a Parse of somebody's that failed; it is parsed again for itself.
+            return bool(unit.piece.needs) and not unit.restarts
+        stray, server.stray_cancel = server.stray_cancel, False
+        return stray
+
+    def _verdict(self, server: Server, unit: Unit, state: bytes) -> Route | None:
+        """Return where a unit that a node refused with *state* runs next, None if that was the answer."""
+        if state in _LOSING:
+            return _LOST
+        if not server.is_replica or state not in _HEALING:
+            return None
+        route, remember = _HEALING[state]
+        if remember and unit.script is not None:
+            unit.script.cost.writes = True
+        return route
+
+    def _leave(self, client: Client, server: Server) -> None:
+        """Give back a server at the end of the session's last unit on it."""
+        if server.use is not Use.LANE:
+            self.release(client, server)
+            return
+        client.server = None
 
     def run_again(self, client: Client, units: list[Unit], route: Route | None) -> None:
         """Put *units*, of which nothing was answered, back at the head of the session's queue."""
@@ -280,7 +288,7 @@ class Replies:
     def settle(self, server: Server) -> None:
         """Give a server that owes nothing and has no holder to the next session, clean."""
         relay = self._relay
-        if server.use is Use.CLOSED:
+        if server.use is Use.CLOSED or server.responses.owed:
             return
         if server.expired or len(server.pool.servers) > server.pool.config.size:
             relay.close_server(server)
@@ -297,11 +305,26 @@ class Replies:
         pool = server.pool
         while pool.waiters:
             waiter: Client = pool.waiters.popleft()  # type: ignore[assignment]
-            if not waiter.closed and waiter.pending:
+            if waiter.shares:
+                lanes.open_lane(pool, server)
+            else:
                 server.use = Use.HELD
-                relay.dispatcher.start(waiter, server)
-                return
+            relay.dispatcher.start(waiter, server)
+            if waiter.shares:
+                self._fill(pool, server)
+            return
         pool.release(server, relay.now)
+
+    def _fill(self, pool: Pool, lane: Server) -> None:
+        """Let the waiters behind the first share the lane that was opened for it."""
+        depth = self._relay.config.pool.lane_depth
+        while pool.waiters and len(lane.responses.owed) < depth:
+            waiter: Client = pool.waiters[0]  # type: ignore[assignment]
+            if not waiter.shares or waiter.parameters is not lane.parameters:
+                return
+            pool.waiters.popleft()
+            self._relay.counters.shared += 1
+            self._relay.dispatcher.start(waiter, lane)
 
     def _inject(self, server: Server, query: bytes, purpose: Purpose) -> None:
         server.use = Use.RESETTING
@@ -313,17 +336,14 @@ class Replies:
 
     def _injected_done(self, server: Server, owed: Owed) -> None:
         assert isinstance(owed, Injected)
-        if owed.purpose is Purpose.RESET and server.holder is None and not owed.failed:
-            if server.soiled or server.parameters is None:  # it was a DISCARD ALL
-                server.soiled = False
-                server.parameters = NONE
-                server.forget()
-                server.last_writer = None
+        wiped = owed.purpose is Purpose.RESET and server.holder is None and not owed.failed
+        if wiped and (server.soiled or server.parameters is None):  # it was a DISCARD ALL
+            server.soiled = False
+            server.parameters = NONE
+            server.forget()
+            server.last_writer = None
         if owed.failed and owed.purpose in (Purpose.RESET, Purpose.ROLLBACK):
             self._relay.lose_server(server, None)
-            return
-        if not server.responses.owed and server.holder is None and server.use is not Use.IDLE:
-            self.settle(server)
 
     def _injected_failed(self, server: Server, owed: Injected) -> None:
         """What rwsplit sent by itself failed: nobody may rely on it."""

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 BALANCE_INTERVAL: Final = 0.25
 #: Seconds between two rounds of the janitor.
 JANITOR_INTERVAL: Final = 1.0
+#: Share of all reads by which a replica may be ahead before a session moves on.
+DEBT_LIMIT: Final = 0.01
+DEBT_DECAY: Final = 0.9
 #: Sessions led back from the primary to replicas at once.
 RETURNING: Final = 64
 
@@ -46,6 +49,8 @@ class Upkeep:
         self._recent: dict[int, list[Client]] = {}
         """Sessions that read since the last look, by the node that answered."""
         self._reads_before: list[int] = []
+        self._debt: dict[str, float] = {}
+        """By node, how much more than its share it has answered lately."""
 
     # News of the cluster...
 
@@ -123,7 +128,14 @@ class Upkeep:
         relay = self._relay
         for client in list(relay.parked):
             floor = max(client.last_write, relay.oldest(relay.config.consistency.max_lag))
-            if readers(view, floor=floor, last_read=client.last_read, home=PRIMARY_HOME):
+            other = 1 << client.home if client.restless and client.home >= 0 else 0
+            if readers(
+                view,
+                floor=floor,
+                last_read=client.last_read,
+                home=PRIMARY_HOME,
+                refused_by=other,
+            ):
                 relay.counters.moves += 1
                 relay.loss.requeue(client)
 
@@ -222,11 +234,36 @@ class Upkeep:
         sessions = {name: len(recent.get(node.index, ())) for name, node in by_name.items()}
         if len(by_name) > 1:
             weights = {name: node.weight for name, node in by_name.items()}
-            for source, _, count in plan_moves(reads, sessions, weights):
+            moves = plan_moves(reads, sessions, weights)
+            for source, _, count in moves:
                 self._unsettle(recent.get(by_name[source].index, []), count)
+            if not moves:
+                self._rotate(reads, sessions, recent, by_name)
         primary = relay.view.primary
         if primary is not None and by_name:
             self._unsettle(recent.get(primary.index, []), RETURNING)
+
+    def _rotate(
+        self,
+        reads: dict[str, int],
+        sessions: dict[str, int],
+        recent: dict[int, list[Client]],
+        nodes: dict[str, NodeView],
+    ) -> None:
+        """Let one session move on where moving it for good would only turn the tables.
+
+        Sixteen sessions on three replicas are six, five and five: the sixth goes round.
+        """
+        total = sum(reads.values())
+        if not total or max(sessions.values()) - min(sessions.values()) > 1:
+            return
+        weights = sum(node.weight for node in nodes.values()) or 1
+        for name, node in nodes.items():
+            self._debt[name] = self._debt.get(name, 0.0) * DEBT_DECAY
+            self._debt[name] += reads[name] / total - node.weight / weights
+        most = max(nodes, key=lambda name: self._debt[name])
+        if self._debt[most] > DEBT_LIMIT and sessions[most] > min(sessions.values()):
+            self._unsettle(recent.get(nodes[most].index, []), 1)
 
     def _unsettle(self, clients: list[Client], count: int) -> None:
         for client in clients[:count]:

@@ -24,7 +24,7 @@ class Target(Enum):
 class RouteReason(Enum):
     """Why a statement went where it went."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, _text: str) -> None:
         self.number = len(type(self).__members__)
         """Position among the members, for counters."""
 

@@ -217,6 +217,10 @@ class Keyring:
             raise ConfigError(problems)
         return cls(entries, previous=previous)
 
+    def names(self) -> list[str]:
+        """Return the names of all users."""
+        return list(self._users)
+
     def get(self, user: str) -> Credentials | None:
         """Return the credentials of *user*, None if there is no such user."""
         return self._users.get(user)

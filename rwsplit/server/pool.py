@@ -64,6 +64,8 @@ class Pool:
         self.wanted = False
         """Somebody who does not stand in the queue needs a server."""
         self.waiters: deque[Session] = deque()
+        self.exclusive = 0
+        """Waiters that cannot share a server; while there are any, nobody joins a lane."""
         self.failures = 0
         self.retry_at = 0.0
         self.last_error: Exception | None = None
@@ -146,7 +148,7 @@ class Pool:
     def statistics(self) -> PoolStatistics:
         """Return the counts as of now."""
         uses = [server.use for server in self.servers]
-        waits = [s.pending[0].arrived for s in self.waiters if s.pending]
+        waits = [getattr(s.pending[0], "arrived", 0.0) for s in self.waiters if s.pending]
         return PoolStatistics(
             node=self.node,
             database=self.database,

@@ -306,10 +306,8 @@ def special(
     if statement is None:
         return None
     if statement.setting is not None and statement.setting.startswith(inband.PREFIX):
-        text, facts = inband.substitute(session, statement)
-        if facts is inband.ANSWER and statement.verb is not Verb.SHOW:
-            inband.apply(session, statement.setting, statement.value)
-        return text.encode(), facts, None
+        sql, facts = inband.substitute(session, statement)
+        return sql.encode(), facts, None
     prepared = session.names.get((statement.name or "").encode())
     matched = _NAMED.match(query)
     if prepared is None or matched is None:

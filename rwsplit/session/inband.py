@@ -27,7 +27,7 @@ REFUSAL: Final = Script((Statement(Verb.OTHER, primary_only=PrimaryOnly.NEEDS_PR
 
 
 def substitute(session: Session, statement: Statement) -> tuple[str, Script]:
-    """Return the SQL to run instead of in-band *statement*, and its facts.
+    """Return the SQL to run instead of in-band *statement*, and its facts; apply its effect.
 
     An invalid name or value becomes a statement that raises 22023, so that a transaction fails as it would
     with any other parameter.
@@ -37,54 +37,51 @@ def substitute(session: Session, statement: Statement) -> tuple[str, Script]:
         if name not in _SHOWN:
             return _raise(f'unrecognized rwsplit parameter "{PREFIX}{name}"', _known(_SHOWN))
         return f'SELECT {_quote(_SHOWN[name](session))} AS "{PREFIX}{name}"', ANSWER
-    if name not in _SET:
-        return _raise(f'rwsplit parameter "{PREFIX}{name}" cannot be set', _known(_SET))
     if statement.local:
         return _raise(f"SET LOCAL {PREFIX}{name} is not supported", "Use SET without LOCAL.")
     try:
-        _SET[name](session, statement.value, False)
+        apply(session, name, statement.value)
     except ValueError as error:
-        return _raise(f'invalid value for parameter "{PREFIX}{name}": {error}', None)
-    if statement.verb is Verb.RESET:
-        return f'RESET "{PREFIX}{name}"', ANSWER
-    return f'SET "rwsplit"."{name}" TO DEFAULT', ANSWER
+        return _raise(str(error), _known(_SET))
+    verb = f"RESET {PREFIX}{name}" if statement.verb is Verb.RESET else None
+    return verb or f"SET {PREFIX}{name} TO DEFAULT", ANSWER
 
 
 def apply(session: Session, name: str, value: str | None) -> None:
-    """Let the session's in-band setting *name* (with its prefix) become *value*, None for the default.
+    """Let the session's in-band setting *name* become *value*, None for the default.
 
     Raises:
-        ValueError: no such setting, or a value it does not take.
+        ValueError: no such setting, or a value it does not take; says so in words.
     """
-    setter = _SET.get(name.removeprefix(PREFIX))
+    name = name.removeprefix(PREFIX)
+    setter = _SET.get(name)
     if setter is None:
-        raise ValueError(f'unrecognized rwsplit parameter "{name}"')
-    setter(session, value, True)
+        raise ValueError(f'rwsplit parameter "{PREFIX}{name}" cannot be set')
+    try:
+        setter(session, value)
+    except ValueError as error:
+        raise ValueError(f'invalid value for parameter "{PREFIX}{name}": {error}') from error
 
 
-def _set_route(session: Session, value: str | None, apply_it: bool) -> None:  # noqa: FBT001
+def _set_route(session: Session, value: str | None) -> None:
     route = (value or "auto").lower()
     if route not in ROUTES:
         raise ValueError(f'"{value}" is none of {", ".join(ROUTES)}')
-    if apply_it:
-        session.route_setting = route
+    session.route_setting = route
 
 
-def _set_consistency(session: Session, value: str | None, apply_it: bool) -> None:  # noqa: FBT001
+def _set_consistency(session: Session, value: str | None) -> None:
     levels = [level.value for level in ConsistencyLevel]
     if value is not None and value.lower() not in levels:
         raise ValueError(f'"{value}" is none of {", ".join(levels)}')
-    if apply_it:
-        session.consistency = None if value is None else ConsistencyLevel(value.lower())
+    session.consistency = None if value is None else ConsistencyLevel(value.lower())
 
 
-def _set_max_lag(session: Session, value: str | None, apply_it: bool) -> None:  # noqa: FBT001
-    seconds = None if value is None else parse_duration(value)
-    if apply_it:
-        session.max_lag = seconds
+def _set_max_lag(session: Session, value: str | None) -> None:
+    session.max_lag = None if value is None else parse_duration(value)
 
 
-_SET: Final[dict[str, Callable[[Session, str | None, bool], None]]] = {
+_SET: Final[dict[str, Callable[[Session, str | None], None]]] = {
     "route": _set_route,
     "consistency": _set_consistency,
     "max_lag": _set_max_lag,

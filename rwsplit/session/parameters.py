@@ -62,7 +62,7 @@ def parse_options(options: str) -> dict[str, str]:
     for word in words:
         if word == "-c":
             setting = next(words, "")
-        elif word.startswith("-c") or word.startswith("--"):
+        elif word.startswith(("-c", "--")):
             setting = word[2:]
         else:
             continue

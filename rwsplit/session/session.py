@@ -26,7 +26,8 @@ from rwsplit.session.parameters import ParameterSet, ParameterStore
 from rwsplit.session.pinning import PinReason, forgets_prepared
 from rwsplit.session.prepared import Prepared, PreparedRegistry, ServerState
 from rwsplit.session.unit import Chunk, Kind, Piece, Unit
-from rwsplit.sql.cache import INLINE_LIMIT, PARSE_LIMIT, StatementCache
+from rwsplit.sql.cache import INLINE_LIMIT, StatementCache
+from rwsplit.sql.classify import PARSE_LIMIT
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
 
@@ -73,10 +74,8 @@ class Knowledge:
 
     def reconfigure(self, reads: Sequence[str], writes: Sequence[str]) -> None:
         """Use other patterns for functions; what was classified under the old ones is forgotten."""
-        if (tuple(reads), tuple(writes)) == (tuple(self.functions.reads), tuple(self.functions.writes)):
-            return
-        self.functions.reconfigure(reads, writes)
-        self.statements.clear()
+        self.functions = FunctionBook(reads, writes)
+        self.statements.clear(self.functions)
         self.prepared.clear()
 
 
@@ -120,7 +119,7 @@ class Session:
         "wrote",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - one line a slot
         self,
         knowledge: Knowledge,
         *,
@@ -164,7 +163,7 @@ class Session:
         """Units run in it so far."""
         self.sync_lost = False
         """A COPY swallowed a Sync, so the next one answers for both."""
-        self.route_setting = "auto"
+        self.route_setting: str = "auto"
         self.consistency: ConsistencyLevel | None = None
         self.default_level = ConsistencyLevel.SESSION
         self.max_lag: float | None = None

@@ -117,10 +117,11 @@ class StatementCache:
     def store(self, query: bytes, script: Script) -> None:
         """Remember that *script* holds the facts of *query*."""
         shape = shape_of(query)
-        if is_sound(shape):
+        sound = is_sound(shape)
+        if sound:
             last = query if len(query) <= HASH_LIMIT else b""
             self._shapes.put(_key(shape), _Shape(script, last), len(shape))
-        if shape == query or not is_sound(shape):
+        if not sound or shape == query:
             self._texts.put(_key(query), script, len(query))
 
     def statistics(self) -> CacheStatistics:
@@ -135,8 +136,10 @@ class StatementCache:
             shapes=len(self._shapes),
         )
 
-    def clear(self) -> None:
-        """Forget every text and shape, as after a change of the function patterns."""
+    def clear(self, functions: FunctionBook | None = None) -> None:
+        """Forget every text and shape; from now on go by *functions*, if given."""
+        if functions is not None:
+            self._functions = functions
         self._texts.clear()
         self._shapes.clear()
 
