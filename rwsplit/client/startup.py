@@ -108,10 +108,12 @@ async def start_client(sock: socket.socket, lobby: Lobby) -> None:
 
 async def refuse_client(sock: socket.socket, exc: CapacityError) -> None:
     """Tell a client that did not even get a startup why."""
-    with contextlib.suppress(OSError):
-        stream = WireStream(PlainWire(sock))
-        await _say_goodbye(stream, _response_to(exc))
-    sock.close()
+    try:
+        await _say_goodbye(WireStream(PlainWire(sock)), _response_to(exc))
+    except OSError:
+        pass
+    finally:
+        sock.close()
 
 
 class _Startup:
