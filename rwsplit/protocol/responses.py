@@ -10,8 +10,8 @@ what is owed in order and sorts the bytes a server sends:
   inserted where it belongs.
 
 A unit that is *guarded* may be run again elsewhere as long as nothing of its answer has left. So its first
-answers are kept back while they are small, and an error that might heal (routing.md section 6) is handed over
-with the unit instead of being forwarded.
+answers are kept back while they are small, and with an error that might heal (routing.md section 6) the whole
+answer is: whoever has the unit runs it again or calls `Owed.deliver`.
 
 After an ErrorResponse in the extended protocol the server discards everything up to the Sync, so the steps left
 are void and exactly one ReadyForQuery remains owed (PostgreSQL manual, "Extended Query").
@@ -80,7 +80,17 @@ class What(IntEnum):
 class Owed:
     """The answers one unit is owed."""
 
-    __slots__ = ("done", "error", "failed", "forwarded", "guarded", "sink", "size", "steps")
+    __slots__ = (
+        "done",
+        "error",
+        "failed",
+        "forwarded",
+        "guarded",
+        "kept",
+        "sink",
+        "size",
+        "steps",
+    )
 
     def __init__(self, sink: list[bytes] | None, *, guarded: bool = False) -> None:
         self.sink = sink
@@ -93,11 +103,21 @@ class Owed:
         self.failed = False
         """An ErrorResponse came for it."""
         self.error: bytes | None = None
-        """The ErrorResponse frame that was kept back."""
+        """The ErrorResponse frame for which the answer is kept back."""
+        self.kept: list[bytes] | None = None
+        """What is kept back of the answer of a guarded unit."""
         self.size = 0
         """Bytes of the answer so far."""
         self.done = 0
         """Steps that are through; those that follow it did not happen if the unit failed."""
+
+    def deliver(self) -> None:
+        """Hand over what was kept back: it is the answer after all."""
+        if self.kept is not None and self.sink is not None:
+            self.sink.extend(self.kept)
+        self.kept = None
+        self.error = None
+        self.forwarded = True
 
 
 Event = tuple[What, Owed | None, bytes | int]
@@ -149,8 +169,8 @@ class ResponseQueue:
                     raise ProtocolViolation(f"a message of type {code:#04x} has {length} bytes")
                 break
             if code == _READY:
-                if current is None:
-                    raise ProtocolViolation("ReadyForQuery came although none was owed")
+                if current is None or length != _READY_LENGTH:
+                    raise ProtocolViolation("a ReadyForQuery came that was not owed")
                 self._finish(current, data, start, pos, end)
                 owed.popleft()
                 events.append((_DONE, current, data[pos + 5]))
@@ -170,16 +190,19 @@ class ResponseQueue:
     # The parts...
 
     def _finish(self, current: Owed, data: bytes, start: int, pos: int, end: int) -> None:
-        """Forward the end of a unit's answer, unless the unit keeps an error back."""
-        steps = current.steps
-        if steps and current.error is None and current.sink is not None:
-            if start < pos:
-                current.sink.append(data[start:pos])
-                start = pos
+        """Hand over the end of a unit's answer; with an error that might heal it is kept, too."""
+        if current.steps:
+            self._forward(current, data, start, pos)
+            start = pos
             self._make_up(current)
-        current.size += end - start
-        if current.sink is None or current.error is not None:
+        if current.error is not None:
+            self._forward(current, data, start, end)
             return
+        current.size += end - start
+        if current.sink is None:
+            return
+        if current.kept is not None:
+            current.deliver()
         current.forwarded = True
         current.sink.append(data if start == 0 and end == len(data) else data[start:end])
 
@@ -208,12 +231,11 @@ class ResponseQueue:
             self._make_up(current)
         if code == codes.COPY_IN:
             self._forward(current, data, start, end)
+            current.deliver()
             events.append((What.COPY_IN, current, 0))
             return end, end
         if code not in codes.PASSED_ON:
             raise ProtocolViolation(f"a message of type {code:#04x} is not expected here")
-        if current.sink is None:
-            return end, end
         if code in codes.COMPLETES and current.steps is not None:
             return self._step(current, data, start, pos, end)
         return start, end
@@ -239,18 +261,24 @@ class ResponseQueue:
             made_up = steps.popleft()
             assert isinstance(made_up, bytes)
             current.done += 1
-            if current.sink is not None:
-                current.forwarded = True
-                current.sink.append(made_up)
-                current.size += len(made_up)
+            self._forward(current, made_up, 0, len(made_up))
 
     def _forward(self, current: Owed, data: bytes, start: int, end: int) -> None:
+        """Hand over `data[start:end]`, or keep it while the unit may still run elsewhere."""
         if end <= start:
             return
         current.size += end - start
-        if current.sink is not None and current.error is None:
+        if current.sink is None:
+            return
+        if not current.guarded or current.forwarded:
             current.forwarded = True
             current.sink.append(data[start:end])
+            return
+        if current.kept is None:
+            current.kept = []
+        current.kept.append(data[start:end])
+        if current.size > HOLD_LIMIT and current.error is None:
+            current.deliver()
 
     def _error(
         self,
@@ -265,14 +293,14 @@ class ResponseQueue:
         if current is None:
             events.append((What.FATAL, None, frame))
             return end, end
+        self._forward(current, data, start, pos)
+        if current.steps:
+            self._make_up(current)
         if current.guarded and not current.forwarded and sqlstate(frame) in HEALABLE:
             current.error = frame
         else:
-            if current.steps is not None and current.sink is not None:
-                self._forward(current, data, start, pos)
-                start = pos
-                self._make_up(current)
-            self._forward(current, data, start, end)
+            current.deliver()
+        self._forward(current, data, pos, end)
         current.steps = None
         current.failed = True
         events.append((What.FAILED, current, frame))
@@ -313,14 +341,6 @@ class ResponseQueue:
         size: int,
     ) -> None:
         """Forward a run whose unit goes on, keep an incomplete frame or let it pass through."""
-        if (
-            current is not None
-            and current.guarded
-            and not current.forwarded
-            and size - start <= HOLD_LIMIT
-        ):
-            self._rest = data[start:]
-            return
         stop = pos
         if size - pos >= HEADER_SIZE:
             code, length = _header(data, pos)
@@ -330,11 +350,16 @@ class ResponseQueue:
                 and current is not None
                 and (current.steps is None or code not in codes.COMPLETES)
             ):
+                if current.steps:
+                    self._forward(current, data, start, pos)
+                    start = pos
+                    self._make_up(current)
                 self._through = pos + 1 + length - size
                 stop = size
         if stop > start and current is not None:
             self._forward(current, data, start, stop)
-            events.append((What.PARTIAL, current, stop - start))
+            if current.forwarded:
+                events.append((What.PARTIAL, current, stop - start))
         self._rest = data[stop:]
 
 
@@ -353,6 +378,7 @@ def sqlstate(frame: bytes) -> bytes:
 
 _header = HEADER.unpack_from
 _READY: Final = codes.READY
+_READY_LENGTH: Final = 5
 _DONE: Final = What.DONE
 _PASSED_ON: Final = codes.PASSED_ON
 #: A client sees one stable server: what differs between primary and replica is not reported on the way.

@@ -25,7 +25,7 @@ from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server, Use
 from rwsplit.session.assembly import OPAQUE
 from rwsplit.session.pinning import forgets_prepared, pin_reason, resets_parameters
-from rwsplit.session.prepared import SYNC, compose
+from rwsplit.session.prepared import SYNC, Lesson, compose, unlearn, unname
 from rwsplit.session.unit import Chunk, Kind, Piece, Unit
 from rwsplit.sql.statement import Script
 
@@ -375,24 +375,52 @@ class Dispatcher:
 
     def _compose(self, server: Server, unit: Unit, piece: Piece) -> None:
         limit = self._relay.config.limits.max_prepared_statements
-        steps = compose(
-            server,
-            piece.parts,
-            list(piece.needs),
-            piece.plan,
-            unnamed=piece.unnamed,
-            limit=limit,
-            may_omit=not unit.is_open and not unit.planned,
-        )
+        if server.use is Use.LANE:
+            server.unnamed = None  # it hangs on units of strangers, which may still fail
+        lessons: list[Lesson] = []
+        if unit.kind is Kind.SIMPLE:
+            # Were the Parse to fail in front of a Query, the server would skip the Query: it is a unit by itself.
+            if any(prepared not in server.known for prepared in piece.needs):
+                injected = Injected(Purpose.TEACH)
+                injected.steps = compose(
+                    server,
+                    [SYNC],
+                    piece.needs,
+                    None,
+                    injected.lessons,
+                    unnamed=None,
+                    limit=limit,
+                )
+                server.owe(injected)
+            server.out.extend(part for part in piece.parts if isinstance(part, bytes))
+            steps = None
+        else:
+            steps = compose(
+                server,
+                piece.parts,
+                piece.needs,
+                piece.plan,
+                lessons,
+                unnamed=piece.unnamed,
+                limit=limit,
+                names=[name for _, name, _ in piece.taught],
+                first=unit.planned,
+                may_omit=not unit.is_open and not unit.planned,
+            )
         if unit.planned or unit.is_open:
             unit.planned += len(steps or ())
-            if unit.failed:
+            if unit.failed:  # the server skips it all, up to the Sync
+                unlearn(server, lessons, 0)
+                if unit.session is not None:
+                    unname(unit.session.names, lessons, 0)
                 return
             if unit.steps is None:
                 unit.steps = deque()
             unit.steps.extend(steps or ())
+            unit.lessons = [*unit.lessons, *lessons]
         else:
             unit.steps = steps
+            unit.lessons = lessons
         if piece.drops is not None:
             server.known.pop(piece.drops, None)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.protocol.responses import Owed
+from rwsplit.session.prepared import Lesson
 
 if TYPE_CHECKING:
     from rwsplit.relay.client import Client
@@ -20,19 +21,22 @@ class Purpose(Enum):
     BEGIN = "begin the session's transaction again on the primary"
     ROLLBACK = "end a transaction nobody owns any more"
     RESET = "wipe what a pinned session left"
+    TEACH = "prepare a statement that EXECUTE names"
     TIDY = "close a statement left under a client's name"
 
 
 class Injected(Owed):
     """The answers owed for something a client never asked for."""
 
-    __slots__ = ("client", "purpose")
+    __slots__ = ("client", "lessons", "purpose")
 
     def __init__(self, purpose: Purpose, client: Client | None = None) -> None:
         super().__init__(None)
         self.purpose = purpose
         self.client = client
         """On whose behalf: its unit relies on it."""
+        self.lessons: list[Lesson] = []
+        """What it was to teach its server, to be taken back if it fails."""
 
 
 def query(sql: bytes) -> bytes:

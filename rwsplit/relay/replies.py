@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
-from rwsplit.protocol.framing import frame
 from rwsplit.protocol.responses import Owed, What, sqlstate
 from rwsplit.relay import lanes
 from rwsplit.relay.client import Client
@@ -16,6 +15,7 @@ from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server, Use
 from rwsplit.session.parameters import NONE
+from rwsplit.session.prepared import unlearn, unname
 from rwsplit.session.unit import Kind, Unit
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Replies:
         if owed.error is not None:
             if self._heal(client, server, owed):
                 return
-            self._deliver_error(owed, status)
+            self._deliver_error(client, owed)
         counters.statements[index] += 1
         client.statements += 1
         if not client.dirty:
@@ -165,22 +165,13 @@ class Replies:
             return
         server.unnamed = None
         client: Client | None = owed.session  # type: ignore[assignment]
-        for step, name, prepared in owed.piece.taught:
-            if owed.done <= step + (len(owed.piece.needs) if owed.piece.needs else 0):
-                server.known.pop(prepared, None)
-                if (
-                    client is not None
-                    and owed.error is None
-                    and client.names.get(name) is prepared
-                ):
-                    del client.names[name]
-        for prepared in owed.piece.needs:
-            server.known.pop(prepared, None)
+        unlearn(server, owed.lessons, owed.done)
         if client is None:
             return
         if owed.by_query and owed.done < owed.planned:
             self._sync_lost(client, server, owed)
         if owed.error is None:
+            unname(client.names, owed.lessons, owed.done)
             relay.touch_client(client)
 
     def _copy_in(self, server: Server, owed: Owed | None) -> None:
@@ -269,13 +260,10 @@ class Replies:
             client.pending_bytes += unit.size_in
         self._relay.dispatcher.pump(client)
 
-    def _deliver_error(self, unit: Unit, status: int) -> None:
-        """Forward the error that was kept back, and the end of the unit."""
-        assert unit.error is not None
-        if unit.sink is not None:
-            unit.sink.append(unit.error)
-            unit.sink.append(frame(codes.READY, bytes((status,))))
-        unit.error = None
+    def _deliver_error(self, client: Client, unit: Unit) -> None:
+        """Let the client have the error that was kept back: nobody can do better."""
+        unit.deliver()
+        unname(client.names, unit.lessons, unit.done)
 
     # Servers that are free...
 
@@ -347,6 +335,7 @@ class Replies:
 
     def _injected_failed(self, server: Server, owed: Injected) -> None:
         """What rwsplit sent by itself failed: nobody may rely on it."""
+        unlearn(server, owed.lessons, owed.done)
         if owed.purpose not in (Purpose.PARAMETERS, Purpose.BEGIN):
             return
         client = owed.client

@@ -13,8 +13,8 @@ its empty name, because its lifetime (until the next Parse or Query) is part of 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
@@ -103,7 +103,7 @@ class ServerState:
         self.responses = ResponseQueue()
         self.out: list[bytes] = []
         self.known: dict[Prepared, None] = {}
-        """Named statements it has, the one taught longest ago first."""
+        """Named statements it has, the one used longest ago first."""
         self.unnamed: Prepared | None = None
         self.parameters: ParameterSet | None = NONE
         """None: unknown, must be reset before anyone else uses it."""
@@ -120,56 +120,94 @@ Part = bytes | Prepared
 PARSED: Final = -1
 
 
+class Lesson(NamedTuple):
+    """What one step of a unit does to what its server knows, or to what its client may call it."""
+
+    step: int
+    prepared: Prepared
+    known: bool | None
+    """True: the server is taught it, False: it is closed there, None: it is known anyway."""
+    name: bytes | None = None
+    """The client's own name for it, if the step answers the client's Parse."""
+
+
 def compose(
     server: ServerState,
-    parts: list[Part],
-    needs: list[Prepared],
-    steps: list[Step] | None,
+    parts: Sequence[Part],
+    needs: Sequence[Prepared],
+    steps: Sequence[Step] | None,
+    lessons: list[Lesson],
     *,
     unnamed: Prepared | None,
     limit: int,
+    names: Sequence[bytes] = (),
+    first: int = 0,
     may_omit: bool = True,
 ) -> deque[Step] | None:
     """Append a unit's *parts* to the outbox of *server*, preceded by what it lacks.
 
-    *needs* are identities the unit relies on, *unnamed* the one it expects under the empty name. A
-    `Prepared` among *parts* is a Parse the client sent: it is left out if the server knows it.
-    *limit* bounds the statements a server keeps. In an open unit nothing may be omitted (not *may_omit*), since
-    an answer can only be made up next to a real one. Return the steps of the answers, None for "forward all".
+    *needs* are identities the unit relies on, *unnamed* the one it expects under the empty name. A `Prepared`
+    among *parts* is a Parse the client sent for the next of *names*: it is left out if the server knows it.
+    *limit* bounds the statements a server keeps. In an open unit, of which *first* steps went before, nothing
+    may be omitted (not *may_omit*), since an answer can only be made up next to a real one.
+
+    What a server with work in flight knows may still be taken back. So there a statement is closed before it is
+    parsed: to close one that does not exist is not an error, to parse one that does is.
+
+    Append to *lessons* what is to be taken back if a step fails. Return the steps of the answers, None for
+    "forward all".
     """
     out = server.out
-    before: list[Step] = []
+    after: list[Step] = []
+    keep = (needs, parts)
     for prepared in needs:
-        if prepared not in server.known:
-            _teach(server, prepared, before, limit, keep=needs)
-            out.append(prepared.parse(prepared.name))
-            before.append(SWALLOW)
+        if prepared in server.known:
+            del server.known[prepared]  # the one used last is closed last
+            server.known[prepared] = None
+        else:
+            _teach(server, prepared, after, lessons, first=first, limit=limit, keep=keep)
+            after.append(SWALLOW)
     if unnamed is not None and server.unnamed is not unnamed:
         out.append(unnamed.parse(b""))
-        before.append(SWALLOW)
+        after.append(SWALLOW)
         server.unnamed = unnamed
     if steps is None:
         out.extend(parts)  # type: ignore[arg-type]  # without steps, all parts are bytes
-        return deque(before) if before else None
-    after: list[Step] = []
+        return deque(after) if after else None
     remaining = iter(steps)
+    called = iter(names)
     for part in parts:
         if isinstance(part, bytes):
             out.append(part)
             continue
         after.extend(_until_parse(remaining))
-        if part in server.known and may_omit:
-            after.append(PARSE_COMPLETE)
+        if part in server.known and may_omit and not server.responses.owed:
+            answer: Step = PARSE_COMPLETE
         else:
-            if part in server.known:
-                out.append(frame(codes.CLOSE, b"S" + part.name + b"\0"))
-                after.append(SWALLOW)
-                del server.known[part]
-            _teach(server, part, after, limit, keep=needs)
-            out.append(part.parse(part.name))
-            after.append(FORWARD)
+            _teach(server, part, after, lessons, first=first, limit=limit, keep=keep)
+            answer = FORWARD
+        lessons.append(Lesson(first + len(after), part, None, next(called)))
+        after.append(answer)
     after.extend(remaining)
-    return deque(before + after)
+    return deque(after)
+
+
+def unlearn(server: ServerState, lessons: Sequence[Lesson], done: int) -> None:
+    """Take back what a unit that failed after *done* steps did not do to *server* after all."""
+    for lesson in reversed(lessons):
+        if lesson.step < done:
+            return
+        if lesson.known:
+            server.known.pop(lesson.prepared, None)
+        elif lesson.known is False:
+            server.known[lesson.prepared] = None
+
+
+def unname(names: dict[bytes, Prepared], lessons: Sequence[Lesson], done: int) -> None:
+    """Take back the names a client gave in a unit that failed after *done* steps."""
+    for step, prepared, _, name in lessons:
+        if step >= done and name is not None and names.get(name) is prepared:
+            del names[name]
 
 
 def _until_parse(steps: Iterator[Step]) -> list[Step]:
@@ -184,17 +222,40 @@ def _until_parse(steps: Iterator[Step]) -> list[Step]:
 def _teach(
     server: ServerState,
     prepared: Prepared,
-    before: list[Step],
-    limit: int,
+    after: list[Step],
+    lessons: list[Lesson],
     *,
-    keep: list[Prepared],
+    first: int,
+    limit: int,
+    keep: tuple[Sequence[Prepared], Sequence[Part]],
 ) -> None:
-    """Record *prepared*; over *limit* the statement taught longest ago is closed first."""
-    while len(server.known) >= limit:
-        oldest = next((known for known in server.known if known not in keep), None)
+    """Queue the Parse of *prepared*; its own step is the caller's to append.
+
+    Over *limit* the statement used longest ago is closed before, unless it is one of those to *keep*.
+    """
+    known = server.known
+    needs, parts = keep
+    while len(known) >= limit and prepared not in known:
+        oldest = next((k for k in known if k not in needs and k not in parts), None)
         if oldest is None:
             break
-        del server.known[oldest]
-        server.out.append(frame(codes.CLOSE, b"S" + oldest.name + b"\0"))
-        before.append(SWALLOW)
-    server.known[prepared] = None
+        _close(server, oldest, after, lessons, first)
+    if prepared in known or server.responses.owed:
+        _close(server, prepared, after, lessons, first)
+    lessons.append(Lesson(first + len(after), prepared, known=True))
+    known[prepared] = None
+    server.out.append(prepared.parse(prepared.name))
+
+
+def _close(
+    server: ServerState,
+    prepared: Prepared,
+    after: list[Step],
+    lessons: list[Lesson],
+    first: int,
+) -> None:
+    if prepared in server.known:
+        lessons.append(Lesson(first + len(after), prepared, known=False))
+        del server.known[prepared]
+    server.out.append(frame(codes.CLOSE, b"S" + prepared.name + b"\0"))
+    after.append(SWALLOW)

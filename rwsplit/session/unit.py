@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.protocol.responses import Owed, Step
 from rwsplit.routing.route import Route
-from rwsplit.session.prepared import Part, Prepared
+from rwsplit.session.prepared import Lesson, Part, Prepared
 from rwsplit.sql.statement import Script
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Taught = tuple[int, bytes, Prepared]
 
 _NOTHING: Final = ()
+#: Never appended to: a unit that teaches gets a list of its own.
+_NO_LESSONS: Final[list[Lesson]] = []
 
 
 class Kind(Enum):
@@ -95,6 +97,7 @@ class Unit(Owed):
         "executes",
         "is_open",
         "kind",
+        "lessons",
         "node",
         "piece",
         "planned",
@@ -117,6 +120,7 @@ class Unit(Owed):
         self.forwarded = False
         self.failed = False
         self.error = None
+        self.kept = None
         self.size = 0
         self.done = 0
         self.session: Session | None = session
@@ -135,6 +139,8 @@ class Unit(Owed):
         """It was open, and a Query ended it."""
         self.planned = 0
         """Steps of an open unit so far."""
+        self.lessons: list[Lesson] = _NO_LESSONS
+        """What it was to teach its server, to be taken back if it fails."""
         self.waiting_for: Sequence[bytes] = _NOTHING
         """Long queries that must be parsed before it can be routed."""
         self.arrived = 0.0
@@ -153,6 +159,8 @@ class Unit(Owed):
         self.forwarded = False
         self.failed = False
         self.error = None
+        self.kept = None
         self.size = 0
         self.done = 0
+        self.lessons = _NO_LESSONS
         self.restarts += 1
