@@ -80,17 +80,20 @@ class Calls(NamedTuple):
     """INSERT, UPDATE, DELETE or MERGE anywhere in it."""
     settings: tuple[tuple[Token, ...], ...]
     """The arguments of every set_config() and current_setting(), the function's name first."""
+    heads: frozenset[int]
+    """Where in the tokens the (last part of the) name of each function called stands."""
 
 
 class _Frame:
     """What is known about one pair of parentheses while it is open."""
 
-    __slots__ = ("in_group", "in_with", "is_distinct_on")
+    __slots__ = ("call_may_follow", "in_group", "in_with")
 
-    def __init__(self, *, in_group: bool = False, is_distinct_on: bool = False) -> None:
+    def __init__(self, *, in_group: bool = False, call_may_follow: bool = False) -> None:
         self.in_with = False
         self.in_group = in_group
-        self.is_distinct_on = is_distinct_on
+        self.call_may_follow = call_may_follow
+        """Directly behind its `)`: after DISTINCT ON (...) and OPERATOR(...)."""
 
 
 def find_calls(tokens: Sequence[Token]) -> Calls:
@@ -99,7 +102,16 @@ def find_calls(tokens: Sequence[Token]) -> Calls:
 
 
 class _Finder:
-    __slots__ = ("distinct_ends", "frames", "functions", "main", "settings", "tokens", "writes")
+    __slots__ = (
+        "clause_ends",
+        "frames",
+        "functions",
+        "heads",
+        "main",
+        "settings",
+        "tokens",
+        "writes",
+    )
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self.tokens = tokens
@@ -108,8 +120,9 @@ class _Finder:
         self.functions: set[str] = set()
         self.settings: list[tuple[Token, ...]] = []
         self.writes = False
-        self.distinct_ends: set[int] = set()
-        """Where a `)` ends DISTINCT ON (...): a call may follow it directly."""
+        self.heads: set[int] = set()
+        self.clause_ends: set[int] = set()
+        """Where a `)` stands that a call may follow directly."""
 
     def run(self) -> Calls:
         for index, (kind, text) in enumerate(self.tokens):
@@ -122,7 +135,13 @@ class _Finder:
             elif kind == MARK and text == ")":
                 self._close(index)
         self.functions -= _PLAIN_OPERATORS
-        return Calls(self.main, frozenset(self.functions), self.writes, tuple(self.settings))
+        return Calls(
+            self.main,
+            frozenset(self.functions),
+            self.writes,
+            tuple(self.settings),
+            frozenset(self.heads),
+        )
 
     def _word(self, index: int, text: str) -> None:
         before = self._text(index - 1)
@@ -160,18 +179,20 @@ class _Finder:
         if self._is_call(index):
             name = self._name(index)
             self.functions.add(name)
+            self.heads.add(index - 1)
             if name.removeprefix("pg_catalog.") in {"set_config", "current_setting"}:
                 self.settings.append(self._arguments(index))
         self.frames.append(
             _Frame(
                 in_group=frame.in_group and before in {"sets", "cube", "rollup"},
-                is_distinct_on=before == "on" and self._text(index - 2) == "distinct",
+                call_may_follow=(before == "on" and self._text(index - 2) == "distinct")
+                or (before == "operator" and self._is_operator(index)),
             )
         )
 
     def _close(self, index: int) -> None:
-        if len(self.frames) > 1 and self.frames.pop().is_distinct_on:
-            self.distinct_ends.add(index)
+        if len(self.frames) > 1 and self.frames.pop().call_may_follow:
+            self.clause_ends.add(index)
 
     def _is_call(self, index: int) -> bool:
         """Say whether the `(` at *index* opens the arguments of a function."""
@@ -188,7 +209,7 @@ class _Finder:
         if before_kind == WORD:
             return before in KEY_WORDS and before not in {"as", "ordinality", "into"}
         if before_kind == MARK and before == ")":
-            return head - 1 in self.distinct_ends
+            return head - 1 in self.clause_ends
         return not (
             before_kind in {NAME, STRING, NUMBER, PARAMETER}
             or (before_kind == MARK and before in {"::", "]"})

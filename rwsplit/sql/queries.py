@@ -5,16 +5,18 @@ and FOR UPDATE are made of reserved words, a data-modifying CTE begins with its 
 parenthesis, a call is a name before one. sqlglot's tree must consist of known kinds of nodes and gives the
 tables.
 
-sqlglot reads a text *rendered* from the tokens, not the client's: literals are `'x'` and `1`, operators it may
-not know are `-` (all of them are infix or prefix, so the shape of the tree stays), names beyond ASCII are
-quoted, `ARRAY[` is `row(` (sqlglot's time for nested ones doubles with every level). So the value of a
-literal cannot change a fact, which is what lets texts of equal shape share them (`shape.py`). The two
+sqlglot reads a text *rendered* from the tokens, not the client's: every literal or list of literals is `'x'`,
+functions are `f_` (it would count the arguments of those it knows), operators it may not know are `-` (all of
+them are infix or prefix, so the shape of the tree stays), names beyond ASCII are quoted, `ARRAY[` is `row(`
+(sqlglot's time for nested ones doubles with every level). So neither the value nor the kind nor the number
+of literals can change a fact, which is what lets texts of equal shape share them (`shape.py`). The two
 exceptions, set_config() and current_setting(), are never shared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlglot import exp
@@ -36,12 +38,17 @@ from rwsplit.sql.tokens import (
     string_value,
 )
 
-MAX_TOKENS: Final = 5000
-"""Longer statements get no tree; a few constructs take sqlglot quadratic time."""
-MAX_DML_TOKENS: Final = 500
+MAX_WORDS: Final = 5000
+"""Longer statements (a list of literals counts as one word) get no tree: a few constructs take
+sqlglot quadratic time."""
+MAX_DML_WORDS: Final = 500
+"""A tree of DML only adds its tables: not worth more time."""
 MAX_DEPTH: Final = 200
 
 _POSTGRES: Final = Postgres()
+# What sqlglot cannot parse is counted (UNPARSED), not a warning of a library's on stderr.
+logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
+
 _ROOTS: Final = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values, exp.Table)
 _NODE_MODULES: Final = frozenset(
     f"sqlglot.expressions.{module}"
@@ -53,6 +60,8 @@ _NODE_MODULES: Final = frozenset(
 _KNOWN_OPERATORS: Final = frozenset(
     {"+", "-", "*", "/", "%", "=", "<", ">", "<=", ">=", "<>", "!=", "=>"}
 )
+_PLAIN_CALLS: Final = frozenset({"coalesce", "nullif", "greatest", "least"})
+LITERAL: Final = "'x'"
 _NODE_SETTINGS: Final = frozenset({"transaction_read_only", "in_hot_standby"})
 _TRUE: Final = frozenset({"true", "t", "on", "yes", "y", "1"})
 _LOCAL_SETTING: Final = FunctionFacts(PrimaryOnly.SESSION_STATE)
@@ -74,10 +83,7 @@ def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
     writes = calls.writes or into is not None
     locks = _has_lock(tokens)
     called = list(_called(calls, book))
-    # A tree of DML only adds its tables: not worth the time for a thousand rows of VALUES.
-    tree = (
-        read_tree(tokens) if len(tokens) <= (MAX_DML_TOKENS if writes else MAX_TOKENS) else None
-    )
+    tree = read_tree(tokens, calls.heads, limit=MAX_DML_WORDS if writes else MAX_WORDS)
 
     tables = tree.tables if tree else frozenset()
     temporary = _mentions_temporary(tokens)
@@ -109,13 +115,18 @@ def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
     )
 
 
-def read_tree(tokens: Sequence[Token]) -> Tree | None:
-    """Return what sqlglot makes of *tokens*, None if it makes nothing of them."""
-    text = render(tokens)
-    if text is None:
+def read_tree(
+    tokens: Sequence[Token], heads: Container[int], *, limit: int = MAX_WORDS
+) -> Tree | None:
+    """Return what sqlglot makes of *tokens*, None if it makes nothing of them or they are too many.
+
+    *heads*: where names of functions stand.
+    """
+    words = render(tokens, heads)
+    if words is None or len(words) > limit:
         return None
     try:
-        roots = _POSTGRES.parse(text)
+        roots = _POSTGRES.parse(" ".join(words))
     except (SqlglotError, RecursionError):
         return None
     if len(roots) != 1 or roots[0] is None:
@@ -134,33 +145,34 @@ def read_tree(tokens: Sequence[Token]) -> Tree | None:
     return Tree(frozenset(tables), reads_only, locks)
 
 
-def render(tokens: Sequence[Token]) -> str | None:
-    """Return *tokens* as a text whose tokens sqlglot cannot misread; None if they nest too deep."""
+def render(tokens: Sequence[Token], heads: Container[int]) -> list[str] | None:
+    """Return *tokens* as words that sqlglot cannot misread; None if they nest too deep."""
     words: list[str] = []
     brackets: list[str] = []
-    before = ""
     for index, (kind, text) in enumerate(tokens):
-        if kind == MARK and text in "([":
-            is_list = text == "[" and (before == "array" or not _ends_value(tokens, index - 1))
+        if kind in {STRING, NUMBER}:
+            if words[-2:] == [LITERAL, ","]:
+                words.pop()
+            else:
+                words.append("1" if _is_sample_size(tokens, index) else LITERAL)
+        elif kind == MARK and text in "([":
+            is_list = text == "[" and not _ends_value(tokens, index - 1)
             words.append("(" if is_list else text)
             brackets.append(")" if is_list or text == "(" else "]")
             if len(brackets) > MAX_DEPTH:
                 return None
         elif kind == MARK and text in ")]":
             words.append(brackets.pop() if brackets else text)
+        elif index in heads or (kind == WORD and text in _PLAIN_CALLS):
+            words.append("f_")
         elif kind == WORD and text == "array" and _follows(tokens, index, "["):
             words.append("row")
         else:
             words.append(_rendered(kind, text))
-        before = text if kind == WORD else ""
     return _without_operator_syntax(words)
 
 
 def _rendered(kind: int, text: str) -> str:
-    if kind == STRING:
-        return "'x'"
-    if kind == NUMBER:
-        return "1"
     if kind == OPERATOR and text not in _KNOWN_OPERATORS:
         return "-"
     if kind == NAME or (kind == WORD and not text.isascii()):
@@ -168,10 +180,10 @@ def _rendered(kind: int, text: str) -> str:
     return text
 
 
-def _without_operator_syntax(words: list[str]) -> str:
-    """Join *words*, with `operator ( schema . - )` as `-`, which sqlglot does not know as a prefix."""
+def _without_operator_syntax(words: list[str]) -> list[str]:
+    """Return *words* with `operator ( schema . - )` as `-`; sqlglot does not know it as a prefix."""
     if "operator" not in words:
-        return " ".join(words)
+        return words
     joined: list[str] = []
     position = 0
     while position < len(words):
@@ -189,7 +201,15 @@ def _without_operator_syntax(words: list[str]) -> str:
         else:
             joined.append(words[position])
             position += 1
-    return " ".join(joined)
+    return joined
+
+
+def _is_sample_size(tokens: Sequence[Token], index: int) -> bool:
+    """Say whether a literal stands in TABLESAMPLE m (1) or REPEATABLE (1); sqlglot wants a number."""
+    return (
+        tokens[index - 1 : index] == [(MARK, "(")]
+        and ((WORD, "tablesample") in tokens[index - 3 : index - 2])
+    ) or (WORD, "repeatable") in tokens[index - 2 : index - 1]
 
 
 def _follows(tokens: Sequence[Token], index: int, text: str) -> bool:
@@ -201,6 +221,8 @@ def _ends_value(tokens: Sequence[Token], index: int) -> bool:
     if index < 0:
         return False
     kind, text = tokens[index]
+    if kind == WORD:
+        return text != "array"
     return kind != OPERATOR and (kind != MARK or text in {")", "]"})
 
 
