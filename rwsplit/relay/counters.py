@@ -48,7 +48,11 @@ class Counters:
         self.bytes_in = 0
         self.bytes_out = 0
 
-    def resize(self, nodes: int) -> None:
-        """Make room for *nodes* nodes."""
-        for counts in (self.load, self.statements, self.reads):
-            counts.extend([0] * (nodes - len(counts)))
+    def renumber(self, before: list[str], names: list[str]) -> None:
+        """Move the counts of the nodes named *before*, by index, to where *names* has them.
+
+        One more place than there are nodes takes what is still in flight on a node that is gone.
+        """
+        for attribute in ("load", "statements", "reads"):
+            old = dict(zip(before, getattr(self, attribute), strict=False))
+            setattr(self, attribute, [old.get(name, 0) for name in names] + [0])

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.cluster.node import NEVER, AdminState, NodeView, Up
 from rwsplit.config.model import ConsistencyLevel, ReadsOnPrimary
 from rwsplit.protocol import codes
+from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import frame
 from rwsplit.relay import lanes
 from rwsplit.relay.client import Client, Waiting
-from rwsplit.relay.injected import DISCARD_SEQUENCES, ROLLBACK, Injected, Purpose
+from rwsplit.relay.injected import DISCARD_SEQUENCES, ROLLBACK, Injected, Purpose, query
 from rwsplit.routing import policy
 from rwsplit.routing.consistency import readers
 from rwsplit.routing.route import Route, RouteReason, Target
@@ -116,7 +117,9 @@ class Dispatcher:
     def _to_node(self, client: Client, unit: Unit, node: NodeView) -> bool:
         """Take a server of *node* for the unit, share a lane, or stand in the queue."""
         relay = self._relay
-        pool = client.pools.get(node.name) or relay.pool_of(client, node)
+        pool = client.pools.get(node.name)
+        if pool is None or pool.is_discarded:
+            pool = relay.pool_of(client, node)
         script = unit.script
         assert script is not None
         unit.guarded = script.primary_only is None and not (
@@ -155,11 +158,7 @@ class Dispatcher:
     def _follow(self, client: Client, server: Server, unit: Unit, script: Script) -> bool:
         """Send a unit of a session that has a server already, or let it wait for what is in flight."""
         if client.sync_lost:
-            # Its Sync answers for the unit whose own Sync the COPY swallowed.
-            client.sync_lost = False
-            server.out.extend(part for part in unit.piece.parts if isinstance(part, bytes))
-            self._relay.touch_server(server)
-            return True
+            return self._replace_sync(client, server, unit)
         held = client.tx != codes.IDLE or client.pin is not None
         if client.in_flight:
             if not self._may_pipeline(client, server, script, held=held):
@@ -172,6 +171,18 @@ class Dispatcher:
             unit.route = _SAME_TRANSACTION
         unit.guarded = False
         self._send(client, server, unit)
+        return True
+
+    def _replace_sync(self, client: Client, server: Server, unit: Unit) -> bool:
+        """Send a unit whose Sync answers for the one before it, too, as a COPY swallowed that one's."""
+        piece = unit.piece
+        client.sync_lost = False
+        if piece.plan is not None or piece.needs or piece.unnamed is not None:
+            message = "a COPY must be followed by its own Sync"
+            self._relay.fail_client(client, error_response("FATAL", "0A000", message))
+            return True
+        server.out.extend(piece.parts)  # type: ignore[arg-type]  # no plan: all are bytes
+        self._relay.touch_server(server)
         return True
 
     def _may_pipeline(
@@ -217,6 +228,9 @@ class Dispatcher:
             or len(begin.script.statements) > 1
             or (snapshot and client.reads_in_transaction)
         ):
+            if client.tx == codes.IN_TRANSACTION and pin_reason(unit.script or begin.script):
+                self._refuse_state(client, server)
+                return True
             unit.route = _SAME_TRANSACTION
             self._send(client, server, unit)
             return True
@@ -246,6 +260,20 @@ class Dispatcher:
         )
         self._send(client, target, unit)
         return True
+
+    def _refuse_state(self, client: Client, server: Server) -> None:
+        """Fail a transaction whose snapshot is on a replica for wanting state on the primary."""
+        server.out.append(query(b"ROLLBACK TO SAVEPOINT rwsplit_refuses"))
+        server.owe(Injected(Purpose.REFUSE))
+        self._relay.touch_server(server)
+        message = (
+            "a READ ONLY REPEATABLE READ transaction that has read cannot change its session"
+        )
+        hint = "Begin it with /* rwsplit: primary */, or change the session outside of it."
+        client.sink.append(error_response("ERROR", "0A000", message, hint=hint))
+        client.sink.append(frame(codes.READY, b"E"))
+        client.tx = codes.FAILED
+        self._relay.touch_client(client)
 
     def _route(self, client: Client, unit: Unit, script: Script) -> Route:
         if unit.route is not None and unit.restarts:
@@ -436,10 +464,13 @@ class Dispatcher:
     def _note_state(self, client: Client, server: Server, unit: Unit, script: Script) -> None:
         """Record what the statements queued will do to the server and the session."""
         if client.pin is None:
-            client.pin = pin_reason(script)
-            if client.pin is not None:
+            reason = pin_reason(script)
+            if reason is not None:
                 server.soiled = True
-                server.responses.owner = client.sink
+                # State on a replica could never be used by what must go to the primary.
+                if not server.is_replica:
+                    client.pin = reason
+                    server.responses.owner = client.sink
         if resets_parameters(script) and client.pin is None:
             server.parameters = None
         if forgets_prepared(script):

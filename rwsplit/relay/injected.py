@@ -22,6 +22,7 @@ class Purpose(Enum):
     ROLLBACK = "end a transaction nobody owns any more"
     RESET = "wipe what a pinned session left"
     TEACH = "prepare a statement that EXECUTE names"
+    REFUSE = "fail a transaction rwsplit cannot go on with"
     TIDY = "close a statement left under a client's name"
 
 

@@ -37,7 +37,7 @@ from rwsplit.server.pool import Pool
 from rwsplit.server.pools import Pools
 from rwsplit.server.server import Server, Use
 from rwsplit.server.wire import Wire
-from rwsplit.session.unit import Unit
+from rwsplit.session.unit import Chunk, Unit
 
 #: Turns taken back to back before other tasks get their turn.
 TURNS: Final = 8
@@ -72,7 +72,7 @@ class Relay:
         self.hurry = hurry
         self.report_failure = report_failure
         self.counters = Counters()
-        self.counters.resize(len(view.nodes))
+        self.counters.renumber([], [node.name for node in view.nodes])
         self.pools = Pools(config.pool, self._open_later)
         self.clients: dict[int, Client] = {}
         """Established clients by file descriptor."""
@@ -168,7 +168,7 @@ class Relay:
             if client.pending and client.waiting is None:
                 self.dispatcher.pump(client)
             if data == b"":
-                self.loss.client_gone(client)
+                self._client_ended(client)
             elif client.pending_bytes > HIGH_WATER:
                 self.pause_client(client)
         except ProtocolViolation as violation:
@@ -182,6 +182,14 @@ class Relay:
             self.fail_client(
                 client, error_response("FATAL", "XX000", "rwsplit failed; its log says how")
             )
+
+    def _client_ended(self, client: Client) -> None:
+        """The client said all it will ever say: what it sent before a Terminate is still done."""
+        last = client.pending[-1] if client.pending else None
+        if isinstance(last, Chunk) and last.terminates:
+            self.pause_client(client)
+        else:
+            self.loss.client_gone(client)
 
     def _serve_server(self, server: Server, mask: int) -> None:
         wire = server.wire

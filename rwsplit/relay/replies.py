@@ -17,6 +17,7 @@ from rwsplit.server.server import Server, Use
 from rwsplit.session.parameters import NONE
 from rwsplit.session.prepared import unlearn, unname
 from rwsplit.session.unit import Kind, Unit
+from rwsplit.sql.statement import Script, Verb
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -126,14 +127,15 @@ class Replies:
         script = unit.script
         route = unit.route
         assert script is not None
-        client.tx = status
+        failed, client.tx = client.tx == codes.FAILED, status
         if script.may_write or client.wrote or script.cost.writes:
-            if status == codes.IDLE:
-                client.last_write = now
-                client.wrote = False
-                server.last_writer = client
-            else:
+            if status != codes.IDLE:
                 client.wrote = True
+            else:
+                server.last_writer = client
+                client.wrote = False
+                if not (failed or _rolls_back(script)):
+                    client.last_write = now
         client.last_read = now
         replica = server.is_replica
         client.home = unit.node if replica else PRIMARY_HOME
@@ -343,6 +345,11 @@ class Replies:
         if client is not None and not client.closed and client.server is server:
             message = f"rwsplit could not {owed.purpose.value} on {server.pool.node}"
             self._relay.fail_client(client, error_response("FATAL", "08006", message))
+
+
+def _rolls_back(script: Script) -> bool:
+    """Return whether *script* is a ROLLBACK: what it ends has changed nothing."""
+    return script.single is not None and script.single.verb is Verb.ROLLBACK
 
 
 _DONE: Final = What.DONE

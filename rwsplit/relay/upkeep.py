@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import AdminState, Down, NodeView, Refusal, Role, Up
 from rwsplit.cluster.view import ClusterView
-from rwsplit.config.model import ConsistencyLevel
+from rwsplit.config.model import ConsistencyLevel, ReadsOnPrimary
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay.client import Client
 from rwsplit.routing.balancing import plan_moves
-from rwsplit.routing.consistency import PRIMARY_HOME, readers
+from rwsplit.routing.consistency import NO_HOME, PRIMARY_HOME, readers
 from rwsplit.routing.route import Target
 from rwsplit.server.janitor import due
 from rwsplit.server.server import Server, Use
@@ -57,9 +57,12 @@ class Upkeep:
     def view_changed(self, view: ClusterView) -> None:
         """Use *view* from now on."""
         relay = self._relay
+        names = [node.name for node in view.nodes]
+        before = [node.name for node in relay.view.nodes]
         relay.view = view
         relay.now = relay.clock()
-        relay.counters.resize(len(view.nodes))
+        if names != before:
+            self._renumber(before, names)
         signature = (
             view.primary and view.primary.name,
             tuple((n.name, n.role, type(n.health), n.admin, n.refusal) for n in view.nodes),
@@ -68,9 +71,33 @@ class Upkeep:
             self._signature = signature
             self._leave_nodes(view)
             self.retry_homeless()
+        elif relay.homeless and relay.config.routing.reads_on_primary is ReadsOnPrimary.NEVER:
+            self.retry_homeless()
         if relay.parked:
             self._wake_parked(view)
         relay.flush()
+
+    def _renumber(self, before: list[str], names: list[str]) -> None:
+        """Nodes were added, removed or reordered: everything counted by index moves along."""
+        relay = self._relay
+        relay.counters.renumber(before, names)
+        index = {name: number for number, name in enumerate(names)}
+        gone = len(names)
+        for pool in relay.pools:
+            pool.node_index = index.get(pool.node, gone)
+        for server in relay.servers.values():
+            for owed in server.responses.owed:
+                if isinstance(owed, Unit):
+                    owed.node = server.pool.node_index
+        for client in relay.clients.values():
+            client.home = (
+                index.get(before[client.home], NO_HOME) if client.home >= 0 else client.home
+            )
+            for item in client.pending:
+                if isinstance(item, Unit):
+                    item.refused_by = 0
+        self._recent.clear()
+        self._reads_before = list(relay.counters.reads)
 
     def is_usable(self, name: str) -> bool:
         """Return whether servers of the node called *name* may be kept for use."""

@@ -40,3 +40,4 @@ class Pools:
         for key, pool in list(self._pools.items()):
             if not pool.servers and not pool.starting and not pool.waiters:
                 del self._pools[key]
+                pool.is_discarded = True
