@@ -170,7 +170,7 @@ def _one_sentence(endpoint: Endpoint, seconds: float) -> Generator[None]:
 
 
 def _reason(exc: OSError) -> str:
-    return (os.strerror(exc.errno) if exc.errno else str(exc)).lower()
+    return os.strerror(exc.errno).lower() if exc.errno else str(exc)
 
 
 @attrs.frozen

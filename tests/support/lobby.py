@@ -101,8 +101,10 @@ class OpenLobby:
 async def served(lobby: OpenLobby, host: str = "127.0.0.1") -> AsyncGenerator[int]:
     """Serve *lobby* on a free port, which is the value."""
     address = Address(host=host, port=0)
-    async with trio.open_nursery() as nursery:
-        port: int = await nursery.start(serve_listener, address, lobby)
-        yield port
-        nursery.cancel_scope.cancel()
-    lobby.close()
+    try:
+        async with trio.open_nursery() as nursery:
+            port: int = await nursery.start(serve_listener, address, lobby)
+            yield port
+            nursery.cancel_scope.cancel()
+    finally:
+        lobby.close()
