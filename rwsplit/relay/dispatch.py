@@ -392,7 +392,7 @@ class Dispatcher:
             counters.reasons[unit.route.reason.number] += 1
         server.responses.owed.append(unit)
         client.in_flight += 1
-        if script.state is not None or script.special or script.controls_transaction:
+        if script.notable:
             self._note_state(client, server, unit, script)
         if piece.litter is not None:
             server.out.append(frame(codes.CLOSE, b"S" + piece.litter + b"\0") + SYNC)
@@ -481,16 +481,15 @@ class Dispatcher:
     def _chunk(self, client: Client, chunk: Chunk) -> bool:
         """Pass on what continues an open unit or a COPY."""
         if chunk.terminates:
-            if client.in_flight or client.sink:
+            # An open unit never ends: what it did so far is undone, as PostgreSQL does.
+            if client.in_flight > client.is_open or client.sink:
                 return False
             self._relay.close_client(client)
             return True
         server = client.server
-        if server is None or not client.in_flight:
-            return (
-                True  # a COPY or an open unit that has ended; the server would discard it too
-            )
-        if chunk.is_copy:
+        if server is None or server.use is Use.LANE:
+            return True  # what it belongs to has ended; the server would discard it too
+        if chunk.is_copy or chunk.is_rest:
             server.out.extend(part for part in chunk.parts if isinstance(part, bytes))
             self._relay.touch_server(server)
             return True
@@ -517,7 +516,7 @@ class Dispatcher:
                 server.unnamed = chunk.unnamed_parse
         if script.may_write:
             client.wrote = True
-        if script.state is not None or script.special:
+        if script.notable:
             self._note_state(client, server, unit, script)
         if chunk.completes:
             unit.is_open = False

@@ -115,6 +115,8 @@ class Replies:
             if client.pending:
                 relay.dispatcher.pump(client)
             return
+        if client.is_mid_frame and server.use is not Use.LANE:
+            server.expired = True  # it got half a frame, and nobody will send the rest
         self._leave(client, server)
         if client.pending:
             relay.dispatcher.pump(client)

@@ -190,6 +190,16 @@ class Session:
             self.in_flight or self.pending or self._open or self._buffer or self._assembly
         )
 
+    @property
+    def is_open(self) -> bool:
+        """A unit has been passed on whose end has not been received."""
+        return self._open
+
+    @property
+    def is_mid_frame(self) -> bool:
+        """The beginning of a frame has been passed on and its end has not been received."""
+        return self._through > 0
+
     def last_route(self) -> str:
         """Return node and reason of the previous statement, as `SHOW rwsplit.last_route` says it."""
         if self.last is None:
@@ -225,7 +235,9 @@ class Session:
         if self._through:
             pos = min(self._through, size)
             self._through -= pos
-            self._append(Chunk([data[:pos]]), pos)
+            rest = Chunk([data[:pos]])
+            rest.is_rest = True
+            self._append(rest, pos)
         run = pos
         while size - pos >= HEADER_SIZE:
             code, length = _header(data, pos)
@@ -301,13 +313,13 @@ class Session:
         unit = Unit(self, Kind.SIMPLE, Piece([parts], script), end - pos)
         if script is None:
             unit.waiting_for = (query,)
-        elif script.special or script.discards:
+        elif script.notable:
             self._special(unit, query, script)
         self.pending.append(unit)
         self.pending_bytes += end - pos
 
     def _special(self, unit: Unit, query: bytes, script: Script) -> None:
-        if script.discards or forgets_prepared(script):
+        if forgets_prepared(script):
             self.forget_names()
         replaced = special(self, query, script) if script.special else None
         if replaced is None:
@@ -433,7 +445,9 @@ class Session:
         else:
             if self._assembly is not None:
                 self._interrupt(data, run, pos)
-            if code == codes.FUNCTION_CALL and not self._open:
+            if code in (codes.QUERY, codes.FUNCTION_CALL) and self._open:
+                self._end_with(data[pos:], OPAQUE)
+            elif code == codes.FUNCTION_CALL:
                 unit = self._function_call(data[pos:])
                 unit.row_limit = True
                 self._append(unit, size - pos)

@@ -73,12 +73,14 @@ class Piece:
 class Chunk(Piece):
     """A piece that continues an open unit or a COPY; it goes where the session's server is."""
 
-    __slots__ = ("by_query", "completes", "is_copy", "terminates")
+    __slots__ = ("by_query", "completes", "is_copy", "is_rest", "terminates")
 
     def __init__(self, parts: list[Part], script: Script | None = None) -> None:
         super().__init__(parts, script)
         self.is_copy = False
         """CopyData, CopyDone, CopyFail: dropped where no COPY goes on."""
+        self.is_rest = False
+        """It continues a frame too long to be held: it goes where the beginning went."""
         self.completes = False
         """It ends the open unit (its Sync)."""
         self.by_query = False
