@@ -41,6 +41,7 @@ PIPELINE_LIMIT: Final = 256
 _SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
 _SAME_PINNED: Final = Route(Target.SAME, RouteReason.PINNED)
 _OPEN: Final = Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
+_SHARED: Final = Route(Target.PRIMARY, RouteReason.SHARED_READ)
 _FALLBACK: Final = Route(Target.PRIMARY, RouteReason.NO_FRESH_REPLICA)
 
 
@@ -320,10 +321,16 @@ class Dispatcher:
             candidates = [*candidates, view.primary]
         if candidates:
             client.restless = False
-            return relay.chooser.choose(candidates, relay.counters.load, relay.now)
+            node = relay.chooser.choose(candidates, relay.counters.load, relay.now)
+            if node is view.primary:
+                unit.route = _SHARED
+            elif unit.was_parked:
+                unit.route = route._replace(reason=RouteReason.WAITED_FOR_REPLICA)
+            return node
         wait = MOVE_WAIT if client.restless else settings.wait
         may_wait = wait and not unit.restarts and relay.now < unit.arrived + wait
         if may_wait and view.replicas:
+            unit.was_parked = True
             relay.park(client, unit.arrived + wait)
             return None
         if client.restless:

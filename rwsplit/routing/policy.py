@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
-from rwsplit.config.model import RuleConfig
+from rwsplit.config.model import ConsistencyLevel, RuleConfig
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.sql.statement import Hints, PrimaryOnly, Script, Verb
 
@@ -35,6 +35,8 @@ _REFUSED: Final = frozenset(
         PrimaryOnly.SESSION_STATE,
     }
 )
+
+_LEVELS: Final = frozenset({None, *(level.value for level in ConsistencyLevel)})
 
 #: Parameters that describe a node rather than a session, so SHOW asks the primary.
 _NODE_PARAMETERS: Final = frozenset(
@@ -78,7 +80,8 @@ def route_hints(script: Script, hints: Hints) -> Route | None:
     verdict: Route | None = None
     if hints.node is not None:
         verdict = Route(Target.NODE, RouteReason.HINT, hints.node)
-    elif hints.route == "primary":
+    elif hints.route == "primary" or hints.consistency not in _LEVELS:
+        # A level this version does not know can only be stricter: the primary satisfies them all.
         verdict = Route(Target.PRIMARY, RouteReason.HINT)
     elif hints.route == "replica":
         verdict = _if_possible(script, Route(Target.REPLICA, RouteReason.HINT))

@@ -112,6 +112,7 @@ class Unit(Owed):
         "session",
         "size_in",
         "waiting_for",
+        "was_parked",
     )
 
     def __init__(self, session: Session, kind: Kind, piece: Piece, size: int) -> None:
@@ -154,6 +155,8 @@ class Unit(Owed):
         self.refused_by = 0
         """Bit set of node indexes that failed it; each node is tried at most once."""
         self.restarts = 0
+        self.was_parked = False
+        """It waited for a replica to be fresh."""
 
     def restart(self) -> None:
         """Make it as it was before it was sent (nothing of its answer has left)."""
