@@ -190,7 +190,7 @@ class Assembly:
         self._scripts.append(prepared.script)
         if prepared.script is None:
             self.waiting_for.append(prepared.query)
-        elif prepared.script.state is not None and forgets_prepared(prepared.script):
+        elif prepared.script.notable and forgets_prepared(prepared.script):
             session.forget_names()
         if not name:
             session.names[b""] = self._unnamed_parse = prepared

@@ -180,6 +180,7 @@ class Script:
         "hints",
         "may_write",
         "needs_session",
+        "notable",
         "primary_only",
         "single",
         "special",
@@ -206,6 +207,15 @@ class Script:
         self.needs_session: bool = any(s.needs_session for s in statements)
         self.discards: bool = bool(statements) and statements[-1].discards
         self.controls_transaction: bool = any(s.verb in TRANSACTION_CONTROL for s in statements)
+        self.notable: bool = (
+            self.special
+            or self.controls_transaction
+            or any(s.state is not None or s.verb in _CLEANSING for s in statements)
+        )
+        """To send it changes what is known of a session or its server."""
+
+
+_CLEANSING: Final = frozenset({Verb.RESET, Verb.DEALLOCATE, Verb.DISCARD})
 
 
 def _is_special(statement: Statement) -> bool:
