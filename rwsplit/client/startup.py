@@ -52,9 +52,6 @@ CONSOLE: Final = frozenset({"rwsplit", "pgbouncer"})
 GOODBYE_SECONDS: Final = 1.0
 GOODBYE_BYTES: Final = 65_536
 
-_TRUE: Final = frozenset({"true", "tru", "tr", "t", "yes", "ye", "y", "on", "1", "database"})
-_FALSE: Final = frozenset({"", "false", "fals", "fal", "fa", "f", "no", "n", "off", "of", "0"})
-
 log = structlog.get_logger("rwsplit.client")
 
 
@@ -259,12 +256,12 @@ def _read_login(message: StartupMessage, stream: WireStream) -> Login:
     user = parameters.pop("user", "")
     if not user:
         raise InvalidAuthorization("no PostgreSQL user name specified in startup packet")
-    replication = parameters.pop("replication", "")
-    if replication.lower() in _TRUE:
+    replication = parameters.pop("replication", "off")
+    if replication == "database" or _is_one_of(replication, "true", "yes", "on", "1"):
         raise FeatureNotSupported(
             "replication connections are not supported by rwsplit: connect to the node itself"
         )
-    if replication.lower() not in _FALSE:
+    if not _is_one_of(replication, "false", "no", "off", "0"):
         raise InvalidParameter(
             f'invalid value for parameter "replication": "{printable(replication)}"'
         )
@@ -277,6 +274,13 @@ def _read_login(message: StartupMessage, stream: WireStream) -> Login:
         peer=stream.wire.peer,
         tls=stream.wire.is_tls,
     )
+
+
+def _is_one_of(text: str, *words: str) -> bool:
+    """Whether *text* is one of *words* as PostgreSQL reads booleans: in any case, and cut short."""
+    given = text.lower()
+    # `o` alone could be either of on and off.
+    return given not in ("", "o") and any(word.startswith(given) for word in words)
 
 
 def _response_to(exc: RwsplitError) -> bytes:

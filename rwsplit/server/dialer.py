@@ -18,23 +18,22 @@ import os
 import socket
 import ssl
 from collections.abc import Generator, Mapping
-from functools import lru_cache
-from pathlib import Path
 from struct import Struct
 from typing import Final
 
 import attrs
 import trio
 
-from rwsplit.config.model import NodeConfig, SslMode, TlsConfig
+from rwsplit.config.model import SslMode
 from rwsplit.errors import NodeUnreachable, ProtocolViolation, ServerRefused
 from rwsplit.protocol import codes, frontend
 from rwsplit.protocol.fields import parse_error_fields, printable, text_of
 from rwsplit.protocol.framing import frame
 from rwsplit.server.authentication import Authentication
 from rwsplit.server.credentials import Credentials
+from rwsplit.server.endpoint import Endpoint as Endpoint, server_tls_context
 from rwsplit.server.stream import WireStream
-from rwsplit.server.wire import PlainWire, Wire, format_address
+from rwsplit.server.wire import PlainWire, Wire
 
 #: Largest message of a startup; PostgreSQL's own are below 10 kB.
 MAX_PAYLOAD: Final = 262_144
@@ -42,42 +41,8 @@ MAX_PAYLOAD: Final = 262_144
 MAX_MESSAGES: Final = 1_000
 #: SQLSTATE with which pg_hba.conf turns away a connection of the wrong kind.
 INVALID_AUTHORIZATION: Final = "28000"
-ALPN: Final = "postgresql"
 
 _int32 = Struct("!i").unpack_from
-
-
-@attrs.frozen(kw_only=True)
-class Endpoint:
-    """Where a node listens and how TLS is to be spoken to it."""
-
-    host: str
-    """A name, an address, or the directory of a Unix socket."""
-    port: int = 5432
-    sslmode: SslMode = SslMode.PREFER
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-
-    @classmethod
-    def from_config(cls, node: NodeConfig, tls: TlsConfig) -> Endpoint:
-        """Return the endpoint of *node*."""
-        return cls(
-            host=node.host,
-            port=node.port,
-            sslmode=tls.server_tls_sslmode,
-            ca_file=tls.server_tls_ca_file,
-            cert_file=tls.server_tls_cert_file,
-            key_file=tls.server_tls_key_file,
-        )
-
-    def __str__(self) -> str:
-        return format_address(self.host, self.port)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it is a Unix socket, which never speaks TLS."""
-        return self.host.startswith("/")
 
 
 @attrs.frozen(kw_only=True)
@@ -356,46 +321,3 @@ def _refused(node: str, payload: bytes) -> ServerRefused:
         response=frame(codes.ERROR, payload),
         server_sqlstate=fields.get("C", ""),
     )
-
-
-def server_tls_context(endpoint: Endpoint) -> ssl.SSLContext:
-    """Return the TLS context for *endpoint*; made once, and again when a file of it has changed.
-
-    Raises:
-        NodeUnreachable: a file cannot be used.
-    """
-    files = (endpoint.ca_file, endpoint.cert_file, endpoint.key_file)
-    try:
-        stamps = tuple(file.stat().st_mtime_ns if file else 0 for file in files)
-        return _make_context(endpoint.sslmode, files, stamps)
-    except ssl.SSLError as exc:
-        raise NodeUnreachable(
-            f"{endpoint}: the TLS files cannot be used: {exc.reason or exc}"
-        ) from exc
-    except OSError as exc:
-        raise NodeUnreachable(
-            f"{endpoint}: {exc.filename or 'a TLS file'}: {_reason(exc)}"
-        ) from exc
-
-
-@lru_cache(maxsize=16)
-def _make_context(
-    mode: SslMode, files: tuple[Path | None, ...], _stamps: tuple[int, ...]
-) -> ssl.SSLContext:
-    ca_file, cert_file, key_file = files
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols([ALPN])
-    verifies = mode in (SslMode.VERIFY_CA, SslMode.VERIFY_FULL)
-    # libpq: with a CA file, `require` verifies as `verify-ca` does.
-    verifies = verifies or (mode is SslMode.REQUIRE and ca_file is not None)
-    context.check_hostname = mode is SslMode.VERIFY_FULL
-    context.verify_mode = ssl.CERT_REQUIRED if verifies else ssl.CERT_NONE
-    if ca_file is not None:
-        context.load_verify_locations(ca_file)
-    elif verifies:
-        context.load_default_certs()
-    if cert_file is not None:
-        context.load_cert_chain(cert_file, key_file)
-    return context

@@ -15,7 +15,8 @@ from rwsplit.config.model import NodeConfig, SslMode, TlsConfig
 from rwsplit.embedded.certificates import Certificates, make_certificates
 from rwsplit.errors import NodeUnreachable, ServerRefused
 from rwsplit.protocol import backend, frontend
-from rwsplit.server.dialer import Dialed, Endpoint, dial, send_cancel, server_tls_context
+from rwsplit.server.dialer import Dialed, dial, send_cancel
+from rwsplit.server.endpoint import Endpoint, server_tls_context
 from rwsplit.server.stream import WireStream
 from rwsplit.server.wire import PlainWire
 from tests.support.wires import server_context
@@ -406,7 +407,7 @@ async def test_files_that_cannot_be_used_are_said_so(certificates, tmp_path):
     nonsense = tmp_path / "nonsense"
     nonsense.write_text("nonsense")
     async with node(silent, silent) as port:
-        with pytest.raises(NodeUnreachable, match="missing: no such file"):
+        with pytest.raises(NodeUnreachable, match="missing: No such file"):
             await dialed(port, SslMode.VERIFY_CA, ca_file=tmp_path / "missing")
         with pytest.raises(NodeUnreachable, match="TLS files cannot be used"):
             await dialed(port, SslMode.VERIFY_CA, ca_file=nonsense)

@@ -24,11 +24,11 @@ def test_a_zero_byte_inside_a_string_ends_it():
 
 
 def test_bytes_that_are_not_utf8_survive_a_round_trip():
-    assert cstring(text_of(b"caf\xe9")) == b"caf\xe9\0"
+    assert cstring(text_of(b"x\xe9")) == b"x\xe9\0"
 
 
 def test_what_was_not_utf8_can_be_printed():
-    assert printable(text_of(b"caf\xe9")) == "caf\\udce9"
+    assert printable(text_of(b"x\xe9")) == "x\\udce9"
     assert printable("é") == "é"
 
 

@@ -66,7 +66,7 @@ def test_passwords_are_prepared_as_postgresql_does(password, prepared):
 
 
 def test_a_password_that_is_not_utf8_is_used_as_it_is():
-    assert prepare_password(b"caf\xe9") == b"caf\xe9"
+    assert prepare_password(b"x\xe9") == b"x\xe9"
 
 
 def test_md5_hashes_password_and_name():
@@ -133,22 +133,22 @@ def test_a_password_has_nothing_to_learn():
 def test_a_userlist_has_a_user_a_line(userlist):
     userlist.write_bytes(
         b'; a comment\n\n# another\n"app" "pw" and what else is on the line\n'
-        b'  "od""d"   "p""w"\r\n"caf\xe9" "\xff"\n'
+        b'  "od""d"   "p""w"\r\n"x\xe9" "\xff"\n'
     )
 
     keyring = Keyring.load(userlist)
 
     assert len(keyring) == 3
-    app, odd, cafe = (keyring.get(name) for name in ("app", 'od"d', "caf\udce9"))
+    app, odd, cafe = (keyring.get(name) for name in ("app", 'od"d', "x\udce9"))
     assert app is not None
     assert app.secret == Plain(b"pw")
     assert odd is not None
     assert odd.secret == Plain(b'p"w')
     assert cafe is not None
     assert cafe.secret == Plain(b"\xff")
-    assert cafe.user_bytes == b"caf\xe9"
+    assert cafe.user_bytes == b"x\xe9"
     assert keyring.get("nobody") is None
-    assert keyring.names() == ["app", 'od"d', "caf\udce9"]
+    assert keyring.names() == ["app", 'od"d', "x\udce9"]
 
 
 def test_every_wrong_line_is_named(userlist):
