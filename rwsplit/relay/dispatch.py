@@ -20,7 +20,7 @@ from rwsplit.relay import lanes
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.injected import DISCARD_SEQUENCES, ROLLBACK, Injected, Purpose, query
 from rwsplit.routing import policy
-from rwsplit.routing.consistency import readers
+from rwsplit.routing.consistency import NOWHERE, all_but, readers
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server, Use
@@ -33,7 +33,7 @@ from rwsplit.sql.statement import Script
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
-#: How long the next read of a restless session may wait for a better replica (seconds).
+#: How long the next read of a session bound for another replica may wait for it (seconds).
 MOVE_WAIT: Final = 0.05
 #: Units of one session that may be in flight at once.
 PIPELINE_LIMIT: Final = 256
@@ -312,29 +312,28 @@ class Dispatcher:
         if level is not ConsistencyLevel.EVENTUAL:
             floor = max(floor, client.last_write)
             last_read = client.last_read
-            if client.restless and home >= 0:
-                refused_by |= 1 << home  # any other, as soon as it is as fresh
+            refused_by |= all_but(client.bound_for)
         candidates = readers(
             view, floor=floor, last_read=last_read, home=home, refused_by=refused_by
         )
         if relay.config.routing.reads_on_primary is ReadsOnPrimary.SHARE and view.primary:
             candidates = [*candidates, view.primary]
         if candidates:
-            client.restless = False
+            client.bound_for = NOWHERE
             node = relay.chooser.choose(candidates, relay.counters.load, relay.now)
             if node is view.primary:
                 unit.route = _SHARED
             elif unit.was_parked:
                 unit.route = route._replace(reason=RouteReason.WAITED_FOR_REPLICA)
             return node
-        wait = MOVE_WAIT if client.restless else settings.wait
+        wait = settings.wait if client.bound_for == NOWHERE else MOVE_WAIT
         may_wait = wait and not unit.restarts and relay.now < unit.arrived + wait
         if may_wait and view.replicas:
             unit.was_parked = True
             relay.park(client, unit.arrived + wait)
             return None
-        if client.restless:
-            client.restless = False
+        if client.bound_for != NOWHERE:
+            client.bound_for = NOWHERE
             return self._reader(client, unit, route)
         if relay.config.routing.reads_on_primary is ReadsOnPrimary.NEVER:
             return None

@@ -29,6 +29,7 @@ from rwsplit.relay.cancelling import Canceller
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.counters import Counters
 from rwsplit.relay.dispatch import Dispatcher
+from rwsplit.relay.homes import Homes
 from rwsplit.relay.loss import Loss
 from rwsplit.relay.replies import HIGH_WATER, Replies
 from rwsplit.relay.upkeep import Upkeep
@@ -87,6 +88,7 @@ class Relay:
         self.dispatcher = Dispatcher(self)
         self.replies = Replies(self)
         self.loss = Loss(self)
+        self.homes = Homes(self)
         self.upkeep = Upkeep(self)
         self.canceller = Canceller(self, send_cancel)
         self.draining = False
@@ -501,7 +503,7 @@ class Relay:
     def note_read(self, client: Client, index: int) -> None:
         """Count a read answered by a node; remember which sessions read there lately."""
         self.counters.reads[index] += 1
-        self.upkeep.note_reader(client, index)
+        self.homes.note_reader(client, index)
 
 
 def _send(wire: Wire, out: list[bytes]) -> int:

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import AdminState, Down, NodeView, Refusal, Role, Up
 from rwsplit.cluster.view import ClusterView
-from rwsplit.config.model import ConsistencyLevel, ReadsOnPrimary
+from rwsplit.config.model import ReadsOnPrimary
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay.client import Client
-from rwsplit.routing.balancing import plan_moves
-from rwsplit.routing.consistency import NO_HOME, PRIMARY_HOME, readers
+from rwsplit.routing.consistency import NO_HOME, PRIMARY_HOME, all_but, readers
 from rwsplit.routing.route import Target
 from rwsplit.server.janitor import due
 from rwsplit.server.server import Server, Use
@@ -26,15 +25,8 @@ from rwsplit.sql.classify import parse
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
-#: Seconds between two looks at how evenly the reads are spread.
-BALANCE_INTERVAL: Final = 0.25
 #: Seconds between two rounds of the janitor.
 JANITOR_INTERVAL: Final = 1.0
-#: Share of all reads by which a replica may be ahead before a session moves on.
-DEBT_LIMIT: Final = 0.01
-DEBT_DECAY: Final = 0.9
-#: Sessions led back from the primary to replicas at once.
-RETURNING: Final = 64
 
 
 class Upkeep:
@@ -43,14 +35,7 @@ class Upkeep:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
         self._signature: object = None
-        self._next_balance = 0.0
         self._next_janitor = 0.0
-        self._round = 1
-        self._recent: dict[int, list[Client]] = {}
-        """Sessions that read since the last look, by the node that answered."""
-        self._reads_before: list[int] = []
-        self._debt: dict[str, float] = {}
-        """By node, how much more than its share it has answered lately."""
 
     # News of the cluster...
 
@@ -96,8 +81,7 @@ class Upkeep:
             for item in client.pending:
                 if isinstance(item, Unit):
                     item.refused_by = 0
-        self._recent.clear()
-        self._reads_before = list(relay.counters.reads)
+        relay.homes.forget()
 
     def is_usable(self, name: str) -> bool:
         """Return whether servers of the node called *name* may be kept for use."""
@@ -155,13 +139,12 @@ class Upkeep:
         relay = self._relay
         for client in list(relay.parked):
             floor = max(client.last_write, relay.oldest(relay.config.consistency.max_lag))
-            other = 1 << client.home if client.restless and client.home >= 0 else 0
             if readers(
                 view,
                 floor=floor,
                 last_read=client.last_read,
                 home=PRIMARY_HOME,
-                refused_by=other,
+                refused_by=all_but(client.bound_for),
             ):
                 relay.counters.moves += 1
                 relay.loss.requeue(client)
@@ -173,9 +156,7 @@ class Upkeep:
         relay = self._relay
         now = relay.now
         self._refuse_late(now)
-        if now >= self._next_balance:
-            self._next_balance = now + BALANCE_INTERVAL
-            self._balance()
+        relay.homes.look(now)
         if now >= self._next_janitor:
             self._next_janitor = now + JANITOR_INTERVAL
             self._janitor(now)
@@ -232,70 +213,6 @@ class Upkeep:
             if self.is_usable(pool.node):
                 pool.prewarm(now)
         relay.pools.discard_empty()
-
-    # Balance...
-
-    def note_reader(self, client: Client, index: int) -> None:
-        """Remember that a session read from the node at *index* since the last look."""
-        if client.tick != self._round:
-            client.tick = self._round
-            self._recent.setdefault(index, []).append(client)
-
-    def _balance(self) -> None:
-        """Make sessions restless where their replica answers more than its share.
-
-        A session that reads all the time stays on its replica (monotonic reads), or on the primary after a
-        write. To move it, its next read waits until another replica has proved to be as fresh.
-        """
-        relay = self._relay
-        counters = relay.counters
-        before = self._reads_before + [0] * (len(counters.reads) - len(self._reads_before))
-        reads = {
-            node.name: counters.reads[node.index] - before[node.index]
-            for node in relay.view.replicas
-        }
-        self._reads_before = list(counters.reads)
-        recent, self._recent = self._recent, {}
-        self._round += 1
-        by_name = {node.name: node for node in relay.view.replicas}
-        sessions = {name: len(recent.get(node.index, ())) for name, node in by_name.items()}
-        if len(by_name) > 1:
-            weights = {name: node.weight for name, node in by_name.items()}
-            moves = plan_moves(reads, sessions, weights)
-            for source, _, count in moves:
-                self._unsettle(recent.get(by_name[source].index, []), count)
-            if not moves:
-                self._rotate(reads, sessions, recent, by_name)
-        primary = relay.view.primary
-        if primary is not None and by_name:
-            self._unsettle(recent.get(primary.index, []), RETURNING)
-
-    def _rotate(
-        self,
-        reads: dict[str, int],
-        sessions: dict[str, int],
-        recent: dict[int, list[Client]],
-        nodes: dict[str, NodeView],
-    ) -> None:
-        """Let one session move on where moving it for good would only turn the tables.
-
-        Sixteen sessions on three replicas are six, five and five: the sixth goes round.
-        """
-        total = sum(reads.values())
-        if not total or max(sessions.values()) - min(sessions.values()) > 1:
-            return
-        weights = sum(node.weight for node in nodes.values()) or 1
-        for name, node in nodes.items():
-            self._debt[name] = self._debt.get(name, 0.0) * DEBT_DECAY
-            self._debt[name] += reads[name] / total - node.weight / weights
-        most = max(nodes, key=lambda name: self._debt[name])
-        if self._debt[most] > DEBT_LIMIT and sessions[most] > min(sessions.values()):
-            self._unsettle(recent.get(nodes[most].index, []), 1)
-
-    def _unsettle(self, clients: list[Client], count: int) -> None:
-        for client in clients[:count]:
-            if not client.closed and client.level is ConsistencyLevel.SESSION:
-                client.restless = True
 
     # Long statements...
 

@@ -21,8 +21,17 @@ from rwsplit.cluster.view import ClusterView
 
 #: Home of a session whose last read was answered by the primary.
 PRIMARY_HOME: Final = -1
+#: What a session is bound for: nowhere, whichever replica, else the index of one.
+NOWHERE: Final = -1
+ANY_REPLICA: Final = -2
+
 #: Home of a session that has not read yet.
 NO_HOME: Final = -2
+
+
+def all_but(bound_for: int) -> int:
+    """Return the bit set of nodes that a session bound for one of them must not use."""
+    return ~(1 << bound_for) if bound_for >= 0 else 0
 
 
 def readers(
