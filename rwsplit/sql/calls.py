@@ -22,7 +22,20 @@ KEY_WORDS: Final = RESERVED | TYPE_OR_FUNCTION | COLUMN_ONLY | UNRESERVED
 DML: Final = frozenset({"insert", "update", "delete", "merge"})
 
 _VALUE_WORDS: Final = frozenset({"null", "true", "false", "end", "user", "default"})
-_INTRODUCES_VALUE: Final = frozenset({"by", "escape", "zone"})
+_INTRODUCES_VALUE: Final = frozenset(
+    {
+        "between",
+        "by",
+        "content",
+        "document",
+        "escape",
+        "groups",
+        "passing",
+        "range",
+        "rows",
+        "zone",
+    }
+)
 _INFIX: Final = TYPE_OR_FUNCTION | {"columns", "escape", "filter", "over", "set", "value"}
 """Words that may name a function, but after a value are PostgreSQL's grammar."""
 _CTE_WORDS: Final = frozenset({"as", "not", "with", "to", "using", "default"})
@@ -59,15 +72,14 @@ _CONSTRUCTS: Final = {
     "zone": {"time"},
     "first": {"fetch"},
     "next": {"fetch"},
-    "second": {"to", "interval"},
+    "second": {"interval"},
     "bernoulli": {"tablesample"},
     "system": {"tablesample"},
     "join": {"left", "right", "inner", "outer", "cross", "full", "natural"},
     "set": {"update"},
-    "conflict": {"on"},
-    "insert": {"then"},
 }
 """Words that with `(` are no call after one of these."""
+_CONSTRUCTS_OF_DML: Final = {"conflict": "on", "insert": "then"}
 
 
 class Calls(NamedTuple):
@@ -220,6 +232,8 @@ class _Finder:
         before = self._text(index - 2)
         if text in RESERVED or text in COLUMN_ONLY or before in _CONSTRUCTS.get(text, ()):
             return True
+        if self.writes and _CONSTRUCTS_OF_DML.get(text) == before:
+            return True
         if text in {"cube", "rollup"}:
             return self.frames[-1].in_group
         if text == "operator":
@@ -234,7 +248,7 @@ class _Finder:
                 text not in RESERVED | TYPE_OR_FUNCTION | _INTRODUCES_VALUE
             )
         if kind == MARK:
-            return text in {")", "]"}
+            return text in {")", "]"} and index not in self.clause_ends
         return kind != OPERATOR
 
     def _is_operator(self, index: int) -> bool:

@@ -23,6 +23,7 @@ from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.errors import SqlglotError
 
+from rwsplit.sql.builtin import RESERVED
 from rwsplit.sql.calls import DML, Calls, find_calls, quoted
 from rwsplit.sql.functions import HARMLESS, FunctionBook, FunctionFacts
 from rwsplit.sql.relations import is_catalog, is_temporary, relation_needs
@@ -61,6 +62,8 @@ _KNOWN_OPERATORS: Final = frozenset(
     {"+", "-", "*", "/", "%", "=", "<", ">", "<=", ">=", "<>", "!=", "=>"}
 )
 _PLAIN_CALLS: Final = frozenset({"coalesce", "nullif", "greatest", "least"})
+_LABELS: Final = RESERVED - {"not"}
+"""Key words that behind AS can only be a label, which sqlglot does not always see."""
 LITERAL: Final = "'x'"
 _NODE_SETTINGS: Final = frozenset({"transaction_read_only", "in_hot_standby"})
 _TRUE: Final = frozenset({"true", "t", "on", "yes", "y", "1"})
@@ -167,6 +170,8 @@ def render(tokens: Sequence[Token], heads: Container[int]) -> list[str] | None:
             words.append("f_")
         elif kind == WORD and text == "array" and _follows(tokens, index, "["):
             words.append("row")
+        elif kind == WORD and text in _LABELS and tokens[index - 1 : index] == [(WORD, "as")]:
+            words.append(f'"{text}"')
         else:
             words.append(_rendered(kind, text))
     return _without_operator_syntax(words)
@@ -206,10 +211,10 @@ def _without_operator_syntax(words: list[str]) -> list[str]:
 
 def _is_sample_size(tokens: Sequence[Token], index: int) -> bool:
     """Say whether a literal stands in TABLESAMPLE m (1) or REPEATABLE (1); sqlglot wants a number."""
-    return (
-        tokens[index - 1 : index] == [(MARK, "(")]
-        and ((WORD, "tablesample") in tokens[index - 3 : index - 2])
-    ) or (WORD, "repeatable") in tokens[index - 2 : index - 1]
+    clause = [text for kind, text in tokens[max(0, index - 3) : index] if kind in {WORD, MARK}]
+    return clause[-1:] == ["("] and (
+        "tablesample" in clause[:1] or "repeatable" in clause[-2:-1]
+    )
 
 
 def _follows(tokens: Sequence[Token], index: int, text: str) -> bool:
