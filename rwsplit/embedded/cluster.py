@@ -197,8 +197,7 @@ class EmbeddedCluster(ReachableCluster[EmbeddedNode]):
                 node.finish_copy(copying)
         finally:
             for _, copying in copies:
-                copying.kill()
-                copying.communicate()
+                processes.kill_group(copying)
 
         ports = ", ".join(str(node.port) for node in self.replicas)
         self._progress(f"starting {names} on ports {ports}")

@@ -19,6 +19,7 @@ from typing import Final
 import attrs
 
 from rwsplit.embedded.account import Account
+from rwsplit.embedded.processes import kill_group
 from rwsplit.embedded.readable_copy import readable_copy
 from rwsplit.errors import RwsplitError
 
@@ -105,7 +106,7 @@ class Binaries:
             try:
                 printed = process.communicate(timeout=timeout)[0]
             except BaseException as exc:
-                process.kill()
+                kill_group(process)
                 if isinstance(exc, subprocess.TimeoutExpired):
                     raise EmbeddedError(f"{program} took longer than {timeout:g} s") from None
                 raise

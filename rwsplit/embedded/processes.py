@@ -58,6 +58,16 @@ def send(pids: Iterable[int], signum: signal.Signals) -> None:
             os.kill(pid, signum)
 
 
+def kill_group(process: subprocess.Popen[str]) -> None:
+    """Kill *process*, begun in a session of its own, with its children, and wait for it.
+
+    What it printed is not read: a child that outlived it would hold the pipe open for ever, as the
+    one in which pg_basebackup streams WAL does.
+    """
+    with process, suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def end_all(directory: Path, *, patience: float = 5.0) -> bool:
     """End every PostgreSQL program inside *directory*; return whether none is left.
 

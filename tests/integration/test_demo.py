@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+
+from rwsplit.embedded.processes import working_in
 
 pytestmark = pytest.mark.integration
 
@@ -109,3 +113,28 @@ def test_a_second_demo_on_the_same_port_says_so(demo):
     assert done.returncode == 1
     assert "choose another port by --port" in done.stderr
     assert Path(demo.environment["XDG_RUNTIME_DIR"]).exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_it_starts_leaves_nothing(tmp_path, number):
+    """It used to wait for ever for a pipe that a child of the killed pg_basebackup held open."""
+    place = Path(tempfile.mkdtemp(prefix="rwsplit-test-"))
+    place.chmod(0o711)
+    try:
+        process = subprocess.Popen(
+            [*RWSPLIT, "demo", "--port", "0"],
+            env={**os.environ, "TMPDIR": str(place)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while "copying the primary" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=30)
+        assert (process.returncode, output) == (0, ""), errors
+        assert "stopped and removed" in errors
+        assert working_in(place) == []
+        assert list(place.glob("rwsplit-cluster-*")) == []
+    finally:
+        shutil.rmtree(place)
