@@ -43,13 +43,15 @@ class Opener:
             NodeUnreachable, ServerRefused: as `dial`.
         """
         dialed = await self.dial(pool.node, pool.database, pool.user, {})
-        return Server(
+        server = Server(
             pool,
             dialed.wire,
             pid=dialed.pid,
             cancel_key=dialed.cancel_key,
             now=trio.current_time(),
         )
+        server.unread = dialed.unread
+        return server
 
     async def dial(
         self, node: str, database: str, user: str, parameters: dict[str, str]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -78,6 +79,7 @@ async def serve(
     *on_ready* is called with the port listened on, once a node is known that may answer; with *signals*
     the process's signals are heeded; *on_board* is given the board as soon as it exists.
     """
+    _log.info("starting", version=__version__, nodes=[node.name for node in config.nodes])
     proxy = Proxy(config)
     if on_board is not None:
         on_board(proxy.board)
@@ -88,7 +90,7 @@ async def serve(
             if signals:
                 root.start_soon(heed_signals, proxy.shutdown, proxy.operator, name="signals")
             async with trio.open_nursery() as listeners:
-                port = await proxy.listen(listeners)
+                port = await proxy.listen(listeners, clients=root)
                 root.start_soon(proxy.announce, port, on_ready, name="announce")
                 await proxy.shutdown.requested.wait()
                 listeners.cancel_scope.cancel()
@@ -148,14 +150,15 @@ class Proxy:
             routing.balance, random=self.random.random, slow_start=routing.slow_start
         )
 
-    async def listen(self, nursery: trio.Nursery) -> int:
-        """Open every listener; return the port of the first."""
+    async def listen(self, nursery: trio.Nursery, *, clients: trio.Nursery) -> int:
+        """Open every listener in *nursery*; return the port of the first.
+
+        *clients* outlives it: startups under way and consoles go on while sessions drain.
+        """
         port = 0
         for address in self.config.listen:
-            bound: int = await nursery.start(
-                serve_listener, address, self.lobby, name=f"listener {address.host}"
-            )
-            _log.info("listening", host=address.host, port=bound, version=__version__)
+            listener = partial(serve_listener, address, self.lobby, clients=clients)
+            bound: int = await nursery.start(listener, name=f"listener {address.host}")
             port = port or bound
         return port
 

@@ -420,7 +420,11 @@ class Relay:
         if not self.upkeep.is_usable(pool.node):
             server.expired = True
         server.use = Use.HELD
-        self.replies.settle(server)
+        unread, server.unread = server.unread, b""
+        if unread:
+            self.replies.received(server, unread, self.now)
+        else:
+            self.replies.settle(server)
         self.upkeep.retry_homeless()
 
     def close_server(self, server: Server) -> None:

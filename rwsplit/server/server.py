@@ -38,6 +38,7 @@ class Server(ServerState):
         "cancels",
         "dirty",
         "expired",
+        "farewell",
         "fd",
         "holder",
         "idle_since",
@@ -50,6 +51,7 @@ class Server(ServerState):
         "soiled",
         "stray_cancel",
         "tx",
+        "unread",
         "use",
         "wire",
     )
@@ -76,11 +78,15 @@ class Server(ServerState):
         """Cancel requests under way; until they are through the server may not change hands."""
         self.expired = False
         """To be closed as soon as nothing is in flight (its node is gone, it is too old)."""
+        self.farewell = False
+        """The session it works for has been told that it closes the connection."""
         self.soiled = False
         """A session that was pinned may have left state: DISCARD ALL before anyone else comes."""
         self.tx = codes.IDLE
         """Transaction status as of its last ReadyForQuery."""
         self.last_done = now
+        self.unread = b""
+        """What it said after its login, received already."""
         self.dirty = False
         self.armed = False
         """EPOLLOUT is armed."""

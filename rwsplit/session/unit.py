@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.protocol.framing import HEADER, HEADER_SIZE
 from rwsplit.protocol.responses import Owed, Step
 from rwsplit.routing.route import Route
-from rwsplit.session.prepared import Lesson, Part, Prepared
+from rwsplit.session.prepared import OWN_NAME, Lesson, Part, Prepared
 from rwsplit.sql.statement import Script
 
 if TYPE_CHECKING:
@@ -115,7 +116,9 @@ class Unit(Owed):
         "was_parked",
     )
 
-    def __init__(self, session: Session, kind: Kind, piece: Piece, size: int) -> None:
+    def __init__(  # noqa: PLR0915 - one line a slot
+        self, session: Session, kind: Kind, piece: Piece, size: int
+    ) -> None:
         # Owed.__init__ written out: this runs once per statement.
         self.sink = session.sink
         self.steps = None
@@ -126,6 +129,7 @@ class Unit(Owed):
         self.kept = None
         self.size = 0
         self.done = 0
+        self.restored = None
         self.session: Session | None = session
         """None once the client is gone: the answer is swallowed."""
         self.kind = kind
@@ -157,6 +161,14 @@ class Unit(Owed):
         self.restarts = 0
         self.was_parked = False
         """It waited for a replica to be fresh."""
+
+    def reword(self, frame: bytes) -> bytes:
+        """Return the ErrorResponse *frame* with the client's names of statements in place of ours."""
+        if OWN_NAME not in frame or self.session is None:
+            return frame
+        for name, prepared in self.session.names.items():
+            frame = frame.replace(b'"%s"' % prepared.name, b'"%s"' % name)
+        return HEADER.pack(frame[0], len(frame) - 1) + frame[HEADER_SIZE:]
 
     def restart(self) -> None:
         """Make it as it was before it was sent (nothing of its answer has left)."""
