@@ -20,6 +20,7 @@ are void and exactly one ReadyForQuery remains owed (PostgreSQL manual, "Extende
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
@@ -87,6 +88,7 @@ class Owed:
         "forwarded",
         "guarded",
         "kept",
+        "restored",
         "sink",
         "size",
         "steps",
@@ -110,6 +112,12 @@ class Owed:
         """Bytes of the answer so far."""
         self.done = 0
         """Steps that are through; those that follow it did not happen if the unit failed."""
+        self.restored: Mapping[bytes, bytes] | None = None
+        """ParameterStatus frames to be reported instead of the server's own, by parameter."""
+
+    def reword(self, frame: bytes) -> bytes:
+        """Return the ErrorResponse *frame* in the client's own words."""
+        return frame
 
     def deliver(self) -> None:
         """Hand over what was kept back: it is the answer after all."""
@@ -294,13 +302,14 @@ class ResponseQueue:
             events.append((What.FATAL, None, frame))
             return end, end
         self._forward(current, data, start, pos)
+        frame = current.reword(frame)
         if current.steps:
             self._make_up(current)
         if current.guarded and not current.forwarded and sqlstate(frame) in HEALABLE:
             current.error = frame
         else:
             current.deliver()
-        self._forward(current, data, pos, end)
+        self._forward(current, frame, 0, len(frame))
         current.steps = None
         current.failed = True
         events.append((What.FAILED, current, frame))
@@ -323,6 +332,12 @@ class ResponseQueue:
         if code == codes.PARAMETER_STATUS and data[pos + 5 : end].startswith(_HIDDEN):
             sink = None
         if current is not None:
+            if code == codes.PARAMETER_STATUS and current.restored and sink is not None:
+                self._forward(current, data, start, pos)
+                name = data[pos + HEADER_SIZE : data.index(0, pos + HEADER_SIZE, end)]
+                told = current.restored.get(name) or data[pos:end]
+                self._forward(current, told, 0, len(told))
+                return end, end
             if sink is current.sink:
                 return (start, end) if sink is not None else (end, end)
             self._forward(current, data, start, pos)
@@ -374,6 +389,11 @@ def sqlstate(frame: bytes) -> bytes:
             return frame[at + 1 : end]
         at = end + 1
     return b"XX000"
+
+
+def is_fatal(frame: bytes) -> bool:
+    """Return whether the server closes the connection behind the ErrorResponse *frame*."""
+    return b"\0VFATAL\0" in frame or b"\0VPANIC\0" in frame
 
 
 _header = HEADER.unpack_from

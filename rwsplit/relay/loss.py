@@ -131,6 +131,10 @@ class Loss:
                 unit.refused_by |= 1 << server.pool.node_index
             relay.replies.run_again(client, units, _LOST)
             return
+        if server.farewell:
+            relay.counters.errors += 1
+            relay.close_client(client)
+            return
         kept = next((unit.error for unit in units if unit.error is not None), None)
         if message is None:
             message = kept or error_response(

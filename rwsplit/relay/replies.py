@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
-from rwsplit.protocol.responses import Owed, What, sqlstate
+from rwsplit.protocol.responses import Owed, What, is_fatal, sqlstate
 from rwsplit.relay import lanes
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import DISCARD_ALL, ROLLBACK, Injected, Purpose
@@ -68,7 +68,8 @@ class Replies:
                 if client is not None:
                     relay.touch_client(client)
             elif what is What.FAILED:
-                self._failed(server, owed)
+                assert isinstance(value, bytes)
+                self._failed(server, owed, value)
             elif what is What.COPY_IN:
                 self._copy_in(server, owed)
             elif what is What.ASYNC:
@@ -159,7 +160,7 @@ class Replies:
             server.soiled = False
             server.parameters = NONE
 
-    def _failed(self, server: Server, owed: Owed | None) -> None:
+    def _failed(self, server: Server, owed: Owed | None, error: bytes) -> None:
         """An ErrorResponse came: take back what the server was not taught after all."""
         relay = self._relay
         if isinstance(owed, Injected):
@@ -177,6 +178,7 @@ class Replies:
         if owed.error is None:
             unname(client.names, owed.lessons, owed.done)
             relay.touch_client(client)
+            server.farewell = is_fatal(error)
 
     def _copy_in(self, server: Server, owed: Owed | None) -> None:
         """COPY FROM through the extended protocol: a Sync sent before the data is ignored.

@@ -21,17 +21,23 @@ from rwsplit.protocol.framing import frame
 from rwsplit.protocol.responses import FORWARD, SWALLOW, ResponseQueue, Step
 from rwsplit.session.parameters import NONE, ParameterSet
 from rwsplit.sql.cache import INLINE_LIMIT, StatementCache
-from rwsplit.sql.statement import Script
+from rwsplit.sql.statement import Script, Statement
 
 PARSE_COMPLETE: Final = frame(codes.PARSE_COMPLETE, b"")
 CLOSE_COMPLETE: Final = frame(codes.CLOSE_COMPLETE, b"")
 SYNC: Final = frame(codes.SYNC, b"")
 
 
+#: How the names of statements on servers begin.
+OWN_NAME: Final = b"rwsplit_"
+#: Bytes of a Parse beyond which its identity is not shared: such texts rarely come again.
+SHARED_LIMIT: Final = 16 * 1024
+
+
 class Prepared:
     """One statement identity."""
 
-    __slots__ = ("name", "query", "script", "tail")
+    __slots__ = ("in_band", "name", "query", "script", "tail")
 
     def __init__(self, name: bytes, tail: bytes, query: bytes, script: Script | None) -> None:
         self.name = name
@@ -41,6 +47,8 @@ class Prepared:
         self.query = query
         self.script = script
         """Facts of the query; None until a worker thread has parsed a long one."""
+        self.in_band: Statement | None = None
+        """The in-band statement that *query* stands for."""
 
     def __repr__(self) -> str:
         return f"Prepared({self.name!r}, {self.query[:60]!r})"
@@ -68,7 +76,9 @@ class PreparedRegistry:
         if found is None:
             query = tail[: tail.index(0)]
             self._count += 1
-            found = Prepared(b"rwsplit_%d" % self._count, tail, query, self._facts(query))
+            found = Prepared(b"%s%d" % (OWN_NAME, self._count), tail, query, self._facts(query))
+            if len(tail) > SHARED_LIMIT:
+                return found
             if len(self._by_tail) >= self._size:
                 del self._by_tail[next(iter(self._by_tail))]
             self._by_tail[tail] = found
@@ -82,7 +92,7 @@ class PreparedRegistry:
         """Return an identity that is shared with nobody and known only by the caller."""
         self._count += 1
         query = tail[: tail.index(0)]
-        return Prepared(b"rwsplit_%d" % self._count, tail, query, script)
+        return Prepared(b"%s%d" % (OWN_NAME, self._count), tail, query, script)
 
     def _facts(self, query: bytes) -> Script | None:
         if len(query) <= INLINE_LIMIT:
@@ -97,7 +107,7 @@ class ServerState:
     can rely on it, and taken back if they fail.
     """
 
-    __slots__ = ("known", "out", "parameters", "responses", "unnamed")
+    __slots__ = ("known", "out", "parameters", "responses", "unnamed", "unsure")
 
     def __init__(self) -> None:
         self.responses = ResponseQueue()
@@ -105,13 +115,16 @@ class ServerState:
         self.known: dict[Prepared, None] = {}
         """Named statements it has, the one used longest ago first."""
         self.unnamed: Prepared | None = None
+        self.unsure = False
+        """It may have statements that are not known."""
         self.parameters: ParameterSet | None = NONE
         """None: unknown, must be reset before anyone else uses it."""
 
     def forget(self) -> None:
-        """Everything it was taught is gone (DISCARD ALL, DEALLOCATE ALL)."""
+        """Everything it was taught is gone (DISCARD ALL, DEALLOCATE ALL), unless that fails."""
         self.known.clear()
         self.unnamed = None
+        self.unsure = True
 
 
 Part = bytes | Prepared
@@ -151,8 +164,8 @@ def compose(
     *limit* bounds the statements a server keeps. In an open unit, of which *first* steps went before, nothing
     may be omitted (not *may_omit*), since an answer can only be made up next to a real one.
 
-    What a server with work in flight knows may still be taken back. So there a statement is closed before it is
-    parsed: to close one that does not exist is not an error, to parse one that does is.
+    What a server with work in flight knows may still be taken back. So there, and where it is not sure, a
+    statement is closed before it is parsed: to close what does not exist is not an error, to parse what does is.
 
     Append to *lessons* what is to be taken back if a step fails. Return the steps of the answers, None for
     "forward all".
@@ -240,7 +253,7 @@ def _teach(
         if oldest is None:
             break
         _close(server, oldest, after, lessons, first)
-    if prepared in known or server.responses.owed:
+    if prepared in known or server.responses.owed or server.unsure:
         _close(server, prepared, after, lessons, first)
     lessons.append(Lesson(first + len(after), prepared, known=True))
     known[prepared] = None
