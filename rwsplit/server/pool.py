@@ -107,15 +107,17 @@ class Pool:
 
     def ask(self, now: float) -> None:
         """Have servers opened for the sessions that wait, as far as the limits allow."""
-        if now < self.retry_at:
+        if now < self.retry_at or (self.failures and self.starting):
             return
-        wanted = len(self.waiters) + self.wanted
+        missing = len(self.waiters) + self.wanted - self.starting
         self.wanted = False
-        while self.starting < wanted and not self.is_full:
+        if self.failures:
+            missing = min(missing, 1)  # after a failure one attempt at a time
+        for _ in range(missing):
+            if self.is_full:
+                return
             self.starting += 1
             self._dial(self)
-            if self.failures:
-                return  # after a failure one attempt at a time
 
     def prewarm(self, now: float) -> None:
         """Have servers opened up to min_size."""

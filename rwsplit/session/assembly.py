@@ -16,7 +16,7 @@ from rwsplit.protocol.framing import HEADER, HEADER_SIZE, frame
 from rwsplit.protocol.responses import FORWARD, SWALLOW, Step
 from rwsplit.session import inband
 from rwsplit.session.pinning import forgets_prepared
-from rwsplit.session.prepared import PARSED, Part, Prepared
+from rwsplit.session.prepared import OWN_NAME, PARSED, Part, Prepared
 from rwsplit.session.unit import Piece
 from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
 
@@ -40,9 +40,11 @@ OPAQUE: Final = Script(
     )
 )
 
+#: The name of a statement that no server has.
+_NONE: Final = b"rwsplit_none"
 #: What is closed in place of a client's statement, which other clients may still use. To close a
 #: statement that does not exist is not an error (PostgreSQL manual, "Extended Query").
-_CLOSE_NOTHING: Final = frame(codes.CLOSE, b"Srwsplit_none\0")
+_CLOSE_NOTHING: Final = frame(codes.CLOSE, b"S" + _NONE + b"\0")
 
 _NAMED: Final = re.compile(
     rb'(\s*(?:EXECUTE|DEALLOCATE(?:\s+PREPARE)?)\s+)("(?:[^"]|"")+"|[^\s(;"]+)', re.IGNORECASE
@@ -151,12 +153,10 @@ class Assembly:
         portal_end = _zero(data, start + HEADER_SIZE, end)
         name_end = _zero(data, portal_end + 1, end)
         name = data[portal_end + 1 : name_end]
-        prepared = self._use(name)
-        if prepared is None or not name:
+        called = self._use(name)
+        if called == name:
             return None
-        payload = (
-            data[start + HEADER_SIZE : portal_end + 1] + prepared.name + data[name_end:end]
-        )
+        payload = data[start + HEADER_SIZE : portal_end + 1] + called + data[name_end:end]
         return frame(codes.BIND, payload)
 
     def _describe(self, data: bytes, start: int, end: int) -> bytes | None:
@@ -164,20 +164,19 @@ class Assembly:
         if data[start + HEADER_SIZE : start + HEADER_SIZE + 1] != b"S":
             return None
         name = data[start + HEADER_SIZE + 1 : _zero(data, start + HEADER_SIZE + 1, end)]
-        prepared = self._use(name)
-        if prepared is None or not name:
+        called = self._use(name)
+        if called == name:
             return None
-        return frame(codes.DESCRIBE, b"S" + prepared.name + b"\0")
+        return frame(codes.DESCRIBE, b"S" + called + b"\0")
 
     def _close(self, data: bytes, start: int, end: int) -> bytes | None:
         self._plan.append(FORWARD)
         if data[start + HEADER_SIZE : start + HEADER_SIZE + 1] != b"S":
             return None
         name = data[start + HEADER_SIZE + 1 : _zero(data, start + HEADER_SIZE + 1, end)]
+        # An unknown one may have been made by PREPARE, on the server the session is pinned to.
         known = self._session.names.pop(name, None)
-        if not name or known is None:
-            return None
-        return _CLOSE_NOTHING
+        return None if known is None and name else _CLOSE_NOTHING
 
     def _parse(self, data: bytes, start: int, end: int) -> Part | None:
         session = self._session
@@ -191,7 +190,7 @@ class Assembly:
         if prepared.script is None:
             self.waiting_for.append(prepared.query)
         elif prepared.script.notable and forgets_prepared(prepared.script):
-            session.forget_names()
+            session.forget_names(prepared.script)
         if not name:
             session.names[b""] = self._unnamed_parse = prepared
             self._plan.append(FORWARD)
@@ -227,7 +226,9 @@ class Assembly:
         elif code == codes.PARSE:
             name = data[start + HEADER_SIZE : _zero(data, start + HEADER_SIZE, len(data))]
             self._session.names.pop(name, None)
-            self._unnamed_parse = None
+            if not name:
+                long = self._session.knowledge.prepared.private(b"\0", OPAQUE)
+                self._session.names[b""] = self._unnamed_parse = long
             self._scripts.append(OPAQUE)
         else:
             self._scripts.append(OPAQUE)
@@ -252,16 +253,23 @@ class Assembly:
             self._needs.append(used)
             if script.statements[0].verb is Verb.DEALLOCATE:
                 self._drops = used
-        return registry.private(query + tail[tail.index(0) :], facts)
+        answer = registry.private(query + tail[tail.index(0) :], facts)
+        if used is None:
+            answer.in_band = script.single
+        return answer
 
-    def _use(self, name: bytes) -> Prepared | None:
-        """Note that the unit uses the statement the client calls *name*."""
-        if not name and self._unnamed_parse is not None:
-            return self._unnamed_parse
-        prepared = self._session.names.get(name)
+    def _use(self, name: bytes) -> bytes:
+        """Note that the unit uses the statement the client calls *name*; return its name on servers."""
+        session = self._session
+        prepared = session.names.get(name)
         if prepared is None:
             self._scripts.append(ORPHAN)
-            return None
+            # PostgreSQL's error is wanted, not what a stranger may have left under that name.
+            return _NONE if not name or name.startswith(OWN_NAME) else name
+        if not name and prepared is self._unnamed_parse:
+            return name
+        if prepared.in_band is not None and session.tx != codes.FAILED:
+            prepared = self._renewed(name, prepared, prepared.in_band)
         script = prepared.script
         if script is None:
             self.waiting_for.append(prepared.query)
@@ -270,7 +278,19 @@ class Assembly:
             self._unnamed = prepared
         elif not any(taught[2] is prepared for taught in self._taught):
             self._needs.append(prepared)
-        return prepared
+        return name and prepared.name
+
+    def _renewed(self, name: bytes, old: Prepared, statement: Statement) -> Prepared:
+        """Apply an in-band statement once more; its answer may be another one by now."""
+        text, facts = inband.substitute(self._session, statement)
+        query = text.encode()
+        if query == old.query or any(taught[2] is old for taught in self._taught):
+            return old
+        registry = self._session.knowledge.prepared
+        new = registry.private(query + old.tail[old.tail.index(0) :], facts)
+        new.in_band = statement
+        self._session.names[name] = new
+        return new
 
     def _merged(self) -> Script | None:
         scripts = self._scripts
@@ -303,7 +323,7 @@ def special(
     its facts, and the statement the server must know for it.
     """
     statement = script.single
-    if statement is None:
+    if statement is None or session.tx == codes.FAILED:
         return None
     if statement.setting is not None and statement.setting.startswith(inband.PREFIX):
         sql, facts = inband.substitute(session, statement)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.config.model import ConsistencyLevel
 from rwsplit.config.units import parse_duration
+from rwsplit.session.parameters import literal
 from rwsplit.sql.statement import PrimaryOnly, Script, Statement, Verb
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def substitute(session: Session, statement: Statement) -> tuple[str, Script]:
     if statement.verb is Verb.SHOW:
         if name not in _SHOWN:
             return _raise(f'unrecognized rwsplit parameter "{PREFIX}{name}"', _known(_SHOWN))
-        return f'SELECT {_quote(_SHOWN[name](session))} AS "{PREFIX}{name}"', ANSWER
+        return f'SELECT {literal(_SHOWN[name](session))} AS "{PREFIX}{name}"', ANSWER
     if statement.local:
         return _raise(f"SET LOCAL {PREFIX}{name} is not supported", "Use SET without LOCAL.")
     try:
@@ -103,12 +104,8 @@ def _known(table: Mapping[str, object]) -> str:
 
 
 def _raise(message: str, hint: str | None) -> tuple[str, Script]:
-    using = f"ERRCODE = '22023', MESSAGE = {_quote(message)}"
+    using = f"ERRCODE = '22023', MESSAGE = {literal(message)}"
     if hint:
-        using += f", HINT = {_quote(hint)}"
+        using += f", HINT = {literal(hint)}"
     body = f"BEGIN RAISE EXCEPTION USING {using}; END"
-    return f"DO {_quote(body)}", REFUSAL
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return f"DO {literal(body)}", REFUSAL

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
@@ -18,12 +19,12 @@ from rwsplit.protocol.framing import frame
 class ParameterSet:
     """Run-time parameters that differ from the database's and role's own; immutable, interned."""
 
-    __slots__ = ("_changes", "values")
+    __slots__ = ("__weakref__", "_changes", "values")
 
     def __init__(self, values: tuple[tuple[str, str], ...]) -> None:
         self.values = values
         """Pairs (lower-case name, value), sorted."""
-        self._changes: dict[ParameterSet, bytes] = {}
+        self._changes: WeakKeyDictionary[ParameterSet, bytes] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
         return f"ParameterSet({dict(self.values)!r})"
@@ -37,10 +38,12 @@ class ParameterSet:
 
 
 class ParameterStore:
-    """Makes every distinct set exist once."""
+    """Makes every distinct set exist once, for as long as somebody uses it."""
 
     def __init__(self) -> None:
-        self._sets: dict[tuple[tuple[str, str], ...], ParameterSet] = {(): NONE}
+        self._sets: WeakValueDictionary[tuple[tuple[str, str], ...], ParameterSet]
+        self._sets = WeakValueDictionary()
+        self._sets[()] = NONE
 
     def intern(self, values: Mapping[str, str]) -> ParameterSet:
         """Return the set of *values*; names are compared without regard to case."""
@@ -98,22 +101,39 @@ def _sql(old: ParameterSet, new: ParameterSet) -> bytes:
     before, after = dict(old.values), dict(new.values)
     resets = [f"RESET {_identifier(name)}" for name in before if name not in after]
     changed = [
-        f"pg_catalog.set_config({_literal(name)}, {_literal(value)}, false)"
+        f"pg_catalog.set_config({literal(name)}, {literal(value)}, false)"
         for name, value in after.items()
         if before.get(name) != value
     ]
     statements = resets + ([f"SELECT {', '.join(changed)}"] if changed else [])
-    return "; ".join(statements).encode("utf-8", "surrogateescape")
+    return "; ".join(statements).encode()
 
 
 def _identifier(name: str) -> str:
     return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
 
 
-def _literal(value: str) -> str:
-    # E'' means the same whatever standard_conforming_strings is.
-    return "E'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def literal(text: str) -> str:
+    """Return *text* as a string constant in ASCII.
 
+    E'' means the same whatever standard_conforming_strings is, and in ASCII it means the same in every
+    client_encoding: no byte of it can be taken for a part of a character that eats the closing quote.
+    """
+    return "E'" + "".join(map(_escaped, text)) + "'"
+
+
+def _escaped(char: str) -> str:
+    if char in "'\\":
+        return char * 2
+    if " " <= char <= "~":
+        return char
+    point = ord(char)
+    if _BYTE <= point < _BYTE + 0x80:  # a byte that is not UTF-8, by way of surrogateescape
+        return f"\\x{point - _BYTE + 0x80:02x}"
+    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
+
+
+_BYTE: Final = 0xDC80
 
 #: What a freshly dialed server has.
 NONE: Final = ParameterSet(())

@@ -19,7 +19,7 @@ from rwsplit.config.model import ConsistencyLevel
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length, frame
-from rwsplit.routing.consistency import NO_HOME
+from rwsplit.routing.consistency import NO_HOME, NOWHERE
 from rwsplit.routing.route import Route
 from rwsplit.session.assembly import NOTHING, OPAQUE, Assembly, special
 from rwsplit.session.parameters import ParameterSet, ParameterStore
@@ -88,6 +88,7 @@ class Session:
         "_open",
         "_through",
         "application_name",
+        "bound_for",
         "consistency",
         "database",
         "default_level",
@@ -107,7 +108,6 @@ class Session:
         "reads",
         "reads_in_transaction",
         "replica_transaction",
-        "restless",
         "route_setting",
         "server",
         "sink",
@@ -153,8 +153,8 @@ class Session:
         self.last_read = NEVER
         self.home = NO_HOME
         """Index of the replica its reads go to."""
-        self.restless = False
-        """Its next read waits for a better home (balancing.plan_moves)."""
+        self.bound_for = NOWHERE
+        """Index of the replica its next read waits for, to make it its home."""
         self.reads = 0
         self.tick = 0
         self.replica_transaction: Unit | None = None
@@ -223,9 +223,9 @@ class Session:
                 return
         self._scan(data)
 
-    def forget_names(self) -> None:
+    def forget_names(self, script: Script) -> None:
         """Drop every prepared statement (DISCARD ALL, DEALLOCATE ALL), unless that is sure to fail."""
-        if self.tx == codes.IDLE:
+        if self.tx == codes.IDLE or (self.tx != codes.FAILED and not script.discards):
             self.names.clear()
 
     # Frames...
@@ -320,7 +320,7 @@ class Session:
 
     def _special(self, unit: Unit, query: bytes, script: Script) -> None:
         if forgets_prepared(script):
-            self.forget_names()
+            self.forget_names(script)
         replaced = special(self, query, script) if script.special else None
         if replaced is None:
             return
