@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -67,29 +67,34 @@ def read_status(connection: Connection) -> Status:
 
 def render_status(
     found: Status, place: Place, rates: Mapping[str, float] | None = None
-) -> Table:
-    """Return *found* as a table; with *rates* reads per second instead of reads."""
+) -> RenderableType:
+    """Return *found* for a terminal of 80 columns; with *rates* reads per second instead of reads.
+
+    Why a node gets no reads stands below the table: the numbers are what matters most, and a column
+    would be cut first.
+    """
     clients, servers = found["clients"], found["servers"]
-    title = f"{found['version']} at {place.shown}"
-    caption = (
-        f"{clients['connected']} clients ({clients['waiting']} waiting), "
-        f"{servers['active'] + servers['idle']} servers ({servers['active']} active)"
-    )
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("node", "role", "health", "admin"):
         table.add_column(name, no_wrap=True)
-    for name in (
-        "lag",
-        "staleness",
-        "LSN",
-        "in flight",
-        "reads" if rates is None else "reads/s",
-    ):
+    for name in ("lag", "stale", "LSN", "busy", "reads" if rates is None else "reads/s"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("no reads because")
     for node in found["nodes"]:
         table.add_row(*_cells(node, rates))
-    return table
+    reasons = [
+        Text(f"{node['name']} gets no reads: {why}", style="yellow")
+        for node in found["nodes"]
+        if (why := why_not(node))
+    ]
+    return Group(
+        Text(f"{found['version']} at {place.shown}"),
+        table,
+        *reasons,
+        Text(
+            f"{clients['connected']} clients ({clients['waiting']} waiting), "
+            f"{servers['active'] + servers['idle']} servers ({servers['active']} active)"
+        ),
+    )
 
 
 def why_not(node: Mapping[str, Any]) -> str:
@@ -114,7 +119,6 @@ def _cells(node: Mapping[str, Any], rates: Mapping[str, float] | None) -> list[s
         node["lsn"] or "-",
         str(node["in_flight"]),
         reads,
-        why_not(node),
     ]
 
 
@@ -143,7 +147,7 @@ class Look:
         self._before: Status | None = None
         self._since = 0.0
 
-    def render(self) -> Table | None:
+    def render(self) -> RenderableType | None:
         """Return the table now; None while rwsplit cannot be asked."""
         try:
             with connected(self._place) as connection:
@@ -151,7 +155,7 @@ class Look:
         except ProxyError:
             return None
 
-    def table(self, found: Status) -> Table:
+    def table(self, found: Status) -> RenderableType:
         """Return *found* with the reads per second since the look before."""
         now = time.monotonic()
         per_second = rates(self._before, found, now - self._since)

@@ -17,15 +17,36 @@ from tests.support.operator import NODES
 def test_the_table_says_who_is_what_and_why_one_gets_no_reads(run, url):
     result = run("status")
     assert result.exit_code == 0
-    lines = {line.split()[1]: line for line in result.stdout.splitlines() if "│" in line}
-    assert "primary" in lines["primary"]
-    assert "NOT_A_REPLICA" not in result.stdout
-    assert "0.05 s" in lines["replica1"]
-    assert "42" in lines["replica1"]
-    assert "LAGGING 12.3 s > 10 s" in lines["replica2"]
-    assert "16.0 MB" in lines["replica2"]
-    assert "DOWN connection refused" in lines["replica3"]
-    assert "1 clients (2 waiting)" in result.stdout
+    title, header, *lines = result.stdout.splitlines()
+    assert title.startswith("rwsplit 0.1.0 at 127.0.0.1:")
+    assert header.split() == [
+        "node",
+        "role",
+        "health",
+        "admin",
+        "lag",
+        "stale",
+        "LSN",
+        "busy",
+        "reads",
+    ]
+    assert [line.split()[:4] for line in lines[:4]] == [
+        ["primary", "primary", "up", "attached"],
+        ["replica1", "replica", "up", "attached"],
+        ["replica2", "replica", "up", "attached"],
+        ["replica3", "unknown", "down", "attached"],
+    ]
+    assert lines[2].split()[4:] == ["16.0", "MB", "12.30", "s", "0/2000000", "0", "0"]
+    assert [line.rstrip() for line in lines[4:]] == [
+        "replica2 gets no reads: LAGGING 12.3 s > 10 s",
+        "replica3 gets no reads: DOWN connection refused",
+        "1 clients (2 waiting), 4 servers (1 active)",
+    ]
+
+
+def test_a_terminal_of_80_columns_cuts_nothing(run, url, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "\N{HORIZONTAL ELLIPSIS}" not in run("status").stdout
 
 
 def test_json_is_what_the_documentation_says(run, url):
