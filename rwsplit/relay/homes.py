@@ -4,18 +4,16 @@ A session that reads without pause stays on its replica, its *home* (monotonic r
 write: it has always read later than the last proof of anybody's freshness. To move it, its next read is made to
 wait until the replica it is bound for has proved to be as fresh, which takes a sample and a probe, about
 two milliseconds (docs/decisions/0007). Who moves is decided here, a few times a second, from what each replica
-answered: first as many sessions as even the reads out; where that would only turn the tables (sixteen
-sessions on three replicas), one session at a time goes round.
+answered (`routing.fairness`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rwsplit.cluster.node import NodeView
 from rwsplit.config.model import ConsistencyLevel
-from rwsplit.routing.balancing import plan_moves
 from rwsplit.routing.consistency import ANY_REPLICA
+from rwsplit.routing.fairness import Ledger
 
 if TYPE_CHECKING:
     from rwsplit.relay.client import Client
@@ -23,10 +21,6 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at how evenly the reads are spread.
 INTERVAL: Final = 0.25
-#: Share of a look's reads by which two replicas may differ, summed up, before a session goes round.
-DEBT_LIMIT: Final = 0.02
-#: What is left of that sum from one look to the next.
-DEBT_DECAY: Final = 0.98
 #: Reads in a look below which it is not worth a session's wait.
 FEW: Final = 50
 #: Sessions led back from the primary at once.
@@ -44,8 +38,7 @@ class Homes:
         """Sessions that read since the last look, by the index of the node that answered."""
         self._reads: dict[str, int] = {}
         """Reads each node had answered at the last look."""
-        self._debt: dict[str, float] = {}
-        """How much more than its share a replica has answered lately."""
+        self._ledger = Ledger()
 
     def note_reader(self, client: Client, index: int) -> None:
         """Remember that a session read from the node at *index* since the last look."""
@@ -74,27 +67,11 @@ class Homes:
         if len(nodes) < 2 or sum(reads.values()) < FEW:
             return
         sessions = {name: len(readers.get(node.index, ())) for name, node in nodes.items()}
-        moves = plan_moves(reads, sessions, {name: n.weight for name, n in nodes.items()})
-        for source, target, count in moves or self._turn(reads, nodes):
-            self._move(readers.get(nodes[source].index, []), count, nodes[target].index)
-
-    def _turn(
-        self, reads: dict[str, int], nodes: dict[str, NodeView]
-    ) -> list[tuple[str, str, int]]:
-        """Return the one move that lets the surplus go round, if a replica is far enough ahead."""
-        total = sum(reads.values())
-        weights = sum(node.weight for node in nodes.values()) or 1
-        self._debt = {
-            name: self._debt.get(name, 0.0) * DEBT_DECAY
-            + reads[name] / total
-            - node.weight / weights
-            for name, node in nodes.items()
-        }
-        most = max(self._debt, key=self._debt.__getitem__)
-        least = min(self._debt, key=self._debt.__getitem__)
-        if self._debt[most] - self._debt[least] < DEBT_LIMIT:
-            return []
-        return [(most, least, 1)]
+        weights = {name: node.weight for name, node in nodes.items()}
+        move = self._ledger.plan(reads, sessions, weights)
+        if move is not None:
+            leaving = readers.get(nodes[move.source].index, [])
+            self._move(leaving, move.sessions, nodes[move.target].index)
 
     def _move(self, clients: list[Client], count: int, target: int) -> None:
         for client in clients[:count]:

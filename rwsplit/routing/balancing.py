@@ -12,15 +12,12 @@ that any choice is right and the next one can be made by somebody else. Three wa
 
 A node that came up less than `slow_start` seconds ago counts with a part of its weight, growing
 linearly from a tenth: caches are cold and the first connections must be opened.
-
-`plan_moves` is for sessions that stay on one replica (monotonic reads): it evens out the *reads*
-they bring, not their number, because one busy session outweighs fifty idle ones.
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
 from rwsplit.cluster.node import NodeView
@@ -28,8 +25,6 @@ from rwsplit.config.model import Balance
 
 #: The share of its weight a node starts with under slow_start.
 RAMP_START: Final = 0.1
-#: Reads per weight that differ by less than this share of the mean are even.
-EVEN_ENOUGH: Final = 0.05
 
 #: A later `now` than any: no node is still ramping up.
 _LONG_AGO_UP: Final = float("inf")
@@ -171,42 +166,3 @@ def make_chooser(
             return Random(random, slow_start=slow_start)
         case _:
             assert_never(balance)
-
-
-def plan_moves(
-    reads: Mapping[str, int], sessions: Mapping[str, int], weights: Mapping[str, int]
-) -> list[tuple[str, str, int]]:
-    """Return which sessions to move, as (from, to, how many), so that reads per weight even out.
-
-    *reads* and *sessions* are counted over the same recent period, *weights* name the nodes that
-    take part. Empty when the nodes are even within a few per cent, or when less than one average
-    session would have to move. Every move is at most half a session short of exact: rounding down
-    keeps the next plan from moving it back.
-    """
-    total_weight = sum(weights.values())
-    total_reads = sum(reads.get(name, 0) for name in weights)
-    if total_weight <= 0 or total_reads <= 0:
-        return []
-
-    spare = {
-        name: total_reads * weight / total_weight - reads.get(name, 0)
-        for name, weight in weights.items()
-    }
-    tolerance = EVEN_ENOUGH * total_reads / len(weights)
-    givers = sorted((n for n in spare if spare[n] < -tolerance), key=lambda n: spare[n])
-    takers = sorted((n for n in spare if spare[n] > 0), key=lambda n: -spare[n])
-
-    moves = []
-    for giver in givers:
-        left = sessions.get(giver, 0)
-        per_session = reads.get(giver, 0) / left if left else 0.0
-        for taker in takers:
-            if not left:
-                break
-            count = min(left, int(min(-spare[giver], spare[taker]) / per_session))
-            if count:
-                moves.append((giver, taker, count))
-                left -= count
-                spare[giver] += count * per_session
-                spare[taker] -= count * per_session
-    return moves

@@ -16,7 +16,6 @@ from rwsplit.routing.balancing import (
     RoundRobin,
     effective_weight,
     make_chooser,
-    plan_moves,
 )
 
 IDLE = [0, 0, 0, 0]
@@ -207,63 +206,3 @@ def test_every_way_of_choosing_ramps_up(balance: Balance):
     chosen = Counter(chooser.choose([old, new], IDLE, 100.0).name for _ in range(110))
 
     assert chosen["pg1"] == pytest.approx(10, abs=1)
-
-
-def test_even_reads_need_no_moves():
-    assert plan_moves({"a": 102, "b": 98}, {"a": 5, "b": 5}, {"a": 1, "b": 1}) == []
-
-
-def test_sessions_move_from_the_busy_to_the_idle():
-    moves = plan_moves({"a": 900, "b": 0, "c": 0}, {"a": 9}, {"a": 1, "b": 1, "c": 1})
-
-    assert moves == [("a", "b", 3), ("a", "c", 3)]
-
-
-def test_reads_count_not_sessions():
-    reads = {"a": 100, "b": 100}
-
-    assert plan_moves(reads, {"a": 1, "b": 50}, {"a": 1, "b": 1}) == []
-
-
-def test_moves_respect_weights():
-    moves = plan_moves({"a": 500, "b": 500}, {"a": 10, "b": 10}, {"a": 4, "b": 1})
-
-    assert moves == [("b", "a", 6)]
-
-
-def test_a_single_busy_session_is_not_moved_to_and_fro():
-    assert plan_moves({"a": 100, "b": 0}, {"a": 1, "b": 0}, {"a": 1, "b": 1}) == []
-
-
-def test_a_node_of_weight_zero_gives_everything_away():
-    moves = plan_moves({"a": 100, "b": 100}, {"a": 4, "b": 4}, {"a": 0, "b": 1})
-
-    assert moves == [("a", "b", 4)]
-
-
-def test_a_giver_never_gives_more_sessions_than_it_has():
-    moves = plan_moves(
-        {"a": 100, "b": 50, "c": 50}, {"a": 3, "b": 1, "c": 1}, {"a": 0, "b": 1, "c": 1}
-    )
-
-    assert sum(count for _, _, count in moves) <= 3
-    assert {giver for giver, _, _ in moves} == {"a"}
-
-
-def test_reads_without_sessions_cannot_be_moved():
-    assert plan_moves({"a": 100, "b": 0}, {}, {"a": 1, "b": 1}) == []
-
-
-def test_a_giver_left_without_sessions_stops_giving():
-    moves = plan_moves({"a": 300, "b": 0, "c": 0}, {"a": 2}, {"a": 0, "b": 1, "c": 1})
-
-    assert moves == [("a", "b", 1), ("a", "c", 1)]
-
-
-@pytest.mark.parametrize(
-    ("reads", "weights"), [({}, {"a": 1}), ({"a": 100}, {"a": 0, "b": 0}), ({"a": 5}, {})]
-)
-def test_without_reads_or_weights_there_is_nothing_to_move(
-    reads: dict[str, int], weights: dict[str, int]
-):
-    assert plan_moves(reads, {"a": 1}, weights) == []
