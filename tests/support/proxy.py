@@ -191,7 +191,7 @@ class Proxy:
 
     def nodes(self) -> dict[str, dict[str, Any]]:
         """Return the rows of SHOW NODES by name."""
-        return {row["name"]: row for row in self.console("SHOW NODES")}
+        return {row["node"]: row for row in self.console("SHOW NODES")}
 
     def answers(self) -> bool:
         """Return whether an operator can log in."""
