@@ -22,8 +22,8 @@ from rwsplit.client.tls import make_client_context
 from rwsplit.cluster.node import AdminState, Refusal, Role
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.changes import Changes, compare
-from rwsplit.config.edit import edited
-from rwsplit.config.loader import load, parse, read_text
+from rwsplit.config.edit import set_value
+from rwsplit.config.loader import load
 from rwsplit.config.model import Config
 from rwsplit.errors import ConfigError, NodeUnreachable
 from rwsplit.protocol import codes
@@ -32,7 +32,7 @@ from rwsplit.routing import policy
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.credentials import Keyring
 from rwsplit.server.server import Use
-from rwsplit.sql.statement import Verb
+from rwsplit.sql.statement import Script, Verb
 from rwsplit.telemetry.metrics import exposition
 
 if TYPE_CHECKING:
@@ -157,8 +157,10 @@ class OurOperator:
 
     def databases(self) -> Sequence[DatabaseStatus]:
         """Return every database somebody uses."""
-        names = {pool.database for pool in self._proxy.relay.pools}
-        return [DatabaseStatus(database=name) for name in sorted(names)]
+        counts = dict(self._proxy.relay.pools.answered)
+        for pool in self._proxy.relay.pools:
+            counts[pool.database] = counts.get(pool.database, 0) + pool.answered
+        return [DatabaseStatus(database=name, queries=counts[name]) for name in sorted(counts)]
 
     def users(self) -> Sequence[str]:
         """Return the names in the userlist."""
@@ -224,23 +226,18 @@ class OurOperator:
         path = self.config.path
         if path is None:
             raise OperationRefused("there is no configuration file to write to")
-        before = read_text(path)
-        after = edited(before, setting, value, path=path)
-        changes = compare(self.config, parse(after, path=path))
+        set_value(path, setting, value, approve=self._approve)
+        return self._take_over(load(path))
+
+    def _approve(self, config: Config) -> None:
+        changes = compare(self.config, config)
         if changes.refused:
             raise ConfigError(list(changes.refused))
-        path.write_text(after)
-        try:
-            return self._take_over(load(path))
-        except ConfigError:
-            path.write_text(before)
-            raise
 
     def _take_over(self, config: Config) -> Changes:
         proxy = self._proxy
+        self._approve(config)
         changes = compare(proxy.config, config)
-        if changes.refused:
-            raise ConfigError(list(changes.refused))
         keyring = proxy.lobby.keyring
         if config.users.file is not None:
             keyring = Keyring.load(config.users.file, previous=keyring)
@@ -276,7 +273,7 @@ class OurOperator:
         return _explanation(self.view, script, route)
 
 
-def _explanation(view: ClusterView, script: object, route: Route) -> Explanation:
+def _explanation(view: ClusterView, script: Script, route: Route) -> Explanation:
     refusals: dict[str, Refusal | None] = {}
     for node in view.nodes:
         if route.target is Target.REPLICA:
@@ -293,7 +290,7 @@ def _explanation(view: ClusterView, script: object, route: Route) -> Explanation
     if chosen is None and route.target is Target.REPLICA and view.primary is not None:
         route = route._replace(target=Target.PRIMARY, reason=RouteReason.NO_FRESH_REPLICA)
         chosen = view.primary.name
-    return Explanation(script=script, route=route, node=chosen, refusals=refusals)  # type: ignore[arg-type]
+    return Explanation(script=script, route=route, node=chosen, refusals=refusals)
 
 
 def _promote(host: str, port: int, user: str, password: str | None, database: str) -> None:

@@ -107,6 +107,7 @@ class Replies:
                 return
             self._deliver_error(client, owed)
         counters.statements[index] += 1
+        server.pool.answered += 1
         client.statements += 1
         if not client.dirty:
             client.dirty = True

@@ -64,6 +64,8 @@ class Pool:
         self.wanted = False
         """Somebody who does not stand in the queue needs a server."""
         self.waiters: deque[Session] = deque()
+        self.answered = 0
+        """Statements its servers have answered."""
         self.is_discarded = False
         """It is not among the pools any more; who kept it asks for another."""
         self.exclusive = 0

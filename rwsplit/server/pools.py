@@ -14,6 +14,8 @@ class Pools:
     def __init__(self, config: PoolConfig, dial: Callable[[Pool], None]) -> None:
         self.config = config
         self._dial = dial
+        self.answered: dict[str, int] = {}
+        """By database, statements answered by pools that are discarded."""
         self._pools: dict[tuple[str, str, str], Pool] = {}
 
     def __iter__(self) -> Iterator[Pool]:
@@ -41,3 +43,6 @@ class Pools:
             if not pool.servers and not pool.starting and not pool.waiters:
                 del self._pools[key]
                 pool.is_discarded = True
+                self.answered[pool.database] = (
+                    self.answered.get(pool.database, 0) + pool.answered
+                )
