@@ -241,7 +241,9 @@ class Relay:
             servers, self.dirty_servers = self.dirty_servers, []
             for server in servers:
                 server.dirty = False
-                if server.out and not server.armed:
+                if server.armed:
+                    self._hold_back(server)
+                elif server.out:
                     try:
                         self._send_server(server)
                     except OSError:
@@ -270,6 +272,12 @@ class Relay:
                 self.pause_client(holder)  # type: ignore[arg-type]
             elif holder.paused and not left:  # type: ignore[attr-defined]
                 self.resume_client(holder)  # type: ignore[arg-type]
+
+    def _hold_back(self, server: Server) -> None:
+        """Stop reading whoever fills the outbox of a server that takes nothing now."""
+        holder = server.holder
+        if holder is not None and sum(map(len, server.out)) > HIGH_WATER:
+            self.pause_client(holder)  # type: ignore[arg-type]
 
     def _send_client(self, client: Client) -> None:
         wire = client.wire
