@@ -36,6 +36,7 @@ _INTRODUCES_VALUE: Final = frozenset(
         "zone",
     }
 )
+_NO_VALUE: Final = RESERVED | TYPE_OR_FUNCTION | _INTRODUCES_VALUE
 _INFIX: Final = TYPE_OR_FUNCTION | {"columns", "escape", "filter", "over", "set", "value"}
 """Words that may name a function, but after a value are PostgreSQL's grammar."""
 _CTE_WORDS: Final = frozenset({"as", "not", "with", "to", "using", "default"})
@@ -244,9 +245,7 @@ class _Finder:
         """Say whether the token at *index* ends a value, so that a word after it is infix."""
         kind, text = self._token(index)
         if kind == WORD:
-            return text in _VALUE_WORDS or (
-                text not in RESERVED | TYPE_OR_FUNCTION | _INTRODUCES_VALUE
-            )
+            return text in _VALUE_WORDS or text not in _NO_VALUE
         if kind == MARK:
             return text in {")", "]"} and index not in self.clause_ends
         return kind != OPERATOR

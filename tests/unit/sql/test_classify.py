@@ -1,0 +1,92 @@
+"""Whole texts: several statements, hints, and whatever bytes come."""
+
+from __future__ import annotations
+
+import pytest
+
+from rwsplit.sql import classify
+from rwsplit.sql.classify import PARSE_LIMIT, parse
+from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.statement import Hints, PrimaryOnly, Script, SessionState, Verb
+
+BOOK = FunctionBook()
+
+
+def script(query: str) -> Script:
+    return parse(query.encode(), BOOK)
+
+
+def verbs(query: str) -> list[Verb]:
+    return [statement.verb for statement in script(query).statements]
+
+
+@pytest.mark.parametrize("query", ["", " ", ";", "; ;", "-- x", "/* x */ ;"])
+def test_empty_queries_hold_no_statement(query):
+    assert script(query).statements == ()
+    assert script(query).primary_only is None
+    assert script(query).state is None
+
+
+def test_statements_end_at_semicolons_that_are_tokens():
+    assert verbs("select ';'; begin; select $$;$$ /* ; */ -- ;\n; commit;") == [
+        Verb.QUERY,
+        Verb.BEGIN,
+        Verb.QUERY,
+        Verb.COMMIT,
+    ]
+
+
+def test_the_strictest_statement_wins():
+    found = script("select 1; insert into t values (1); select * from t for update; set a = 1")
+    assert found.primary_only is PrimaryOnly.MAY_WRITE
+    assert found.state is SessionState.PARAMETER
+    assert found.may_write
+    assert found.single is None
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (
+            "create rule r as on insert to t do (select 1; select 2); select 3",
+            [Verb.DDL, Verb.QUERY],
+        ),
+        (
+            "create function f() returns int begin atomic select case when a then 1 end; "
+            "select 2 as end; select t.case from t; end; listen a",
+            [Verb.DDL, Verb.LISTEN],
+        ),
+        ("create function f() begin atomic select 1; end", [Verb.DDL]),
+        ("begin; select case a when 1 then 2 end; end", [Verb.BEGIN, Verb.QUERY, Verb.COMMIT]),
+        ("select atomic; begin atomic; listen a", [Verb.QUERY, Verb.BEGIN, Verb.LISTEN]),
+        ("select 1); listen a", [Verb.QUERY, Verb.LISTEN]),
+    ],
+)
+def test_semicolons_within_a_statement_do_not_end_it(query, expected):
+    assert verbs(query) == expected
+
+
+def test_hints_come_from_comments_only():
+    assert script("/* rwsplit: primary */ select 1").hints == Hints(route="primary")
+    assert script("select /* rwsplit: node=pg2 */ 1").hints == Hints(node="pg2")
+    assert script("select '/* rwsplit: primary */'").hints is None
+
+
+@pytest.mark.parametrize(
+    "query", [b"select 'open", b"select U&'x'", b"\xff\x00", b"x" * (PARSE_LIMIT + 1)]
+)
+def test_what_cannot_be_read_may_do_anything(query):
+    found = parse(query, BOOK)
+    assert found.primary_only is PrimaryOnly.UNPARSED
+    assert found.may_write
+    assert found.state is SessionState.UNRECOGNISED
+
+
+def test_a_surprise_makes_a_query_unreadable_but_keeps_its_hints(monkeypatch):
+    def surprise(*_args: object, **_options: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(classify, "classify_statement", surprise)
+    found = script("/* rwsplit: primary */ select 1")
+    assert found.primary_only is PrimaryOnly.UNPARSED
+    assert found.hints == Hints(route="primary")

@@ -1,0 +1,138 @@
+"""What a function means for routing, by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from rwsplit.sql.builtin import STEADY_FUNCTIONS, VOLATILE_FUNCTIONS
+from rwsplit.sql.functions import HARMLESS, LISTED_AS_WRITING, UNKNOWN, FunctionBook
+from rwsplit.sql.statement import PrimaryOnly, SessionState
+
+BOOK = FunctionBook()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "now",
+        "pg_catalog.lower",
+        "count",
+        "information_schema._pg_expandarray",
+        "random",
+        "clock_timestamp",
+        "gen_random_uuid",
+        "uuidv7",
+        "pg_sleep",
+        "pg_is_in_recovery",
+        "pg_last_wal_replay_lsn",
+        "pg_total_relation_size",
+        "pg_current_xact_id_if_assigned",
+        "operator(->>)",
+        "operator(<=>)",
+    ],
+)
+def test_harmless_on_a_replica(name):
+    assert BOOK.facts(name) == HARMLESS
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nextval",
+        "setval",
+        "pg_notify",
+        "txid_current",
+        "pg_current_xact_id",
+        "lo_create",
+        "lo_import",
+    ],
+)
+def test_writing(name):
+    facts = BOOK.facts(name)
+    assert facts.primary_only is PrimaryOnly.VOLATILE_FUNCTION
+    assert facts.may_write
+    assert facts.state is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pg_current_wal_lsn",
+        "pg_walfile_name",
+        "pg_blocking_pids",
+        "pg_stat_get_activity",
+        "lo_get",
+    ],
+)
+def test_right_only_on_the_primary(name):
+    facts = BOOK.facts(name)
+    assert facts.primary_only is PrimaryOnly.NEEDS_PRIMARY
+    assert not facts.may_write
+
+
+@pytest.mark.parametrize(
+    "name", ["pg_backend_pid", "pg_listening_channels", "pg_advisory_unlock"]
+)
+def test_about_the_session(name):
+    facts = BOOK.facts(name)
+    assert facts.primary_only is PrimaryOnly.SESSION_STATE
+    assert facts.needs_session
+    assert facts.state is None
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("currval", SessionState.SEQUENCE),
+        ("lastval", SessionState.SEQUENCE),
+        ("pg_advisory_lock", SessionState.ADVISORY_LOCK),
+        ("pg_try_advisory_lock_shared", SessionState.ADVISORY_LOCK),
+        ("setseed", SessionState.PARAMETER),
+        ("set_config", SessionState.PARAMETER),
+        ("pg_export_snapshot", SessionState.SNAPSHOT),
+        ("lo_open", SessionState.LARGE_OBJECT),
+        ("pg_create_logical_replication_slot", SessionState.UNRECOGNISED),
+        ("query_to_xml", SessionState.UNKNOWN_FUNCTION),
+    ],
+)
+def test_state_is_left_behind(name, state):
+    facts = BOOK.facts(name)
+    assert facts.primary_only is not None
+    assert facts.state is state
+
+
+@pytest.mark.parametrize("name", ["pg_advisory_xact_lock", "pg_try_advisory_xact_lock_shared"])
+def test_transaction_level_locks_leave_nothing(name):
+    assert BOOK.facts(name).primary_only is PrimaryOnly.NEEDS_PRIMARY
+    assert BOOK.facts(name).state is None
+
+
+@pytest.mark.parametrize(
+    "name", ["my_function", "public.now", '"pg_catalog.now"', "?.now", "Now", "operator(&&&&)"]
+)
+def test_unknown_names_may_do_anything(name):
+    assert BOOK.facts(name) == UNKNOWN
+    assert UNKNOWN.may_write
+    assert UNKNOWN.state is SessionState.UNKNOWN_FUNCTION
+
+
+def test_the_operators_patterns_decide_about_unknown_names():
+    book = FunctionBook(reads=["app.report_*", "Total"], writes=["app.report_and_save"])
+
+    assert book.facts("app.report_sales") == HARMLESS
+    assert book.facts("total") == HARMLESS
+    assert book.facts("anything.total") == HARMLESS
+    assert book.facts("report_sales") == UNKNOWN
+    assert book.facts("app.report_and_save") == LISTED_AS_WRITING
+    assert book.facts("report_and_save") == LISTED_AS_WRITING
+
+
+def test_patterns_make_built_in_functions_write_but_never_harmless():
+    book = FunctionBook(reads=["pg_advisory_lock"], writes=["pg_sleep"])
+
+    assert book.facts("pg_catalog.pg_sleep") == LISTED_AS_WRITING
+    assert book.facts("pg_advisory_lock").state is SessionState.ADVISORY_LOCK
+
+
+def test_no_function_is_both_steady_and_volatile():
+    assert not STEADY_FUNCTIONS & VOLATILE_FUNCTIONS

@@ -1,0 +1,253 @@
+"""Facts of queries and DML: the tokens and the tree must agree that a statement only reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from rwsplit.sql import queries
+from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.queries import classify_query, read_tree, render
+from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb
+from rwsplit.sql.tokens import Token, scan
+
+BOOK = FunctionBook()
+
+
+def tokens(query: str) -> list[Token]:
+    found = scan(query.encode())
+    assert found is not None
+    return found.tokens
+
+
+def facts(query: str) -> Statement:
+    return classify_query(tokens(query), BOOK)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select 1",
+        "SELECT abalance FROM pgbench_accounts WHERE aid = 12345",
+        "table t",
+        "values (1, 'a'), (2, 'b')",
+        "((select 1) union all (select 2)) order by 1 limit 1",
+        "with recursive n(i) as (values (1) union all select i + 1 from n where i < 9) select * from n",
+        "select * from t where name = 'for update' and \"into\" = t.into",
+        "select a as into, b as update, c as for, d as select from t",
+        "select array[[1, 2], [3]], (array[1])[1], a[1:2], array[]::int[] from t",
+        "select a from t tablesample bernoulli (1) repeatable (2)",
+        "select 'a' operator(pg_catalog.||) 'b', a <=> b, j ? 'k', @ -1",
+        "select now(), random(), pg_sleep(1), count(*), string_agg(a, ',' order by b) from t",
+        "select substring('abc', 1, 2), nullif(1, 2), coalesce(1, 2, 3), left('a', 1)",
+        "select E'a\\'b', $q$ ; $q$, B'1', N'x'",
+        "select name from Ünï where größe = 1",
+        "select * from information_schema.tables",
+    ],
+)
+def test_pure_reads_are_safe_on_a_replica(query):
+    found = facts(query)
+    assert found.primary_only is None
+    assert not found.may_write
+    assert found.state is None
+    assert found.verb is Verb.QUERY
+
+
+@pytest.mark.parametrize(
+    ("query", "verb"),
+    [
+        ("insert into t values (1)", Verb.DML),
+        ("update t set a = 1", Verb.DML),
+        ("delete from t", Verb.DML),
+        ("merge into t using s on t.a = s.a when matched then delete", Verb.DML),
+        ("with a as (select 1) insert into t select * from a", Verb.DML),
+        ("with a as (insert into t values (1) returning *) select * from a", Verb.QUERY),
+        ("select * into s from t", Verb.QUERY),
+        ("select 1 union (select 2 into s)", Verb.QUERY),
+    ],
+)
+def test_writes(query, verb):
+    found = facts(query)
+    assert found.primary_only is PrimaryOnly.MAY_WRITE
+    assert found.may_write
+    assert found.verb is verb
+    assert found.state is None
+
+
+@pytest.mark.parametrize(
+    "clause", ["for update", "for no key update", "for share", "FOR KEY SHARE OF t NOWAIT"]
+)
+def test_row_locks_anywhere(clause):
+    for query in (f"select * from t {clause}", f"select * from (select * from t {clause}) s"):
+        found = facts(query)
+        assert found.primary_only is PrimaryOnly.LOCKS_ROWS
+        assert found.locks_rows
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select 1 into temp t",
+        "select 1 into temporary table t",
+        "select 1 into local temp t",
+        "select 1 into pg_temp.t",
+    ],
+)
+def test_select_into_a_temporary_table_leaves_it(query):
+    assert facts(query).state is SessionState.TEMP_TABLE
+
+
+def test_a_temporary_schema_needs_its_session():
+    found = facts("select * from pg_temp.t")
+    assert found.primary_only is PrimaryOnly.SESSION_STATE
+    assert found.needs_session
+
+
+@pytest.mark.parametrize("query", ["select * form t1", "select f(1) from t order by a using <"])
+def test_what_sqlglot_cannot_parse_may_write_but_leaves_only_what_its_functions_leave(query):
+    found = facts(query)
+    assert found.primary_only is PrimaryOnly.UNPARSED
+    assert found.may_write
+    assert found.state is (SessionState.UNKNOWN_FUNCTION if "f(1)" in query else None)
+
+
+def test_functions_decide():
+    found = facts("select nextval('s'), app.f(1), currval('s')")
+    assert found.primary_only is PrimaryOnly.SESSION_STATE
+    assert found.may_write
+    assert found.state is not None
+    assert found.needs_session
+    assert found.functions == {"nextval", "app.f", "currval"}
+
+
+@pytest.mark.parametrize(
+    ("query", "reason", "state"),
+    [
+        ("select set_config('a', 'b', true)", PrimaryOnly.SESSION_STATE, None),
+        ("select pg_catalog.set_config('a', 'b', 't')", PrimaryOnly.SESSION_STATE, None),
+        (
+            "select set_config('a', 'b', false)",
+            PrimaryOnly.SESSION_STATE,
+            SessionState.PARAMETER,
+        ),
+        ("select set_config('a', 'b', $1)", PrimaryOnly.SESSION_STATE, SessionState.PARAMETER),
+        (
+            "select set_config('a', 'b', not true)",
+            PrimaryOnly.SESSION_STATE,
+            SessionState.PARAMETER,
+        ),
+        (
+            "select set_config('a', 'b', false), set_config('a', 'b', true)",
+            PrimaryOnly.SESSION_STATE,
+            SessionState.PARAMETER,
+        ),
+        (
+            "select set_config('a', 'b', true), pg_catalog.set_config('a', 'b', false)",
+            PrimaryOnly.SESSION_STATE,
+            SessionState.PARAMETER,
+        ),
+        ("select current_setting('app.tenant', true)", None, None),
+        ("select current_setting($1)", None, None),
+        ("select current_setting('Transaction_Read_Only')", PrimaryOnly.NEEDS_PRIMARY, None),
+    ],
+)
+def test_settings_are_judged_by_their_arguments(query, reason, state):
+    assert facts(query).primary_only is reason
+    assert facts(query).state is state
+
+
+@pytest.mark.parametrize(
+    ("query", "tables"),
+    [
+        ('select * from a, s.B, "C"."d.e" join only f on true', {"a", "s.b", 'C."d.e"', "f"}),
+        ("with a as (select * from b) select * from a, c.a", {"b", "c.a"}),
+        ("with a as (select * from a) select * from a", {"a"}),
+        ("with a as (select 1), b as (select * from a) select * from b", set()),
+        ("with b as (select * from a), a as (select 1) select * from b", {"a"}),
+        (
+            "with recursive b as (select * from a), a as (select * from a) select * from b",
+            set(),
+        ),
+        ("select * from a where exists (with a as (select 1) select * from a)", {"a"}),
+        ("select (with a as (select 1) select b from a, c) from d", {"c", "d"}),
+        ("select * from f(1), unnest(x)", set()),
+        ("insert into t select * from u", {"t", "u"}),
+    ],
+)
+def test_tables_without_ctes(query, tables):
+    assert facts(query).tables == tables
+
+
+def test_relations_of_postgres_decide_too():
+    assert facts("select * from pg_class").is_catalog
+    assert facts("select * from pg_class").primary_only is None
+    assert facts("select * from pg_stat_activity").primary_only is PrimaryOnly.NEEDS_PRIMARY
+    assert facts("select * from pg_cursors").needs_session
+
+
+def test_what_nests_too_deep_or_is_too_long_is_not_parsed():
+    assert facts("select " + "(" * 300 + "1" + ")" * 300).primary_only is PrimaryOnly.UNPARSED
+    assert facts("select " + "not " * 1000 + "true").primary_only is PrimaryOnly.UNPARSED
+    assert facts("select 1" + " + a" * queries.MAX_WORDS).primary_only is PrimaryOnly.UNPARSED
+
+
+def test_long_dml_is_known_without_its_tables():
+    found = facts("insert into t values " + "(a, b)," * 500 + "(a, b)")
+    assert found.primary_only is PrimaryOnly.MAY_WRITE
+    assert found.tables == frozenset()
+
+
+def test_a_long_list_of_literals_is_one_word():
+    assert facts("select * from t where a in (" + "1, " * 6000 + "2)").primary_only is None
+
+
+def test_nested_arrays_take_linear_time():
+    query = "select " + "array[" * 60 + "1" + "]" * 60
+    assert facts(query).primary_only is None
+
+
+def test_a_node_of_an_unknown_kind_may_write():
+    tree = read_tree(tokens("insert into t values (1)"), ())
+    assert tree is not None
+    assert not tree.reads_only
+
+
+def test_several_trees_or_none_are_nothing():
+    assert read_tree(tokens("select 1; select 2"), ()) is None
+    assert read_tree([], ()) is None
+
+
+def test_a_tree_knows_locks_and_into_by_itself():
+    locked = read_tree(tokens("select * from t for update"), ())
+    into = read_tree(tokens("select 1 into t"), ())
+    assert locked is not None
+    assert locked.locks
+    assert into is not None
+    assert not into.reads_only
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("select 1, 'a', 2 from t", "select 'x' from t"),
+        ("select a, 1 , b", "select a , 'x' , b"),
+        ('select "a""b", ü', 'select "a""b" , "ü"'),
+        ("a -> b <@ c = d", "a - b - c = d"),
+        ("a operator(s.##) b", "a - b"),
+        ("operator", "operator"),
+        ("operator (", "operator ("),
+        ("operator ( x )", "operator ( x )"),
+        ("operator . operator ( - )", "operator . -"),
+        ("array[a[1], [b]]", "row ( a [ 'x' ] , ( b ) )"),
+        ("array", "array"),
+        ("[a]", "( a )"),
+        ("x ) ]", "x ) ]"),
+        ("a as select, b as not", 'a as "select" , b as not'),
+    ],
+)
+def test_rendering(query, words):
+    assert render(tokens(query), ()) == words.split()
+
+
+def test_functions_are_rendered_alike():
+    words = render(tokens("select date_add(1), greatest(2)"), {1})
+    assert " ".join(words or ()) == "select f_ ( 'x' ) , f_ ( 'x' )"

@@ -1,0 +1,264 @@
+"""Utility statements by their verbs."""
+
+from __future__ import annotations
+
+import pytest
+
+from rwsplit.sql.classify import parse
+from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.settings import UNRECOGNISED
+from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb
+
+BOOK = FunctionBook()
+
+
+def facts(query: str) -> Statement:
+    single = parse(query.encode(), BOOK).single
+    assert single is not None
+    return single
+
+
+@pytest.mark.parametrize(
+    ("query", "verb", "name", "chain"),
+    [
+        ("COMMIT", Verb.COMMIT, None, False),
+        ("end work and chain", Verb.COMMIT, None, True),
+        ("COMMIT TRANSACTION AND NO CHAIN", Verb.COMMIT, None, False),
+        ("ROLLBACK", Verb.ROLLBACK, None, False),
+        ("abort and chain", Verb.ROLLBACK, None, True),
+        ("ROLLBACK WORK TO SAVEPOINT a", Verb.ROLLBACK_TO, "a", False),
+        ("ROLLBACK TO a", Verb.ROLLBACK_TO, "a", False),
+        ("SAVEPOINT a", Verb.SAVEPOINT, "a", False),
+        ("RELEASE SAVEPOINT a", Verb.RELEASE, "a", False),
+        ("release a", Verb.RELEASE, "a", False),
+    ],
+)
+def test_transaction_control(query, verb, name, chain):
+    assert facts(query) == Statement(verb, name=name, chain=chain)
+
+
+@pytest.mark.parametrize(
+    "query", ["COMMIT PREPARED 'x'", "ROLLBACK PREPARED 'x'", "CHECKPOINT"]
+)
+def test_other_writing(query):
+    found = facts(query)
+    assert found.verb is Verb.OTHER
+    assert found.primary_only is PrimaryOnly.MAY_WRITE
+    assert found.may_write
+    assert found.state is None
+
+
+def test_prepare_transaction():
+    found = facts("PREPARE TRANSACTION 'x'")
+    assert found.verb is Verb.PREPARE_TRANSACTION
+    assert found.primary_only is PrimaryOnly.MAY_WRITE
+
+
+@pytest.mark.parametrize(
+    ("query", "verb", "name", "state"),
+    [
+        ("LISTEN ch", Verb.LISTEN, "ch", SessionState.LISTEN),
+        ("UNLISTEN ch", Verb.UNLISTEN, "ch", None),
+        ("UNLISTEN *", Verb.UNLISTEN, "*", None),
+        ("DEALLOCATE p", Verb.DEALLOCATE, "p", None),
+        ("DEALLOCATE PREPARE ALL", Verb.DEALLOCATE, "all", None),
+        ("CLOSE c", Verb.CLOSE, "c", None),
+        ("LOAD 'auto_explain'", Verb.OTHER, None, SessionState.LIBRARY),
+        ("DISCARD PLANS", Verb.DISCARD, None, None),
+    ],
+)
+def test_session_state(query, verb, name, state):
+    found = facts(query)
+    assert (found.verb, found.name, found.state) == (verb, name, state)
+    assert found.primary_only is PrimaryOnly.SESSION_STATE
+    assert not found.discards
+
+
+def test_discard_all():
+    assert facts("DISCARD ALL").discards
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [("FETCH 1 FROM c", "c"), ("move all in c", "c"), ('FETCH "C"', "C"), ("FETCH", None)],
+)
+def test_fetch_may_write_and_needs_its_session(query, name):
+    found = facts(query)
+    assert (found.verb, found.name) == (Verb.FETCH, name)
+    assert found.may_write
+    assert found.needs_session
+
+
+def test_execute_may_write():
+    found = facts("EXECUTE p(1, 2)")
+    assert (found.verb, found.name) == (Verb.EXECUTE, "p")
+    assert found.primary_only is PrimaryOnly.MAY_WRITE
+    assert found.needs_session
+
+
+def test_notify_writes():
+    found = facts("NOTIFY ch, 'x'")
+    assert (found.verb, found.name) == (Verb.NOTIFY, "ch")
+    assert found.primary_only is PrimaryOnly.MAY_WRITE
+
+
+def test_lock():
+    assert facts("LOCK TABLE t").primary_only is PrimaryOnly.LOCKS_ROWS
+    assert facts("LOCK t").verb is Verb.LOCK
+
+
+@pytest.mark.parametrize(
+    ("query", "verb"), [("CALL p(1)", Verb.CALL), ("DO $$ begin end $$", Verb.DO)]
+)
+def test_code_may_leave_anything(query, verb):
+    found = facts(query)
+    assert found.verb is verb
+    assert found.may_write
+    assert found.state is SessionState.UNKNOWN_FUNCTION
+
+
+@pytest.mark.parametrize("query", ["VACUUM", "vacuum full t", "ANALYZE t", "ANALYSE"])
+def test_vacuum(query):
+    assert facts(query).verb is Verb.VACUUM
+    assert facts(query).primary_only is PrimaryOnly.MAY_WRITE
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "CREATE TABLE t (a int default nextval('s'), b int generated always as (f(a)) stored)",
+        "CREATE INDEX ON t (f(a))",
+        "CREATE OR REPLACE VIEW v AS SELECT f()",
+        "CREATE TABLE t AS SELECT now()",
+        "CREATE UNLOGGED TABLE t AS TABLE u WITH NO DATA",
+        "CREATE TABLE t (a) AS VALUES (1)",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; SELECT 2; END",
+        "ALTER TABLE t ADD b int",
+        "ALTER SYSTEM SET work_mem = '4MB'",
+        "DROP TABLE t",
+        "GRANT SELECT ON t TO u",
+        "COMMENT ON TABLE t IS 'x'",
+        "TRUNCATE t",
+        "REFRESH MATERIALIZED VIEW mv",
+    ],
+)
+def test_ddl_leaves_nothing_in_its_session(query):
+    found = facts(query)
+    assert found.verb is Verb.DDL
+    assert found.primary_only is PrimaryOnly.MAY_WRITE
+    assert found.may_write
+    assert found.state is None
+
+
+@pytest.mark.parametrize(
+    ("query", "state"),
+    [
+        ("CREATE TEMP TABLE t (a int)", SessionState.TEMP_TABLE),
+        ("CREATE LOCAL TEMPORARY SEQUENCE s", SessionState.TEMP_TABLE),
+        ("CREATE OR REPLACE TEMP RECURSIVE VIEW v (a) AS SELECT 1", SessionState.TEMP_TABLE),
+        ("CREATE TABLE pg_temp.t (a int)", SessionState.TEMP_TABLE),
+        (
+            "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'select 1'",
+            SessionState.TEMP_TABLE,
+        ),
+        ("CREATE TABLE t AS SELECT f(1)", SessionState.UNKNOWN_FUNCTION),
+        ("CREATE TABLE t AS SELECT set_config('a', 'b', false)", SessionState.PARAMETER),
+        ("CREATE TABLE t AS", SessionState.UNRECOGNISED),
+    ],
+)
+def test_ddl_that_leaves_something(query, state):
+    assert facts(query).state is state
+    assert facts(query).may_write
+
+
+@pytest.mark.parametrize(
+    ("query", "reason", "may_write"),
+    [
+        ("EXPLAIN SELECT 1", None, False),
+        ("EXPLAIN ANALYZE VERBOSE SELECT 1", None, False),
+        ("EXPLAIN (ANALYZE, COSTS off) TABLE t", None, False),
+        ("EXPLAIN INSERT INTO t VALUES (1)", PrimaryOnly.MAY_WRITE, False),
+        ("EXPLAIN (VERBOSE) DELETE FROM t", PrimaryOnly.MAY_WRITE, False),
+        ("EXPLAIN ANALYZE INSERT INTO t VALUES (1)", PrimaryOnly.MAY_WRITE, True),
+        ("EXPLAIN (BUFFERS, ANALYSE) UPDATE t SET a = 1", PrimaryOnly.MAY_WRITE, True),
+        ("EXPLAIN nonsense", PrimaryOnly.UNPARSED, True),
+        ("EXPLAIN", PrimaryOnly.UNPARSED, True),
+    ],
+)
+def test_explain(query, reason, may_write):
+    found = facts(query)
+    assert found.verb is Verb.EXPLAIN
+    assert found.primary_only is reason
+    assert found.may_write is may_write
+    assert found.inner is not None
+
+
+def test_prepare_keeps_what_it_prepares():
+    found = facts("PREPARE p (int, text) AS SELECT * FROM t WHERE a = $1")
+    assert (found.verb, found.name, found.state) == (Verb.PREPARE, "p", SessionState.PREPARED)
+    assert found.inner is not None
+    assert found.inner.primary_only is None
+    assert found.tables == {"t"}
+    assert not found.may_write
+
+
+def test_a_prepare_without_as_is_not_recognised():
+    assert facts("PREPARE p SELECT 1") is UNRECOGNISED
+
+
+@pytest.mark.parametrize(
+    ("query", "state"),
+    [
+        ("DECLARE c CURSOR FOR SELECT 1", None),
+        ("DECLARE c CURSOR WITHOUT HOLD FOR SELECT 1", None),
+        (
+            "DECLARE c INSENSITIVE SCROLL CURSOR WITH HOLD FOR SELECT 1",
+            SessionState.HOLD_CURSOR,
+        ),
+        ("DECLARE c CURSOR FOR SELECT f(1)", SessionState.UNKNOWN_FUNCTION),
+    ],
+)
+def test_declare(query, state):
+    found = facts(query)
+    assert (found.verb, found.name, found.state) == (Verb.DECLARE, "c", state)
+    assert found.primary_only is PrimaryOnly.SESSION_STATE
+    assert found.inner is not None
+
+
+def test_a_declare_without_for_is_not_recognised():
+    assert facts("DECLARE c CURSOR") is UNRECOGNISED
+
+
+@pytest.mark.parametrize(
+    ("query", "verb", "reason"),
+    [
+        ("COPY t TO STDOUT", Verb.COPY_OUT, None),
+        ("COPY s.t (a, b) TO STDOUT (FORMAT csv)", Verb.COPY_OUT, None),
+        ("COPY BINARY t TO STDIN", Verb.COPY_OUT, None),
+        ("COPY (SELECT 1) TO STDOUT", Verb.COPY_OUT, None),
+        ("COPY pg_stat_activity TO STDOUT", Verb.COPY_OUT, PrimaryOnly.NEEDS_PRIMARY),
+        ("COPY (DELETE FROM t RETURNING *) TO STDOUT", Verb.COPY_OUT, PrimaryOnly.MAY_WRITE),
+        ("COPY t FROM STDIN", Verb.COPY_IN, PrimaryOnly.MAY_WRITE),
+        ("COPY t (a) FROM STDOUT WITH CSV", Verb.COPY_IN, PrimaryOnly.MAY_WRITE),
+        ("COPY t FROM '/file'", Verb.OTHER, PrimaryOnly.MAY_WRITE),
+        ("COPY t FROM PROGRAM 'x'", Verb.OTHER, PrimaryOnly.MAY_WRITE),
+        ("COPY t TO '/file'", Verb.OTHER, PrimaryOnly.MAY_WRITE),
+        ("COPY (SELECT 1) TO PROGRAM 'x'", Verb.OTHER, PrimaryOnly.MAY_WRITE),
+        ("COPY 1", Verb.OTHER, PrimaryOnly.UNPARSED),
+        ("COPY () TO STDOUT", Verb.COPY_OUT, PrimaryOnly.UNPARSED),
+    ],
+)
+def test_copy(query, verb, reason):
+    found = facts(query)
+    assert (found.verb, found.primary_only) == (verb, reason)
+
+
+@pytest.mark.parametrize(
+    "query", ["FOO", "IDENTIFY_SYSTEM", "1", '"select" 1', ") x", "'select'"]
+)
+def test_other_verbs_may_do_anything(query):
+    assert facts(query) is UNRECOGNISED
+
+
+def test_statements_within_statements_have_a_limit():
+    assert facts("EXPLAIN " * 100 + "SELECT 1").primary_only is PrimaryOnly.UNPARSED
