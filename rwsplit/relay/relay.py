@@ -32,7 +32,7 @@ from rwsplit.relay.dispatch import Dispatcher
 from rwsplit.relay.homes import Homes
 from rwsplit.relay.loss import Loss
 from rwsplit.relay.replies import HIGH_WATER, Replies
-from rwsplit.relay.upkeep import Upkeep
+from rwsplit.relay.upkeep import Upkeep, is_replica_server
 from rwsplit.routing.balancing import Chooser
 from rwsplit.server.pool import Pool
 from rwsplit.server.pools import Pools
@@ -424,7 +424,7 @@ class Relay:
         self.servers[server.fd] = server
         self._epoll.register(server.fd, _IN)
         node = self.view.node(pool.node)
-        server.is_replica = self.view.primary is None or self.view.primary is not node
+        server.is_replica = is_replica_server(node)
         if not self.upkeep.is_usable(pool.node):
             server.expired = True
         server.use = Use.HELD

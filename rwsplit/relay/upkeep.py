@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 JANITOR_INTERVAL: Final = 1.0
 
 
+def is_replica_server(node: NodeView | None) -> bool:
+    """Return whether what runs on *node* may be run elsewhere if that node fails.
+
+    A primary that does not answer for a while is still the primary: its transactions wait for it.
+    """
+    return node is None or node.role is not Role.PRIMARY
+
+
 class Upkeep:
     """Keeps pools, queues and balance in order."""
 
@@ -99,8 +107,9 @@ class Upkeep:
         for pool in relay.pools:
             node = view.node(pool.node)
             usable = self.is_usable(pool.node)
+            is_replica = is_replica_server(node)
             for server in list(pool.servers):
-                server.is_replica = node is not view.primary
+                server.is_replica = is_replica
                 if not usable:
                     server.expired = True
                     self._retire(server, node)
