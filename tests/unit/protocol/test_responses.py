@@ -1,0 +1,632 @@
+"""A server answers; each unit's sink gets what its client asked for, and nothing else."""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+
+import pytest
+
+from rwsplit.errors import ProtocolViolation
+from rwsplit.protocol import codes
+from rwsplit.protocol.responses import (
+    FORWARD,
+    HOLD_LIMIT,
+    MESSAGE_LIMIT,
+    SWALLOW,
+    Owed,
+    ResponseQueue,
+    Step,
+    What,
+    is_fatal,
+    sqlstate,
+)
+from tests.support.frames import (
+    BIND_COMPLETE,
+    CLOSE_COMPLETE,
+    COLUMNS,
+    COPY_IN,
+    COPY_OUT,
+    NO_DATA,
+    PARAMETERS,
+    PARSE_COMPLETE,
+    complete,
+    copy_data,
+    error,
+    message,
+    notice,
+    notification,
+    parameter,
+    ready,
+    row,
+)
+
+ANSWER = COLUMNS + row() + complete() + ready()
+
+
+class Server:
+    """One server's answers, sorted; units are owed in the order they are asked for."""
+
+    def __init__(self) -> None:
+        self.queue = ResponseQueue()
+        self.happened: list[tuple[What, Owed | None, bytes | int]] = []
+
+    def owes(
+        self, *steps: Step, guarded: bool = False, swallowed: bool = False
+    ) -> tuple[Owed, list[bytes]]:
+        sink: list[bytes] = []
+        owed = Owed(None if swallowed else sink, guarded=guarded)
+        if steps:
+            owed.steps = deque(steps)
+        self.queue.owed.append(owed)
+        return owed, sink
+
+    def sends(self, *chunks: bytes) -> list[What]:
+        """Return what the *chunks*, received one by one, amount to."""
+        events = [event for chunk in chunks for event in self.queue.receive(chunk)]
+        self.happened += events
+        return [what for what, _, _ in events]
+
+
+def told(sink: list[bytes]) -> bytes:
+    return b"".join(sink)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+# Forwarding...
+
+
+def test_an_answer_is_forwarded_whole_and_in_one_piece(server: Server) -> None:
+    unit, sink = server.owes()
+
+    assert server.sends(ANSWER) == [What.DONE]
+    assert sink == [ANSWER]
+    assert server.happened == [(What.DONE, unit, codes.IDLE)]
+    assert unit.size == len(ANSWER)
+    assert unit.forwarded
+    assert not server.queue.owed
+
+
+def test_the_transaction_status_comes_with_the_end(server: Server) -> None:
+    server.owes()
+    server.owes()
+
+    server.sends(complete("BEGIN") + ready("T") + error() + ready("E"))
+
+    assert [value for what, _, value in server.happened if what is What.DONE] == [
+        codes.IN_TRANSACTION,
+        codes.FAILED,
+    ]
+
+
+def test_answers_of_several_units_go_to_each_in_turn(server: Server) -> None:
+    _, first = server.owes()
+    _, second = server.owes()
+    _, third = server.owes(swallowed=True)
+    _, fourth = server.owes()
+    end = complete("SET") + ready()
+
+    assert server.sends(ANSWER + ANSWER + end + end) == [What.DONE] * 4
+    assert (told(first), told(second), told(third), told(fourth)) == (ANSWER, ANSWER, b"", end)
+
+
+def test_what_has_come_of_an_answer_is_forwarded_before_its_end(server: Server) -> None:
+    unit, sink = server.owes()
+
+    assert server.sends(COLUMNS + row() + row()[:3]) == [What.PARTIAL]
+    assert told(sink) == COLUMNS + row()
+    assert server.sends(row()[3:] + complete() + ready()) == [What.DONE]
+    assert told(sink) == COLUMNS + row() + row() + complete() + ready()
+    assert unit.size == len(told(sink))
+
+
+def test_a_swallowed_unit_leaves_no_trace_however_it_is_cut(server: Server) -> None:
+    unit, sink = server.owes(swallowed=True)
+    long = row("x" * HOLD_LIMIT)
+
+    server.sends(COLUMNS + long[:100], long[100:5000], long[5000:] + complete() + ready())
+
+    assert sink == []
+    assert server.happened[-1] == (What.DONE, unit, codes.IDLE)
+
+
+def test_a_row_of_any_size_passes_through_as_it_comes(server: Server) -> None:
+    _, sink = server.owes()
+    long = row("x" * (3 * HOLD_LIMIT))
+
+    assert server.sends(COLUMNS + long[:100]) == [What.PARTIAL]
+    assert told(sink) == COLUMNS + long[:100]
+    assert server.sends(long[100:200]) == [What.PARTIAL]
+    assert told(sink) == COLUMNS + long[:200]
+    assert server.sends(long[200:] + complete() + ready()) == [What.DONE]
+    assert told(sink) == COLUMNS + long + complete() + ready()
+
+
+def test_a_short_row_that_is_cut_is_held_until_it_is_whole(server: Server) -> None:
+    _, sink = server.owes()
+
+    assert server.sends(row()[:7]) == []
+    assert sink == []
+    assert server.sends(row()[7:]) == [What.PARTIAL]
+    assert told(sink) == row()
+
+
+def test_bytes_of_a_closing_server_are_forgotten(server: Server) -> None:
+    server.owes()
+    server.sends(row()[:7])
+
+    server.queue.discard_input()
+
+    assert server.sends(row()) == [What.PARTIAL]
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_long_row_hears_nothing_more(
+    server: Server,
+) -> None:
+    unit, sink = server.owes()
+    long = row("x" * (2 * HOLD_LIMIT))
+    server.sends(long[:100])
+
+    unit.sink = None
+    server.sends(long[100:] + complete() + ready())
+
+    assert told(sink) == long[:100]
+
+
+# Swallowing and making up...
+
+
+def test_the_answer_to_a_parse_sent_ahead_is_swallowed(server: Server) -> None:
+    unit, sink = server.owes(SWALLOW)
+    asked = BIND_COMPLETE + COLUMNS + row() + complete() + ready()
+
+    server.sends(PARSE_COMPLETE + asked)
+
+    assert told(sink) == asked
+    assert unit.done == 1
+    assert unit.steps is None
+
+
+def test_a_swallowed_answer_in_the_middle_leaves_what_surrounds_it(server: Server) -> None:
+    unit, sink = server.owes(FORWARD, SWALLOW, FORWARD, FORWARD)
+
+    server.sends(BIND_COMPLETE + CLOSE_COMPLETE + PARSE_COMPLETE + row() + complete() + ready())
+
+    assert told(sink) == BIND_COMPLETE + PARSE_COMPLETE + row() + complete() + ready()
+    assert unit.done == 4
+
+
+def test_an_answer_is_made_up_where_it_belongs(server: Server) -> None:
+    unit, sink = server.owes(FORWARD, PARSE_COMPLETE, FORWARD, FORWARD)
+
+    server.sends(CLOSE_COMPLETE + BIND_COMPLETE + row() + complete() + ready())
+
+    assert told(sink) == (
+        CLOSE_COMPLETE + PARSE_COMPLETE + BIND_COMPLETE + row() + complete() + ready()
+    )
+    assert unit.done == 4
+    assert unit.size == len(told(sink))
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_unit_may_be_made_up_of_nothing_else(server: Server, guarded: bool) -> None:
+    _, sink = server.owes(PARSE_COMPLETE, CLOSE_COMPLETE, guarded=guarded)
+
+    assert server.sends(ready()) == [What.DONE]
+    assert told(sink) == PARSE_COMPLETE + CLOSE_COMPLETE + ready()
+
+
+def test_answers_are_made_up_behind_the_last_real_one(server: Server) -> None:
+    _, sink = server.owes(FORWARD, PARSE_COMPLETE)
+
+    server.sends(CLOSE_COMPLETE + ready())
+
+    assert told(sink) == CLOSE_COMPLETE + PARSE_COMPLETE + ready()
+
+
+def test_nothing_is_made_up_for_a_client_that_is_gone(server: Server) -> None:
+    unit, sink = server.owes(PARSE_COMPLETE, FORWARD, PARSE_COMPLETE, swallowed=True)
+
+    server.sends(BIND_COMPLETE + ready())
+
+    assert sink == []
+    assert unit.done == 3
+
+
+def test_an_answer_made_up_in_front_of_a_row_that_passes_through_comes_first(
+    server: Server,
+) -> None:
+    _, sink = server.owes(PARSE_COMPLETE, FORWARD)
+    long = row("x" * (2 * HOLD_LIMIT))
+
+    server.sends(long[:100], long[100:] + complete() + ready())
+
+    assert told(sink) == PARSE_COMPLETE + long + complete() + ready()
+
+
+def test_the_parameters_of_a_described_statement_do_not_end_its_step(server: Server) -> None:
+    _, sink = server.owes(FORWARD, SWALLOW, FORWARD)
+
+    server.sends(PARAMETERS + NO_DATA + PARSE_COMPLETE + BIND_COMPLETE + ready())
+
+    assert told(sink) == PARAMETERS + NO_DATA + BIND_COMPLETE + ready()
+
+
+def test_a_long_answer_that_ends_a_step_is_awaited_whole(server: Server) -> None:
+    _, sink = server.owes(SWALLOW, FORWARD)
+    columns = message("T", bytes(2 * HOLD_LIMIT))
+
+    assert server.sends(PARSE_COMPLETE + columns[:20_000]) == []
+    assert server.sends(columns[20_000:] + ready()) == [What.DONE]
+    assert told(sink) == columns + ready()
+
+
+def test_steps_are_counted_for_a_client_that_is_gone(server: Server) -> None:
+    unit, _ = server.owes(FORWARD, FORWARD, FORWARD, swallowed=True)
+
+    server.sends(PARSE_COMPLETE + BIND_COMPLETE + error() + ready())
+
+    assert unit.done == 2
+    assert unit.failed
+
+
+def test_an_open_unit_whose_steps_are_through_takes_more(server: Server) -> None:
+    unit, sink = server.owes(FORWARD)
+    server.sends(PARSE_COMPLETE)
+    assert unit.steps is None
+
+    unit.steps = deque()
+    server.sends(BIND_COMPLETE)
+
+    assert told(sink) == PARSE_COMPLETE + BIND_COMPLETE
+    assert unit.done == 2
+
+
+# Errors...
+
+
+def test_an_error_leaves_at_once_and_voids_the_steps_behind_it(server: Server) -> None:
+    unit, sink = server.owes(SWALLOW, FORWARD, PARSE_COMPLETE, SWALLOW)
+
+    assert server.sends(PARSE_COMPLETE + error()) == [What.FAILED]
+    assert told(sink) == error()
+    assert unit.failed
+    assert unit.done == 1
+    assert server.sends(ready()) == [What.DONE]
+    assert told(sink) == error() + ready()
+
+
+def test_answers_made_up_for_messages_before_the_failed_one_come_before_the_error(
+    server: Server,
+) -> None:
+    _, sink = server.owes(FORWARD, PARSE_COMPLETE, FORWARD)
+
+    server.sends(CLOSE_COMPLETE + error() + ready())
+
+    assert told(sink) == CLOSE_COMPLETE + PARSE_COMPLETE + error() + ready()
+
+
+def test_an_error_in_the_middle_of_a_string_follows_the_results_before_it(
+    server: Server,
+) -> None:
+    unit, sink = server.owes()
+
+    assert server.sends(COLUMNS + row() + complete() + error() + ready()) == [
+        What.FAILED,
+        What.DONE,
+    ]
+    assert told(sink) == COLUMNS + row() + complete() + error() + ready()
+    assert server.happened[0] == (What.FAILED, unit, error())
+
+
+def test_an_error_while_nothing_is_owed_is_fatal(server: Server) -> None:
+    goodbye = error("57P01", severity="FATAL")
+
+    assert server.sends(goodbye) == [What.FATAL]
+    assert server.happened == [(What.FATAL, None, goodbye)]
+
+
+def test_a_unit_may_word_its_errors_itself(server: Server) -> None:
+    class Translated(Owed):
+        def reword(self, frame: bytes) -> bytes:
+            return error(said="nein")
+
+    sink: list[bytes] = []
+    server.queue.owed.append(Translated(sink))
+
+    server.sends(BIND_COMPLETE + error() + ready())
+
+    assert told(sink) == BIND_COMPLETE + error(said="nein") + ready()
+
+
+# Guarded units...
+
+
+def test_the_answer_to_a_guarded_unit_is_forwarded_when_it_is_whole(server: Server) -> None:
+    unit, sink = server.owes(guarded=True)
+
+    assert server.sends(COLUMNS, row()[:4], row()[4:]) == []
+    assert sink == []
+    assert not unit.forwarded
+    assert server.sends(complete() + ready()) == [What.DONE]
+    assert told(sink) == ANSWER
+
+
+def test_a_guarded_unit_that_answers_much_is_forwarded_as_it_comes(server: Server) -> None:
+    unit, sink = server.owes(guarded=True)
+    rows = [row("x" * 1000) for _ in range(40)]
+
+    events = server.sends(COLUMNS, *rows, complete() + ready())
+
+    assert events.count(What.PARTIAL) == len(rows) - HOLD_LIMIT // 1000
+    assert told(sink) == COLUMNS + b"".join(rows) + complete() + ready()
+    assert unit.forwarded
+
+
+def test_what_a_guarded_unit_keeps_is_bounded_in_the_middle_of_a_long_row(
+    server: Server,
+) -> None:
+    unit, sink = server.owes(guarded=True)
+    long = row("x" * (4 * HOLD_LIMIT))
+
+    assert server.sends(long[:100]) == []
+    assert server.sends(long[100 : HOLD_LIMIT + 200]) == [What.PARTIAL]
+    assert told(sink) == long[: HOLD_LIMIT + 200]
+    assert unit.forwarded
+
+
+def test_an_error_that_may_heal_is_handed_over_with_the_unit(server: Server) -> None:
+    unit, sink = server.owes(guarded=True)
+    refusal = error("25006")
+
+    assert server.sends(refusal + ready()) == [What.FAILED, What.DONE]
+    assert sink == []
+    assert unit.error == refusal
+
+
+def test_an_error_that_did_not_heal_brings_the_answers_before_it_along(server: Server) -> None:
+    unit, sink = server.owes(SWALLOW, PARSE_COMPLETE, guarded=True)
+    canceled = error("57014")
+
+    server.sends(PARSE_COMPLETE + BIND_COMPLETE, COLUMNS + row(), canceled + notice(), ready())
+    assert sink == []
+
+    unit.deliver()
+
+    assert told(sink) == (
+        PARSE_COMPLETE + BIND_COMPLETE + COLUMNS + row() + canceled + notice() + ready()
+    )
+    assert unit.error is None
+
+
+def test_an_error_that_cannot_heal_leaves_at_once_with_what_was_kept(server: Server) -> None:
+    unit, sink = server.owes(guarded=True)
+
+    assert server.sends(BIND_COMPLETE, error("22012")) == [What.FAILED]
+    assert told(sink) == BIND_COMPLETE + error("22012")
+    assert unit.error is None
+    assert unit.forwarded
+
+
+def test_an_error_behind_something_forwarded_cannot_heal(server: Server) -> None:
+    unit, sink = server.owes(guarded=True)
+    rows = row("x" * HOLD_LIMIT)
+
+    server.sends(rows, error("40001") + ready())
+
+    assert unit.error is None
+    assert told(sink) == rows + error("40001") + ready()
+
+
+def test_a_goodbye_behind_a_kept_error_takes_the_error_along(server: Server) -> None:
+    unit, sink = server.owes(guarded=True)
+
+    server.sends(error("40001"), error("XX001"))
+
+    assert told(sink) == error("40001") + error("XX001")
+    assert unit.error is None
+
+
+def test_delivering_to_a_client_that_is_gone_is_harmless(server: Server) -> None:
+    unit, sink = server.owes(guarded=True)
+    server.sends(error("25006"))
+
+    unit.sink = None
+    unit.deliver()
+
+    assert sink == []
+    assert unit.kept is None
+
+
+def test_steps_of_a_guarded_unit_are_counted_once_however_the_answer_is_cut(
+    server: Server,
+) -> None:
+    unit, sink = server.owes(FORWARD, SWALLOW, FORWARD, guarded=True)
+
+    server.sends(PARSE_COMPLETE, CLOSE_COMPLETE[:2], CLOSE_COMPLETE[2:], BIND_COMPLETE)
+
+    assert unit.done == 3
+    server.sends(ready())
+    assert told(sink) == PARSE_COMPLETE + BIND_COMPLETE + ready()
+
+
+# COPY...
+
+
+def test_a_copy_in_is_told_at_once(server: Server) -> None:
+    unit, sink = server.owes(guarded=True)
+
+    assert server.sends(COPY_IN) == [What.COPY_IN]
+    assert told(sink) == COPY_IN
+    assert server.happened == [(What.COPY_IN, unit, 0)]
+    assert server.sends(complete("COPY 3") + ready()) == [What.DONE]
+
+
+def test_a_copy_out_flows_through(server: Server) -> None:
+    _, sink = server.owes()
+    answer = COPY_OUT + copy_data(b"1\n") + message("c") + complete("COPY 1") + ready()
+
+    assert server.sends(answer) == [What.DONE]
+    assert told(sink) == answer
+
+
+# Messages at any time...
+
+
+def test_a_notice_belongs_to_the_running_unit(server: Server) -> None:
+    _, first = server.owes()
+    _, second = server.owes(SWALLOW)
+
+    server.sends(notice() + ANSWER + notice() + PARSE_COMPLETE + BIND_COMPLETE + ready())
+
+    assert told(first) == notice() + ANSWER
+    assert told(second) == notice() + BIND_COMPLETE + ready()
+
+
+def test_a_notice_while_nothing_is_owed_goes_to_the_holder_or_nowhere(server: Server) -> None:
+    assert server.sends(notice()) == []
+
+    server.queue.owner = holder = []
+
+    assert server.sends(notice()) == [What.ASYNC]
+    assert holder == [notice()]
+
+
+def test_a_notification_goes_to_the_holder_whoever_is_answered(server: Server) -> None:
+    _, sink = server.owes()
+    server.queue.owner = holder = []
+    news = notification("jobs", "1")
+
+    assert server.sends(COLUMNS + news + row()) == [What.ASYNC, What.PARTIAL]
+    assert holder == [news]
+    assert told(sink) == COLUMNS + row()
+
+
+def test_a_notification_to_the_one_who_is_answered_comes_in_order(server: Server) -> None:
+    _, sink = server.owes()
+    server.queue.owner = sink
+
+    server.sends(row() + notification("jobs") + complete() + ready())
+
+    assert told(sink) == row() + notification("jobs") + complete() + ready()
+
+
+def test_a_notification_nobody_listens_to_is_dropped(server: Server) -> None:
+    _, sink = server.owes()
+
+    server.sends(row() + notification("jobs") + complete() + ready())
+
+    assert told(sink) == row() + complete() + ready()
+
+
+def test_a_parameter_is_reported_to_whom_it_belongs(server: Server) -> None:
+    _, swallowed = server.owes(swallowed=True)
+    _, sink = server.owes()
+    zone = parameter("TimeZone", "UTC")
+
+    server.sends(zone + complete("SET") + ready() + zone + complete("SET") + ready())
+
+    assert swallowed == []
+    assert told(sink) == zone + complete("SET") + ready()
+
+
+@pytest.mark.parametrize("name", ["in_hot_standby", "default_transaction_read_only"])
+def test_a_client_does_not_see_on_which_node_it_is(server: Server, name: str) -> None:
+    _, sink = server.owes()
+
+    server.sends(COLUMNS + parameter(name, "on") + row() + complete() + ready())
+
+    assert told(sink) == ANSWER
+
+
+def test_parameters_put_back_are_reported_as_the_client_knows_them(server: Server) -> None:
+    unit, sink = server.owes()
+    mine = parameter("TimeZone", "Europe/Berlin")
+    unit.restored = {b"TimeZone": mine}
+
+    server.sends(
+        parameter("TimeZone", "UTC") + parameter("DateStyle", "ISO") + complete() + ready()
+    )
+
+    assert told(sink) == mine + parameter("DateStyle", "ISO") + complete() + ready()
+
+
+def test_a_hidden_parameter_is_not_put_back_either(server: Server) -> None:
+    unit, sink = server.owes()
+    unit.restored = {b"in_hot_standby": parameter("in_hot_standby", "on")}
+
+    server.sends(parameter("in_hot_standby", "off") + complete() + ready())
+
+    assert told(sink) == complete() + ready()
+
+
+# What no PostgreSQL server sends...
+
+
+@pytest.mark.parametrize(
+    "sent", [ready(), row(), complete(), PARSE_COMPLETE, COPY_IN, message("R", b"\0\0\0\0")]
+)
+def test_answers_nobody_asked_for_are_a_violation(server: Server, sent: bytes) -> None:
+    with pytest.raises(ProtocolViolation):
+        server.sends(sent)
+
+
+@pytest.mark.parametrize("sent", [message("R", bytes(4)), message("W", bytes(3)), message("@")])
+def test_messages_that_have_no_place_in_an_answer_are_a_violation(
+    server: Server, sent: bytes
+) -> None:
+    server.owes()
+
+    with pytest.raises(ProtocolViolation, match="not expected"):
+        server.sends(sent)
+
+
+@pytest.mark.parametrize("payload", [b"", b"II"])
+def test_an_end_without_one_transaction_status_is_a_violation(
+    server: Server, payload: bytes
+) -> None:
+    server.owes()
+
+    with pytest.raises(ProtocolViolation):
+        server.sends(message("Z", payload))
+
+
+@pytest.mark.parametrize("code", ["D", "E", "Z"])
+def test_an_impossible_length_is_a_violation(server: Server, code: str) -> None:
+    server.owes()
+
+    with pytest.raises(ProtocolViolation, match="invalid message length"):
+        server.sends(code.encode() + struct.pack("!I", 3))
+
+
+def test_a_message_that_must_be_understood_may_not_be_of_any_size(server: Server) -> None:
+    server.owes()
+    assert server.sends(b"N" + struct.pack("!I", MESSAGE_LIMIT)) == []
+    server.queue.discard_input()
+
+    with pytest.raises(ProtocolViolation, match="bytes"):
+        server.sends(b"N" + struct.pack("!I", MESSAGE_LIMIT + 1))
+
+
+# SQLSTATE...
+
+
+def test_the_sqlstate_of_an_error_is_found() -> None:
+    assert sqlstate(error("40P01")) == b"40P01"
+
+
+@pytest.mark.parametrize(
+    "frame", [message("E", b"\0"), message("E", b"SERROR\0Mno\0\0"), message("E", b"SERROR")]
+)
+def test_an_error_without_a_sqlstate_is_an_internal_error(frame: bytes) -> None:
+    assert sqlstate(frame) == b"XX000"
+
+
+def test_an_error_says_whether_the_connection_ends() -> None:
+    assert is_fatal(error(severity="FATAL"))
+    assert is_fatal(error(severity="PANIC"))
+    assert not is_fatal(error())
