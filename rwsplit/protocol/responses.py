@@ -20,7 +20,6 @@ are void and exactly one ReadyForQuery remains owed (PostgreSQL manual, "Extende
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
@@ -88,7 +87,7 @@ class Owed:
         "forwarded",
         "guarded",
         "kept",
-        "restored",
+        "reports",
         "sink",
         "size",
         "steps",
@@ -112,8 +111,8 @@ class Owed:
         """Bytes of the answer so far."""
         self.done = 0
         """Steps that are through; those that follow it did not happen if the unit failed."""
-        self.restored: Mapping[bytes, bytes] | None = None
-        """ParameterStatus frames to be reported instead of the server's own, by parameter."""
+        self.reports: list[bytes] | None = None
+        """Where ParameterStatus goes although the answer is swallowed."""
 
     def reword(self, frame: bytes) -> bytes:
         """Return the ErrorResponse *frame* in the client's own words."""
@@ -329,15 +328,14 @@ class ResponseQueue:
         sink = current.sink if current is not None else self.owner
         if code == codes.NOTIFICATION:
             sink = self.owner
-        if code == codes.PARAMETER_STATUS and data[pos + 5 : end].startswith(_HIDDEN):
-            sink = None
-        if current is not None:
-            if code == codes.PARAMETER_STATUS and current.restored and sink is not None:
-                self._forward(current, data, start, pos)
-                name = data[pos + HEADER_SIZE : data.index(0, pos + HEADER_SIZE, end)]
-                told = current.restored.get(name) or data[pos:end]
-                self._forward(current, told, 0, len(told))
+        if code == codes.PARAMETER_STATUS:
+            if data[pos + 5 : end].startswith(_HIDDEN):
+                sink = None
+            elif current is not None and current.reports is not None:
+                current.reports.append(data[pos:end])
+                events.append((What.ASYNC, current, 0))
                 return end, end
+        if current is not None:
             if sink is current.sink:
                 return (start, end) if sink is not None else (end, end)
             self._forward(current, data, start, pos)

@@ -25,7 +25,7 @@ from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server, Use
 from rwsplit.session.assembly import OPAQUE
-from rwsplit.session.pinning import forgets_prepared, pin_reason, resets_parameters
+from rwsplit.session.pinning import forgets_prepared, pin_reason, reset_parameters
 from rwsplit.session.prepared import SYNC, Lesson, compose, unlearn, unname
 from rwsplit.session.unit import Chunk, Kind, Piece, Unit
 from rwsplit.sql.statement import Script
@@ -409,6 +409,8 @@ class Dispatcher:
 
     def _compose(self, server: Server, unit: Unit, piece: Piece) -> None:
         limit = self._relay.config.limits.max_prepared_statements
+        if piece.script is not None and forgets_prepared(piece.script):
+            server.forget()  # what follows within the piece cannot rely on anything
         if server.use is Use.LANE:
             server.unnamed = None  # it hangs on units of strangers, which may still fail
         lessons: list[Lesson] = []
@@ -477,12 +479,23 @@ class Dispatcher:
                 if not server.is_replica:
                     client.pin = reason
                     server.responses.owner = client.sink
-        if resets_parameters(script) and client.pin is None:
-            server.parameters = None
+        if client.parameters.values and not unit.is_open:
+            self._restore(client, server, script)
         if forgets_prepared(script):
             server.forget()
         if unit.route is not None and unit.route.reason is RouteReason.READ_ONLY_TRANSACTION:
             client.replica_transaction = unit
+
+    def _restore(self, client: Client, server: Server, script: Script) -> None:
+        """Bring back what the session asked for at startup, to which PostgreSQL's RESET would lead."""
+        names = reset_parameters(script)
+        restored = client.parameters.restored(names) if names else None
+        if restored is not None:
+            server.out.append(restored)
+            server.unnamed = None
+            injected = Injected(Purpose.RESTORE, client)
+            injected.reports = client.sink
+            server.owe(injected)
 
     def _chunk(self, client: Client, chunk: Chunk) -> bool:
         """Pass on what continues an open unit or a COPY."""

@@ -19,6 +19,7 @@ class Purpose(Enum):
 
     PARAMETERS = "bring the server to the session's parameters"
     BEGIN = "begin the session's transaction again on the primary"
+    RESTORE = "bring back the session's parameters after a RESET"
     ROLLBACK = "end a transaction nobody owns any more"
     RESET = "wipe what a pinned session left"
     TEACH = "prepare a statement that EXECUTE names"

@@ -73,8 +73,9 @@ class Replies:
             elif what is What.COPY_IN:
                 self._copy_in(server, owed)
             elif what is What.ASYNC:
-                if server.holder is not None:
-                    relay.touch_client(server.holder)  # type: ignore[arg-type]  # all are Clients
+                reader = server.holder if owed is None else getattr(owed, "client", None)
+                if reader is not None:
+                    relay.touch_client(reader)  # type: ignore[arg-type]  # all are Clients
             elif what is What.FATAL:
                 assert isinstance(value, bytes)
                 relay.lose_server(server, value)
@@ -159,7 +160,8 @@ class Replies:
             client.pin = None
             server.responses.owner = None
             server.soiled = False
-            server.parameters = NONE
+            # An open unit cannot be followed by what brings them back.
+            server.parameters = NONE if unit.planned else client.parameters
 
     def _failed(self, server: Server, owed: Owed | None, error: bytes) -> None:
         """An ErrorResponse came: take back what the server was not taught after all."""

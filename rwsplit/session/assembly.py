@@ -15,7 +15,6 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, frame
 from rwsplit.protocol.responses import FORWARD, SWALLOW, Step
 from rwsplit.session import inband
-from rwsplit.session.pinning import forgets_prepared
 from rwsplit.session.prepared import OWN_NAME, PARSED, Part, Prepared
 from rwsplit.session.unit import Piece
 from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
@@ -45,6 +44,7 @@ _NONE: Final = b"rwsplit_none"
 #: What is closed in place of a client's statement, which other clients may still use. To close a
 #: statement that does not exist is not an error (PostgreSQL manual, "Extended Query").
 _CLOSE_NOTHING: Final = frame(codes.CLOSE, b"S" + _NONE + b"\0")
+_CLOSE_UNNAMED: Final = frame(codes.CLOSE, b"S\0")
 
 _NAMED: Final = re.compile(
     rb'(\s*(?:EXECUTE|DEALLOCATE(?:\s+PREPARE)?)\s+)("(?:[^"]|"")+"|[^\s(;"]+)', re.IGNORECASE
@@ -154,6 +154,8 @@ class Assembly:
         name_end = _zero(data, portal_end + 1, end)
         name = data[portal_end + 1 : name_end]
         called = self._use(name)
+        if called is None:
+            return self._without_unnamed(data, start, end)
         if called == name:
             return None
         payload = data[start + HEADER_SIZE : portal_end + 1] + called + data[name_end:end]
@@ -165,9 +167,17 @@ class Assembly:
             return None
         name = data[start + HEADER_SIZE + 1 : _zero(data, start + HEADER_SIZE + 1, end)]
         called = self._use(name)
+        if called is None:
+            return self._without_unnamed(data, start, end)
         if called == name:
             return None
         return frame(codes.DESCRIBE, b"S" + called + b"\0")
+
+    def _without_unnamed(self, data: bytes, start: int, end: int) -> bytes:
+        """Have PostgreSQL answer a message for an unnamed statement the session does not have."""
+        self._plan[-1:] = (SWALLOW, FORWARD)
+        self._planned = True
+        return _CLOSE_UNNAMED + data[start:end]
 
     def _close(self, data: bytes, start: int, end: int) -> bytes | None:
         self._plan.append(FORWARD)
@@ -189,12 +199,15 @@ class Assembly:
         self._scripts.append(prepared.script)
         if prepared.script is None:
             self.waiting_for.append(prepared.query)
-        elif prepared.script.notable and forgets_prepared(prepared.script):
-            session.forget_names(prepared.script)
+        elif prepared.script.notable:
+            session.note_names(prepared.script)
         if not name:
             session.names[b""] = self._unnamed_parse = prepared
             self._plan.append(FORWARD)
             return None if prepared.tail == tail else prepared.parse(b"")
+        if name in session.sql_names:
+            self._plan.append(FORWARD)
+            return None  # the session's own server judges the name
         if name in session.names:
             # PostgreSQL raises 42P05 with the client's name if there is a statement of that name:
             # so there is one, for as long as it takes.
@@ -214,12 +227,14 @@ class Assembly:
 
         A Parse of such length stays unidentified: its unit keeps its server, which knows the name.
         """
-        self._plan.append(FORWARD)
+        if code != codes.BIND:
+            self._plan.append(FORWARD)
         part = data[start:]
         if code == codes.BIND:
             replaced = self._bind(data, start, len(data))
-            self._plan.pop()
-            if isinstance(replaced, bytes):
+            if replaced is not None and replaced.startswith(_CLOSE_UNNAMED):
+                part = replaced
+            elif replaced is not None:
                 missing = end - len(data)
                 length = len(replaced) - 1 + missing
                 part = HEADER.pack(codes.BIND, length) + replaced[HEADER_SIZE:]
@@ -258,14 +273,17 @@ class Assembly:
             answer.in_band = script.single
         return answer
 
-    def _use(self, name: bytes) -> bytes:
-        """Note that the unit uses the statement the client calls *name*; return its name on servers."""
+    def _use(self, name: bytes) -> bytes | None:
+        """Note that the unit uses the statement the client calls *name*; return its name on servers.
+
+        Return None for an unnamed statement it does not have.
+        """
         session = self._session
         prepared = session.names.get(name)
         if prepared is None:
             self._scripts.append(ORPHAN)
             # PostgreSQL's error is wanted, not what a stranger may have left under that name.
-            return _NONE if not name or name.startswith(OWN_NAME) else name
+            return (_NONE if name.startswith(OWN_NAME) else name) if name else None
         if not name and prepared is self._unnamed_parse:
             return name
         if prepared.in_band is not None and session.tx != codes.FAILED:

@@ -8,7 +8,7 @@ answer is swallowed. Sets are interned, so that "does it differ" is one identity
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -35,6 +35,13 @@ class ParameterSet:
         if change is None:
             change = self._changes[other] = frame(codes.QUERY, _sql(other, self) + b"\0")
         return change
+
+    def restored(self, names: Collection[str]) -> bytes | None:
+        """Return the Query frame that sets those of *names* it has anew (`all`: every one), None if it has none."""
+        if "all" in names:
+            return self.change_from(NONE)
+        values = tuple(pair for pair in self.values if pair[0] in names)
+        return ParameterSet(values).change_from(NONE) if values else None
 
 
 class ParameterStore:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from rwsplit.sql.statement import Script, SessionState, Verb
+from rwsplit.sql.statement import Script, SessionState, Statement, Verb
 
 
 class PinReason(Enum):
@@ -54,14 +54,22 @@ def pin_reason(script: Script) -> PinReason | None:
     return None
 
 
-def resets_parameters(script: Script) -> bool:
-    """Return whether *script* puts parameters back to the server's own, losing the session's."""
-    return any(s.verb in (Verb.RESET, Verb.DISCARD) for s in script.statements)
+def reset_parameters(script: Script) -> set[str]:
+    """Return the parameters *script* puts back to the server's own; `all` among them for all."""
+    return {
+        "all" if s.discards else s.setting or "all"
+        for s in script.statements
+        if s.discards or s.verb is Verb.RESET or s.to_default
+    }
 
 
 def forgets_prepared(script: Script) -> bool:
     """Return whether *script* deallocates every prepared statement of its server."""
-    return any(
-        s.discards or (s.verb is Verb.DEALLOCATE and (s.name is None or s.name == "all"))
-        for s in script.statements
-    )
+    return any(map(drops_prepared, script.statements))
+
+
+def drops_prepared(statement: Statement) -> bool:
+    """Return whether *statement* deallocates every prepared statement of its server."""
+    if statement.verb is Verb.DEALLOCATE:
+        return statement.name is None or statement.name == "all"
+    return statement.discards

@@ -11,7 +11,7 @@ through as they arrive.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rwsplit.cluster.node import NEVER
@@ -23,7 +23,7 @@ from rwsplit.routing.consistency import NO_HOME, NOWHERE
 from rwsplit.routing.route import Route
 from rwsplit.session.assembly import NOTHING, OPAQUE, Assembly, special
 from rwsplit.session.parameters import ParameterSet, ParameterStore
-from rwsplit.session.pinning import PinReason, forgets_prepared
+from rwsplit.session.pinning import PinReason, drops_prepared
 from rwsplit.session.prepared import Prepared, PreparedRegistry, ServerState
 from rwsplit.session.unit import Chunk, Kind, Piece, Unit
 from rwsplit.sql.cache import INLINE_LIMIT, StatementCache
@@ -108,9 +108,11 @@ class Session:
         "reads",
         "reads_in_transaction",
         "replica_transaction",
+        "reported",
         "route_setting",
         "server",
         "sink",
+        "sql_names",
         "sync_lost",
         "terminated",
         "tick",
@@ -141,6 +143,10 @@ class Session:
         self.pending: deque[Unit | Chunk] = deque()
         self.pending_bytes = 0
         self.names: dict[bytes, Prepared] = {}
+        self.sql_names: set[bytes] = set()
+        """Statements it made by PREPARE, which the server it is pinned to has under these names."""
+        self.reported: Mapping[bytes, bytes] = {}
+        """ParameterStatus frames, by name, of the parameters it asked for at startup."""
         self.tx = codes.IDLE
         """Transaction status as of the last ReadyForQuery."""
         self.server: ServerState | None = None
@@ -223,10 +229,20 @@ class Session:
                 return
         self._scan(data)
 
-    def forget_names(self, script: Script) -> None:
-        """Drop every prepared statement (DISCARD ALL, DEALLOCATE ALL), unless that is sure to fail."""
-        if self.tx == codes.IDLE or (self.tx != codes.FAILED and not script.discards):
-            self.names.clear()
+    def note_names(self, script: Script) -> None:
+        """Take note of the names *script* makes (PREPARE) and drops, unless it is sure to fail."""
+        if self.tx == codes.FAILED:
+            return
+        for statement in script.statements:
+            if statement.verb is Verb.PREPARE:
+                self.sql_names.add((statement.name or "").encode())
+            elif drops_prepared(statement) and (
+                not statement.discards or self.tx == codes.IDLE
+            ):
+                self.names.clear()
+                self.sql_names.clear()
+            elif statement.verb is Verb.DEALLOCATE:
+                self.sql_names.discard((statement.name or "").encode())
 
     # Frames...
 
@@ -319,8 +335,7 @@ class Session:
         self.pending_bytes += end - pos
 
     def _special(self, unit: Unit, query: bytes, script: Script) -> None:
-        if forgets_prepared(script):
-            self.forget_names(script)
+        self.note_names(script)
         replaced = special(self, query, script) if script.special else None
         if replaced is None:
             return

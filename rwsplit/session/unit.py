@@ -129,7 +129,7 @@ class Unit(Owed):
         self.kept = None
         self.size = 0
         self.done = 0
-        self.restored = None
+        self.reports = None
         self.session: Session | None = session
         """None once the client is gone: the answer is swallowed."""
         self.kind = kind

@@ -117,6 +117,7 @@ def _set_parameter(cursor: Cursor, *, alone: bool) -> Statement:
         cursor.position += 1
     else:
         cursor.take("to")
+    to_default = not local and tuple(cursor.rest) == ((WORD, "default"),)
     own = setting.startswith(OWN_PREFIX)
     value = _value(cursor, joined=own)
     if own and alone:
@@ -128,6 +129,7 @@ def _set_parameter(cursor: Cursor, *, alone: bool) -> Statement:
         setting=setting,
         value=value,
         local=local,
+        to_default=to_default,
         isolation=value.lower() if value and setting == "transaction_isolation" else None,
         read_only=_boolean(value) if setting == "transaction_read_only" else None,
     )

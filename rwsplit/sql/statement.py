@@ -146,6 +146,8 @@ class Statement:
     and `session characteristics` for the SET of that name."""
     value: str | None = None
     """SET: the value as text without quotes; None for DEFAULT or where it is a list."""
+    to_default: bool = False
+    """SET ... TO DEFAULT (not SET LOCAL)."""
     local: bool = False
     """SET LOCAL / SET TRANSACTION."""
     name: str | None = None
