@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -26,6 +26,9 @@ from tests.bench.report import build_report, default_path, write_report
 from tests.bench.summary import others_load, summarise
 from tests.bench.table import WIDTH, print_figures
 from tests.bench.workloads import CLIENTS, KINDS, Workload, choose_workloads
+
+INTERRUPTED: Final = 130
+"""The exit status after Ctrl-C, as shells give it."""
 
 
 def all_contestants() -> list[Contestant]:
@@ -100,13 +103,17 @@ def _play(
     machine["load_before"] = load_average()
     match = Match(plan)
 
-    signal.signal(signal.SIGTERM, _interrupt)
-    interrupted = False
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, _interrupt)
+    status = 0
     try:
         match.play()
     except KeyboardInterrupt:
-        interrupted = True
         say("interrupted: what follows is not the whole benchmark")
+        status = INTERRUPTED
+    except EmbeddedError as exc:
+        say(f"bench: {exc}")
+        status = 1
     machine["load_after"] = load_average()
 
     if match.runs:
@@ -114,7 +121,7 @@ def _play(
         write_report(path, build_report(match, machine))
         _print_result(match, machine)
         say(f"written to {path}")
-    return 130 if interrupted else int(any(run.error for run in match.runs))
+    return status or int(any(run.error for run in match.runs))
 
 
 def _print_result(match: Match, machine: dict[str, Any]) -> None:

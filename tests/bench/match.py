@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -63,17 +63,14 @@ class Match:
 
     def play(self) -> None:
         """Run everything; errors of contestants are in *runs*, errors of the cluster are raised."""
-        with self._stage() as stage:
-            try:
-                for contestant in self.plan.contestants:
-                    self._start(contestant, stage)
-                self._warm_up(stage)
-                self._measure_idle()
-                self._play_all(stage)
-            finally:
-                for contestant in reversed(self.plan.contestants):
-                    say(f"stopping {contestant.name}")
-                    contestant.stop()
+        # The stack goes on stopping the others when stopping one of them fails.
+        with self._stage() as stage, ExitStack() as started:
+            for contestant in self.plan.contestants:
+                started.callback(_stop, contestant)
+                self._start(contestant, stage)
+            self._warm_up(stage)
+            self._measure_idle()
+            self._play_all(stage)
 
     @contextmanager
     def _stage(self) -> Iterator[Stage]:
@@ -131,7 +128,7 @@ class Match:
         plan = self.plan
         total = len(plan.workloads) * plan.rounds * len(plan.contestants)
         began = time.monotonic()
-        say(f"{total} runs, about {total * (plan.seconds + OVERHEAD) / 60:.0f} minutes")
+        say(f"{total} runs, about {total * (plan.seconds + OVERHEAD) / 60:.1f} minutes")
         for workload in plan.workloads:
             for number in range(1, plan.rounds + 1):
                 for contestant in plan.contestants:
@@ -141,7 +138,7 @@ class Match:
                     self.runs.append(run)
                     done = len(self.runs)
                     left = (time.monotonic() - began) / done * (total - done)
-                    say(f"{done:4}/{total}  {describe_run(run)}  {left / 60:.0f} min left")
+                    say(f"{done:4}/{total}  {describe_run(run)}  {left:.0f} s left")
                     if workload.writes:
                         stage.cluster.wait_until_replayed(timeout=120)
 
@@ -168,6 +165,11 @@ class Match:
 
     def _playing(self) -> list[Contestant]:
         return [each for each in self.plan.contestants if each.name not in self._broken]
+
+
+def _stop(contestant: Contestant) -> None:
+    say(f"stopping {contestant.name}")
+    contestant.stop()
 
 
 def describe_run(run: Run) -> str:

@@ -160,8 +160,8 @@ def idle_load(contestants: list[Contestant], *, seconds: float = 2.0) -> dict[st
 
 def error_in(outcome: Outcome) -> str | None:
     """Return why *outcome* does not count, in pgbench's first words about it; None when it does."""
-    if outcome.is_clean and outcome.transactions:
-        return None
+    if outcome.is_clean:
+        return None if outcome.transactions else "no transaction ended in time"
     lines = [line.strip() for line in outcome.printed.splitlines() if line.strip()]
     for line in lines:
         if any(word in line.lower() for word in REFUSAL) and "number of failed" not in line:

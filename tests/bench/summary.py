@@ -43,8 +43,8 @@ class Figures:
 
     @property
     def spread(self) -> float | None:
-        """Half the distance between the lowest and the highest tps, relative to the median."""
-        if not self.tps or self.lowest is None or self.highest is None:
+        """Half the distance between the lowest and the highest tps, relative to the median; None of a single run."""
+        if not self.tps or self.lowest is None or self.highest is None or self.counted < 2:
             return None
         return (self.highest - self.lowest) / 2 / self.tps
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tests.bench.summary import BASES, Figures
 
-WIDTH: Final = 112
+WIDTH: Final = 120
 """Of the table when the output is no terminal."""
 LONGEST_ERROR: Final = 160
 
