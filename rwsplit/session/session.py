@@ -31,7 +31,8 @@ from rwsplit.sql.classify import PARSE_LIMIT
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
 
-#: A frame that need not be understood is passed through as it comes beyond this.
+#: A frame that need not be understood is passed through as it comes beyond this; the names it
+#: carries are at its beginning.
 STREAM_LIMIT: Final = 64 * 1024
 #: A unit without a Sync is opened beyond this.
 UNIT_LIMIT: Final = 256 * 1024
@@ -262,7 +263,7 @@ class Session:
             check_length(code, length)
             end = pos + 1 + length
             if end > size:
-                if end - pos > STREAM_LIMIT and self._stream(data, code, run, pos, end):
+                if size - pos >= STREAM_LIMIT and self._stream(data, code, run, pos, end):
                     return
                 break
             run = self._frame(code, data, run, pos, end)
