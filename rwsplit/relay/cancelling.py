@@ -41,7 +41,7 @@ class Canceller:
             self._in_flight(client, server)
         elif client.waiting is not None and client.pending:
             relay.loss.fail_unit(client, "57014", _CANCELED)
-            relay.flush()
+            relay.outboxes.flush()
 
     def _in_flight(self, client: Client, server: Server) -> None:
         if server.use is not Use.LANE:
@@ -72,4 +72,4 @@ class Canceller:
             and server.holder is None
         ):
             relay.replies.settle(server)
-            relay.flush()
+            relay.outboxes.flush()

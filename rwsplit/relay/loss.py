@@ -67,7 +67,7 @@ class Loss:
         else:
             relay.replies.settle(server)
         if server.paused and server.use is not Use.CLOSED:
-            relay.resume_server(server)
+            relay.outboxes.resume_server(server)
 
     def stop_waiting(self, client: Client) -> None:
         """Take the client out of every queue."""
@@ -174,7 +174,7 @@ class Loss:
         for _, name, prepared in unit.piece.taught:
             if client.names.get(name) is prepared:
                 del client.names[name]
-        self._relay.touch_client(client)
+        self._relay.outboxes.touch_client(client)
         if client.pending:
             self._relay.dispatcher.pump(client)
 

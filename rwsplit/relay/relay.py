@@ -26,12 +26,16 @@ from rwsplit.config.model import Config
 from rwsplit.errors import NodeError, ProtocolViolation, ServerRefused
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay.cancelling import Canceller
+from rwsplit.relay.choice import Choice
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.counters import Counters
 from rwsplit.relay.dispatch import Dispatcher
 from rwsplit.relay.homes import Homes
 from rwsplit.relay.loss import Loss
-from rwsplit.relay.replies import HIGH_WATER, Replies
+from rwsplit.relay.outboxes import HIGH_WATER, IN, OUT, Outboxes, send
+from rwsplit.relay.read_only import ReadOnly
+from rwsplit.relay.replies import Replies
+from rwsplit.relay.sending import Sender
 from rwsplit.relay.upkeep import Upkeep, is_replica_server
 from rwsplit.routing.balancing import Chooser
 from rwsplit.server.pool import Pool
@@ -79,12 +83,14 @@ class Relay:
         """Established clients by file descriptor."""
         self.by_pid: dict[int, Client] = {}
         self.servers: dict[int, Server] = {}
-        self.dirty_clients: list[Client] = []
-        self.dirty_servers: list[Server] = []
         self.homeless: dict[Client, None] = {}
         """Sessions that wait for a node, in the order they came."""
         self.parked: dict[Client, float] = {}
         """Sessions that wait for a fresh replica, and until when."""
+        self.outboxes = Outboxes(self)
+        self.choice = Choice(self)
+        self.sender = Sender(self)
+        self.read_only = ReadOnly(self)
         self.dispatcher = Dispatcher(self)
         self.replies = Replies(self)
         self.loss = Loss(self)
@@ -93,9 +99,7 @@ class Relay:
         self.canceller = Canceller(self, send_cancel)
         self.draining = False
         self._open_server = open_server
-        self._epoll = select.epoll()
         self._nursery: trio.Nursery | None = None
-        self._wake = trio.Event()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry bytes until cancelled; then close every connection."""
@@ -111,11 +115,11 @@ class Relay:
                 self._drop_client(client)
             for server in list(self.servers.values()):
                 self.close_server(server)
-            self._epoll.close()
+            self.outboxes.epoll.close()
 
     async def _loop(self) -> None:
-        fd = self._epoll.fileno()
-        poll = self._epoll.poll
+        fd = self.outboxes.epoll.fileno()
+        poll = self.outboxes.epoll.poll
         while True:
             await trio.lowlevel.wait_readable(fd)
             for _ in range(TURNS):
@@ -129,7 +133,7 @@ class Relay:
             await trio.sleep(TICK)
             self.now = self.clock()
             self.upkeep.tick()
-            self.flush()
+            self.outboxes.flush()
 
     def turn(self, events: list[tuple[int, int]]) -> None:
         """Serve every socket in *events*, then send what came of it."""
@@ -139,24 +143,24 @@ class Relay:
         for fd, mask in events:
             server = servers.get(fd)
             if server is not None:
-                self._serve_server(server, mask)
+                self.serve_server(server, mask)
                 continue
             client = clients.get(fd)
             if client is not None:
-                self._serve_client(client, mask)
-        self.flush()
+                self.serve_client(client, mask)
+        self.outboxes.flush()
 
     # Reading...
 
-    def _serve_client(self, client: Client, mask: int) -> None:  # noqa: C901 - every way a read can end
+    def serve_client(self, client: Client, mask: int) -> None:  # noqa: C901 - every way a read can end
         wire = client.wire
         assert wire is not None
         try:
-            if mask & _OUT:
-                self._send_client(client)
+            if mask & OUT:
+                self.outboxes.send_client(client)
                 if client.closed:
                     return
-            if not mask & ~_OUT or client.paused:
+            if not mask & ~OUT or client.paused:
                 if mask & (_HUP | _ERR):
                     self.loss.client_gone(client)
                 return
@@ -172,7 +176,7 @@ class Relay:
             if data == b"":
                 self._client_ended(client)
             elif client.pending_bytes > HIGH_WATER:
-                self.pause_client(client)
+                self.outboxes.pause_client(client)
         except ProtocolViolation as violation:
             self.fail_client(
                 client, error_response("FATAL", violation.sqlstate, str(violation))
@@ -189,16 +193,16 @@ class Relay:
         """The client said all it will ever say: what it sent before a Terminate is still done."""
         last = client.pending[-1] if client.pending else None
         if isinstance(last, Chunk) and last.terminates:
-            self.pause_client(client)
+            self.outboxes.pause_client(client)
         else:
             self.loss.client_gone(client)
 
-    def _serve_server(self, server: Server, mask: int) -> None:
+    def serve_server(self, server: Server, mask: int) -> None:
         wire = server.wire
         try:
-            if mask & _OUT:
-                self._send_server(server)
-            if not mask & ~_OUT or server.paused:
+            if mask & OUT:
+                self.outboxes.send_server(server)
+            if not mask & ~OUT or server.paused:
                 if mask & (_HUP | _ERR) and server.use is not Use.CLOSED:
                     self.lose_server(server, None)
                 return
@@ -221,120 +225,6 @@ class Relay:
             _log.exception("server_failed", server=repr(server))
             self.lose_server(server, None)
 
-    # Sending...
-
-    def touch_client(self, client: Client) -> None:
-        """Have the client's outbox sent at the end of the turn."""
-        if not client.dirty:
-            client.dirty = True
-            self.dirty_clients.append(client)
-
-    def touch_server(self, server: Server) -> None:
-        """Have the server's outbox sent at the end of the turn."""
-        if not server.dirty:
-            server.dirty = True
-            self.dirty_servers.append(server)
-
-    def flush(self) -> None:
-        """Send every outbox that was written to."""
-        while self.dirty_servers or self.dirty_clients:
-            servers, self.dirty_servers = self.dirty_servers, []
-            for server in servers:
-                server.dirty = False
-                if server.armed:
-                    self._hold_back(server)
-                elif server.out:
-                    try:
-                        self._send_server(server)
-                    except OSError:
-                        self.lose_server(server, None)
-            clients, self.dirty_clients = self.dirty_clients, []
-            for client in clients:
-                client.dirty = False
-                if client.sink and not client.closed:
-                    try:
-                        self._send_client(client)
-                    except OSError:
-                        self.loss.client_gone(client)
-
-    def _send_server(self, server: Server) -> None:
-        if server.use is Use.CLOSED:
-            return
-        out = server.out
-        left = _send(server.wire, out)
-        blocked = left > 0 or server.wire.wants_write
-        if blocked is not server.armed:
-            server.armed = blocked
-            self._arm(server.fd, read=not server.paused, write=blocked)
-        holder = server.holder
-        if holder is not None:
-            if left > HIGH_WATER:
-                self.pause_client(holder)  # type: ignore[arg-type]
-            elif holder.paused and not left:  # type: ignore[attr-defined]
-                self.resume_client(holder)  # type: ignore[arg-type]
-
-    def _hold_back(self, server: Server) -> None:
-        """Stop reading whoever fills the outbox of a server that takes nothing now."""
-        holder = server.holder
-        if holder is not None and sum(map(len, server.out)) > HIGH_WATER:
-            self.pause_client(holder)  # type: ignore[arg-type]
-
-    def _send_client(self, client: Client) -> None:
-        wire = client.wire
-        assert wire is not None
-        left = _send(wire, client.sink)
-        blocked = left > 0 or wire.wants_write
-        if blocked is not client.blocked:
-            client.blocked = blocked
-            self._arm(client.fd, read=not client.paused, write=blocked)
-        server = client.server
-        if server is not None and server.use is not Use.LANE:
-            if left > HIGH_WATER and not server.paused:
-                server.paused = True
-                self._arm(server.fd, read=False, write=server.armed)
-            elif server.paused and left < HIGH_WATER // 2:
-                self.resume_server(server)
-        if not left and client.pending and client.waiting is None and not client.in_flight:
-            self.dispatcher.pump(client)
-
-    def pause_client(self, client: Client) -> None:
-        """Stop reading a client whose server or queue does not keep up."""
-        if not client.paused and not client.closed:
-            client.paused = True
-            self._arm(client.fd, read=False, write=client.blocked)
-
-    def resume_server(self, server: Server) -> None:
-        """Read a paused server again."""
-        if server.paused and server.use is not Use.CLOSED:
-            server.paused = False
-            self._arm(server.fd, read=True, write=server.armed)
-            if server.wire.has_pending:
-                self._serve_server(server, select.EPOLLIN)
-
-    def resume_client(self, client: Client) -> None:
-        """Read a paused client again."""
-        if client.paused and not client.closed and client.pending_bytes <= HIGH_WATER:
-            client.paused = False
-            self._arm(client.fd, read=True, write=client.blocked)
-            if client.wire is not None and client.wire.has_pending:
-                self._serve_client(client, select.EPOLLIN)
-
-    def _arm(self, fd: int, *, read: bool, write: bool) -> None:
-        """Say what to wait for on *fd*. Without any wish it leaves the set: a hang-up would spin."""
-        mask = (_IN if read else 0) | (_OUT if write else 0)
-        try:
-            if mask:
-                self._epoll.modify(fd, mask)
-            else:
-                self._epoll.unregister(fd)
-        except FileNotFoundError:
-            if mask:
-                self._epoll.register(fd, mask)
-
-    def _unregister(self, fd: int) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._epoll.unregister(fd)
-
     # Clients come and go...
 
     def adopt_client(self, client: Client, wire: Wire, unread: bytes) -> None:
@@ -344,7 +234,7 @@ class Relay:
         client.fd = wire.fileno()
         self.clients[client.fd] = client
         self.by_pid[client.pid] = client
-        self._epoll.register(client.fd, _IN)
+        self.outboxes.epoll.register(client.fd, IN)
         if unread:
             try:
                 client.receive(unread)
@@ -353,8 +243,8 @@ class Relay:
                 message = error_response("FATAL", violation.sqlstate, str(violation))
                 self.fail_client(client, message)
         if wire.has_pending and not client.closed:
-            self._serve_client(client, select.EPOLLIN)
-        self.flush()
+            self.serve_client(client, IN)
+        self.outboxes.flush()
 
     def fail_client(self, client: Client, message: bytes) -> None:
         """End a session with one FATAL error."""
@@ -370,7 +260,7 @@ class Relay:
             return
         if client.wire is not None and client.sink:
             try:
-                _send(client.wire, client.sink)
+                send(client.wire, client.sink)
             except OSError:
                 client.sink.clear()
         self.loss.client_gone(client)
@@ -380,7 +270,7 @@ class Relay:
         client.closed = True
         self.by_pid.pop(client.pid, None)
         if self.clients.pop(client.fd, None) is not None:
-            self._unregister(client.fd)
+            self.outboxes.unregister(client.fd)
         if client.wire is not None:
             client.wire.close()
 
@@ -416,13 +306,13 @@ class Relay:
         else:
             self.now = self.clock()
             self.adopt_server(pool, server)
-        self.flush()
+        self.outboxes.flush()
 
     def adopt_server(self, pool: Pool, server: Server) -> None:
         """Put a server that was opened to work."""
         pool.adopt(server)
         self.servers[server.fd] = server
-        self._epoll.register(server.fd, _IN)
+        self.outboxes.epoll.register(server.fd, IN)
         node = self.view.node(pool.node)
         server.is_replica = is_replica_server(node)
         if not self.upkeep.is_usable(pool.node):
@@ -441,7 +331,7 @@ class Relay:
             return
         server.pool.remove(server)
         if self.servers.pop(server.fd, None) is not None:
-            self._unregister(server.fd)
+            self.outboxes.unregister(server.fd)
         with contextlib.suppress(OSError):
             server.wire.send(_TERMINATE)
         server.wire.close()
@@ -474,7 +364,7 @@ class Relay:
             del self.parked[client]
             client.waiting = None
             self.dispatcher.pump(client)
-            self.flush()
+            self.outboxes.flush()
 
     def parse_later(self, client: Client, unit: Unit) -> None:
         """Have the long statements of *unit* parsed by a worker thread."""
@@ -488,7 +378,7 @@ class Relay:
             self.upkeep.parsed(client, unit)
             client.waiting = None
             self.dispatcher.pump(client)
-            self.flush()
+            self.outboxes.flush()
 
     def start_task(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
         """Run *function* in the relay's nursery."""
@@ -518,23 +408,6 @@ class Relay:
         self.homes.note_reader(client, index)
 
 
-def _send(wire: Wire, out: list[bytes]) -> int:
-    """Send the outbox *out* as far as it goes; return how many bytes are left."""
-    if not out:
-        if wire.wants_write:
-            wire.flush()
-        return 0
-    data = out[0] if len(out) == 1 else b"".join(out)
-    sent = wire.send(data)
-    if sent >= len(data):
-        out.clear()
-        return 0
-    out[:] = [data[sent:]]
-    return len(data) - sent
-
-
-_IN: Final = select.EPOLLIN | select.EPOLLRDHUP
-_OUT: Final = select.EPOLLOUT
 _HUP: Final = select.EPOLLHUP
 _ERR: Final = select.EPOLLERR
 _TERMINATE: Final = b"X\0\0\0\4"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
-from rwsplit.protocol.responses import Owed, What, is_fatal, sqlstate
+from rwsplit.protocol.responses import Owed, What, is_fatal, is_stale_plan, sqlstate
 from rwsplit.relay import lanes
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import DISCARD_ALL, ROLLBACK, Injected, Purpose
@@ -22,8 +22,6 @@ from rwsplit.sql.statement import Script, Verb
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
-#: Bytes a client may have waiting before its server is not read any more.
-HIGH_WATER: Final = 256 * 1024
 
 #: Times a unit is run again before its error is what the client gets.
 MOST_RESTARTS: Final = 8
@@ -66,7 +64,7 @@ class Replies:
             elif what is What.PARTIAL:
                 client = getattr(owed, "session", None)
                 if client is not None:
-                    relay.touch_client(client)
+                    relay.outboxes.touch_client(client)
             elif what is What.FAILED:
                 assert isinstance(value, bytes)
                 self._failed(server, owed, value)
@@ -75,7 +73,7 @@ class Replies:
             elif what is What.ASYNC:
                 reader = server.holder if owed is None else getattr(owed, "client", None)
                 if reader is not None:
-                    relay.touch_client(reader)  # type: ignore[arg-type]  # all are Clients
+                    relay.outboxes.touch_client(reader)  # type: ignore[arg-type]  # all are Clients
             elif what is What.FATAL:
                 assert isinstance(value, bytes)
                 relay.lose_server(server, value)
@@ -112,7 +110,7 @@ class Replies:
         client.statements += 1
         if not client.dirty:
             client.dirty = True
-            relay.dirty_clients.append(client)
+            relay.outboxes.clients.append(client)
         self._remember(client, server, owed, status, now)
         if client.in_flight or status != codes.IDLE or client.pin is not None or owed.is_open:
             if client.pending:
@@ -174,14 +172,26 @@ class Replies:
         server.unnamed = None
         client: Client | None = owed.session  # type: ignore[assignment]
         unlearn(server, owed.lessons, owed.done)
+        if is_stale_plan(error):
+            self._close_stale(server, owed)
         if client is None:
             return
         if owed.by_query and owed.done < owed.planned:
             self._sync_lost(client, server, owed)
         if owed.error is None:
             unname(client.names, owed.lessons, owed.done)
-            relay.touch_client(client)
+            relay.outboxes.touch_client(client)
             server.farewell = is_fatal(error)
+
+    def _close_stale(self, server: Server, unit: Unit) -> None:
+        """Close statements whose results DDL has changed: they are parsed anew for the next who needs them."""
+        closes = [frame(codes.CLOSE, b"S" + p.name + b"\0") for p in unit.piece.needs]
+        if closes:
+            for prepared in unit.piece.needs:
+                server.known.pop(prepared, None)
+            server.out += [*closes, SYNC]
+            server.owe(Injected(Purpose.TIDY))
+            self._relay.outboxes.touch_server(server)
 
     def _copy_in(self, server: Server, owed: Owed | None) -> None:
         """COPY FROM through the extended protocol: a Sync sent before the data is ignored.
@@ -195,7 +205,7 @@ class Replies:
         if client is None:
             self._relay.lose_server(server, None)  # nobody will send the data
             return
-        self._relay.touch_client(client)
+        self._relay.outboxes.touch_client(client)
         if owed.kind is Kind.EXTENDED and not owed.is_open:
             self._sync_lost(client, server, owed)
 
@@ -246,6 +256,8 @@ class Replies:
         """Return where a unit that a node refused with *state* runs next, None if that was the answer."""
         if state in _LOSING:
             return _LOST
+        if unit.error is not None and is_stale_plan(unit.error):
+            return unit.route if unit.describes and not unit.restarts else None
         if not server.is_replica or state not in _HEALING:
             return None
         route, remember = _HEALING[state]
@@ -329,7 +341,7 @@ class Replies:
         server.responses.owner = None
         server.out.append(query)
         server.owe(Injected(purpose))
-        self._relay.touch_server(server)
+        self._relay.outboxes.touch_server(server)
 
     def _injected_done(self, server: Server, owed: Owed) -> None:
         assert isinstance(owed, Injected)

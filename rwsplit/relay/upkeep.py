@@ -68,7 +68,7 @@ class Upkeep:
             self.retry_homeless()
         if relay.parked:
             self._wake_parked(view)
-        relay.flush()
+        relay.outboxes.flush()
 
     def _renumber(self, before: list[str], names: list[str]) -> None:
         """Nodes were added, removed or reordered: everything counted by index moves along."""

@@ -1,0 +1,111 @@
+"""Choice: which node a unit goes to.
+
+The policy gives the verdict (`routing.policy`); for a read, consistency says which replicas may answer it
+(`routing.consistency`), and balancing picks one. Where none may, the read waits for freshness as long as it is
+allowed to, and then the primary answers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.cluster.node import NEVER, AdminState, NodeView, Up
+from rwsplit.config.model import ConsistencyLevel, ReadsOnPrimary
+from rwsplit.relay.client import Client
+from rwsplit.routing import policy
+from rwsplit.routing.consistency import NOWHERE, all_but, readers
+from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.session.pinning import pin_reason
+from rwsplit.session.unit import Unit
+from rwsplit.sql.statement import Script
+
+if TYPE_CHECKING:
+    from rwsplit.relay.relay import Relay
+
+#: How long the next read of a session bound for another replica may wait for it (seconds).
+MOVE_WAIT: Final = 0.05
+#: Units of one session that may be in flight at once.
+PIPELINE_LIMIT: Final = 256
+
+_SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
+_SAME_PINNED: Final = Route(Target.SAME, RouteReason.PINNED)
+_OPEN: Final = Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
+_SHARED: Final = Route(Target.PRIMARY, RouteReason.SHARED_READ)
+_FALLBACK: Final = Route(Target.PRIMARY, RouteReason.NO_FRESH_REPLICA)
+
+
+class Choice:
+    """Chooses nodes."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def route(self, client: Client, unit: Unit, script: Script) -> Route:
+        if unit.route is not None and unit.restarts:
+            return unit.route  # where it is to be run again was decided by what failed
+        if unit.is_open:
+            return _OPEN
+        if script.hints is not None:
+            hinted = policy.route_hints(script, script.hints)
+            if hinted is not None and (
+                hinted.target is not Target.NODE or pin_reason(script) is None
+            ):
+                return hinted
+        if client.route_setting != "auto":
+            return policy.route_setting(script, client.route_setting)
+        if client.rules:
+            ruled = client.rules.route(script)
+            if ruled is not None and pin_reason(script) is None:
+                return ruled
+        return policy.route_facts(script)
+
+    def reader(self, client: Client, unit: Unit, route: Route) -> NodeView | None:
+        """Return the node to read from; None after making the session wait, or if there is none."""
+        relay = self._relay
+        view = relay.view
+        settings = relay.config.consistency
+        level = (
+            client.level if route.consistency is None else ConsistencyLevel(route.consistency)
+        )
+        floor = relay.oldest(
+            settings.max_lag
+            if client.max_lag is None and route.max_lag is None
+            else min(lag for lag in (client.max_lag, route.max_lag) if lag is not None)
+        )
+        last_read, home, refused_by = NEVER, client.home, unit.refused_by
+        if level is not ConsistencyLevel.EVENTUAL:
+            floor = max(floor, client.last_write)
+            last_read = client.last_read
+            refused_by |= all_but(client.bound_for)
+        candidates = readers(
+            view, floor=floor, last_read=last_read, home=home, refused_by=refused_by
+        )
+        if relay.config.routing.reads_on_primary is ReadsOnPrimary.SHARE and view.primary:
+            candidates = [*candidates, view.primary]
+        if candidates:
+            client.bound_for = NOWHERE
+            node = relay.chooser.choose(candidates, relay.counters.load, relay.now)
+            if node is view.primary:
+                unit.route = _SHARED
+            elif unit.was_parked:
+                unit.route = route._replace(reason=RouteReason.WAITED_FOR_REPLICA)
+            return node
+        wait = settings.wait if client.bound_for == NOWHERE else MOVE_WAIT
+        may_wait = wait and not unit.restarts and relay.now < unit.arrived + wait
+        if may_wait and view.replicas:
+            unit.was_parked = True
+            relay.park(client, unit.arrived + wait)
+            return None
+        if client.bound_for != NOWHERE:
+            client.bound_for = NOWHERE
+            return self.reader(client, unit, route)
+        if relay.config.routing.reads_on_primary is ReadsOnPrimary.NEVER:
+            return None
+        unit.route = _FALLBACK
+        return view.primary
+
+    def named(self, route: Route) -> NodeView | None:
+        node = None if route.node is None else self._relay.view.node(route.node)
+        if node is None or not isinstance(node.health, Up):
+            return None
+        return node if node.admin is AdminState.ATTACHED else None

@@ -1,0 +1,200 @@
+"""Sending: put the bytes of a unit into a server's outbox, behind what the server must know for it.
+
+Parameters and prepared statements the server lacks go ahead in the same write; what it knows is recorded as the
+bytes are queued, so that the next unit behind them can rely on it. What the statements will do to the session
+and the server - pins, parameters gone, statements forgotten - is recorded here too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.protocol import codes
+from rwsplit.protocol.framing import frame
+from rwsplit.relay.client import Client
+from rwsplit.relay.injected import DISCARD_SEQUENCES, Injected, Purpose
+from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.server.server import Server, Use
+from rwsplit.session.pinning import forgets_prepared, pin_reason, reset_parameters
+from rwsplit.session.prepared import SYNC, Lesson, compose, unlearn, unname
+from rwsplit.session.unit import Chunk, Kind, Piece, Unit
+from rwsplit.sql.statement import Script
+
+if TYPE_CHECKING:
+    from rwsplit.relay.relay import Relay
+
+#: How long the next read of a session bound for another replica may wait for it (seconds).
+MOVE_WAIT: Final = 0.05
+#: Units of one session that may be in flight at once.
+PIPELINE_LIMIT: Final = 256
+
+_SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
+_SAME_PINNED: Final = Route(Target.SAME, RouteReason.PINNED)
+_OPEN: Final = Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
+_SHARED: Final = Route(Target.PRIMARY, RouteReason.SHARED_READ)
+_FALLBACK: Final = Route(Target.PRIMARY, RouteReason.NO_FRESH_REPLICA)
+
+
+class Sender:
+    """Queues units on servers."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def send(self, client: Client, server: Server, unit: Unit) -> None:  # noqa: C901 - the hot path, in one frame
+        """Queue the bytes of *unit* on *server*, behind what the server must know for it."""
+        relay = self._relay
+        script = unit.script
+        piece = unit.piece
+        assert script is not None
+        if client.server is not server:
+            client.server = server
+            if server.use is Use.HELD:
+                server.holder = client
+            if server.parameters is not client.parameters:
+                self.bring_parameters(client, server)
+            if script.needs_session and server.last_writer is not client:
+                server.out.append(DISCARD_SEQUENCES)
+                server.owe(Injected(Purpose.RESET))
+        if (
+            piece.plan is None
+            and not piece.needs
+            and piece.unnamed is None
+            and not unit.is_open
+        ):
+            server.out.extend(piece.parts)  # type: ignore[arg-type]  # no plan: all are bytes
+        else:
+            self._compose(server, unit, piece)
+        if unit.kind is Kind.SIMPLE:
+            server.unnamed = None
+        elif piece.unnamed_parse is not None:
+            server.unnamed = piece.unnamed_parse
+        index = server.pool.node_index
+        unit.node = index
+        unit.sent = relay.now
+        counters = relay.counters
+        counters.load[index] += 1
+        if unit.route is not None:
+            counters.reasons[unit.route.reason.number] += 1
+        server.responses.owed.append(unit)
+        client.in_flight += 1
+        if script.notable:
+            self._note_state(client, server, unit, script)
+        if piece.litter is not None:
+            server.out.append(frame(codes.CLOSE, b"S" + piece.litter + b"\0") + SYNC)
+            server.owe(Injected(Purpose.TIDY))
+        if not server.dirty:
+            server.dirty = True
+            relay.outboxes.servers.append(server)
+
+    def _compose(self, server: Server, unit: Unit, piece: Piece) -> None:
+        limit = self._relay.config.limits.max_prepared_statements
+        if piece.script is not None and forgets_prepared(piece.script):
+            server.forget()  # what follows within the piece cannot rely on anything
+        if server.use is Use.LANE:
+            server.unnamed = None  # it hangs on units of strangers, which may still fail
+        lessons: list[Lesson] = []
+        if unit.kind is Kind.SIMPLE:
+            # Were the Parse to fail in front of a Query, the server would skip the Query: it is a unit by itself.
+            if any(prepared not in server.known for prepared in piece.needs):
+                injected = Injected(Purpose.TEACH)
+                injected.steps = compose(
+                    server,
+                    [SYNC],
+                    piece.needs,
+                    None,
+                    injected.lessons,
+                    unnamed=None,
+                    limit=limit,
+                )
+                server.owe(injected)
+            server.out.extend(part for part in piece.parts if isinstance(part, bytes))
+            steps = None
+        else:
+            steps = compose(
+                server,
+                piece.parts,
+                piece.needs,
+                piece.plan,
+                lessons,
+                unnamed=piece.unnamed,
+                limit=limit,
+                names=[name for _, name, _ in piece.taught],
+                first=unit.planned,
+                may_omit=not unit.is_open and not unit.planned,
+            )
+        if unit.planned or unit.is_open:
+            unit.planned += len(steps or ())
+            if unit.failed:  # the server skips it all, up to the Sync
+                unlearn(server, lessons, 0)
+                if unit.session is not None:
+                    unname(unit.session.names, lessons, 0)
+                return
+            if unit.steps is None:
+                unit.steps = deque()
+            unit.steps.extend(steps or ())
+            unit.lessons = [*unit.lessons, *lessons]
+        else:
+            unit.steps = steps
+            unit.lessons = lessons
+        if piece.drops is not None:
+            server.known.pop(piece.drops, None)
+
+    def bring_parameters(self, client: Client, server: Server) -> None:
+        assert server.parameters is not None
+        if server.parameters is client.parameters:
+            return
+        server.out.append(client.parameters.change_from(server.parameters))
+        server.parameters = client.parameters
+        server.unnamed = None
+        server.owe(Injected(Purpose.PARAMETERS, client))
+
+    def _note_state(self, client: Client, server: Server, unit: Unit, script: Script) -> None:
+        """Record what the statements queued will do to the server and the session."""
+        if client.pin is None:
+            reason = pin_reason(script)
+            if reason is not None:
+                server.soiled = True
+                # State on a replica could never be used by what must go to the primary.
+                if not server.is_replica:
+                    client.pin = reason
+                    server.responses.owner = client.sink
+        if client.parameters.values and not unit.is_open:
+            self._restore(client, server, script)
+        if forgets_prepared(script):
+            server.forget()
+        if unit.route is not None and unit.route.reason is RouteReason.READ_ONLY_TRANSACTION:
+            client.replica_transaction = unit
+
+    def _restore(self, client: Client, server: Server, script: Script) -> None:
+        """Bring back what the session asked for at startup, to which PostgreSQL's RESET would lead."""
+        names = reset_parameters(script)
+        restored = client.parameters.restored(names) if names else None
+        if restored is not None:
+            server.out.append(restored)
+            server.unnamed = None
+            injected = Injected(Purpose.RESTORE, client)
+            injected.reports = client.sink
+            server.owe(injected)
+
+    def go_on(self, client: Client, server: Server, unit: Unit, chunk: Chunk) -> None:
+        script = chunk.script
+        assert script is not None
+        if chunk.plan is None and chunk.by_query:
+            server.out.extend(part for part in chunk.parts if isinstance(part, bytes))
+            server.unnamed = None
+        else:
+            self._compose(server, unit, chunk)
+            if chunk.unnamed_parse is not None:
+                server.unnamed = chunk.unnamed_parse
+        if script.may_write:
+            client.wrote = True
+        if script.notable:
+            self._note_state(client, server, unit, script)
+        if chunk.completes:
+            unit.is_open = False
+            unit.by_query = chunk.by_query
+            if chunk.by_query and unit.failed:
+                client.sync_lost = True  # the server skips the Query, up to the Sync
+        self._relay.outboxes.touch_server(server)
