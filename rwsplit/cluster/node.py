@@ -97,6 +97,8 @@ class NodeView:
     """Age of the last replayed commit while behind; 0.0 when not behind; None when unknown."""
     fresh_until: float = NEVER
     """Every commit acknowledged before this moment (monotonic seconds) is visible on the node."""
+    lost_at: float = NEVER
+    """When a connection to it was last lost: it may have restarted and replayed from further back."""
     refusal: Refusal | None = Refusal.DOWN
     """Why it may not read at all, before any statement's own demands; None: it may."""
     up_since: float = NEVER

@@ -125,6 +125,7 @@ class Picture:
                 admin = known.admin if known else AdminState.ATTACHED
                 known = KnownNode(settings, index, health)
                 known.admin = admin
+                known.lost_at = now
                 self._forget(settings.name)
             known.config, known.index = settings, index
             known.health.rise, known.health.fall = config.monitor.rise, config.monitor.fall
@@ -193,6 +194,7 @@ class Picture:
             lag_bytes=lag_bytes,
             lag_seconds=lag_seconds,
             fresh_until=fresh_until,
+            lost_at=node.lost_at,
             refusal=refusal,
             up_since=health.up_since,
             server_version=look.server_version if look else None,

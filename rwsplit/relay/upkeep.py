@@ -200,17 +200,23 @@ class Upkeep:
 
     def refusals(self, unit: Unit) -> str:
         """Return which nodes were considered for *unit* and why each was refused."""
-        wants_primary = unit.route is None or unit.route.target is not Target.REPLICA
+        target = Target.PRIMARY if unit.route is None else unit.route.target
         found = []
         for node in self._relay.view.nodes:
             if node.admin is not AdminState.ATTACHED:
                 reason = node.admin.value
             elif not isinstance(node.health, Up):
                 reason = f"down ({node.health.reason})"
-            elif wants_primary:
+            elif target is Target.NODE:
+                reason = "not the node asked for"
+            elif target is not Target.REPLICA:
                 reason = f"{node.role.value}, not the primary"
+            elif node is self._relay.view.primary:
+                reason = "not a replica"
+            elif unit.refused_by >> node.index & 1:
+                reason = "failed this statement"
             else:
-                reason = "not a replica" if node.refusal is None else node.refusal.value
+                reason = (node.refusal or Refusal.BEHIND_SESSION).value
             found.append(f"{node.name}: {reason}")
         return "; ".join(found)
 

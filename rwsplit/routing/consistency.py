@@ -5,7 +5,7 @@ A replica's `fresh_until` is the moment up to which every acknowledged commit is
 
 - `fresh_until > last_write`;
 - and either the replica is the session's *home*, where its last read was answered (a replica's replay
-  only moves forward), or `fresh_until > last_read`: all that could be seen by then is visible there.
+  only moves forward, unless it restarts: then what was read there before proves nothing), or `fresh_until > last_read`: all that could be seen by then is visible there.
 
 At level `eventual` only the lag counts, which `ClusterView.replicas` has already judged; staleness is judged
 again here, since time has passed since the view was published.
@@ -51,6 +51,6 @@ def readers(
         node
         for node in view.replicas
         if node.fresh_until > floor
-        and (node.index == home or node.fresh_until > last_read)
+        and ((node.index == home and node.lost_at < last_read) or node.fresh_until > last_read)
         and not refused_by >> node.index & 1
     ]

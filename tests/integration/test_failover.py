@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -27,14 +26,14 @@ REPLICAS = {"replica1", "replica2", "replica3"}
 
 
 @pytest.fixture
-def broken(fragile_cluster: EmbeddedCluster) -> Iterator[EmbeddedCluster]:
+def broken(fragile_cluster: EmbeddedCluster) -> EmbeddedCluster:
     """A cluster with a table, to be broken."""
     primary = fragile_cluster.primary
     primary.query("create table if not exists failover (n int primary key)", database="app")
     primary.query("grant all on failover to app", database="app")
     primary.query("truncate failover", database="app")
     fragile_cluster.wait_until_replayed()
-    yield fragile_cluster
+    return fragile_cluster
 
 
 def primary_of(proxy: Proxy) -> str | None:
@@ -42,7 +41,9 @@ def primary_of(proxy: Proxy) -> str | None:
     found = [
         row["node"]
         for row in proxy.nodes().values()
-        if row["role"] == "primary" and row["health"] == "up" and row["refusal"] == "NOT_A_REPLICA"
+        if row["role"] == "primary"
+        and row["health"] == "up"
+        and row["refusal"] == "NOT_A_REPLICA"
     ]
     return found[0] if len(found) == 1 else None
 
@@ -74,7 +75,9 @@ class Writer:
     def go_on(self, count: int, *, timeout: float = 20) -> None:
         """Block until *count* more writes were acknowledged."""
         wanted = len(self.acknowledged) + count
-        assert wait_until(lambda: len(self.acknowledged) >= wanted, timeout=timeout), self.errors
+        assert wait_until(lambda: len(self.acknowledged) >= wanted, timeout=timeout), (
+            self.errors
+        )
 
     def _run(self) -> None:
         number = 0
@@ -127,7 +130,8 @@ def test_no_extended_or_prepared_read_notices_it_either(
         row = connection.execute(
             "select current_setting('cluster_name'), %s::int", (7,), prepare=prepare
         ).fetchone()
-        assert row is not None and row[1] == 7
+        assert row is not None
+        assert row[1] == 7
         return row[0]
 
     with Load(proxy, step, clients=16, simple=False) as load:
@@ -166,8 +170,10 @@ def test_reads_and_logins_go_on_without_a_primary_and_writes_wait_for_the_next(
         waiting = threading.Thread(target=write, daemon=True)
         waiting.start()
         assert wait_until(
-            lambda: any(row["cl_waiting"] for row in proxy.console("SHOW POOLS"))
-            or any(row["state"] == "waiting" for row in proxy.console("SHOW CLIENTS")),
+            lambda: (
+                any(row["cl_waiting"] for row in proxy.console("SHOW POOLS"))
+                or any(row["state"] == "waiting" for row in proxy.console("SHOW CLIENTS"))
+            ),
             timeout=5,
         )
         assert not written
@@ -179,7 +185,9 @@ def test_reads_and_logins_go_on_without_a_primary_and_writes_wait_for_the_next(
 
         assert written
         assert written[0] - promoted < 1.0
-        assert broken.replicas[1].query("select n from failover order by n", database="app") == [
+        assert broken.replicas[1].query(
+            "select n from failover order by n", database="app"
+        ) == [
             (-2,),
             (-1,),
         ]
@@ -313,10 +321,12 @@ def test_a_write_in_flight_on_a_dying_primary_is_an_error_not_a_retry(
         writing = threading.Thread(target=write, daemon=True)
         writing.start()
         assert wait_until(
-            lambda: broken.primary.query(
-                "select 1 from pg_stat_activity where query like 'insert%' and state = 'active'"
-            )
-            != [],
+            lambda: (
+                broken.primary.query(
+                    "select 1 from pg_stat_activity where query like 'insert%' and state = 'active'"
+                )
+                != []
+            ),
             timeout=5,
         )
         broken.primary.kill()
