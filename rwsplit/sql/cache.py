@@ -24,14 +24,16 @@ from rwsplit.sql.classify import PARSE_LIMIT, parse_scan, unreadable
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.generations import Generations
 from rwsplit.sql.hints import parse_hints
-from rwsplit.sql.shape import LITERALS, Fingerprint, fingerprint, is_sound, shape_of
+from rwsplit.sql.shape import LITERALS, Fingerprint, fingerprint, is_sound, shape_of, shorten
 from rwsplit.sql.statement import PrimaryOnly, Script
 from rwsplit.sql.tokens import scan
 
 __all__ = ["INLINE_LIMIT", "PARSE_LIMIT", "CacheStatistics", "StatementCache"]
 
-INLINE_LIMIT: Final = 8 << 10
+INLINE_LIMIT: Final = 4 << 10
 """Bytes of a query beyond which parsing takes milliseconds and belongs in a worker thread."""
+SHAPE_LIMIT: Final = 64 << 10
+"""Bytes of a query beyond which even its shape takes a millisecond; such a text is known by its hash only."""
 HASH_LIMIT: Final = 4 << 10
 """Bytes of a text or shape beyond which its hash is the key."""
 
@@ -98,17 +100,16 @@ class StatementCache:
         size = len(query)
         if size > PARSE_LIMIT:
             return self._too_long
-        shape = LITERALS.sub(b"\1", query)
-        known = self._shapes.get(
-            shape if len(shape) <= HASH_LIMIT else _hash(shape), len(shape)
-        )
-        if known is not None:
-            self._shape_hits += 1
-            if known.last == query:
-                self._texts.put(query, known.script, size)
-            elif size <= HASH_LIMIT:
-                known.last = query
-            return known.script
+        if size <= SHAPE_LIMIT:
+            shape = LITERALS.sub(b"\1", query)
+            known = self._shapes.get(_key(shape), len(shape))
+            if known is not None:
+                self._shape_hits += 1
+                if known.last == query:
+                    self._texts.put(query, known.script, size)
+                elif size <= HASH_LIMIT:
+                    known.last = query
+                return known.script
         script = self._texts.get(_key(query), size)
         if script is not None:
             self._text_hits += 1
@@ -116,13 +117,14 @@ class StatementCache:
 
     def store(self, query: bytes, script: Script) -> None:
         """Remember that *script* holds the facts of *query*."""
-        shape = shape_of(query)
-        sound = is_sound(shape)
+        size = len(query)
+        shape = shape_of(query) if size <= SHAPE_LIMIT else query
+        sound = size <= SHAPE_LIMIT and is_sound(shape)
         if sound:
-            last = query if len(query) <= HASH_LIMIT else b""
+            last = query if size <= HASH_LIMIT else b""
             self._shapes.put(_key(shape), _Shape(script, last), len(shape))
         if not sound or shape == query:
-            self._texts.put(_key(query), script, len(query))
+            self._texts.put(_key(query), script, size)
 
     def statistics(self) -> CacheStatistics:
         """Return what the cache has done so far."""
@@ -144,7 +146,7 @@ class StatementCache:
         self._shapes.clear()
 
     def _parse(self, query: bytes) -> Script:
-        found = scan(query)
+        found = scan(shorten(query))
         mark = fingerprint(found, parse_hints(found.comments)) if found else None
         known = self._shapes.get(mark, len(query)) if mark else None
         if known is not None:

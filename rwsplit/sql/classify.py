@@ -13,6 +13,7 @@ from typing import Final
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.hints import parse_hints
 from rwsplit.sql.settings import UNRECOGNISED
+from rwsplit.sql.shape import shorten
 from rwsplit.sql.statement import Hints, Script
 from rwsplit.sql.tokens import MARK, WORD, Scan, Token, scan
 from rwsplit.sql.verbs import classify_statement
@@ -23,7 +24,7 @@ PARSE_LIMIT: Final = 1 << 20
 
 def parse(query: bytes, book: FunctionBook) -> Script:
     """Return the facts of *query* (without a zero byte at its end); never raise."""
-    found = scan(query) if len(query) <= PARSE_LIMIT else None
+    found = scan(shorten(query)) if len(query) <= PARSE_LIMIT else None
     if found is None:
         return unreadable()
     return parse_scan(found, book)

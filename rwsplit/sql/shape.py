@@ -50,6 +50,10 @@ _PARAMETER: Final = re.compile(rb"(?<![\w$])\$[0-9]+(?![\w$])")
 _STUCK: Final = re.compile(rb'[\w$"\x01]\x01|\x01[\w$"]|[uU]&["\x01]')
 """A literal with a prefix, as in `E''`, or without a space around it; a Unicode name."""
 
+LONG: Final = 2 << 10
+"""Bytes of a query that `shorten` shortens."""
+_ROWS: Final = re.compile(rb"\(\x01\)(?:\s*+,\s*+\(\x01\))++")
+
 Fingerprint: TypeAlias = tuple[Hints | None, str]
 
 
@@ -72,6 +76,22 @@ def is_sound(shape: bytes) -> bool:
     # Between quotes stand names, which must be whole: no literal may begin or end in them.
     parts = shape.split(b'"')
     return len(parts) % 2 == 1 and not any(HOLE in name for name in parts[1::2])
+
+
+def shorten(query: bytes) -> bytes:
+    """Return *query*, if it is long, with every literal and every run of equal rows made short.
+
+    An INSERT of 50 000 rows of literals then is one of one row: the same facts, in a hundredth of the time.
+    """
+    if len(query) <= LONG:
+        return query
+    shape = shape_of(query)
+    if not is_sound(shape):
+        return query
+    # By the length of the shape, so that all texts of one shape are read alike.
+    if len(shape) > LONG:
+        shape = _ROWS.sub(b"(\1)", shape)
+    return shape.replace(HOLE, b"1")
 
 
 def fingerprint(found: Scan, hints: Hints | None) -> Fingerprint | None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from rwsplit.sql.cache import HASH_LIMIT, INLINE_LIMIT, PARSE_LIMIT, StatementCache
+from rwsplit.sql.cache import (
+    HASH_LIMIT,
+    INLINE_LIMIT,
+    PARSE_LIMIT,
+    SHAPE_LIMIT,
+    StatementCache,
+)
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.statement import PrimaryOnly
@@ -131,3 +137,13 @@ def test_new_patterns_of_functions_judge_again():
     assert cache.lookup(b"select f()").primary_only is PrimaryOnly.UNKNOWN_FUNCTION
     cache.clear(FunctionBook(reads=["f"]))
     assert cache.lookup(b"select f()").primary_only is None
+
+
+def test_very_long_texts_are_known_by_their_hash_only():
+    cache = make()
+    query = b"select '" + b"x" * SHAPE_LIMIT + b"'"
+    assert cache.peek(query) is None
+    script = cache.lookup(query)
+    assert script.primary_only is None
+    assert cache.peek(query) is script
+    assert cache.statistics().shapes == 1

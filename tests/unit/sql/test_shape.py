@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rwsplit.sql.hints import parse_hints
-from rwsplit.sql.shape import fingerprint, is_sound, shape_of
+from rwsplit.sql.shape import LONG, fingerprint, is_sound, shape_of, shorten
 from rwsplit.sql.tokens import scan
 
 
@@ -97,3 +97,16 @@ def test_hints_are_part_of_a_fingerprint():
 )
 def test_no_fingerprint_where_literals_matter(query):
     assert mark(query) is None
+
+
+def test_long_texts_become_short():
+    rows = b"insert into t values " + b"(1, 'a'), " * LONG + b"(2, 'b') on conflict do nothing"
+    assert shorten(rows) == b"insert into t values (1) on conflict do nothing"
+    literal = b"select '" + b"x" * LONG + b"' from (values (1), (2)) t"
+    assert shorten(literal) == b"select 1 from (values (1), (1)) t"
+
+
+def test_short_texts_and_those_without_a_shape_stay():
+    assert shorten(b"select 'x'") == b"select 'x'"
+    setting = b"set a = '" + b"x" * LONG + b"'"
+    assert shorten(setting) == setting
