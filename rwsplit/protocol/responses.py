@@ -394,6 +394,14 @@ def is_fatal(frame: bytes) -> bool:
     return b"\0VFATAL\0" in frame or b"\0VPANIC\0" in frame
 
 
+def is_stale_plan(frame: bytes) -> bool:
+    """Return whether *frame* says that DDL has changed what a prepared statement returns.
+
+    Its SQLSTATE, 0A000, has other meanings, so the routine that raises it tells (plancache.c).
+    """
+    return b"\0RRevalidateCachedQuery\0" in frame
+
+
 _header = HEADER.unpack_from
 _READY: Final = codes.READY
 _READY_LENGTH: Final = 5

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
+from rwsplit.protocol.framing import frame
 from rwsplit.protocol.responses import Owed, What, is_fatal, is_stale_plan, sqlstate
 from rwsplit.relay import lanes
 from rwsplit.relay.client import Client
@@ -15,7 +16,7 @@ from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server, Use
 from rwsplit.session.parameters import NONE
-from rwsplit.session.prepared import unlearn, unname
+from rwsplit.session.prepared import SYNC, unlearn, unname
 from rwsplit.session.unit import Kind, Unit
 from rwsplit.sql.statement import Script, Verb
 
@@ -230,7 +231,7 @@ class Replies:
         if client.in_flight or client.tx != codes.IDLE or unit.restarts > MOST_RESTARTS:
             return False
         state = sqlstate(unit.error)
-        if state in (b"26000", b"57014"):
+        if state in (b"26000", b"57014") or is_stale_plan(unit.error):
             if not self._is_our_doing(server, unit, state):
                 return False
             route = unit.route
@@ -249,6 +250,8 @@ class Replies:
         if state == b"26000":
             # It relied on a Parse of somebody's that failed; it is parsed again for itself.
             return bool(unit.piece.needs) and not unit.restarts
+        if state != b"57014":
+            return unit.describes  # else the client reads rows as it was told before the DDL
         stray, server.stray_cancel = server.stray_cancel, False
         return stray
 
@@ -256,8 +259,6 @@ class Replies:
         """Return where a unit that a node refused with *state* runs next, None if that was the answer."""
         if state in _LOSING:
             return _LOST
-        if unit.error is not None and is_stale_plan(unit.error):
-            return unit.route if unit.describes and not unit.restarts else None
         if not server.is_replica or state not in _HEALING:
             return None
         route, remember = _HEALING[state]

@@ -66,6 +66,7 @@ class Assembly:
         "_taught",
         "_unnamed",
         "_unnamed_parse",
+        "describes",
         "executes",
         "row_limit",
         "size",
@@ -74,6 +75,7 @@ class Assembly:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.describes = False
         self.executes = False
         self.row_limit = False
         self.size = 0
@@ -164,6 +166,7 @@ class Assembly:
     def _describe(self, data: bytes, start: int, end: int) -> bytes | None:
         self._plan.append(FORWARD)
         if data[start + HEADER_SIZE : start + HEADER_SIZE + 1] != b"S":
+            self.describes = True
             return None
         name = data[start + HEADER_SIZE + 1 : _zero(data, start + HEADER_SIZE + 1, end)]
         called = self._use(name)

@@ -390,6 +390,7 @@ class Session:
             return
         unit = Unit(self, Kind.EXTENDED, piece, size)
         unit.executes = executes
+        unit.describes = assembly is not None and assembly.describes
         unit.row_limit = row_limit
         unit.waiting_for = waiting
         self._append(unit, size)

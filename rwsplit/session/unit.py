@@ -97,6 +97,7 @@ class Unit(Owed):
         "arrived",
         "by_query",
         "deadline",
+        "describes",
         "executes",
         "is_open",
         "kind",
@@ -139,6 +140,8 @@ class Unit(Owed):
         """Bytes of its frames."""
         self.executes = True
         """It runs something, rather than only parse and describe."""
+        self.describes = False
+        """It asks what a portal returns, so the client does not go by what it was told before."""
         self.row_limit = False
         self.is_open = False
         """Its end has not been sent yet."""

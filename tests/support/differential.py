@@ -1,0 +1,129 @@
+"""The same bytes said to PostgreSQL itself and to rwsplit: every message that comes back must be equal.
+
+    compare = Differential(cluster, proxy)
+    compare(say(query("select 1")), say(parse("select $1::int", "s"), bind("s", ["1"]), SYNC))
+
+A step sends its messages in one write and reads up to as many ReadyForQuery as it owes (`say(..., until=...)` for
+other ends). Process ids, keys and tables' OIDs differ, and what rwsplit hides by design (`in_hot_standby`) is left out;
+everything else counts, byte for byte, up to source line numbers of errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import attrs
+
+from rwsplit.embedded.reachable import ReachableCluster
+from tests.support.proxy import Proxy
+from tests.support.raw_client import Frame, RawClient
+
+HIDDEN: Final = (b"in_hot_standby\0", b"default_transaction_read_only\0")
+
+
+@attrs.frozen
+class Step:
+    """What is sent at once, and the codes that end its answer, one after the other."""
+
+    sent: bytes
+    until: bytes
+    closes: bool = False
+
+
+def say(*messages: bytes, until: bytes | None = None) -> Step:
+    """Return the step that sends *messages*; it ends with a ReadyForQuery for each Query, Sync, FunctionCall."""
+    if until is None:
+        until = b"Z" * sum(message[:1] in b"QSF" for message in messages)
+    return Step(b"".join(messages), until)
+
+
+def hang_up(*messages: bytes) -> Step:
+    """Return the step after which the peer is expected to close the connection."""
+    return Step(b"".join(messages), b"", closes=True)
+
+
+class Differential:
+    """Plays conversations to the primary of *cluster* and through *proxy*."""
+
+    def __init__(
+        self,
+        cluster: ReachableCluster[Any],
+        proxy: Proxy,
+        *,
+        user: str = "app",
+        database: str = "app",
+        timeout: float = 10.0,
+    ) -> None:
+        self._ports = {"direct": cluster.primary.port, "rwsplit": proxy.port}
+        self._password = cluster.passwords[user]
+        self._user = user
+        self._database = database
+        self._timeout = timeout
+
+    def __call__(
+        self, *steps: Step, parameters: Mapping[str, str] | None = None
+    ) -> list[list[Frame]]:
+        """Play *steps* on both; return rwsplit's answers, one list a step.
+
+        Raises: AssertionError where they differ.
+        """
+        direct = self.play("direct", steps, parameters)
+        ours = self.play("rwsplit", steps, parameters)
+        for number, (expected, got) in enumerate(zip(direct, ours, strict=True)):
+            assert got == expected, (
+                f"step {number} {steps[number].sent[:300]!r}\n"
+                f"direct : {_brief(expected)}\nrwsplit: {_brief(got)}"
+            )
+        return ours
+
+    def play(
+        self, side: str, steps: Sequence[Step], parameters: Mapping[str, str] | None = None
+    ) -> list[list[Frame]]:
+        """Play *steps* on one side; return what counts of the answers."""
+        with RawClient(self._ports[side], timeout=self._timeout) as client:
+            client.log_in(
+                user=self._user,
+                database=self._database,
+                password=self._password,
+                **cast("dict[str, Any]", dict(parameters or {})),
+            )
+            return [self._step(client, step, side) for step in steps]
+
+    def _step(self, client: RawClient, step: Step, side: str) -> list[Frame]:
+        client.send(step.sent)
+        found: list[Frame] = []
+        try:
+            for code in step.until:
+                found += client.frames_until(bytes([code]))
+            while step.closes:
+                found.append(client.frame())
+        except EOFError:
+            if not step.closes:
+                raise AssertionError(f"{side} closed after {_brief(found)}") from None
+        except TimeoutError:
+            raise AssertionError(
+                f"{side} says no more after {_brief(found)} to {step.sent[:300]!r}"
+            ) from None
+        return [_masked(frame) for frame in found if not _is_hidden(frame)]
+
+
+def _is_hidden(frame: Frame) -> bool:
+    return frame.code == b"S" and frame.payload.startswith(HIDDEN)
+
+
+def _masked(frame: Frame) -> Frame:
+    """Blank the OIDs of tables in a RowDescription: a table made twice is not the same one."""
+    if frame.code != b"T":
+        return frame
+    payload = bytearray(frame.payload)
+    at = 2
+    while at < len(payload):
+        at = payload.index(0, at) + 1
+        payload[at : at + 4] = bytes(4)
+        at += 18
+    return Frame(b"T", bytes(payload))
+
+
+def _brief(frames: Sequence[Frame]) -> str:
+    return " ".join(f"{frame.code.decode()}{frame.payload[:120]!r}" for frame in frames)
