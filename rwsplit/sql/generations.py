@@ -1,6 +1,6 @@
 """Generations: a bounded dict that forgets what has not been used for a while.
 
-Two dicts. New and re-used entries are in the young one; when it is full it becomes the old one, and what
+Two dicts. New and reused entries are in the young one; when it is full it becomes the old one, and what
 the old one still held is forgotten. So a hit is one dict look-up without any bookkeeping, which an LRU list
 would need; the price is that "least recently used" is only true to half the size.
 """

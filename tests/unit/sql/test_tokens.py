@@ -147,8 +147,8 @@ def test_a_backslash_at_the_end_of_a_plain_literal_is_doubt_beside_what_may_swal
 
 
 def test_text_that_is_not_utf8_may_hold_such_bytes_in_plain_literals_only():
-    assert scan(b"'caf\xe9' \"\xe9\"") is not None
-    assert scan(b"caf\xe9") is None
+    assert scan(b"'t\xe9' \"\xe9\"") is not None
+    assert scan(b"t\xe9") is None
     assert scan(b"E'\xe9'") is None
     assert scan(b"$\xe9$ $\xe9$") is None
 
