@@ -216,7 +216,7 @@ class Assembly:
             # so there is one, for as long as it takes.
             self._plan += (SWALLOW, SWALLOW, FORWARD)
             self._planned = True
-            self._litter = name
+            self._litter = self._litter or name  # what follows the first is skipped
             closed = frame(codes.CLOSE, b"S" + name + b"\0")
             return closed + frame(codes.PARSE, name + b"\0\0\0\0") + data[start:end]
         session.names[name] = prepared
