@@ -9,6 +9,7 @@ what a transaction costs the whole system, whatever else runs on the machine; wh
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 import time
@@ -165,7 +166,8 @@ def error_in(outcome: Outcome) -> str | None:
     lines = [line.strip() for line in outcome.printed.splitlines() if line.strip()]
     for line in lines:
         if any(word in line.lower() for word in REFUSAL) and "number of failed" not in line:
-            return line.removeprefix("pgbench: error: ")
+            # Threads that fail together write into each other's lines: `pgbench:pgbench: error: `.
+            return re.sub(r"^(pgbench:\s*)+(error:\s*)?", "", line)
     if outcome.failed:
         return f"{outcome.failed} transactions failed"
     return lines[-1] if lines else f"pgbench ended with status {outcome.status}"

@@ -73,6 +73,14 @@ def test_an_error_is_told_in_the_words_of_whoever_refused():
     )
 
 
+def test_lines_two_threads_wrote_at_once_are_told_apart():
+    printed = (
+        'pgbench:pgbench: error: ERROR:  prepared statement "P_0" already exists\n' + REPORT
+    )
+
+    assert error_in(parse(printed, 2)) == 'ERROR:  prepared statement "P_0" already exists'
+
+
 def test_failed_transactions_are_an_error_though_pgbench_ends_well():
     printed = REPORT.replace("transactions: 0", "transactions: 17")
 
