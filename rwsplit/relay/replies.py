@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
-from rwsplit.protocol.framing import frame
+from rwsplit.protocol.framing import HEADER_SIZE, frame
 from rwsplit.protocol.responses import Owed, What, is_fatal, is_stale_plan, sqlstate
 from rwsplit.relay import lanes
 from rwsplit.relay.client import Client
@@ -16,6 +16,7 @@ from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server, Use
 from rwsplit.session.parameters import NONE
+from rwsplit.session.pinning import leaves_state
 from rwsplit.session.prepared import SYNC, unlearn, unname
 from rwsplit.session.unit import Kind, Unit
 from rwsplit.sql.statement import Script, Verb
@@ -177,10 +178,15 @@ class Replies:
             self._close_stale(server, owed)
         if client is None:
             return
+        alone = client.in_flight == 1  # nothing behind it can have relied on the pin
+        if owed.with_pin and alone and not leaves_state(owed.script, sqlstate(error)):
+            # The server stays soiled all the same: it is wiped before anyone else comes.
+            client.pin = None
+            server.responses.owner = None
         if owed.by_query and owed.done < owed.planned:
             self._sync_lost(client, server, owed)
         if owed.error is None:
-            unname(client.names, owed.lessons, owed.done)
+            _unname(client, owed)
             relay.outboxes.touch_client(client)
             server.farewell = is_fatal(error)
 
@@ -285,7 +291,7 @@ class Replies:
     def _deliver_error(self, client: Client, unit: Unit) -> None:
         """Let the client have the error that was kept back: nobody can do better."""
         unit.deliver()
-        unname(client.names, unit.lessons, unit.done)
+        _unname(client, unit)
 
     # Servers that are free...
 
@@ -370,6 +376,18 @@ class Replies:
 def _rolls_back(script: Script) -> bool:
     """Return whether *script* is a ROLLBACK: what it ends has changed nothing."""
     return script.single is not None and script.single.verb is Verb.ROLLBACK
+
+
+def _unname(client: Client, unit: Unit) -> None:
+    """Take back the names given by a unit that failed."""
+    names = client.names
+    unname(names, unit.lessons, unit.done)
+    parsed = unit.piece.unnamed_parse
+    # Answers of common units are not counted. But if nothing came before the error, it was the first message's.
+    first = unit.piece.parts[0] if parsed is not None and not unit.failed_at else None
+    is_parse = isinstance(first, bytes) and first.startswith(b"P") and not first[HEADER_SIZE]
+    if is_parse and names.get(b"") is parsed:
+        del names[b""]
 
 
 _DONE: Final = What.DONE

@@ -159,6 +159,7 @@ class Sender:
                 # State on a replica could never be used by what must go to the primary.
                 if not server.is_replica:
                     client.pin = reason
+                    unit.with_pin = True
                     server.responses.owner = client.sink
         if client.parameters.values and not unit.is_open:
             self._restore(client, server, script)

@@ -39,6 +39,32 @@ _CLEANSING: Final = frozenset(
 )
 
 
+#: State that is gone when the statement that made it fails: PostgreSQL rolls it back, or never made it.
+_UNDONE: Final = frozenset(
+    {
+        SessionState.PARAMETER,
+        SessionState.PREPARED,
+        SessionState.LISTEN,
+        SessionState.TEMP_TABLE,
+        SessionState.HOLD_CURSOR,
+    }
+)
+_SYNTAX_ERROR: Final = b"42601"
+
+
+def leaves_state(script: Script | None, sqlstate: bytes) -> bool:
+    """Return whether *script*, which failed with *sqlstate*, may have left session state all the same.
+
+    A lone statement that set a parameter, say, has not; nor has one PostgreSQL could not even parse. An
+    advisory lock survives the failure of the statement that took it.
+    """
+    if script is None or script.single is None:
+        return True
+    if script.state is SessionState.UNRECOGNISED:
+        return sqlstate != _SYNTAX_ERROR
+    return script.state not in _UNDONE
+
+
 def pin_reason(script: Script) -> PinReason | None:
     """Return why a session that runs *script* must keep its server, None if it need not."""
     if script.state is None:

@@ -115,6 +115,7 @@ class Unit(Owed):
         "size_in",
         "waiting_for",
         "was_parked",
+        "with_pin",
     )
 
     def __init__(  # noqa: PLR0915 - one line a slot
@@ -126,6 +127,7 @@ class Unit(Owed):
         self.guarded = False
         self.forwarded = False
         self.failed = False
+        self.failed_at = 0
         self.error = None
         self.kept = None
         self.size = 0
@@ -162,6 +164,8 @@ class Unit(Owed):
         self.refused_by = 0
         """Bit set of node indexes that failed it; each node is tried at most once."""
         self.restarts = 0
+        self.with_pin = False
+        """It is what pinned its session."""
         self.was_parked = False
         """It waited for a replica to be fresh."""
 
