@@ -29,6 +29,8 @@ from tests.bench.workloads import CLIENTS, KINDS, Workload, choose_workloads
 
 INTERRUPTED: Final = 130
 """The exit status after Ctrl-C, as shells give it."""
+OURS: Final = ("direct", "rwsplit", "lanes")
+"""Whose errors are a failure of the benchmark; what a peer cannot do is a result."""
 
 
 def all_contestants() -> list[Contestant]:
@@ -48,7 +50,7 @@ def all_contestants() -> list[Contestant]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse *arguments*, play, print; return the exit status: 1 when a contestant had errors."""
+    """Parse *arguments*, play, print; return the exit status: 1 when one of ours had errors."""
     parser = _parser()
     options = parser.parse_args(arguments)
     contestants = all_contestants()
@@ -121,7 +123,7 @@ def _play(
         write_report(path, build_report(match, machine))
         _print_result(match, machine)
         say(f"written to {path}")
-    return status or int(any(run.error for run in match.runs))
+    return status or int(any(run.error and run.contestant in OURS for run in match.runs))
 
 
 def _print_result(match: Match, machine: dict[str, Any]) -> None:
