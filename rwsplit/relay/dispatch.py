@@ -73,7 +73,11 @@ class Dispatcher:
         assert isinstance(unit, Unit)
         client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
         self._relay.counters.load[pool.node_index] -= 1  # it was counted while it waited
-        self._relay.sender.send(client, server, unit)
+        if client.server is not None:
+            # It held a replica for a READ ONLY transaction, and moves.
+            self._relay.read_only.move(client, client.server, server, unit)
+        else:
+            self._relay.sender.send(client, server, unit)
         if client.pending:
             self.pump(client)
 

@@ -18,6 +18,7 @@ from rwsplit.relay.injected import ROLLBACK, Injected, Purpose, query
 from rwsplit.routing import policy
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import Server
+from rwsplit.session.assembly import OPAQUE
 from rwsplit.session.pinning import pin_reason
 from rwsplit.session.unit import Kind, Unit
 from rwsplit.sql.statement import Script
@@ -73,31 +74,43 @@ class ReadOnly:
             self._relay.sender.send(client, server, unit)
             return True
         primary = relay.view.primary
-        pool = None if primary is None else relay.pool_of(client, primary)
-        target = None if pool is None else pool.acquire()
-        if target is None:
-            if pool is not None:
-                pool.wanted = True
-                pool.ask(relay.now)
+        if primary is None:
             client.waiting = Waiting.NODE
             relay.homeless[client] = None
             return False
+        pool = relay.pool_of(client, primary)
+        target = pool.acquire()
+        if target is None:
+            # It stands in the queue, its replica in hand; see Dispatcher.start.
+            client.waiting = Waiting.SERVER
+            client.waits_for = pool
+            client.shares = False
+            pool.exclusive += 1
+            pool.waiters.append(client)
+            relay.counters.load[pool.node_index] += 1
+            pool.ask(relay.now)
+            return False
+        self.move(client, server, target, unit)
+        return True
+
+    def move(self, client: Client, server: Server, target: Server, unit: Unit) -> None:
+        """End the transaction on the replica *server*, begin it on *target* and go on with *unit*."""
+        relay = self._relay
+        begin = client.replica_transaction
+        assert begin is not None
         client.replica_transaction = None
         server.out.append(ROLLBACK)
         server.owe(Injected(Purpose.ROLLBACK))
         server.holder = None
         relay.outboxes.touch_server(server)
         client.server = None
-        self._relay.sender.bring_parameters(client, target)
+        relay.sender.bring_parameters(client, target)
         target.out.extend(part for part in begin.piece.parts if isinstance(part, bytes))
         if begin.kind is Kind.SIMPLE:
             target.unnamed = None
         target.owe(Injected(Purpose.BEGIN, client))
-        unit.route = Route(
-            Target.PRIMARY, policy.route_facts(unit.script or begin.script).reason
-        )
-        self._relay.sender.send(client, target, unit)
-        return True
+        unit.route = Route(Target.PRIMARY, policy.route_facts(unit.script or OPAQUE).reason)
+        relay.sender.send(client, target, unit)
 
     def _refuse_state(self, client: Client, server: Server) -> None:
         """Fail a transaction whose snapshot is on a replica for wanting state on the primary."""

@@ -170,7 +170,7 @@ class Upkeep:
             self._next_janitor = now + JANITOR_INTERVAL
             self._janitor(now)
         for pool in relay.pools:
-            if pool.waiters or pool.wanted:
+            if pool.waiters:
                 pool.ask(now)
 
     def _refuse_late(self, now: float) -> None:

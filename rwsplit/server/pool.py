@@ -61,8 +61,6 @@ class Pool:
         """The one used last is at the right end and is taken first, so that spare ones age."""
         self.lanes: list[Server] = []
         self.starting = 0
-        self.wanted = False
-        """Somebody who does not stand in the queue needs a server."""
         self.waiters: deque[Session] = deque()
         self.answered = 0
         """Statements its servers have answered."""
@@ -111,8 +109,7 @@ class Pool:
         """Have servers opened for the sessions that wait, as far as the limits allow."""
         if now < self.retry_at or (self.failures and self.starting):
             return
-        missing = len(self.waiters) + self.wanted - self.starting
-        self.wanted = False
+        missing = len(self.waiters) - self.starting
         if self.failures:
             missing = min(missing, 1)  # after a failure one attempt at a time
         for _ in range(missing):
