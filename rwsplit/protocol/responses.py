@@ -84,6 +84,7 @@ class Owed:
         "done",
         "error",
         "failed",
+        "failed_at",
         "forwarded",
         "guarded",
         "kept",
@@ -103,6 +104,8 @@ class Owed:
         """Something of the answer has been handed to the sink."""
         self.failed = False
         """An ErrorResponse came for it."""
+        self.failed_at = 0
+        """Bytes of the answer in front of the ErrorResponse."""
         self.error: bytes | None = None
         """The ErrorResponse frame for which the answer is kept back."""
         self.kept: list[bytes] | None = None
@@ -308,6 +311,7 @@ class ResponseQueue:
             current.error = frame
         else:
             current.deliver()
+        current.failed_at = current.size
         self._forward(current, frame, 0, len(frame))
         current.steps = None
         current.failed = True

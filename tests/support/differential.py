@@ -55,6 +55,7 @@ class Differential:
         database: str = "app",
         timeout: float = 10.0,
     ) -> None:
+        self.cluster = cluster
         self._ports = {"direct": cluster.primary.port, "rwsplit": proxy.port}
         self._password = cluster.passwords[user]
         self._user = user
