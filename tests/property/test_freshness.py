@@ -133,6 +133,9 @@ class FreshnessModel(RuleBasedStateMachine):
             return
         if probe.lsn < self.probed.get(probe.replica, 0):
             return
+        if probe.replica not in self.probed and self.probed and self.samples:
+            # Samples everybody known by then had passed are dropped: it may find itself before the first.
+            self.went_back.add(probe.replica)
         self.probed[probe.replica] = probe.lsn
         self.clock.probed(probe.replica, LSN(probe.lsn))
 
