@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -17,12 +16,6 @@ from tests.support.proxy import Proxy
 from tests.support.raw_client import RawClient, message
 
 pytestmark = pytest.mark.integration
-
-
-def raw(proxy: Proxy, **options: float) -> Iterator[RawClient]:
-    with RawClient(proxy.port, **options) as client:
-        client.log_in(user="app", database="app", password=proxy.cluster.passwords["app"])
-        yield client
 
 
 def test_one_client_too_many_is_refused_with_the_limits_name(
@@ -127,7 +120,7 @@ def test_a_client_that_dies_in_the_queue_leaves_it(
     with proxy.connect() as holder, proxy.connect() as last:
         holder.execute("begin")
         holder.execute("lock table pg_am in access share mode")
-        for client in raw(proxy):
+        with proxy.raw() as client:
             client.send(message(b"Q", b"create table never (n int)\0"))
             assert wait_until(lambda: _waiting(proxy) == 1, timeout=5)
         assert wait_until(lambda: _waiting(proxy) == 0, timeout=5)
@@ -219,11 +212,10 @@ def test_a_pipeline_longer_than_what_is_read_ahead_is_answered_in_full(
 ):
     proxy = make_proxy(cluster, {"pool": {"size": 2, "lane_depth": 16}})
     text = b"select 1 /* " + b"x" * 1000 + b" */\0"
-    for client in raw(proxy):
-        client.socket.settimeout(20)
+    count = 3000
+    with proxy.raw(timeout=20) as client:
         for _ in range(3):
             client.query("select 1 /* short, and known now */")
-        count = 3000
         sender = threading.Thread(
             target=lambda: [client.send(message(b"Q", text)) for _ in range(count)], daemon=True
         )

@@ -27,6 +27,7 @@ from ruamel.yaml import YAML
 from rwsplit.embedded.ports import LOOPBACK, free_ports
 from rwsplit.embedded.processes import wait_until
 from rwsplit.embedded.reachable import ReachableCluster, ReachableNode
+from tests.support.raw_client import RawClient
 
 ADMIN: Final = "postgres"
 CONSOLE: Final = "rwsplit"
@@ -175,6 +176,21 @@ class Proxy:
         """Connect with psycopg, in autocommit mode."""
         options = {"autocommit": True, "connect_timeout": 10, **options}
         return psycopg.connect(self.dsn(database, user), **options)
+
+    def raw(
+        self,
+        database: str = "app",
+        user: str = "app",
+        *,
+        timeout: float = 10.0,
+        **parameters: str,
+    ) -> RawClient:
+        """Return a raw client that is logged in."""
+        client = RawClient(self.port, timeout=timeout)
+        client.log_in(
+            user=user, database=database, password=self.cluster.passwords[user], **parameters
+        )
+        return client
 
     def console(self, command: LiteralString) -> list[dict[str, Any]]:
         """Run *command* on the console and return its rows by column name."""
