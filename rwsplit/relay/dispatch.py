@@ -233,6 +233,9 @@ class Dispatcher:
         if server is None or server.use is Use.LANE:
             return True  # what it belongs to has ended; the server would discard it too
         if chunk.is_copy or chunk.is_rest:
+            last = server.responses.owed[-1] if server.responses.owed else None
+            if chunk.ends_copy and isinstance(last, Unit) and last.is_open:
+                last.copy_ended = True
             server.out.extend(part for part in chunk.parts if isinstance(part, bytes))
             self._relay.outboxes.touch_server(server)
             return True

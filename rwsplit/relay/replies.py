@@ -213,7 +213,7 @@ class Replies:
             self._relay.lose_server(server, None)  # nobody will send the data
             return
         self._relay.outboxes.touch_client(client)
-        if owed.kind is Kind.EXTENDED and not owed.is_open:
+        if owed.kind is Kind.EXTENDED and not (owed.is_open or owed.copy_ended):
             self._sync_lost(client, server, owed)
 
     def _sync_lost(self, client: Client, server: Server, unit: Unit) -> None:

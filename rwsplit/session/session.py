@@ -304,6 +304,7 @@ class Session:
         elif code in _COPY:
             chunk = Chunk([data[pos:end]])
             chunk.is_copy = True
+            chunk.ends_copy = code != codes.COPY_DATA
             self._append(chunk, end - pos)
         elif code == codes.FUNCTION_CALL:
             unit = self._function_call(data[pos:end])
@@ -471,6 +472,7 @@ class Session:
             else:
                 chunk = Chunk([data[pos:]])
                 chunk.is_copy = code in _COPY
+                chunk.ends_copy = chunk.is_copy and code != codes.COPY_DATA
                 self._append(chunk, size - pos)
         self._through = end - size
         return True

@@ -74,12 +74,14 @@ class Piece:
 class Chunk(Piece):
     """A piece that continues an open unit or a COPY; it goes where the session's server is."""
 
-    __slots__ = ("by_query", "completes", "is_copy", "is_rest", "terminates")
+    __slots__ = ("by_query", "completes", "ends_copy", "is_copy", "is_rest", "terminates")
 
     def __init__(self, parts: list[Part], script: Script | None = None) -> None:
         super().__init__(parts, script)
         self.is_copy = False
         """CopyData, CopyDone, CopyFail: dropped where no COPY goes on."""
+        self.ends_copy = False
+        """CopyDone or CopyFail."""
         self.is_rest = False
         """It continues a frame too long to be held: it goes where the beginning went."""
         self.completes = False
@@ -96,6 +98,7 @@ class Unit(Owed):
     __slots__ = (
         "arrived",
         "by_query",
+        "copy_ended",
         "deadline",
         "describes",
         "executes",
@@ -149,6 +152,8 @@ class Unit(Owed):
         """Its end has not been sent yet."""
         self.by_query = False
         """It was open, and a Query ended it."""
+        self.copy_ended = False
+        """It was open, and the data of its COPY came before its Sync."""
         self.planned = 0
         """Steps of an open unit so far."""
         self.lessons: list[Lesson] = _NO_LESSONS
