@@ -112,8 +112,8 @@ class ServerState:
     def __init__(self) -> None:
         self.responses = ResponseQueue()
         self.out: list[bytes] = []
-        self.known: dict[Prepared, None] = {}
-        """Named statements it has, the one used longest ago first."""
+        self.known: dict[Prepared, Lesson] = {}
+        """Named statements it has, the one used longest ago first, and what taught it."""
         self.unnamed: Prepared | None = None
         self.unsure = False
         """It may have statements that are not known."""
@@ -175,8 +175,7 @@ def compose(
     keep = (needs, parts)
     for prepared in needs:
         if prepared in server.known:
-            del server.known[prepared]  # the one used last is closed last
-            server.known[prepared] = None
+            server.known[prepared] = server.known.pop(prepared)  # used last, closed last
         else:
             _teach(server, prepared, after, lessons, first=first, limit=limit, keep=keep)
             after.append(SWALLOW)
@@ -206,14 +205,18 @@ def compose(
 
 
 def unlearn(server: ServerState, lessons: Sequence[Lesson], done: int) -> None:
-    """Take back what a unit that failed after *done* steps did not do to *server* after all."""
+    """Take back what a unit that failed after *done* steps did not do to *server* after all.
+
+    What a unit behind it has taught the server once more stays. What it did not close may be there or not:
+    more may be known to a server than is known of it, never less, which would be an error to the next session.
+    """
     for lesson in reversed(lessons):
         if lesson.step < done:
             return
-        if lesson.known:
-            server.known.pop(lesson.prepared, None)
-        elif lesson.known is False:
-            server.known[lesson.prepared] = None
+        if lesson.known is False:
+            server.unsure = True
+        elif server.known.get(lesson.prepared) is lesson:
+            del server.known[lesson.prepared]
 
 
 def unname(names: dict[bytes, Prepared], lessons: Sequence[Lesson], done: int) -> None:
@@ -255,8 +258,9 @@ def _teach(
         _close(server, oldest, after, lessons, first)
     if prepared in known or server.responses.owed or server.unsure:
         _close(server, prepared, after, lessons, first)
-    lessons.append(Lesson(first + len(after), prepared, known=True))
-    known[prepared] = None
+    lesson = Lesson(first + len(after), prepared, known=True)
+    lessons.append(lesson)
+    known[prepared] = lesson
     server.out.append(prepared.parse(prepared.name))
 
 
