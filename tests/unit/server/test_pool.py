@@ -1,0 +1,237 @@
+"""Sessions take servers from a pool and give them back; the pool asks for more within its size."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+from rwsplit.config.model import PoolConfig
+from rwsplit.errors import NodeUnreachable
+from rwsplit.server.pool import BACK_OFF, Pool
+from rwsplit.server.server import Server, Use
+from tests.support.silent_wire import SilentWire
+
+REFUSED = NodeUnreachable("connection refused")
+
+
+class Dials:
+    """Counts the servers asked for; *answers* False for a process that ends and starts no task."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.answers = True
+
+    def __call__(self, pool: Pool) -> None:
+        self.count += 1
+        if not self.answers:
+            pool.starting -= 1
+
+
+def a_pool(dials: Dials | None = None, **config: int) -> Pool:
+    return Pool("pg0", 0, "shop", "app", PoolConfig(**config), dials or Dials())
+
+
+def opened(pool: Pool, now: float = 0.0) -> Server:
+    """Ask for a server, let it be opened, and have it released."""
+    pool.starting += 1
+    server = Server(pool, SilentWire(), pid=1, cancel_key=b"", now=now)
+    pool.adopt(server)
+    pool.release(server, now)
+    return server
+
+
+def waits(pool: Pool, count: int = 1, *, since: float = 0.0) -> None:
+    for _ in range(count):
+        pool.waiters.append(SimpleNamespace(pending=[SimpleNamespace(arrived=since)]))  # type: ignore[arg-type]
+
+
+# Taking and giving back...
+
+
+def test_an_empty_pool_has_no_server_to_give():
+    assert a_pool().acquire() is None
+
+
+def test_the_server_used_last_is_taken_first():
+    pool = a_pool()
+    first, second = opened(pool), opened(pool)
+
+    assert pool.acquire() is second
+    assert pool.acquire() is first
+    assert pool.acquire() is None
+    assert first.use is second.use is Use.HELD
+
+
+def test_one_certain_server_can_be_taken():
+    pool = a_pool()
+    first, second = opened(pool), opened(pool)
+
+    pool.acquire_this(first)
+
+    assert first.use is Use.HELD
+    assert list(pool.idle) == [second]
+
+
+def test_a_server_given_back_belongs_to_nobody():
+    pool = a_pool()
+    server = opened(pool)
+    pool.acquire()
+    server.holder = SimpleNamespace()  # type: ignore[assignment]
+    server.responses.owner = []
+
+    pool.release(server, 5.0)
+
+    assert server.use is Use.IDLE
+    assert server.holder is None
+    assert server.responses.owner is None
+    assert server.idle_since == 5.0
+
+
+def test_a_server_that_is_closed_is_forgotten_wherever_it_was():
+    pool = a_pool()
+    idle, lane, held = opened(pool), opened(pool), opened(pool)
+    for server in (lane, held):
+        pool.acquire_this(server)
+    lane.use = Use.LANE
+    pool.lanes.append(lane)
+
+    for server in (idle, lane, held):
+        pool.remove(server)
+        assert server.use is Use.CLOSED
+
+    assert not pool.servers
+    assert not pool.idle
+    assert not pool.lanes
+
+
+# Asking for servers...
+
+
+def test_a_server_is_asked_for_per_waiting_session_up_to_the_size():
+    dials = Dials()
+    pool = a_pool(dials, size=3)
+    waits(pool, 2)
+
+    pool.ask(0.0)
+    assert dials.count == pool.starting == 2
+
+    pool.ask(0.0)
+    assert dials.count == 2
+
+    waits(pool, 5)
+    pool.ask(0.0)
+    assert dials.count == pool.starting == 3
+    assert pool.is_full
+
+
+def test_nobody_waiting_asks_for_nothing():
+    dials = Dials()
+
+    a_pool(dials).ask(0.0)
+
+    assert dials.count == 0
+
+
+def test_asking_ends_even_if_no_dial_can_be_started():
+    dials = Dials()
+    dials.answers = False
+    pool = a_pool(dials, size=3)
+    waits(pool, 2)
+
+    pool.ask(0.0)
+
+    assert dials.count == 2
+    assert pool.starting == 0
+
+
+def test_after_a_failure_one_attempt_is_made_at_a_time_and_later_each_time():
+    dials = Dials()
+    pool = a_pool(dials)
+    waits(pool, 4)
+    first, most = BACK_OFF
+    pool.starting = 1
+
+    now = 10.0
+    pause = first
+    for attempt in range(1, 12):
+        pool.dial_failed(REFUSED, now)
+        assert pool.last_error is REFUSED
+        assert pool.retry_at == now + min(pause, most)
+
+        pool.ask(pool.retry_at - 0.001)
+        assert dials.count == attempt - 1
+        now = pool.retry_at
+        pool.ask(now)
+        pool.ask(now)
+        assert dials.count == attempt
+        pause *= 2
+
+
+def test_a_server_that_opens_ends_the_patience():
+    dials = Dials()
+    pool = a_pool(dials)
+    pool.starting = 1
+    pool.dial_failed(REFUSED, 0.0)
+    opened(pool)
+    waits(pool, 3)
+
+    pool.ask(1.0)
+
+    assert pool.failures == 0
+    assert pool.last_error is None
+    assert dials.count == 3
+
+
+def test_the_minimum_is_opened_one_by_one():
+    dials = Dials()
+    pool = a_pool(dials, min_size=2)
+
+    pool.prewarm(0.0)
+    pool.prewarm(0.0)
+    pool.prewarm(0.0)
+
+    assert dials.count == pool.starting == 2
+
+
+def test_the_minimum_is_not_opened_while_the_node_refuses():
+    dials = Dials()
+    pool = a_pool(dials, min_size=2)
+    pool.starting = 1
+    pool.dial_failed(REFUSED, 0.0)
+
+    pool.prewarm(0.05)
+    assert dials.count == 0
+    pool.prewarm(0.1)
+    assert dials.count == 1
+
+
+# Describing itself...
+
+
+def test_a_pool_counts_its_servers_by_use_and_its_longest_wait():
+    pool = a_pool()
+    held, lane, resetting, _ = (opened(pool) for _ in range(4))
+    for server, use in ((held, Use.HELD), (lane, Use.LANE), (resetting, Use.RESETTING)):
+        pool.acquire_this(server)
+        server.use = use
+    pool.starting = 1
+    waits(pool, since=7.0)
+    waits(pool, since=9.0)
+
+    statistics = pool.statistics()
+
+    assert (statistics.node, statistics.database, statistics.user) == ("pg0", "shop", "app")
+    assert (statistics.active, statistics.lanes, statistics.resetting) == (1, 1, 1)
+    assert (statistics.idle, statistics.starting, statistics.waiting) == (1, 1, 2)
+    assert statistics.oldest_wait == 7.0
+
+
+def test_nobody_has_waited_where_nobody_waits():
+    assert a_pool().statistics().oldest_wait == math.inf
+
+
+def test_a_pool_says_whose_it_is_and_how_it_is():
+    pool = a_pool()
+    opened(pool)
+
+    assert repr(pool) == "<Pool pg0/shop/app [1 servers, 1 idle, 0 starting, 0 waiting]>"

@@ -1,0 +1,65 @@
+"""Pools are made when they are needed, found again, and forgotten when nobody uses them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from rwsplit.config.model import PoolConfig
+from rwsplit.server.pools import Pools
+from rwsplit.server.server import Server
+from tests.support.silent_wire import SilentWire
+
+
+def pools(**config: int) -> Pools:
+    return Pools(PoolConfig(**config), lambda _: None)
+
+
+def test_a_pool_belongs_to_one_node_database_and_user():
+    found = pools(size=4)
+
+    pool = found.get("pg0", 0, "shop", "app")
+
+    assert found.get("pg0", 0, "shop", "app") is pool
+    assert found.get("pg1", 1, "shop", "app") is not pool
+    assert found.get("pg0", 0, "shop", "admin") is not pool
+    assert found.get("pg0", 0, "books", "app") is not pool
+    assert len(list(found)) == 4
+    assert pool.config.size == 4
+
+
+def test_new_limits_hold_for_the_pools_there_are_and_those_to_come():
+    found = pools(size=4)
+    pool = found.get("pg0", 0, "shop", "app")
+
+    found.reconfigure(PoolConfig(size=9))
+
+    assert pool.config.size == 9
+    assert found.get("pg1", 1, "shop", "app").config.size == 9
+
+
+def test_a_pool_that_has_nothing_and_serves_nobody_is_forgotten():
+    found = pools()
+    empty, waited_for, starting, used = (
+        found.get("pg0", 0, "shop", user) for user in ("a", "b", "c", "d")
+    )
+    waited_for.waiters.append(SimpleNamespace())  # type: ignore[arg-type]
+    starting.starting = 1
+    used.servers.add(Server(used, SilentWire(), pid=1, cancel_key=b"", now=0.0))
+
+    found.discard_empty()
+
+    assert list(found) == [waited_for, starting, used]
+    assert empty.is_discarded
+    assert not used.is_discarded
+    assert found.get("pg0", 0, "shop", "a") is not empty
+
+
+def test_a_pool_can_be_forgotten_while_the_pools_are_looked_through():
+    found = pools()
+    for user in "abc":
+        found.get("pg0", 0, "shop", user)
+
+    for _ in found:
+        found.discard_empty()
+
+    assert list(found) == []
