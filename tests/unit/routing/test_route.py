@@ -14,7 +14,6 @@ def test_every_reason_is_a_sentence_of_its_own():
     sentences = [reason.value for reason in RouteReason]
 
     assert len(set(sentences)) == len(sentences)
-    assert all(sentence and sentence[0].islower() for sentence in sentences)
 
 
 def test_every_fact_that_demands_the_primary_is_a_reason():
