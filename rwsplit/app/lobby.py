@@ -84,6 +84,7 @@ class OurLobby:
                 now=trio.current_time(),
             )
             client.default_level = self.config.consistency.level
+            client.review()
             for name, value in found.in_band.items():
                 try:
                     inband.apply(client, name, value)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import attrs
 
-from rwsplit.cluster.node import NodeView
+from rwsplit.cluster.node import NEVER, NodeView
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -20,12 +20,18 @@ class ClusterView:
     """The node to write to; None while there is none that is attached and up."""
     replicas: tuple[NodeView, ...]
     """Nodes whose *refusal* is None, backups excluded unless nothing else is left."""
+    freshest: float = attrs.field(init=False)
+    """The latest *fresh_until* of any replica: who has read later can only go on reading at home."""
     generation: int = 0
     """Counts publications."""
     stopped_at: float | None = None
     """None while a primary is up. Else the moment of its last sample, up to which staleness is
     counted: nobody can be fresher than the last thing known, and the reads must go on
     (docs/decisions, number 6)."""
+
+    @freshest.default
+    def _freshest(self) -> float:
+        return max((node.fresh_until for node in self.replicas), default=NEVER)
 
     def node(self, name: str) -> NodeView | None:
         """Return the node called *name*, if it is configured."""

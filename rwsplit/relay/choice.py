@@ -59,6 +59,28 @@ class Choice:
                 return ruled
         return policy.route_facts(script)
 
+    def home(self, client: Client) -> NodeView | None:
+        """Return the session's home if a plain read can only go there, and may: the usual case in a hurry.
+
+        None says nothing; `reader` knows.
+        """
+        relay = self._relay
+        view = relay.view
+        index, last_read = client.home, client.last_read
+        if index < 0 or last_read < view.freshest or client.bound_for != NOWHERE:
+            return None
+        node = view.nodes[index]
+        if (
+            node.refusal is None
+            and node.fresh_until > client.last_write
+            and node.fresh_until > relay.floor
+            and node.lost_at < last_read
+            and client.level is ConsistencyLevel.SESSION
+            and relay.config.routing.reads_on_primary is not ReadsOnPrimary.SHARE
+        ):
+            return node
+        return None
+
     def reader(self, client: Client, unit: Unit, route: Route) -> NodeView | None:
         """Return the node to read from; None after making the session wait, or if there is none."""
         relay = self._relay

@@ -74,6 +74,8 @@ class Client(Session):
         self.pools: dict[str, Pool] = {}
         """Its pool on each node, by the node's name."""
         self.rules = rules
+        self.has_rules = bool(rules)
+        self.review()
         self.pid = pid
         """The backend PID it was told; made up by rwsplit."""
         self.cancel_key = cancel_key

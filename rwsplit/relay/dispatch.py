@@ -15,6 +15,7 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay import lanes
 from rwsplit.relay.client import Client, Waiting
+from rwsplit.routing import policy
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server, Use
@@ -83,7 +84,7 @@ class Dispatcher:
 
     # Where a unit goes...
 
-    def _unit(self, client: Client, unit: Unit) -> bool:
+    def _unit(self, client: Client, unit: Unit) -> bool:  # noqa: C901 - every way a unit may take
         """Send *unit* or make its session wait; return whether it is sent."""
         relay = self._relay
         script = unit.script
@@ -97,8 +98,17 @@ class Dispatcher:
         server = client.server
         if server is not None:
             return self._follow(client, server, unit, script)
-        if client.sync_lost:
-            client.sync_lost = False
+        client.sync_lost = False
+        if (
+            script.plain_read
+            and client.plain
+            and not (unit.is_open or unit.restarts or unit.row_limit or script.cost.writes)
+        ):
+            unit.route = policy.READ
+            unit.guarded = True
+            home = relay.choice.home(client)
+            if home is not None:
+                return self._to_node(client, unit, home)
         unit.route = route = self._relay.choice.route(client, unit, script)
         if route.target is Target.REPLICA:
             node = self._relay.choice.reader(client, unit, route)
@@ -121,9 +131,10 @@ class Dispatcher:
             pool = relay.pool_of(client, node)
         script = unit.script
         assert script is not None
-        unit.guarded = script.primary_only is None and not (
-            script.controls_transaction or unit.is_open or unit.row_limit
-        )
+        if not unit.guarded:
+            unit.guarded = script.primary_only is None and not (
+                script.controls_transaction or unit.is_open or unit.row_limit
+            )
         server = self._writer(client, pool) if script.needs_session else pool.acquire()
         depth = relay.config.pool.lane_depth
         if server is None:

@@ -32,7 +32,8 @@ class Homes:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
-        self._round = 1
+        self.round = 1
+        """Number of the look that comes next."""
         self._next = 0.0
         self._readers: dict[int, list[Client]] = {}
         """Sessions that read since the last look, by the index of the node that answered."""
@@ -42,8 +43,8 @@ class Homes:
 
     def note_reader(self, client: Client, index: int) -> None:
         """Remember that a session read from the node at *index* since the last look."""
-        if client.tick != self._round:
-            client.tick = self._round
+        if client.tick != self.round:
+            client.tick = self.round
             self._readers.setdefault(index, []).append(client)
 
     def forget(self) -> None:
@@ -55,7 +56,7 @@ class Homes:
         if now < self._next:
             return
         self._next = now + INTERVAL
-        self._round += 1
+        self.round += 1
         readers, self._readers = self._readers, {}
         view = self._relay.view
         nodes = {node.name: node for node in view.replicas}

@@ -13,6 +13,7 @@ thread, so no state is ever seen half-changed.
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -38,6 +39,7 @@ from rwsplit.relay.replies import Replies
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.upkeep import Upkeep, is_replica_server
 from rwsplit.routing.balancing import Chooser
+from rwsplit.routing.policy import Rules
 from rwsplit.server.pool import Pool
 from rwsplit.server.pools import Pools
 from rwsplit.server.server import Server, Use
@@ -74,6 +76,8 @@ class Relay:
         self.chooser = chooser
         self.clock = clock
         self.now = clock()
+        self.floor = math.inf
+        """Freshness must be later than this moment (max_lag), as of the last turn."""
         self.hurry = hurry
         self.report_failure = report_failure
         self.counters = Counters()
@@ -138,6 +142,7 @@ class Relay:
     def turn(self, events: list[tuple[int, int]]) -> None:
         """Serve every socket in *events*, then send what came of it."""
         self.now = self.clock()
+        self.floor = self.oldest(self.config.consistency.max_lag)
         self.counters.turns += 1
         clients, servers = self.clients, self.servers
         for fd, mask in events:
@@ -401,6 +406,14 @@ class Relay:
         self.pools.reconfigure(config.pool)
         for client in self.clients.values():
             client.default_level = config.consistency.level
+            client.rules = Rules(
+                config.routing.rules,
+                user=client.user,
+                database=client.database,
+                application_name=client.application_name,
+            )
+            client.has_rules = bool(client.rules)
+            client.review()
 
     def note_read(self, client: Client, index: int) -> None:
         """Count a read answered by a node; remember which sessions read there lately."""

@@ -90,7 +90,7 @@ class Replies:
 
     # One method an event...
 
-    def _done(self, server: Server, owed: Owed, status: int, now: float) -> None:
+    def _done(self, server: Server, owed: Owed, status: int, now: float) -> None:  # noqa: C901 - the end of every statement
         server.tx = status
         if not isinstance(owed, Unit):
             self._injected_done(server, owed)
@@ -103,6 +103,18 @@ class Replies:
         if client is None:
             return
         client.in_flight -= 1
+        if owed.guarded and not (
+            owed.failed
+            or owed.error
+            or client.in_flight
+            or client.pending
+            or status != _IDLE
+            or client.tx != _IDLE
+            or server.use is not Use.HELD
+            or client.is_mid_frame
+        ):
+            self._read(client, server, owed, now)
+            return
         if owed.error is not None:
             if self._heal(client, server, owed):
                 return
@@ -123,6 +135,32 @@ class Replies:
         self._leave(client, server)
         if client.pending:
             relay.dispatcher.pump(client)
+
+    def _read(self, client: Client, server: Server, unit: Unit, now: float) -> None:
+        """Keep the books of a read that was a session's only business: the common case in one frame."""
+        relay = self._relay
+        counters = relay.counters
+        index = unit.node
+        counters.statements[index] += 1
+        counters.reads[index] += 1
+        server.pool.answered += 1
+        client.statements += 1
+        if not client.dirty:
+            client.dirty = True
+            relay.outboxes.clients.append(client)
+        client.last_read = now
+        client.home = index if server.is_replica else PRIMARY_HOME
+        client.last = (server.pool.node, unit.route)  # type: ignore[assignment]  # it was routed
+        if client.tick != relay.homes.round:
+            relay.homes.note_reader(client, index)
+        if relay.config.pool.lane_depth:
+            script = unit.script
+            assert script is not None
+            lanes.observe(script.cost, now - max(unit.sent, server.last_done), unit.size)
+        server.last_done = now
+        client.server = None
+        server.holder = None
+        self.settle(server)
 
     def _remember(
         self, client: Client, server: Server, unit: Unit, status: int, now: float
@@ -391,3 +429,4 @@ def _unname(client: Client, unit: Unit) -> None:
 
 
 _DONE: Final = What.DONE
+_IDLE: Final = codes.IDLE

@@ -62,6 +62,7 @@ def apply(session: Session, name: str, value: str | None) -> None:
         setter(session, value)
     except ValueError as error:
         raise ValueError(f'invalid value for parameter "{PREFIX}{name}": {error}') from error
+    session.review()
 
 
 def _set_route(session: Session, value: str | None) -> None:
@@ -90,7 +91,7 @@ _SET: Final[dict[str, Callable[[Session, str | None], None]]] = {
 
 _SHOWN: Final[dict[str, Callable[[Session], str]]] = {
     "route": lambda session: session.route_setting,
-    "consistency": lambda session: session.level.value,
+    "consistency": lambda session: (session.consistency or session.default_level).value,
     "max_lag": lambda session: (
         "default" if session.max_lag is None else f"{session.max_lag:g}s"
     ),

@@ -93,12 +93,14 @@ class Session:
         "consistency",
         "database",
         "default_level",
+        "has_rules",
         "home",
         "in_flight",
         "knowledge",
         "last",
         "last_read",
         "last_write",
+        "level",
         "max_lag",
         "names",
         "opaque",
@@ -106,6 +108,7 @@ class Session:
         "pending",
         "pending_bytes",
         "pin",
+        "plain",
         "reads",
         "reads_in_transaction",
         "replica_transaction",
@@ -172,8 +175,14 @@ class Session:
         """A COPY swallowed a Sync, so the next one answers for both."""
         self.route_setting: str = "auto"
         self.consistency: ConsistencyLevel | None = None
-        self.default_level = ConsistencyLevel.SESSION
+        self.default_level: ConsistencyLevel = ConsistencyLevel.SESSION
+        self.level = ConsistencyLevel.SESSION
+        """The consistency level of its reads."""
         self.max_lag: float | None = None
+        self.has_rules = False
+        """The operator has routing rules for it."""
+        self.plain = True
+        """Nothing but the facts of a statement decides about its route."""
         self.last: tuple[str, Route] | None = None
         """Node and verdict of the previous statement."""
         self.terminated = False
@@ -185,10 +194,12 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session {self.user}@{self.database} tx={chr(self.tx)} in_flight={self.in_flight}>"
 
-    @property
-    def level(self) -> ConsistencyLevel:
-        """The consistency level of its reads."""
-        return self.consistency or self.default_level
+    def review(self) -> None:
+        """Work out *level* and *plain* after a setting or the operator's rules have changed."""
+        self.level = self.consistency or self.default_level
+        self.plain = (
+            not self.has_rules and self.route_setting == "auto" and self.max_lag is None
+        )
 
     @property
     def is_idle(self) -> bool:

@@ -183,6 +183,7 @@ class Script:
         "may_write",
         "needs_session",
         "notable",
+        "plain_read",
         "primary_only",
         "single",
         "special",
@@ -215,6 +216,14 @@ class Script:
             or any(s.state is not None or s.verb in _CLEANSING for s in statements)
         )
         """To send it changes what is known of a session or its server."""
+        self.plain_read: bool = (
+            bool(statements)
+            and self.primary_only is None
+            and self.hints is None
+            and not (self.notable or self.needs_session)
+            and all(s.verb is not Verb.SHOW for s in statements)
+        )
+        """It only reads, and there is nothing else to think of."""
 
 
 _CLEANSING: Final = frozenset({Verb.RESET, Verb.DEALLOCATE, Verb.DISCARD})
