@@ -20,8 +20,8 @@ from typing import ClassVar, Final
 
 #: Most bytes taken from a socket at once. `recv(n)` costs no more for a large *n*: 1.6 µs for 50 bytes and 4.6 µs
 #: for 60 kB with n = 64 kB and with 256 kB alike, against 1.7 and 5.8 µs of `recv_into` a shared buffer and a copy
-#: out of it (socketpair, CPython 3.11).
-READ_SIZE: Final = 131_072
+#: out of it (socketpair, CPython 3.11). Above glibc's mmap threshold of 128 kB each could cost 14 µs more.
+READ_SIZE: Final = 65_536
 #: Most plaintext encrypted before the socket is asked to take it, and so the bound of *wants_write* data.
 ENCRYPT_SIZE: Final = 65_536
 
