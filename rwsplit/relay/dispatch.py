@@ -105,7 +105,6 @@ class Dispatcher:
             and not (unit.is_open or unit.restarts or unit.row_limit or script.cost.writes)
         ):
             unit.route = policy.READ
-            unit.guarded = True
             home = relay.choice.home(client)
             if home is not None:
                 return self._to_node(client, unit, home)
@@ -131,10 +130,16 @@ class Dispatcher:
             pool = relay.pool_of(client, node)
         script = unit.script
         assert script is not None
-        if not unit.guarded:
-            unit.guarded = script.primary_only is None and not (
-                script.controls_transaction or unit.is_open or unit.row_limit
+        unit.guarded = script.primary_only is None and not (
+            script.controls_transaction
+            or unit.is_open
+            or unit.row_limit
+            or script.cost.writes
+            # A replica took it for a write: it must not run twice.
+            or (
+                unit.restarts and unit.route is not None and unit.route.target is Target.PRIMARY
             )
+        )
         server = self._writer(client, pool) if script.needs_session else pool.acquire()
         depth = relay.config.pool.lane_depth
         if server is None:

@@ -150,7 +150,8 @@ class Replies:
             relay.outboxes.clients.append(client)
         client.last_read = now
         client.home = index if server.is_replica else PRIMARY_HOME
-        client.last = (server.pool.node, unit.route)  # type: ignore[assignment]  # it was routed
+        if unit.executes:
+            client.last = (server.pool.node, unit.route)  # type: ignore[assignment]  # it was routed
         if client.tick != relay.homes.round:
             relay.homes.note_reader(client, index)
         if relay.config.pool.lane_depth:
@@ -171,7 +172,8 @@ class Replies:
         route = unit.route
         assert script is not None
         failed, client.tx = client.tx == codes.FAILED, status
-        if script.may_write or client.wrote or script.cost.writes:
+        refused = route is not None and route.reason is RouteReason.RETRIED_READ_ONLY
+        if script.may_write or client.wrote or script.cost.writes or refused:
             if status != codes.IDLE:
                 client.wrote = True
             else:
@@ -182,7 +184,7 @@ class Replies:
         client.last_read = now
         replica = server.is_replica
         client.home = unit.node if replica else PRIMARY_HOME
-        if route is not None:
+        if route is not None and unit.executes:
             client.last = (server.pool.node, route)
         if status == codes.IDLE:
             client.replica_transaction = None
