@@ -21,6 +21,7 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length, frame
 from rwsplit.routing.consistency import NO_HOME, NOWHERE
 from rwsplit.routing.route import Route
+from rwsplit.session import inband
 from rwsplit.session.assembly import NOTHING, OPAQUE, Assembly, special
 from rwsplit.session.parameters import ParameterSet, ParameterStore
 from rwsplit.session.pinning import PinReason, drops_prepared
@@ -355,6 +356,7 @@ class Session:
         text, facts, used = replaced
         unit.piece.parts = [frame(codes.QUERY, text + b"\0")]
         unit.script = unit.piece.script = facts
+        unit.executes = facts is not inband.ANSWER
         if used is not None:
             unit.piece.needs = (used,)
             if script.statements[0].verb is Verb.DEALLOCATE:
@@ -401,7 +403,7 @@ class Session:
             self._continue(piece, size).completes = True
             return
         unit = Unit(self, Kind.EXTENDED, piece, size)
-        unit.executes = executes
+        unit.executes = executes and piece.script is not inband.ANSWER
         unit.describes = assembly is not None and assembly.describes
         unit.row_limit = row_limit
         unit.waiting_for = waiting
@@ -418,7 +420,7 @@ class Session:
         """Send what there is of the unit; the rest follows as it comes."""
         assembly = self._assembly
         assert assembly is not None
-        size, executes, waiting = assembly.size, assembly.executes, assembly.waiting_for
+        size, waiting = assembly.size, assembly.waiting_for
         piece = assembly.take(keep_plan=True)
         assembly.size = 0
         if self._open:
@@ -427,7 +429,6 @@ class Session:
         self._open = True
         unit = Unit(self, Kind.EXTENDED, piece, size)
         unit.is_open = True
-        unit.executes = executes
         unit.row_limit = True
         unit.waiting_for = waiting
         self._append(unit, size)

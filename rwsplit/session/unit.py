@@ -144,7 +144,7 @@ class Unit(Owed):
         self.size_in = size
         """Bytes of its frames."""
         self.executes = True
-        """It runs something, rather than only parse and describe."""
+        """It runs something, rather than only parse, describe, or ask rwsplit itself."""
         self.describes = False
         """It asks what a portal returns, so the client does not go by what it was told before."""
         self.row_limit = False
