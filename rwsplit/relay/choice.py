@@ -7,7 +7,7 @@ allowed to, and then the primary answers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from rwsplit.cluster.node import NEVER, AdminState, NodeView, Up
 from rwsplit.config.model import ConsistencyLevel, ReadsOnPrimary
@@ -47,15 +47,13 @@ class Choice:
             return _OPEN
         if script.hints is not None:
             hinted = policy.route_hints(script, script.hints)
-            if hinted is not None and (
-                hinted.target is not Target.NODE or pin_reason(script) is None
-            ):
+            if _is_possible(hinted, script):
                 return hinted
         if client.route_setting != "auto":
             return policy.route_setting(script, client.route_setting)
         if client.rules:
             ruled = client.rules.route(script)
-            if ruled is not None and pin_reason(script) is None:
+            if _is_possible(ruled, script):
                 return ruled
         return policy.route_facts(script)
 
@@ -131,3 +129,8 @@ class Choice:
         if node is None or not isinstance(node.health, Up):
             return None
         return node if node.admin is AdminState.ATTACHED else None
+
+
+def _is_possible(route: Route | None, script: Script) -> TypeGuard[Route]:
+    """Return whether a hint or rule can be followed: a pin that names its node could not be kept."""
+    return route is not None and (route.target is not Target.NODE or pin_reason(script) is None)
