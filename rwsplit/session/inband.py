@@ -104,9 +104,7 @@ def _known(table: Mapping[str, object]) -> str:
     return "Known: " + ", ".join(PREFIX + name for name in table) + "."
 
 
-def _raise(message: str, hint: str | None) -> tuple[str, Script]:
-    using = f"ERRCODE = '22023', MESSAGE = {literal(message)}"
-    if hint:
-        using += f", HINT = {literal(hint)}"
+def _raise(message: str, hint: str) -> tuple[str, Script]:
+    using = f"ERRCODE = '22023', MESSAGE = {literal(message)}, HINT = {literal(hint)}"
     body = f"BEGIN RAISE EXCEPTION USING {using}; END"
     return f"DO {literal(body)}", REFUSAL

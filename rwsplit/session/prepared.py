@@ -13,7 +13,7 @@ its empty name, because its lifetime (until the next Parse or Query) is part of 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from rwsplit.protocol import codes
@@ -192,7 +192,7 @@ def compose(
         if isinstance(part, bytes):
             out.append(part)
             continue
-        after.extend(_until_parse(remaining))
+        after.extend(iter(remaining.__next__, PARSED))  # those in front of it
         if part in server.known and may_omit and not server.responses.owed:
             answer: Step = PARSE_COMPLETE
         else:
@@ -224,15 +224,6 @@ def unname(names: dict[bytes, Prepared], lessons: Sequence[Lesson], done: int) -
     for step, prepared, _, name in lessons:
         if step >= done and name is not None and names.get(name) is prepared:
             del names[name]
-
-
-def _until_parse(steps: Iterator[Step]) -> list[Step]:
-    found: list[Step] = []
-    for step in steps:
-        if step == PARSED:
-            break
-        found.append(step)
-    return found
 
 
 def _teach(

@@ -280,9 +280,11 @@ class Session:
                 break
             run = self._frame(code, data, run, pos, end)
             pos = end
-        if self._assembly is not None and run < pos:
-            self._assembly.add_raw(data[run:pos])
-            if self._assembly.size > UNIT_LIMIT:
+        assembly = self._assembly
+        if assembly is not None:
+            if run < pos:
+                assembly.add_raw(data[run:pos])
+            if assembly.size > UNIT_LIMIT:
                 self._open_up()
         self._buffer = data[pos:]
 

@@ -1,0 +1,31 @@
+"""What a client's bytes amount to, read back from a session."""
+
+from __future__ import annotations
+
+from rwsplit.session.prepared import Prepared
+from rwsplit.session.session import Session
+from rwsplit.session.unit import Chunk, Piece, Unit
+
+
+def said(session: Session, *data: bytes) -> list[Unit | Chunk]:
+    """Return what *data*, received one by one, amounts to; nothing stays pending."""
+    for piece in data:
+        session.receive(piece)
+    found = list(session.pending)
+    session.pending.clear()
+    return found
+
+
+def one(session: Session, *data: bytes) -> Unit:
+    """Return the one unit that *data* amounts to."""
+    [unit] = said(session, *data)
+    assert isinstance(unit, Unit)
+    return unit
+
+
+def spelled(item: Unit | Chunk) -> bytes:
+    """Return its bytes as a server gets them that knows nothing."""
+    piece: Piece = item.piece if isinstance(item, Unit) else item
+    return b"".join(
+        part.parse(part.name) if isinstance(part, Prepared) else part for part in piece.parts
+    )

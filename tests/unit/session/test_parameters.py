@@ -1,0 +1,127 @@
+"""What a session wants its server's parameters to be, and the SQL that gets there."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from rwsplit.session.parameters import NONE, ParameterStore, literal, parse_options
+from tests.support.frames import query
+
+STORE = ParameterStore()
+
+
+def test_equal_parameters_are_one_set_whatever_the_case_and_order_of_names():
+    zone = STORE.intern({"TimeZone": "UTC", "work_mem": "4MB"})
+
+    assert STORE.intern({"WORK_MEM": "4MB", "timezone": "UTC"}) is zone
+    assert STORE.intern({"TimeZone": "utc", "work_mem": "4MB"}) is not zone
+    assert zone.values == (("timezone", "UTC"), ("work_mem", "4MB"))
+    assert repr(zone) == "ParameterSet({'timezone': 'UTC', 'work_mem': '4MB'})"
+
+
+def test_no_parameters_are_what_a_new_server_has():
+    assert STORE.intern({}) is NONE
+
+
+def test_a_set_nobody_uses_any_more_is_forgotten():
+    store = ParameterStore()
+    mine = store.intern({"application_name": "job 1"})
+    theirs = store.intern({"application_name": "job 2"})
+    mine.change_from(theirs)
+    theirs.change_from(mine)
+
+    del theirs
+    gc.collect()
+
+    assert len(store._sets) == 2
+    assert store.intern({"application_name": "job 1"}) is mine
+
+
+# From one set to another...
+
+
+def test_a_server_is_brought_from_nothing_to_a_set_by_one_query():
+    zone = STORE.intern({"TimeZone": "Europe/Berlin", "search_path": "a, b"})
+
+    assert zone.change_from(NONE) == query(
+        "SELECT pg_catalog.set_config(E'search_path', E'a, b', false), "
+        "pg_catalog.set_config(E'timezone', E'Europe/Berlin', false)"
+    )
+
+
+def test_what_a_set_does_not_have_is_reset_and_what_is_equal_stays():
+    old = STORE.intern({"TimeZone": "UTC", "work_mem": "4MB", "my.var": "1"})
+    new = STORE.intern({"TimeZone": "UTC", "work_mem": "8MB"})
+
+    assert new.change_from(old) == query(
+        "RESET \"my\".\"var\"; SELECT pg_catalog.set_config(E'work_mem', E'8MB', false)"
+    )
+    assert NONE.change_from(new) == query('RESET "timezone"; RESET "work_mem"')
+
+
+def test_the_way_from_one_set_to_another_is_worked_out_once():
+    zone = STORE.intern({"TimeZone": "UTC"})
+
+    assert zone.change_from(NONE) is zone.change_from(NONE)
+
+
+def test_a_session_gets_its_parameters_back_after_a_reset():
+    both = STORE.intern({"TimeZone": "UTC", "work_mem": "4MB"})
+
+    assert both.restored({"all"}) == both.change_from(NONE)
+    assert both.restored({"timezone"}) == query(
+        "SELECT pg_catalog.set_config(E'timezone', E'UTC', false)"
+    )
+    assert both.restored({"search_path"}) is None
+
+
+# Constants...
+
+
+@pytest.mark.parametrize(
+    ("text", "constant"),
+    [
+        ("", "E''"),
+        ("it's", "E'it''s'"),
+        ("a\\b", r"E'a\\b'"),
+        ("tab\there", r"E'tab\u0009here'"),
+        ("zażółć", r"E'za\u017c\u00f3\u0142\u0107'"),
+        ("\N{GRINNING FACE}", r"E'\U0001f600'"),
+        (b"\x83\\".decode("utf-8", "surrogateescape"), r"E'\x83\\'"),
+    ],
+)
+def test_a_constant_is_ascii_and_cannot_be_left(text: str, constant: str):
+    assert literal(text) == constant
+    assert constant.isascii()
+
+
+def test_no_client_encoding_lets_a_value_out_of_its_quotes():
+    # In SJIS 0x81 is the first half of a character: it must not eat the backslash of an escape.
+    frame = STORE.intern({"application_name": "\x81'; DROP TABLE t; --"}).change_from(NONE)
+
+    assert rb"E'\u0081''; DROP TABLE t; --'" in frame
+    assert all(byte < 0x80 for byte in frame)
+
+
+# Options of the startup packet...
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ("", {}),
+        ("-c work_mem=4MB", {"work_mem": "4MB"}),
+        ("-cwork_mem=4MB --search-path=a", {"work_mem": "4MB", "search_path": "a"}),
+        ("  --TimeZone=UTC  ", {"timezone": "UTC"}),
+        (r"-c search_path=a,\ b --x=\\", {"search_path": "a, b", "x": "\\"}),
+        ("--empty=", {"empty": ""}),
+        ("-c work_mem", {}),
+        ("-c", {}),
+        ("-B 5 nonsense --a=1", {"a": "1"}),
+        ("--a=1\\", {"a": "1"}),
+    ],
+)
+def test_options_set_parameters_as_postgresql_reads_them(options: str, found: dict[str, str]):
+    assert parse_options(options) == found

@@ -1,0 +1,133 @@
+"""Why a session keeps its server, and what takes state away."""
+
+from __future__ import annotations
+
+import pytest
+
+from rwsplit.session.pinning import (
+    PinReason,
+    drops_prepared,
+    forgets_prepared,
+    leaves_state,
+    pin_reason,
+    reset_parameters,
+)
+from rwsplit.sql.statement import Script, SessionState, Statement, Verb
+
+
+def script(*statements: Statement) -> Script:
+    return Script(statements)
+
+
+@pytest.mark.parametrize("state", SessionState)
+def test_whatever_state_a_statement_leaves_behind_pins_the_session(state: SessionState):
+    assert pin_reason(script(Statement(Verb.OTHER, state=state))) is PinReason[state.name]
+
+
+def test_every_reason_is_a_sentence_of_its_own():
+    assert len({reason.value for reason in PinReason}) == len(PinReason)
+
+
+def test_a_statement_that_leaves_nothing_behind_does_not_pin():
+    assert pin_reason(script(Statement(Verb.QUERY))) is None
+    assert pin_reason(script()) is None
+
+
+@pytest.mark.parametrize(
+    "verb", [Verb.RESET, Verb.UNLISTEN, Verb.CLOSE, Verb.DEALLOCATE, Verb.DISCARD]
+)
+def test_a_statement_that_only_takes_state_away_does_not_pin(verb: Verb):
+    assert pin_reason(script(Statement(verb, state=SessionState.UNRECOGNISED))) is None
+
+
+def test_a_setting_of_rwsplits_own_does_not_pin():
+    setting = Statement(Verb.SET, state=SessionState.PARAMETER, setting="rwsplit.route")
+
+    assert pin_reason(script(setting)) is None
+
+
+def test_set_local_does_not_pin_and_set_does():
+    local = Statement(Verb.SET, state=SessionState.PARAMETER, setting="work_mem", local=True)
+    lasting = Statement(Verb.SET, state=SessionState.PARAMETER, setting="work_mem")
+
+    assert pin_reason(script(local)) is None
+    assert pin_reason(script(local, lasting)) is PinReason.PARAMETER
+
+
+def test_the_first_statement_that_pins_is_the_reason():
+    listen = Statement(Verb.LISTEN, state=SessionState.LISTEN)
+    load = Statement(Verb.OTHER, state=SessionState.LIBRARY)
+
+    assert pin_reason(script(Statement(Verb.QUERY), listen, load)) is PinReason.LISTEN
+
+
+@pytest.mark.parametrize(
+    ("statement", "names"),
+    [
+        (Statement(Verb.RESET, setting="work_mem"), {"work_mem"}),
+        (Statement(Verb.RESET, setting="all"), {"all"}),
+        (Statement(Verb.RESET), {"all"}),
+        (Statement(Verb.DISCARD, discards=True), {"all"}),
+        (Statement(Verb.SET, setting="timezone", to_default=True), {"timezone"}),
+        (Statement(Verb.SET, setting="timezone"), set()),
+        (Statement(Verb.DISCARD), set()),
+    ],
+)
+def test_what_puts_parameters_back_says_which(statement: Statement, names: set[str]):
+    assert reset_parameters(script(Statement(Verb.QUERY), statement)) == names
+
+
+@pytest.mark.parametrize(
+    ("statement", "all_of_them"),
+    [
+        (Statement(Verb.DEALLOCATE, name="all"), True),
+        (Statement(Verb.DEALLOCATE), True),
+        (Statement(Verb.DEALLOCATE, name="s1"), False),
+        (Statement(Verb.DISCARD, discards=True), True),
+        (Statement(Verb.DISCARD), False),
+        (Statement(Verb.QUERY), False),
+    ],
+)
+def test_deallocate_all_and_discard_all_take_every_prepared_statement(
+    statement: Statement, all_of_them: bool
+):
+    assert drops_prepared(statement) is all_of_them
+    assert forgets_prepared(script(Statement(Verb.QUERY), statement)) is all_of_them
+
+
+# Statements that failed...
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        SessionState.PARAMETER,
+        SessionState.PREPARED,
+        SessionState.LISTEN,
+        SessionState.TEMP_TABLE,
+        SessionState.HOLD_CURSOR,
+    ],
+)
+def test_a_statement_whose_effect_is_undone_with_it_leaves_nothing(state: SessionState):
+    assert not leaves_state(script(Statement(Verb.OTHER, state=state)), b"22023")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [SessionState.ADVISORY_LOCK, SessionState.UNKNOWN_FUNCTION, SessionState.UNRECOGNISED],
+)
+def test_what_survives_a_failure_may_have_been_left(state: SessionState):
+    assert leaves_state(script(Statement(Verb.OTHER, state=state)), b"22012")
+
+
+def test_what_postgresql_could_not_even_parse_leaves_nothing():
+    unheard_of = script(Statement(Verb.OTHER, state=SessionState.UNRECOGNISED))
+
+    assert not leaves_state(unheard_of, b"42601")
+
+
+def test_of_several_statements_one_may_have_succeeded():
+    setting = Statement(Verb.SET, state=SessionState.PARAMETER)
+
+    assert leaves_state(script(setting, setting), b"42601")
+    assert leaves_state(None, b"42601")

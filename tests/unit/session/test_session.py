@@ -1,0 +1,481 @@
+"""A client talks; its session makes units and chunks of it, in order."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from rwsplit.config.model import ConsistencyLevel
+from rwsplit.errors import ProtocolViolation
+from rwsplit.protocol import codes
+from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.session.assembly import NOTHING, OPAQUE
+from rwsplit.session.session import STREAM_LIMIT, UNIT_LIMIT, Knowledge, Session
+from rwsplit.session.unit import Chunk, Kind, Unit
+from rwsplit.sql.cache import INLINE_LIMIT, PARSE_LIMIT
+from rwsplit.sql.statement import PrimaryOnly
+from tests.support.frames import (
+    COPY_DONE,
+    FLUSH,
+    SYNC,
+    TERMINATE,
+    bind,
+    call,
+    copy_data,
+    execute,
+    message,
+    parse,
+    query,
+)
+from tests.unit.session.pieces import one, said, spelled
+
+RUN = bind() + execute()
+
+
+def long_query(size: int) -> bytes:
+    return query("select '" + "x" * size + "'")
+
+
+def begun(frame: bytes) -> tuple[bytes, bytes]:
+    """Cut a long *frame* where it has to be passed on."""
+    return frame[:STREAM_LIMIT], frame[STREAM_LIMIT:]
+
+
+# What all sessions share...
+
+
+def test_what_was_learned_under_other_rules_is_forgotten(knowledge: Knowledge):
+    before = knowledge.statements.lookup(b"select my_report()")
+    identity = knowledge.prepared.get(b"select 1\0\0\0")
+    assert before.primary_only is PrimaryOnly.UNKNOWN_FUNCTION
+
+    knowledge.reconfigure(["my_*"], [])
+
+    assert knowledge.statements.lookup(b"select my_report()").primary_only is None
+    assert knowledge.prepared.get(b"select 1\0\0\0") is not identity
+
+
+# A session by itself...
+
+
+def test_a_new_session_is_idle_and_says_whose_it_is(session: Session):
+    assert session.is_idle
+    assert session.level is ConsistencyLevel.SESSION
+    assert session.last_route() == "none"
+    assert not session.is_open
+    assert not session.is_mid_frame
+    assert repr(session) == "<Session app@shop tx=I in_flight=0>"
+
+
+def test_a_session_says_where_its_last_statement_went(session: Session):
+    session.last = ("pg1", Route(Target.REPLICA, RouteReason.READ))
+
+    assert session.last_route() == "pg1 READ: it only reads"
+
+
+def test_a_session_is_busy_while_anything_is_unfinished(session: Session):
+    session.receive(query("select 1"))
+    assert not session.is_idle
+    session.pending.clear()
+    assert session.is_idle
+
+    session.receive(SYNC[:3])
+    assert not session.is_idle
+    session.receive(SYNC[3:])
+    session.pending.clear()
+    assert session.is_idle
+
+    session.receive(parse("", "select 1"))
+    assert not session.is_idle
+
+
+# Simple queries...
+
+
+def test_a_query_is_a_unit(session: Session):
+    text = query("select 1")
+
+    unit = one(session, text)
+
+    assert unit.kind is Kind.SIMPLE
+    assert unit.piece.parts == [text]
+    assert unit.script is session.knowledge.statements.lookup(b"select 1")
+    assert unit.executes
+    assert unit.size_in == len(text)
+
+
+def test_queries_that_come_together_are_units_in_order(session: Session):
+    units = said(session, query("select 1") + query("delete from t") + query("select 2"))
+
+    assert [spelled(unit) for unit in units] == [
+        query("select 1"),
+        query("delete from t"),
+        query("select 2"),
+    ]
+
+
+def test_a_query_that_comes_in_pieces_is_one_unit(session: Session):
+    text = query("select 1")
+
+    assert said(session, text[:3]) == []
+    assert said(session, text[3:9]) == []
+    assert spelled(one(session, text[9:])) == text
+
+
+def test_bytes_waiting_are_counted(session: Session):
+    session.receive(query("select 1") + parse("", "select 1") + SYNC)
+
+    assert session.pending_bytes == len(query("select 1") + parse("", "select 1") + SYNC)
+
+
+@pytest.mark.parametrize("text", ["", ";", "-- nothing"])
+def test_an_empty_query_is_sent_like_any_other(session: Session, text: str):
+    assert spelled(one(session, query(text))) == query(text)
+
+
+def test_a_long_query_waits_for_its_facts(session: Session):
+    text = long_query(INLINE_LIMIT)
+
+    unit = one(session, text)
+
+    assert unit.script is None
+    assert list(unit.waiting_for) == [text[5:-1]]
+
+
+def test_a_query_too_long_to_be_understood_may_do_anything(session: Session):
+    unit = one(session, long_query(PARSE_LIMIT))
+
+    assert unit.script is OPAQUE
+    assert not unit.waiting_for
+
+
+def test_a_query_too_long_to_be_held_is_passed_on_as_it_comes(session: Session):
+    text = long_query(PARSE_LIMIT)
+    session.receive(parse("", "select 1") + SYNC)
+    session.pending.clear()
+    head, tail = begun(text)
+
+    unit, rest = said(session, head[:10], head[10:], tail[:100])
+    assert isinstance(unit, Unit)
+    assert unit.kind is Kind.SIMPLE
+    assert unit.script is OPAQUE
+    assert unit.row_limit
+    assert isinstance(rest, Chunk)
+    assert rest.is_rest
+    assert session.is_mid_frame
+    assert b"" not in session.names
+
+    [end, following] = said(session, tail[100:] + query("select 1"))
+    assert spelled(unit) + spelled(rest) + spelled(end) == text
+    assert not session.is_mid_frame
+    assert spelled(following) == query("select 1")
+
+
+def test_a_query_shorter_than_that_is_awaited_whole(session: Session):
+    head, tail = begun(long_query(PARSE_LIMIT - 100))
+
+    assert said(session, head) == []
+    assert spelled(one(session, tail)) == head + tail
+
+
+def test_texts_that_cannot_be_lexed_may_do_anything(session: Session):
+    session.opaque = True
+
+    assert one(session, query("select 1")).script is OPAQUE
+
+
+def test_an_in_band_query_takes_effect_and_its_answer_is_postgresqls(session: Session):
+    unit = one(session, query("SET rwsplit.route = 'replica'"))
+
+    assert session.route_setting == "replica"
+    assert spelled(unit) == query("SET rwsplit.route TO DEFAULT")
+    assert unit.script is not None
+    assert unit.script.primary_only is None
+
+
+def test_execute_finds_a_statement_of_the_protocol(session: Session):
+    one(session, parse("s1", "select $1") + SYNC)
+    mine = session.names[b"s1"]
+
+    unit = one(session, query("EXECUTE s1(5)"))
+
+    assert spelled(unit) == query(f"EXECUTE {mine.name.decode()}(5)")
+    assert list(unit.piece.needs) == [mine]
+    assert unit.piece.drops is None
+
+
+def test_deallocate_drops_a_statement_of_the_protocol(session: Session):
+    one(session, parse("s1", "select 1") + SYNC)
+    mine = session.names[b"s1"]
+
+    unit = one(session, query("DEALLOCATE s1"))
+
+    assert unit.piece.drops is mine
+    assert b"s1" not in session.names
+
+
+def test_several_statements_with_a_special_one_are_left_as_they_are(session: Session):
+    text = query("select 1; SET rwsplit.route = 'primary'")
+
+    assert spelled(one(session, text)) == text
+
+
+# Names...
+
+
+def test_names_made_by_prepare_are_remembered_and_dropped(session: Session):
+    said(session, query("PREPARE s1 AS select 1"), query("PREPARE s2 AS select 2"))
+    assert session.sql_names == {b"s1", b"s2"}
+
+    said(session, query("DEALLOCATE s1"))
+    assert session.sql_names == {b"s2"}
+
+    said(session, parse("mine", "select 1") + SYNC, query("DEALLOCATE ALL"))
+    assert session.sql_names == set()
+    assert session.names == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kept"),
+    [
+        (codes.IDLE, "DISCARD ALL", False),
+        (codes.IN_TRANSACTION, "DISCARD ALL", True),
+        (codes.IN_TRANSACTION, "DEALLOCATE ALL", False),
+        (codes.FAILED, "DEALLOCATE ALL", True),
+        (codes.FAILED, "DEALLOCATE mine", True),
+        (codes.IDLE, "RESET ALL", True),
+    ],
+)
+def test_names_survive_what_is_sure_to_fail(
+    session: Session, status: int, text: str, kept: bool
+):
+    said(session, parse("mine", "select 1") + SYNC)
+    session.tx = status
+
+    said(session, query(text))
+
+    assert (b"mine" in session.names) is kept
+
+
+# FunctionCall...
+
+
+def test_a_function_call_is_a_unit_that_may_write(session: Session):
+    unit = one(session, call(957))
+
+    assert unit.kind is Kind.FUNCTION
+    assert spelled(unit) == call(957)
+    assert unit.script is not None
+    assert unit.script.may_write
+    assert unit.script.state is None
+
+
+@pytest.mark.parametrize("oid", [2078, 2880, 16384])
+def test_a_function_that_may_leave_state_behind_is_noted(session: Session, oid: int):
+    unit = one(session, call(oid))
+
+    assert unit.script is not None
+    assert unit.script.state is not None
+
+
+def test_a_long_function_call_is_passed_on_as_it_comes(session: Session):
+    frame = message("F", struct.pack("!I", 957) + bytes(2 * STREAM_LIMIT))
+    head, tail = begun(frame)
+
+    unit, rest = said(session, head, tail)
+
+    assert isinstance(unit, Unit)
+    assert unit.kind is Kind.FUNCTION
+    assert unit.row_limit
+    assert spelled(unit) + spelled(rest) == frame
+
+
+# Units without an end, yet...
+
+
+def test_a_flush_opens_the_unit_and_the_sync_completes_it(session: Session):
+    unit, more, end = said(
+        session, parse("", "select 1") + FLUSH, RUN + FLUSH, bind() + execute() + SYNC
+    )
+
+    assert isinstance(unit, Unit)
+    assert unit.is_open
+    assert unit.row_limit
+    assert unit.piece.plan is not None
+    assert isinstance(more, Chunk)
+    assert not more.completes
+    assert isinstance(end, Chunk)
+    assert end.completes
+    assert not end.by_query
+    assert spelled(unit) + spelled(more) + spelled(end) == (
+        parse("", "select 1") + FLUSH + RUN + FLUSH + RUN + SYNC
+    )
+    assert not session.is_open
+
+
+def test_an_open_unit_may_be_completed_by_a_sync_alone(session: Session):
+    _, end = said(session, parse("", "select 1") + FLUSH, SYNC)
+
+    assert isinstance(end, Chunk)
+    assert end.completes
+    assert spelled(end) == SYNC
+    assert end.script is NOTHING
+
+
+def test_a_flush_that_comes_by_itself_follows_what_is_in_flight(session: Session):
+    assert said(session, FLUSH) == []
+
+    session.in_flight = 1
+    [chunk] = said(session, FLUSH)
+    assert isinstance(chunk, Chunk)
+    assert spelled(chunk) == FLUSH
+
+
+def test_a_unit_that_grows_too_large_is_opened(session: Session):
+    many = bind("s1", value=b"x" * 1000) * (UNIT_LIMIT // 1000)
+
+    [unit] = said(session, parse("s1", "select $1") + many)
+
+    assert isinstance(unit, Unit)
+    assert unit.is_open
+    assert session.is_open
+    assert said(session, SYNC)[0]
+
+
+def test_an_open_unit_may_be_completed_by_a_query(session: Session):
+    unit, chunk, end = said(session, parse("", "delete from t") + RUN + query("select 1"), SYNC)
+
+    assert isinstance(unit, Unit)
+    assert unit.is_open
+    assert isinstance(chunk, Chunk)
+    assert chunk.completes
+    assert chunk.by_query
+    assert spelled(chunk) == query("select 1")
+    assert isinstance(end, Unit)
+
+
+def test_an_open_unit_may_be_completed_by_a_long_query(session: Session):
+    text = long_query(PARSE_LIMIT)
+    head, tail = begun(text)
+
+    unit, chunk, rest = said(session, parse("", "select 1") + head, tail)
+
+    assert isinstance(unit, Unit)
+    assert isinstance(chunk, Chunk)
+    assert chunk.completes
+    assert chunk.by_query
+    assert spelled(chunk) + spelled(rest) == text
+    assert not session.is_open
+
+
+def test_an_open_unit_may_be_completed_by_a_query_whose_facts_are_not_known(session: Session):
+    _, chunk = said(session, parse("", "values (1)") + long_query(INLINE_LIMIT))
+
+    assert isinstance(chunk, Chunk)
+    assert chunk.script is OPAQUE
+
+
+def test_an_open_unit_may_be_completed_by_a_function_call(session: Session):
+    unit, chunk = said(session, parse("", "select 1") + call(957))
+
+    assert isinstance(unit, Unit)
+    assert isinstance(chunk, Chunk)
+    assert chunk.completes
+    assert chunk.script is not None
+    assert chunk.script.may_write
+
+
+# COPY...
+
+
+def test_data_of_a_copy_follows_wherever_its_copy_is(session: Session):
+    chunks = said(session, copy_data(b"1\n") + copy_data(b"2\n") + COPY_DONE)
+
+    assert [spelled(chunk) for chunk in chunks] == [
+        copy_data(b"1\n"),
+        copy_data(b"2\n"),
+        COPY_DONE,
+    ]
+    assert all(isinstance(chunk, Chunk) and chunk.is_copy for chunk in chunks)
+
+
+def test_the_rest_of_long_copy_data_follows_its_beginning(session: Session):
+    frame = copy_data(bytes(3 * STREAM_LIMIT))
+    head, tail = begun(frame)
+
+    first, second, third, done = said(session, head, tail[:10], tail[10:] + COPY_DONE)
+
+    assert isinstance(first, Chunk)
+    assert first.is_copy
+    for chunk in (second, third):
+        assert isinstance(chunk, Chunk)
+        assert chunk.is_rest
+    assert spelled(first) + spelled(second) + spelled(third) == frame
+    assert isinstance(done, Chunk)
+    assert done.is_copy
+
+
+def test_copy_data_interrupts_a_unit_that_its_sync_ends_later(session: Session):
+    unit, data, end = said(session, bind("s") + execute() + copy_data(b"1\n") + SYNC)
+
+    assert isinstance(unit, Unit)
+    assert unit.is_open
+    assert isinstance(data, Chunk)
+    assert data.is_copy
+    assert isinstance(end, Chunk)
+    assert end.completes
+
+
+def test_long_copy_data_interrupts_a_unit_too(session: Session):
+    head, tail = begun(copy_data(bytes(2 * STREAM_LIMIT)))
+
+    unit, data, _, end = said(session, parse("", "copy t from stdin") + RUN + head, tail + SYNC)
+
+    assert isinstance(unit, Unit)
+    assert unit.is_open
+    assert isinstance(data, Chunk)
+    assert data.is_copy
+    assert isinstance(end, Chunk)
+    assert end.completes
+
+
+# Goodbye...
+
+
+def test_a_goodbye_comes_behind_everything_else(session: Session):
+    unit, goodbye = said(session, query("select 1") + TERMINATE)
+
+    assert isinstance(unit, Unit)
+    assert isinstance(goodbye, Chunk)
+    assert goodbye.terminates
+    assert spelled(goodbye) == b""
+
+
+# What no PostgreSQL client sends...
+
+
+@pytest.mark.parametrize("code", ["p", "R", "Z", "\0", "\x7f"])
+def test_a_message_an_established_client_may_not_send_is_a_violation(
+    session: Session, code: str
+):
+    with pytest.raises(ProtocolViolation, match="invalid frontend message type"):
+        session.receive(message(code))
+
+
+@pytest.mark.parametrize("length", [0, 3, 0x40000000, 0xFFFFFFFF])
+def test_an_impossible_length_is_a_violation(session: Session, length: int):
+    with pytest.raises(ProtocolViolation, match="invalid message length"):
+        session.receive(b"Q" + struct.pack("!I", length))
+
+
+@pytest.mark.parametrize(
+    "frame", [message("Q"), message("Q", b"select 1"), message("Q", b"a\0b\0")]
+)
+def test_a_query_that_does_not_end_with_its_only_zero_byte_is_a_violation(
+    session: Session, frame: bytes
+):
+    with pytest.raises(ProtocolViolation, match="invalid message format"):
+        session.receive(frame)
+    with pytest.raises(ProtocolViolation, match="invalid message format"):
+        session.receive(SYNC + frame)

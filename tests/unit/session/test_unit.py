@@ -1,0 +1,87 @@
+"""A unit on its way: as new, in its client's words, and once more."""
+
+from __future__ import annotations
+
+from rwsplit.protocol.responses import Owed
+from rwsplit.session.prepared import Lesson
+from rwsplit.session.session import Session
+from rwsplit.session.unit import Chunk, Kind, Piece, Unit
+from rwsplit.sql.statement import Script
+from tests.support.frames import BIND_COMPLETE, error, parse, query
+
+TEXT = query("select 1")
+
+
+def a_unit(session: Session) -> Unit:
+    return Unit(session, Kind.SIMPLE, Piece([TEXT], Script(())), len(TEXT))
+
+
+def test_a_new_unit_owes_its_answer_to_its_session(session: Session):
+    unit = a_unit(session)
+
+    assert unit.sink is session.sink
+    assert unit.script is unit.piece.script
+    assert unit.size_in == len(TEXT)
+    assert unit.session is session
+    assert not unit.is_open
+    assert not unit.guarded
+
+
+def test_every_attribute_of_what_is_owed_is_set_although_it_is_written_out(session: Session):
+    unit, owed = a_unit(session), Owed(session.sink)
+
+    for slot in Owed.__slots__:
+        assert getattr(unit, slot) == getattr(owed, slot), slot
+
+
+def test_a_chunk_is_a_piece_that_continues_something():
+    chunk = Chunk([TEXT])
+
+    assert chunk.script is None
+    for kind in ("is_copy", "is_rest", "completes", "by_query", "terminates"):
+        assert getattr(chunk, kind) is False
+
+
+def test_a_unit_that_runs_again_is_as_it_was_before_it_was_sent(session: Session):
+    unit, new = a_unit(session), a_unit(session)
+    prepared = session.knowledge.prepared.get(b"select 1\0\0\0")
+    unit.guarded = new.guarded = True
+    unit.forwarded = unit.failed = True
+    unit.error = error()
+    unit.kept = [BIND_COMPLETE]
+    unit.size = unit.done = 5
+    unit.lessons = [Lesson(0, prepared, known=True)]
+
+    unit.restart()
+
+    assert unit.restarts == 1
+    for slot in {*Owed.__slots__, "lessons"} - {"failed_at"}:
+        assert getattr(unit, slot) == getattr(new, slot), slot
+
+
+# Errors in the client's words...
+
+
+def test_an_error_names_a_statement_as_the_client_does(session: Session):
+    session.receive(parse("mine", "select 1"))
+    unit = a_unit(session)
+
+    told = unit.reword(error("26000", 'prepared statement "rwsplit_1" does not exist'))
+
+    assert told == error("26000", 'prepared statement "mine" does not exist')
+
+
+def test_an_error_about_something_else_stays_as_it_is(session: Session):
+    session.receive(parse("mine", "select 1"))
+    unit = a_unit(session)
+    said = error("42P01", 'relation "nowhere" does not exist')
+
+    assert unit.reword(said) is said
+
+
+def test_an_error_for_nobody_stays_as_it_is(session: Session):
+    unit = a_unit(session)
+    unit.session = None
+    said = error("26000", 'prepared statement "rwsplit_1" does not exist')
+
+    assert unit.reword(said) is said
