@@ -323,6 +323,38 @@ def test_an_open_unit_may_be_completed_by_a_sync_alone(session: Session):
     assert end.script is NOTHING
 
 
+def test_messages_keep_their_order_whether_they_are_changed_or_not(session: Session):
+    one(session, parse("s1", "select 1") + SYNC)
+    ours = session.names[b"s1"].name.decode()
+
+    unit = one(session, execute("p") + bind("s1") + execute() + bind("s1") + SYNC)
+
+    assert spelled(unit) == execute("p") + bind(ours) + execute() + bind(ours) + SYNC
+
+
+@pytest.mark.parametrize("before", [b"", bind("s1"), execute("p")])
+def test_a_long_message_opens_the_unit_it_belongs_to(session: Session, before: bytes):
+    frame = bind("s2", value=b"x" * (2 * STREAM_LIMIT))
+    head, tail = begun(frame)
+
+    unit, rest, end = said(session, before + head, tail + execute() + SYNC)
+
+    assert isinstance(unit, Unit)
+    assert unit.is_open
+    assert spelled(unit) + spelled(rest) + spelled(end) == before + frame + execute() + SYNC
+
+
+def test_a_query_behind_a_changed_message_ends_its_unit(session: Session):
+    one(session, parse("s1", "select 1") + SYNC)
+
+    unit, chunk = said(session, bind("s1") + query("select 2"))
+
+    assert isinstance(unit, Unit)
+    assert unit.is_open
+    assert isinstance(chunk, Chunk)
+    assert chunk.by_query
+
+
 def test_a_flush_that_comes_by_itself_follows_what_is_in_flight(session: Session):
     assert said(session, FLUSH) == []
 
