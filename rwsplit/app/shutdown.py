@@ -19,7 +19,7 @@ _log = structlog.get_logger("rwsplit.app")
 
 
 class Shutdown:
-    """The wish to end, and its fulfilment."""
+    """The wish to end, and how it comes true."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay

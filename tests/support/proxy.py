@@ -27,7 +27,7 @@ from ruamel.yaml import YAML
 from rwsplit.embedded.ports import LOOPBACK, free_ports
 from rwsplit.embedded.processes import wait_until
 from rwsplit.embedded.reachable import ReachableCluster, ReachableNode
-from tests.support.raw_client import RawClient
+from tests.support.raw_client import PROTOCOL_3_0, RawClient
 
 ADMIN: Final = "postgres"
 CONSOLE: Final = "rwsplit"
@@ -187,8 +187,13 @@ class Proxy:
     ) -> RawClient:
         """Return a raw client that is logged in."""
         client = RawClient(self.port, timeout=timeout)
+        password = self.cluster.passwords[user]
         client.log_in(
-            user=user, database=database, password=self.cluster.passwords[user], **parameters
+            user=user,
+            database=database,
+            password=password,
+            protocol=PROTOCOL_3_0,
+            **parameters,
         )
         return client
 
