@@ -81,7 +81,7 @@ class Sender:
         client.in_flight += 1
         if script.notable:
             self._note_state(client, server, unit, script)
-        if piece.litter is not None:
+        if piece.litter is not None and not unit.is_open:  # a Sync of ours would end it
             server.out.append(frame(codes.CLOSE, b"S" + piece.litter + b"\0") + SYNC)
             server.owe(Injected(Purpose.TIDY))
         if not server.dirty:

@@ -19,6 +19,7 @@ from rwsplit.protocol.responses import (
     Step,
     What,
     is_fatal,
+    is_stale_plan,
     sqlstate,
 )
 from tests.support.frames import (
@@ -630,3 +631,10 @@ def test_an_error_says_whether_the_connection_ends() -> None:
     assert is_fatal(error(severity="FATAL"))
     assert is_fatal(error(severity="PANIC"))
     assert not is_fatal(error())
+
+
+def test_an_error_says_whether_ddl_made_a_prepared_statement_stale() -> None:
+    routine = message("E", b"SERROR\0C0A000\0Mno\0RRevalidateCachedQuery\0\0")
+
+    assert is_stale_plan(routine)
+    assert not is_stale_plan(error("0A000"))

@@ -332,8 +332,17 @@ def test_messages_keep_their_order_whether_they_are_changed_or_not(session: Sess
     assert spelled(unit) == execute("p") + bind(ours) + execute() + bind(ours) + SYNC
 
 
-@pytest.mark.parametrize("before", [b"", bind("s1"), execute("p")])
-def test_a_long_message_opens_the_unit_it_belongs_to(session: Session, before: bytes):
+@pytest.mark.parametrize(
+    ("before", "passed_on"),
+    [
+        (b"", b""),
+        (bind("s1"), bind("s1")),
+        (bind("rwsplit_9"), bind("rwsplit_none")),
+    ],
+)
+def test_a_long_message_opens_the_unit_it_belongs_to(
+    session: Session, before: bytes, passed_on: bytes
+):
     frame = bind("s2", value=b"x" * (2 * STREAM_LIMIT))
     head, tail = begun(frame)
 
@@ -341,7 +350,8 @@ def test_a_long_message_opens_the_unit_it_belongs_to(session: Session, before: b
 
     assert isinstance(unit, Unit)
     assert unit.is_open
-    assert spelled(unit) + spelled(rest) + spelled(end) == before + frame + execute() + SYNC
+    everything = spelled(unit) + spelled(rest) + spelled(end)
+    assert everything == passed_on + frame + execute() + SYNC
 
 
 def test_a_query_behind_a_changed_message_ends_its_unit(session: Session):
