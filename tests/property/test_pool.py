@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import hypothesis.strategies as st
+from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rwsplit.config.model import PoolConfig
@@ -138,3 +139,4 @@ class PoolModel(RuleBasedStateMachine):
 
 
 TestPool = PoolModel.TestCase
+TestPool.settings = settings(deadline=None)

@@ -11,7 +11,7 @@ from collections import deque
 from typing import NamedTuple
 
 import hypothesis.strategies as st
-from hypothesis import event, given
+from hypothesis import event, given, settings
 
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol.responses import (
@@ -178,6 +178,7 @@ def chunks(data: bytes, cuts: list[int]) -> list[bytes]:
 cuts = st.lists(st.integers(0, 1_000_000), max_size=12)
 
 
+@settings(deadline=None)  # some rows are long
 @given(asked=st.lists(askings(), min_size=1, max_size=5), cuts=cuts)
 def test_each_client_reads_what_it_asked_for_however_the_bytes_are_cut(
     asked: list[Asking], cuts: list[int]
