@@ -1,0 +1,194 @@
+"""Startup parameters: seen on every node, put back by RESET, and PostgreSQL's own errors for wrong ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from rwsplit.embedded.reachable import ReachableCluster
+from tests.support.proxy import Proxy
+from tests.support.raw_client import RawClient, error_fields, rows
+
+pytestmark = pytest.mark.integration
+
+EVERYWHERE = ("primary", "replica1", "replica2", "replica3")
+UNSTABLE = {"in_hot_standby", "default_transaction_read_only"}
+
+SETS: list[dict[str, str]] = [
+    {},
+    {"TimeZone": "Asia/Tokyo"},
+    {"options": "-c search_path=foo,pg_catalog -c work_mem=7MB --enable-seqscan=off"},
+    {"options": r"-c my.own=a\ b"},
+    {"options": "-c timezone=UTC -c datestyle=sql"},
+    {"client_encoding": "latin1", "DateStyle": "german"},
+    {"application_name": "täst 'quoted' \\"},
+    {"IntervalStyle": "iso_8601", "extra_float_digits": "3"},
+    {"statement_timeout": "12345", "my.own": "it's"},
+]
+
+
+def log_in(port: int, cluster: ReachableCluster[Any], parameters: dict[str, str]) -> RawClient:
+    client = RawClient(port)
+    wanted: dict[str, Any] = {"user": "app", "database": "app", **parameters}
+    try:
+        client.log_in(password=cluster.passwords["app"], **wanted)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def ask(client: RawClient, text: str) -> list[tuple[bytes | None, ...]]:
+    """Run *text*; keep what is reported of parameters meanwhile."""
+    answer = client.query(text)
+    for frame in answer:
+        if frame.code == b"S":
+            name, value, _ = frame.payload.split(b"\0")
+            client.parameters[name.decode()] = value.decode()
+    return rows(answer)
+
+
+@pytest.mark.parametrize("parameters", SETS)
+def test_what_is_reported_and_shown_is_as_on_a_direct_connection(
+    cluster: ReachableCluster[Any], proxy: Proxy, parameters: dict[str, str]
+):
+    names = ["client_encoding", "application_name", "search_path", "work_mem", "TimeZone"]
+    names += ["DateStyle", "IntervalStyle", "enable_seqscan", "extra_float_digits", "my.own"]
+    names += ["statement_timeout"]
+    # PostgreSQL never forgets the name of a custom parameter: reset, it is empty instead of unknown.
+    values = ", ".join(f"nullif(current_setting('{name}', true), '')" for name in names)
+    with (
+        log_in(cluster.primary.port, cluster, parameters) as direct,
+        log_in(proxy.port, cluster, parameters) as ours,
+    ):
+        stable = {n: v for n, v in ours.parameters.items() if n not in UNSTABLE}
+        wanted = {n: v for n, v in direct.parameters.items() if n not in UNSTABLE}
+        assert stable == wanted
+        expected = ask(direct, f"select {values}")
+        for node in EVERYWHERE:
+            assert ask(ours, f"/* rwsplit: node={node} */ select {values}") == expected
+        assert ask(ours, "show search_path") == ask(direct, "show search_path")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"TimeZone": "Nowhere"},
+        {"nosuch": "1"},
+        {"client_encoding": "nosuch"},
+        {"options": "-c nosuch=1"},
+        {"options": "-c work_mem=much"},
+        {"options": "--nosuch"},
+        {"options": "-z"},
+        {"database": "nosuch"},
+    ],
+)
+def test_wrong_ones_are_postgresqls_own_error(
+    cluster: ReachableCluster[Any], proxy: Proxy, parameters: dict[str, str]
+):
+    def refusal(port: int) -> str:
+        with pytest.raises(AssertionError) as raised:
+            log_in(port, cluster, parameters)
+        return str(raised.value)
+
+    assert refusal(proxy.port) == refusal(cluster.primary.port)
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [
+            "set timezone='UTC'",
+            "reset timezone",
+            "show timezone",
+            "reset all",
+            "show search_path",
+        ],
+        ["set search_path=x", "set search_path to default", "show search_path", "discard all"],
+        ["reset all", "show search_path", "show timezone", "discard all", "show datestyle"],
+        ["set work_mem=1234", "reset all", "show timezone", "show work_mem"],
+        [
+            *("begin", "set timezone='UTC'", "reset timezone", "show timezone", "rollback"),
+            *("show timezone", "begin", "select 1/0", "reset timezone", "rollback"),
+        ],
+        ["set timezone='UTC'", "begin", "reset timezone", "rollback", "show timezone"],
+        ["listen x", "reset datestyle", "show datestyle", "discard all", "show datestyle"],
+    ],
+)
+def test_reset_leads_back_to_what_was_asked_for_at_startup(
+    cluster: ReachableCluster[Any], proxy: Proxy, statements: list[str]
+):
+    parameters = {
+        "TimeZone": "Asia/Tokyo",
+        "options": "-c search_path=foo,pg_catalog -c datestyle=german",
+    }
+    with (
+        log_in(cluster.primary.port, cluster, parameters) as direct,
+        log_in(proxy.port, cluster, parameters) as ours,
+    ):
+        for statement in [*statements, "select 1"]:
+            assert ask(ours, statement) == ask(direct, statement), statement
+        for name in ("TimeZone", "DateStyle"):
+            assert ours.parameters[name] == direct.parameters[name]
+
+
+def test_set_local_and_set_undone_by_rollback(proxy: Proxy):
+    with proxy.connect(options="-c work_mem=7MB") as connection:
+        with connection.transaction():
+            connection.execute("set local work_mem = '5MB'")
+            assert connection.execute("show work_mem").fetchone() == ("5MB",)
+        assert connection.execute("show work_mem").fetchone() == ("7MB",)
+        with connection.transaction(force_rollback=True):
+            connection.execute("set work_mem = '9MB'")
+        assert connection.execute("show work_mem").fetchone() == ("7MB",)
+        connection.execute("set work_mem = '9MB'")
+        for _ in range(6):
+            assert connection.execute("show work_mem").fetchone() == ("9MB",)
+
+
+def test_settings_of_the_role_hold(cluster: ReachableCluster[Any], proxy: Proxy):
+    with cluster.primary.connect("app") as admin:
+        admin.execute("alter role app set my.role_setting = 'of the role'")
+        cluster.wait_until_replayed()
+        try:
+            # A database of its own: what is known of `app` in `app` need not be fresh.
+            with proxy.connect("postgres") as connection:
+                for node in EVERYWHERE:
+                    found = connection.execute(
+                        f"/* rwsplit: node={node} */ select current_setting('my.role_setting', true)"
+                    ).fetchone()
+                    assert found == ("of the role",)
+        finally:
+            admin.execute("alter role app reset all")
+            cluster.wait_until_replayed()
+
+
+def test_text_in_another_encoding_comes_and_goes_intact(proxy: Proxy):
+    with proxy.connect(client_encoding="latin1") as connection:
+        assert connection.execute("select 'Grüße'").fetchone() == ("Grüße",)
+        assert connection.execute("select %s::text || 'ß'", ("ä",)).fetchone() == ("äß",)
+    with proxy.connect(client_encoding="sjis") as connection:
+        # 0x5c, a backslash in ASCII, is the second byte of this character.
+        assert connection.execute("select '表' || %s::text", ("表",)).fetchone() == ("表表",)
+
+
+def test_a_wrong_byte_in_a_query_is_postgresqls_error(
+    cluster: ReachableCluster[Any], proxy: Proxy
+):
+    def answer(port: int) -> dict[str, str]:
+        with log_in(port, cluster, {}) as client:
+            client.send(b"Q" + (13 + 4).to_bytes(4, "big") + b"select '\xff\xfe\x80'\0"[:13])
+            return error_fields(client.frames_until(b"E")[-1].payload)
+
+    text = b"select '\xff\xfe\x80'\0"
+    assert len(text) == 13
+    assert answer(proxy.port) == answer(cluster.primary.port)
+
+
+def test_an_unknown_user_is_refused_before_postgresql_is_asked(proxy: Proxy):
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(
+            f"postgresql://nobody:x@{proxy.host}:{proxy.port}/app", connect_timeout=5
+        )

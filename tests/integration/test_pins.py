@@ -1,0 +1,216 @@
+"""State that lives in one server stays with its session, ends with it, and no stranger ever sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import product
+from typing import Any
+
+import psycopg
+import pytest
+
+from rwsplit.embedded.processes import wait_until
+from rwsplit.embedded.reachable import ReachableCluster
+from tests.support.differential import Differential, say
+from tests.support.messages import SYNC, bind, execute, parse, query
+from tests.support.proxy import Proxy
+
+pytestmark = pytest.mark.integration
+
+SESSION_STATE = """
+select current_user, current_setting('search_path'), current_setting('TimeZone'),
+       current_setting('statement_timeout'), current_setting('default_transaction_isolation'),
+       current_setting('default_transaction_read_only'), current_setting('work_mem'),
+       nullif(current_setting('pinned.mine', true), ''),
+       (select count(*) from pg_class where relnamespace = pg_my_temp_schema()),
+       (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()),
+       (select count(*) from pg_listening_channels()),
+       (select count(*) from pg_prepared_statements where name not like 'rwsplit%'),
+       (select count(*) from pg_cursors where name <> '')
+"""
+
+PINS: list[tuple[Any, str]] = [
+    ("set work_mem = '3MB'", "SET"),
+    ("set session characteristics as transaction isolation level serializable", "SET"),
+    ("set default_transaction_read_only = on", "SET"),
+    ("select set_config('search_path', 'nowhere', false)", "SET"),
+    ("set pinned.mine = 'secret'", "SET"),
+    ("set role pinned_role", "SET"),
+    ("prepare pinned as select 1", "PREPARE"),
+    ("listen pinned", "listens"),
+    ("create temp table pinned_temp (a int)", "temporary"),
+    ("select 1 as a into temporary pinned_into", "temporary"),
+    ("create temp table pinned_as as select 1", "temporary"),
+    ("select pg_advisory_lock(4711)", "advisory"),
+    ("declare pinned cursor with hold for select 1", "WITH HOLD"),
+    ("do $$begin perform set_config('pinned.mine', 'x', false); end$$", "function"),
+]
+
+
+@pytest.fixture(scope="module")
+def narrow(
+    cluster: ReachableCluster[Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """Two servers per node: what one client leaves, the next would find."""
+    with cluster.primary.connect("app") as connection:
+        connection.execute("create role pinned_role in role pg_read_all_data")
+        connection.execute("grant pinned_role to app")
+    with Proxy(cluster, tmp_path_factory.mktemp("narrow"), {"pool": {"size": 2}}) as running:
+        yield running
+    with cluster.primary.connect("app") as connection:
+        connection.execute("drop role pinned_role")
+
+
+def pin(connection: psycopg.Connection[Any]) -> str:
+    [(text,)] = connection.execute("show rwsplit.pinned").fetchall()
+    return str(text)
+
+
+@pytest.fixture(scope="module")
+def clean(cluster: ReachableCluster[Any]) -> tuple[Any, ...]:
+    """What a session of PostgreSQL looks like before anybody did anything."""
+    with cluster.primary.connect("app", "app") as connection:
+        [row] = connection.execute(SESSION_STATE).fetchall()
+        return row
+
+
+@pytest.mark.parametrize(("statement", "reason"), PINS)
+def test_a_stranger_never_sees_the_state_of_another(
+    narrow: Proxy, clean: tuple[Any, ...], statement: Any, reason: str
+):
+    with narrow.connect(prepare_threshold=None) as connection:
+        connection.execute(statement)
+        assert reason in pin(connection)
+        [state] = connection.execute(SESSION_STATE).fetchall()
+        assert state != clean or "prepare" in statement
+        with narrow.connect(prepare_threshold=None) as stranger:
+            [seen] = stranger.execute("/* rwsplit: primary */" + SESSION_STATE).fetchall()
+            assert seen == clean
+    with ExitStack() as stack:
+        # All the servers there are, held at once by transactions.
+        for _ in range(2):
+            later = stack.enter_context(narrow.connect(prepare_threshold=None))
+            later.execute("begin")
+            [seen] = later.execute(SESSION_STATE).fetchall()
+            assert seen == clean
+
+
+@pytest.mark.parametrize(("statement", "reason"), PINS)
+def test_discard_all_ends_a_pin(
+    narrow: Proxy, clean: tuple[Any, ...], statement: Any, reason: str
+):
+    with narrow.connect(prepare_threshold=None) as connection:
+        connection.execute(statement)
+        connection.execute("discard all")
+        assert pin(connection) == "no"
+        connection.execute("begin")
+        [state] = connection.execute(SESSION_STATE).fetchall()
+        assert state == clean
+        connection.execute("rollback")
+
+
+def test_more_pinned_sessions_than_servers_wait_and_are_told(
+    cluster: ReachableCluster[Any], make_proxy: Any
+):
+    proxy = make_proxy(cluster, {"pool": {"size": 1, "query_wait_timeout": "1s"}})
+    with proxy.connect() as one, proxy.connect() as other:
+        one.execute("set work_mem = '3MB'")
+        with pytest.raises(psycopg.errors.TooManyConnections, match=r"pool\.size"):
+            other.execute("create table never_made (a int)")
+        assert other.execute("select 1").fetchone() == (1,), "the session goes on"
+        one.execute("discard all")
+        other.execute("begin; select 1; commit")
+
+
+def test_a_temporary_table_shadows_only_for_its_session(narrow: Proxy):
+    with narrow.connect() as one, narrow.connect() as other:
+        one.execute("create table shadowed (a int)")
+        one.execute("insert into shadowed values (1)")
+        try:
+            other.execute("create temp table shadowed (a int)")
+            other.execute("insert into shadowed values (2)")
+            for _ in range(6):
+                assert other.execute("select a from shadowed").fetchone() == (2,)
+                assert one.execute("select a from shadowed").fetchone() == (1,)
+        finally:
+            other.execute("drop table pg_temp.shadowed")
+            one.execute("drop table shadowed")
+
+
+def test_an_advisory_lock_is_held_and_let_go_with_its_session(narrow: Proxy):
+    with narrow.connect() as one, narrow.connect() as other:
+        one.execute("select pg_advisory_lock(99)")
+        assert other.execute("select pg_try_advisory_lock(99)").fetchone() == (False,)
+        other.execute("discard all")
+        one.close()
+
+        def is_free() -> bool:
+            return other.execute("select pg_try_advisory_xact_lock(99)").fetchone() == (True,)
+
+        assert wait_until(is_free, timeout=5)
+
+
+def test_a_cursor_with_hold_goes_on_after_its_transaction(
+    cluster: ReachableCluster[Any], narrow: Proxy
+):
+    compare = Differential(cluster, narrow)
+    compare(
+        say(query("begin")),
+        say(query("declare c cursor with hold for select generate_series(1, 5)")),
+        say(query("fetch 2 from c")),
+        say(query("commit")),
+        say(query("select 'between'")),
+        say(query("fetch all from c")),
+        say(query("close c")),
+        say(query("fetch 1 from c")),
+    )
+
+
+def test_prepared_statements_of_a_pinned_session(cluster: ReachableCluster[Any], narrow: Proxy):
+    compare = Differential(cluster, narrow)
+    compare(
+        say(query("prepare p(int) as select $1 + 1")),
+        say(query("execute p(1)")),
+        say(parse("select 'protocol'", "q"), SYNC),
+        say(query("execute q")),
+        say(bind("p", ["5"]), execute(), SYNC),
+        say(query("discard all")),
+        say(query("execute p(1)")),
+        say(bind("q"), SYNC),
+    )
+
+
+def test_many_clients_of_different_users_and_settings_never_mix(
+    cluster: ReachableCluster[Any], tmp_path_factory: pytest.TempPathFactory
+):
+    if "pinned_other" not in cluster.passwords:
+        cluster.add_user("pinned_other", "other")
+    zones, paths = ["Asia/Tokyo", "America/Lima", "UTC"], ["public", "pg_catalog", "a,b"]
+    directory = tmp_path_factory.mktemp("mixed")
+    with Proxy(cluster, directory, {"pool": {"size": 1}}) as proxy, ExitStack() as stack:
+        clients = [
+            (
+                (user, zone, path, f"app-{number}"),
+                stack.enter_context(
+                    proxy.connect(
+                        user=user,
+                        options=f"-c search_path={path} -c TimeZone={zone}",
+                        application_name=f"app-{number}",
+                    )
+                ),
+            )
+            for number, (user, zone, path) in enumerate(
+                product(("app", "pinned_other"), zones, paths)
+            )
+        ]
+        question = (
+            "select current_user::text, current_setting('TimeZone'), "
+            "current_setting('search_path'), current_setting('application_name')"
+        )
+        for turn in range(6):
+            for wanted, client in clients:
+                if turn == 3:
+                    with client.transaction():
+                        assert client.execute(question).fetchone() == wanted
+                assert client.execute(question).fetchone() == wanted
