@@ -19,7 +19,7 @@ from rwsplit.routing import policy
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server, Use
-from rwsplit.session.assembly import OPAQUE
+from rwsplit.session.assembly import NOTHING, OPAQUE
 from rwsplit.session.unit import Chunk, Unit
 from rwsplit.sql.statement import Script
 
@@ -172,6 +172,10 @@ class Dispatcher:
 
     def _follow(self, client: Client, server: Server, unit: Unit, script: Script) -> bool:
         """Send a unit of a session that has a server already, or let it wait for what is in flight."""
+        if server.copying > 0 and script is NOTHING:
+            return (
+                True  # a Sync is ignored in copy-in mode (PostgreSQL manual, "COPY Operations")
+            )
         if client.sync_lost:
             return self._replace_sync(client, server, unit)
         held = client.tx != codes.IDLE or client.pin is not None
@@ -208,6 +212,12 @@ class Dispatcher:
         """Return whether a unit may be sent behind others of its session that are in flight."""
         if server.use is Use.LANE or client.in_flight >= PIPELINE_LIMIT:
             return False
+        # While the answers to several units are worked off, the last may be owed no more.
+        last = server.responses.owed[-1] if server.responses.owed else None
+        if isinstance(last, Unit) and last.script is not None and last.script.copies_in:
+            # Whether the server takes it in, or data, is known when COPY has begun: then anything but
+            # data makes PostgreSQL end the session.
+            return server.copying > 0
         primary = self._relay.view.primary
         if primary is not None and server.pool.node == primary.name:
             return True
@@ -216,7 +226,6 @@ class Dispatcher:
             return False
         if script.hints is not None or client.route_setting != "auto":
             return False
-        last = server.responses.owed[-1]
         settled = isinstance(last, Unit) and not (
             last.script and last.script.controls_transaction
         )
@@ -249,11 +258,7 @@ class Dispatcher:
         if server is None or server.use is Use.LANE:
             return True  # what it belongs to has ended; the server would discard it too
         if chunk.is_copy or chunk.is_rest:
-            last = server.responses.owed[-1] if server.responses.owed else None
-            if chunk.ends_copy and isinstance(last, Unit) and last.is_open:
-                last.copy_ended = True
-            server.out.extend(part for part in chunk.parts if isinstance(part, bytes))
-            self._relay.outboxes.touch_server(server)
+            self._pass_on(client, server, chunk)
             return True
         if chunk.script is None:
             chunk.script = OPAQUE
@@ -263,5 +268,19 @@ class Dispatcher:
         )
         if unit is None or unit.session is not client:
             return True
-        self._relay.sender.go_on(client, server, unit, chunk)
+        if server.copying > 0 and chunk.completes and chunk.script is NOTHING:
+            unit.is_open = False
+            client.sync_lost = True
+        else:
+            self._relay.sender.go_on(client, server, unit, chunk)
         return True
+
+    def _pass_on(self, client: Client, server: Server, chunk: Chunk) -> None:
+        """Send what needs no understanding: data of a COPY, the rest of a long frame."""
+        last = server.responses.owed[-1] if server.responses.owed else None
+        if chunk.ends_copy and client.in_flight:
+            server.copying -= 1
+        if chunk.ends_copy and isinstance(last, Unit) and last.is_open:
+            last.copy_ended = True
+        server.out.extend(part for part in chunk.parts if isinstance(part, bytes))
+        self._relay.outboxes.touch_server(server)

@@ -52,12 +52,12 @@ class Loss:
             if isinstance(unit, Unit) and unit.session is client:
                 unit.session = None
                 unit.sink = None
-                streaming = streaming or unit.is_open or unit.row_limit or _copies(unit)
+                streaming = streaming or unit.is_open or unit.row_limit or _copies_in(unit)
         if server.use is Use.LANE:
             return
         server.holder = None
         server.responses.owner = None
-        if client.in_flight and (streaming or client.sync_lost):
+        if client.in_flight and (streaming or client.sync_lost or server.copying > 0):
             relay.close_server(server)  # nobody will send the rest
         elif client.in_flight:
             if server.tx != codes.IDLE or all(
@@ -185,7 +185,5 @@ class Loss:
             self._relay.dispatcher.pump(client)
 
 
-def _copies(unit: Unit) -> bool:
-    return unit.script is not None and any(
-        s.verb.value == "copy in" for s in unit.script.statements
-    )
+def _copies_in(unit: Unit) -> bool:
+    return unit.script is not None and unit.script.copies_in

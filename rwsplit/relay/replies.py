@@ -126,6 +126,8 @@ class Replies:
             client.dirty = True
             relay.outboxes.clients.append(client)
         self._remember(client, server, owed, status, now)
+        if server.copying and not client.in_flight:
+            server.copying = 0
         if client.in_flight or status != codes.IDLE or client.pin is not None or owed.is_open:
             if client.pending:
                 relay.dispatcher.pump(client)
@@ -212,6 +214,7 @@ class Replies:
         if not isinstance(owed, Unit):
             return
         server.unnamed = None
+        server.copying = min(server.copying, 0)
         client: Client | None = owed.session  # type: ignore[assignment]
         unlearn(server, owed.lessons, owed.done)
         if is_stale_plan(error):
@@ -253,8 +256,11 @@ class Replies:
             self._relay.lose_server(server, None)  # nobody will send the data
             return
         self._relay.outboxes.touch_client(client)
+        server.copying += 1
         if owed.kind is Kind.EXTENDED and not (owed.is_open or owed.copy_ended):
             self._sync_lost(client, server, owed)
+        if client.pending:
+            self._relay.dispatcher.pump(client)
 
     def _sync_lost(self, client: Client, server: Server, unit: Unit) -> None:
         """The end of *unit* was ignored, so it ends with the session's next Sync."""

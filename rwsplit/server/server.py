@@ -36,6 +36,7 @@ class Server(ServerState):
         "born",
         "cancel_key",
         "cancels",
+        "copying",
         "dirty",
         "expired",
         "farewell",
@@ -76,6 +77,8 @@ class Server(ServerState):
         """A cancel request went to it while it was shared: a stranger may get 57014."""
         self.cancels = 0
         """Cancel requests under way; until they are through the server may not change hands."""
+        self.copying = 0
+        """COPYs it takes in now; below zero while their end was sent before they had begun."""
         self.expired = False
         """To be closed as soon as nothing is in flight (its node is gone, it is too old)."""
         self.farewell = False

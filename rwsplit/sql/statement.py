@@ -177,6 +177,7 @@ class Script:
 
     __slots__ = (
         "controls_transaction",
+        "copies_in",
         "cost",
         "discards",
         "hints",
@@ -210,6 +211,8 @@ class Script:
         self.needs_session: bool = any(s.needs_session for s in statements)
         self.discards: bool = bool(statements) and statements[-1].discards
         self.controls_transaction: bool = any(s.verb in TRANSACTION_CONTROL for s in statements)
+        self.copies_in: bool = any(s.verb is Verb.COPY_IN for s in statements)
+        """The client is to send data: what comes behind it waits for what the server says."""
         self.notable: bool = (
             self.special
             or self.controls_transaction

@@ -298,3 +298,60 @@ def test_a_query_that_comes_byte_by_byte_is_a_query(proxy: Proxy):
         for byte in message(b"Q", b"select 'slowly'\0"):
             client.send(bytes([byte]))
         assert client.codes_until(b"Z") == b"TDCZ"
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_a_sync_among_the_data_of_a_copy_is_ignored_as_postgresql_does(
+    attacked_cluster: EmbeddedCluster, make_proxy: MakeProxy, extended: bool
+):
+    proxy = make_proxy(attacked_cluster, {"pool": {"size": 1}})
+    for together in (True, False):
+        with proxy.raw() as client:
+            begin = (
+                message(b"P", b"\0copy attacked from stdin\0\0\0")
+                + message(b"B", b"\0\0\0\0\0\0\0\0")
+                + message(b"E", b"\0\0\0\0\0")
+                + message(b"S")
+                if extended
+                else message(b"Q", b"copy attacked from stdin\0")
+            )
+            data = [message(b"d", b"1\n"), message(b"S"), message(b"S"), message(b"d", b"2\n")]
+            end = [message(b"c"), message(b"S") if extended else b""]
+            after = message(b"Q", b"select 'after'\0")
+            if together:
+                client.send(begin, *data, *end, after)
+            else:
+                for part in (begin, *data, *end, after):
+                    client.send(part)
+            first = "12GCZ" if extended else "GCZ"
+            assert client.codes_until(b"Z").decode() == first
+            assert client.codes_until(b"Z") == b"TDCZ"
+        assert wait_until(lambda: _all_idle(proxy), timeout=5), proxy.console("SHOW SERVERS")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        message(b"Q", b"select 1\0"),
+        message(b"P", b"\0select 1\0\0\0") + message(b"S"),
+        message(b"F", struct.pack("!ihhih", 1598, 0, 0, 0, 0)),
+    ],
+)
+def test_a_statement_among_the_data_of_a_copy_ends_the_session_and_leaves_nothing(
+    attacked_cluster: EmbeddedCluster, make_proxy: MakeProxy, sent: bytes
+):
+    proxy = make_proxy(attacked_cluster, {"pool": {"size": 1}})
+    for _ in range(2):
+        with proxy.raw() as client:
+            client.query("truncate attacked")
+            client.send(message(b"Q", b"copy attacked from stdin\0"))
+            assert client.codes_until(b"G") == b"G"
+            client.send(message(b"d", b"1\n"), sent)
+            assert client.error()["C"] == "08P01"
+    with proxy.connect() as other:
+        assert other.execute("select count(*) from attacked").fetchone() == (0,)
+    assert wait_until(lambda: _all_idle(proxy), timeout=5), proxy.console("SHOW SERVERS")
+
+
+def _all_idle(proxy: Proxy) -> bool:
+    return all(row["state"] == "idle" for row in proxy.console("SHOW SERVERS"))
