@@ -20,7 +20,8 @@ from rwsplit.server.credentials import Keyring
 from rwsplit.server.stream import WireStream
 from rwsplit.server.wire import Wire
 from rwsplit.session import inband
-from rwsplit.session.session import UNSAFE_ENCODINGS, Knowledge
+from rwsplit.session.knowledge import Knowledge
+from rwsplit.session.session import UNSAFE_ENCODINGS
 
 #: Length of a cancel key for clients that speak protocol 3.2; it is four bytes before.
 LONG_KEY: Final = 32

@@ -42,7 +42,7 @@ from rwsplit.relay.relay import Relay
 from rwsplit.routing.balancing import Chooser, make_chooser
 from rwsplit.server.credentials import Keyring
 from rwsplit.server.stream import WireStream
-from rwsplit.session.session import Knowledge
+from rwsplit.session.knowledge import Knowledge
 from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.telemetry.logs import configure_logs

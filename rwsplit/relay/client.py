@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from rwsplit.routing.policy import Rules
 from rwsplit.server.wire import Wire
+from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import ParameterSet
-from rwsplit.session.session import Knowledge, Session
+from rwsplit.session.session import Session
 
 if TYPE_CHECKING:
     from rwsplit.server.pool import Pool

@@ -79,7 +79,7 @@ def route_hints(script: Script, hints: Hints) -> Route | None:
     """Return the verdict of a hint, None where it leaves the choice to the facts."""
     verdict: Route | None = None
     if hints.node is not None:
-        verdict = Route(Target.NODE, RouteReason.HINT, hints.node)
+        verdict = _if_possible(script, Route(Target.NODE, RouteReason.HINT, hints.node))
     elif hints.route == "primary" or hints.consistency not in _LEVELS:
         # A level this version does not know can only be stricter: the primary satisfies them all.
         verdict = Route(Target.PRIMARY, RouteReason.HINT)

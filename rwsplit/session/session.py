@@ -23,14 +23,15 @@ from rwsplit.routing.consistency import NO_HOME, NOWHERE
 from rwsplit.routing.route import Route
 from rwsplit.session import inband
 from rwsplit.session.assembly import NOTHING, OPAQUE, Assembly, special
-from rwsplit.session.parameters import ParameterSet, ParameterStore
+from rwsplit.session.function_calls import facts_of_call
+from rwsplit.session.knowledge import Knowledge
+from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pinning import PinReason, drops_prepared
-from rwsplit.session.prepared import Prepared, PreparedRegistry, ServerState
+from rwsplit.session.prepared import Prepared, ServerState
 from rwsplit.session.unit import Chunk, Kind, Piece, Unit
-from rwsplit.sql.cache import INLINE_LIMIT, StatementCache
+from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import PARSE_LIMIT
-from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
+from rwsplit.sql.statement import Script, Verb
 
 #: A frame that need not be understood is passed through as it comes beyond this; the names it
 #: carries are at its beginning.
@@ -45,40 +46,7 @@ UNSAFE_ENCODINGS: Final = frozenset(
      "WIN932", "WIN936", "WIN949", "WIN950", "WINDOWS932", "WINDOWS936", "WINDOWS949", "WINDOWS950"}
 )  # fmt: skip
 
-_FUNCTION: Final = Script(
-    (Statement(Verb.CALL, primary_only=PrimaryOnly.MAY_WRITE, may_write=True),)
-)
-_FUNCTION_WITH_STATE: Final = Script(
-    (
-        Statement(
-            Verb.CALL,
-            primary_only=PrimaryOnly.MAY_WRITE,
-            may_write=True,
-            state=SessionState.UNKNOWN_FUNCTION,
-        ),
-    )
-)
-#: OIDs of built-in functions that leave session state: set_config, advisory locks, pg_export_snapshot.
-_STATEFUL_OIDS: Final = frozenset({2078, 3809, *range(2880, 2893), 3089, 3090, 3091, 3092})
-_FIRST_USER_OID: Final = 16384
-
 _header = HEADER.unpack_from
-
-
-class Knowledge:
-    """What all sessions of a process share: facts of statements, identities, parameter sets."""
-
-    def __init__(self, statements: StatementCache, functions: FunctionBook) -> None:
-        self.statements = statements
-        self.functions = functions
-        self.prepared = PreparedRegistry(statements)
-        self.parameters = ParameterStore()
-
-    def reconfigure(self, reads: Sequence[str], writes: Sequence[str]) -> None:
-        """Use other patterns for functions; what was classified under the old ones is forgotten."""
-        self.functions = FunctionBook(reads, writes)
-        self.statements.clear(self.functions)
-        self.prepared.clear()
 
 
 class Session:
@@ -366,8 +334,7 @@ class Session:
 
     def _function_call(self, data: bytes) -> Unit:
         oid = int.from_bytes(data[HEADER_SIZE : HEADER_SIZE + 4], "big")
-        stateful = oid >= _FIRST_USER_OID or oid in _STATEFUL_OIDS
-        piece = Piece([data], _FUNCTION_WITH_STATE if stateful else _FUNCTION)
+        piece = Piece([data], facts_of_call(oid))
         return Unit(self, Kind.FUNCTION, piece, len(data))
 
     def _facts(self, query: bytes) -> Script | None:

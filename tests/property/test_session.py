@@ -18,9 +18,10 @@ from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.protocol.responses import Owed, What, sqlstate
+from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import NONE
 from rwsplit.session.prepared import Prepared, ServerState, compose, unlearn, unname
-from rwsplit.session.session import Knowledge, Session
+from rwsplit.session.session import Session
 from rwsplit.session.unit import Chunk, Kind, Unit
 from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.functions import FunctionBook

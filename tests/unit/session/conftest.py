@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import NONE
-from rwsplit.session.session import Knowledge, Session
+from rwsplit.session.session import Session
 from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.functions import FunctionBook
 

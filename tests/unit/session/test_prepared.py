@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rwsplit.protocol.responses import FORWARD, SWALLOW, Owed, Step
+from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import NONE
 from rwsplit.session.prepared import (
     PARSE_COMPLETE,
@@ -20,7 +21,6 @@ from rwsplit.session.prepared import (
     unlearn,
     unname,
 )
-from rwsplit.session.session import Knowledge
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.statement import Script
 from tests.support.frames import bind, close, execute, parse

@@ -11,7 +11,8 @@ from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.session.assembly import NOTHING, OPAQUE
-from rwsplit.session.session import STREAM_LIMIT, UNIT_LIMIT, Knowledge, Session
+from rwsplit.session.knowledge import Knowledge
+from rwsplit.session.session import STREAM_LIMIT, UNIT_LIMIT, Session
 from rwsplit.session.unit import Chunk, Kind, Unit
 from rwsplit.sql.cache import INLINE_LIMIT, PARSE_LIMIT
 from rwsplit.sql.statement import PrimaryOnly

@@ -1,0 +1,20 @@
+"""Function calls: the primary, and a pin where state may be left."""
+
+import pytest
+
+from rwsplit.session.function_calls import PLAIN, WITH_STATE, facts_of_call
+
+LO_OPEN = 952
+SET_CONFIG = 2078
+
+
+def test_a_large_object_function_only_needs_the_primary():
+    assert facts_of_call(LO_OPEN) is PLAIN
+    assert PLAIN.may_write
+    assert PLAIN.state is None
+
+
+@pytest.mark.parametrize("oid", [SET_CONFIG, 2880, 16384, 99999])
+def test_what_may_leave_state_pins(oid):
+    assert facts_of_call(oid) is WITH_STATE
+    assert WITH_STATE.state is not None
