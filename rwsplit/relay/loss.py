@@ -90,7 +90,7 @@ class Loss:
         node = server.pool.node
         was_busy = bool(server.responses.owed)
         if message is None and not server.expired:
-            if was_busy or server.holder is not None:
+            if (was_busy or server.holder is not None) and not _was_dismissed(server):
                 relay.report_failure(node, _MESSAGE)
             else:
                 relay.hurry()
@@ -183,6 +183,13 @@ class Loss:
         if client.waiting in (Waiting.SERVER, Waiting.NODE, Waiting.FRESHNESS):
             self.stop_waiting(client)
             self._relay.dispatcher.pump(client)
+
+
+def _was_dismissed(server: Server) -> bool:
+    """Return whether the node said why it would close this very connection: others may be fine."""
+    head = server.responses.owed[0] if server.responses.owed else None
+    kept = head.error if head is not None else None
+    return server.farewell or (kept is not None and sqlstate(kept) == b"57P01")
 
 
 def _copies_in(unit: Unit) -> bool:
