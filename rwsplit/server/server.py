@@ -78,7 +78,7 @@ class Server(ServerState):
         self.cancels = 0
         """Cancel requests under way; until they are through the server may not change hands."""
         self.copying = 0
-        """COPYs it takes in now; below zero while their end was sent before they had begun."""
+        """COPY commands it takes in now; below zero while their end was sent before they had begun."""
         self.expired = False
         """To be closed as soon as nothing is in flight (its node is gone, it is too old)."""
         self.farewell = False

@@ -1,4 +1,4 @@
-"""Much data in little memory: long values, long results, long COPYs, and clients that do not keep up."""
+"""Much data in little memory: long values, long results, long COPY commands, and clients that do not keep up."""
 
 from __future__ import annotations
 
