@@ -24,17 +24,27 @@ class Memory:
 
     @classmethod
     def from_config(cls, config: Config) -> Memory:
-        """Return the memory *config* asks for, beside the configuration file by default."""
-        path = config.admin.state_file
-        if path is None and config.path is not None:
-            path = config.path.with_suffix(".state")
-        return cls(path)
+        """Return the memory *config* asks for, beside the configuration file by default.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        return cls(_place(config))
+
+    def relocate(self, config: Config) -> None:
+        """Keep the states where *config* wants them from now on; they are those in force."""
+        if _place(config) != self._path:
+            self._path = _place(config)
+            self._save()
 
     def remember(self, node: str, state: AdminState) -> None:
         """Note that *node* is in *state*; a draining node comes back detached."""
         self.states.pop(node, None)
         if state is not AdminState.ATTACHED:
             self.states[node] = AdminState.DETACHED
+        self._save()
+
+    def _save(self) -> None:
         if self._path is None:
             return
         text = json.dumps({name: state.value for name, state in sorted(self.states.items())})
@@ -44,6 +54,11 @@ class Memory:
             os.replace(temporary, self._path)
         except OSError as error:
             _log.warning("state_not_saved", path=str(self._path), error=error.strerror)
+
+
+def _place(config: Config) -> Path | None:
+    path = config.admin.state_file
+    return config.path.with_suffix(".state") if path is None and config.path else path
 
 
 def _read(path: Path) -> dict[str, AdminState]:

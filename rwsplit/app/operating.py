@@ -33,6 +33,7 @@ from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.credentials import Keyring
 from rwsplit.server.server import Use
 from rwsplit.sql.statement import Script, Verb
+from rwsplit.telemetry.logs import configure_logs
 from rwsplit.telemetry.metrics import exposition
 
 if TYPE_CHECKING:
@@ -248,6 +249,10 @@ class OurOperator:
         proxy.opener.config = config
         proxy.opener.keyring = keyring
         proxy.relay.reconfigure(config, proxy.chooser(config))
+        proxy.memory.relocate(config)
+        if config.log != proxy.config.log:
+            configure_logs(config.log)
+        proxy.knowledge.statements.resize(config.limits.statement_cache_size)
         functions = config.routing.functions
         if functions != proxy.config.routing.functions:
             proxy.knowledge.reconfigure(functions.reads, functions.writes)

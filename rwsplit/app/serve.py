@@ -109,11 +109,11 @@ class Proxy:
             config.routing.functions.reads, config.routing.functions.writes
         )
         statements = StatementCache(functions, size=config.limits.statement_cache_size)
-        memory = Memory.from_config(config)
+        self.memory = Memory.from_config(config)
         clock = trio.lowlevel.current_clock().current_time
         self.config = config
         self.random = Random()  # noqa: S311 - it spreads load
-        self.board = Board(config, admin=memory.states, clock=clock)
+        self.board = Board(config, admin=self.memory.states, clock=clock)
         self.opener = Opener(config, keyring)
         self.knowledge = Knowledge(statements, functions)
         self.relay = Relay(
@@ -139,7 +139,7 @@ class Proxy:
         )
         self.operator = OurOperator(self)
         self._primary: str | None = None
-        self.board.on_admin.append(memory.remember)
+        self.board.on_admin.append(self.memory.remember)
         self.board.on_publish.append(self._published)
         self.board.in_flight = self.relay.busy_with
 

@@ -53,3 +53,4 @@ class Shutdown:
             _log.info("sessions_cut_off", clients=len(left))
         for client in left:
             relay.fail_client(client, GOODBYE)
+        await relay.lingering.wait_over()

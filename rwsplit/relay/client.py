@@ -36,6 +36,7 @@ class Client(Session):
         "dirty",
         "fd",
         "host",
+        "lingers",
         "paused",
         "pid",
         "pools",
@@ -91,6 +92,8 @@ class Client(Session):
         self.blocked = False
         """EPOLLOUT is armed: it does not take what is sent."""
         self.closed = False
+        self.lingers = False
+        """It is being told why its session ends."""
         self.statements = 0
         self.waiting: Waiting | None = None
         self.shares = False

@@ -32,6 +32,7 @@ from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.counters import Counters
 from rwsplit.relay.dispatch import Dispatcher
 from rwsplit.relay.homes import Homes
+from rwsplit.relay.lingering import Lingering
 from rwsplit.relay.loss import Loss
 from rwsplit.relay.outboxes import HIGH_WATER, IN, OUT, Outboxes, send
 from rwsplit.relay.read_only import ReadOnly
@@ -100,6 +101,7 @@ class Relay:
         self.loss = Loss(self)
         self.homes = Homes(self)
         self.upkeep = Upkeep(self)
+        self.lingering = Lingering()
         self.canceller = Canceller(self, send_cancel)
         self.draining = False
         self._open_server = open_server
@@ -256,6 +258,7 @@ class Relay:
         if client.closed:
             return
         client.sink.append(message)
+        client.lingers = True
         self.counters.errors += 1
         self.close_client(client)
 
@@ -276,7 +279,11 @@ class Relay:
         self.by_pid.pop(client.pid, None)
         if self.clients.pop(client.fd, None) is not None:
             self.outboxes.unregister(client.fd)
-        if client.wire is not None:
+        if client.wire is None:
+            return
+        if client.lingers and self._nursery is not None:
+            self.lingering.see_off(self._nursery, client.wire, client.sink)
+        else:
             client.wire.close()
 
     def drop_client(self, client: Client) -> None:

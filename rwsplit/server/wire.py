@@ -85,6 +85,27 @@ class Wire(abc.ABC):
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
+    def finish(self) -> None:
+        """Tell the peer that nothing more will be sent. Only `discard` and `close` may follow.
+
+        Raises:
+            OSError: the connection is dead.
+        """
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def discard(self) -> bool:
+        """Throw away what the peer has said; return True when it will say no more.
+
+        Raises:
+            OSError: the connection is dead.
+        """
+        try:
+            while self._socket.recv(READ_SIZE):
+                pass
+        except BlockingIOError:
+            return False
+        return True
+
     def close(self) -> None:
         """Close the descriptor; what waits here is lost. May be called again."""
         self._socket.close()
@@ -232,6 +253,10 @@ class TlsWire(Wire):
     def shutdown(self) -> None:
         self._say_goodbye()
         super().shutdown()
+
+    def finish(self) -> None:
+        self._say_goodbye()
+        super().finish()
 
     def close(self) -> None:
         """Say goodbye in TLS where that needs no waiting, and close."""

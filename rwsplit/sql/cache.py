@@ -138,6 +138,11 @@ class StatementCache:
             shapes=len(self._shapes),
         )
 
+    def resize(self, size: int) -> None:
+        """Hold at most *size* texts and as many shapes from now on."""
+        self._texts.resize(size)
+        self._shapes.resize(size)
+
     def clear(self, functions: FunctionBook | None = None) -> None:
         """Forget every text and shape; from now on go by *functions*, if given."""
         if functions is not None:

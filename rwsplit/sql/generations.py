@@ -50,6 +50,10 @@ class Generations(Generic[K, V]):
         self._weight += weight
         self.young[key] = value
 
+    def resize(self, size: int) -> None:
+        """Hold at most *size* entries from the next one on."""
+        self._half = max(1, size // 2)
+
     def clear(self) -> None:
         """Forget everything."""
         self.young.clear()

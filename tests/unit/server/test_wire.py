@@ -266,3 +266,13 @@ async def test_a_key_update_is_answered_while_only_reading(certificates):
 
 def test_the_interface_is_abstract():
     assert Wire.__abstractmethods__ == {"wants_write", "has_pending", "recv", "send", "flush"}
+
+
+async def test_after_the_end_was_said_input_is_thrown_away_until_the_peer_ends_too(pair):
+    one, other = pair
+    one.finish()
+    assert other.recv() == b""
+    other.send(b"never read")
+    assert not one.discard()
+    other.close()
+    assert one.discard()

@@ -147,3 +147,12 @@ def test_very_long_texts_are_known_by_their_hash_only():
     assert script.primary_only is None
     assert cache.peek(query) is script
     assert cache.statistics().shapes == 1
+
+
+def test_another_size_holds_at_once_for_what_comes():
+    cache = make(size=1000)
+    cache.resize(2)
+    for number in range(20):
+        cache.lookup(b"select a from t where b = $1 and c%d" % number)
+
+    assert cache.statistics().texts <= 2

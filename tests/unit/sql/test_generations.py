@@ -32,3 +32,14 @@ def test_clear_forgets_everything():
 
     assert memory.get("a", 1) is None
     assert len(memory) == 0
+
+
+def test_another_size_holds_from_the_next_entry_on():
+    memory: Generations[int, int] = Generations(1000)
+    for number in range(100):
+        memory.put(number, number, 1)
+    memory.resize(4)
+    for number in range(100, 110):
+        memory.put(number, number, 1)
+
+    assert len(memory) <= 4

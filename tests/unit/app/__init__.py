@@ -1,0 +1,1 @@
+"""rwsplit.app, each file by itself."""
