@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-from rwsplit.app.welcome import Welcomes
+from rwsplit.app.welcome import Welcome, Welcomes
 from rwsplit.client.lobby import Admission, Login
 from rwsplit.config.model import Config
 from rwsplit.errors import CapacityError, ClientError
@@ -72,7 +72,7 @@ class OurLobby:
                 database=login.database,
                 application_name=login.application_name,
                 parameters=self._knowledge.parameters.intern(found.overrides),
-                opaque=_is_opaque(found.reported),
+                opaque=_is_opaque(found),
                 rules=Rules(
                     self.config.routing.rules,
                     user=login.user,
@@ -123,8 +123,14 @@ class OurLobby:
                 return pid
 
 
-def _is_opaque(reported: object) -> bool:
-    """Return whether texts of such a session cannot be lexed as bytes of ASCII and more."""
-    assert isinstance(reported, dict)
+def _is_opaque(found: Welcome) -> bool:
+    """Return whether nothing such a session says may go to a replica.
+
+    Its texts cannot be lexed as bytes of ASCII and more, or every transaction of it is SERIALIZABLE, which
+    a hot standby refuses.
+    """
+    reported = found.reported
+    if found.overrides.get("default_transaction_isolation", "").lower() == "serializable":
+        return True
     encoding = reported.get("client_encoding", "UTF8").upper().replace("_", "").replace("-", "")
     return encoding in UNSAFE_ENCODINGS or reported.get("standard_conforming_strings") == "off"

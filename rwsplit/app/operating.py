@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import trio
@@ -19,12 +19,12 @@ from rwsplit.admin.operator import (
 )
 from rwsplit.app.families import families
 from rwsplit.client.tls import make_client_context
-from rwsplit.cluster.node import AdminState, Refusal, Role
+from rwsplit.cluster.node import AdminState, NodeView, Refusal, Role, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.changes import Changes, compare
 from rwsplit.config.edit import set_value
 from rwsplit.config.loader import load
-from rwsplit.config.model import Config
+from rwsplit.config.model import Config, MonitorConfig
 from rwsplit.errors import ConfigError, NodeUnreachable
 from rwsplit.protocol import codes
 from rwsplit.relay.client import Client
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 
 #: Seconds a promotion may take.
 PROMOTE_TIMEOUT = 60
+#: Seconds to wait for a primary to turn out to be down.
+LAST_LOOK = 1.0
+#: Looks, a tenth of a second apart, at whether a replica has caught up before it is promoted.
+CATCH_UP_LOOKS = 100
 
 
 class OurOperator:
@@ -194,10 +198,13 @@ class OurOperator:
         if view is None or view.role is not Role.REPLICA:
             raise OperationRefused(f"node {node} is not a replica, so it cannot be promoted")
         monitor = self.config.monitor
+        self._proxy.board.hurry()
+        with trio.move_on_after(LAST_LOOK):  # it may have died a moment ago
+            await self._proxy.board.wait_for(lambda now: _rival(now, node) is None)
+        old = self._old_primary(node)
+        source = None if old is None else (old.host, old.port)
         try:
-            await trio.to_thread.run_sync(
-                _promote, view.host, view.port, monitor.user, monitor.password, monitor.database
-            )
+            await trio.to_thread.run_sync(_promote, (view.host, view.port), source, monitor)
         except psycopg.OperationalError as error:
             raise NodeUnreachable(f"node {node} cannot be reached: {error}") from error
         except psycopg.Error as error:
@@ -214,6 +221,26 @@ class OurOperator:
             raise OperationRefused(
                 f"node {node} was told to promote but is not the primary yet"
             )
+
+    def _old_primary(self, node: str) -> NodeView | None:
+        """Return the primary that still runs beside *node*, if it takes no writes any more.
+
+        Raises:
+            OperationRefused: it does, and they would be lost.
+        """
+        old = _rival(self.view, node)
+        if old is None:
+            return None
+        if old.admin is not AdminState.DETACHED:
+            raise OperationRefused(
+                f"the primary {old.name} is up, and what is written to it would be lost; "
+                f"detach it first (rwsplit node drain {old.name} --wait), then promote {node}"
+            )
+        if self._proxy.relay.busy_with(old.name):
+            raise OperationRefused(
+                f"transactions still run on {old.name}; try again when they have ended"
+            )
+        return old
 
     async def reload(self) -> Changes:
         """Read the configuration file and the userlist again and take all changes over, or none."""
@@ -298,18 +325,51 @@ def _explanation(view: ClusterView, script: Script, route: Route) -> Explanation
     return Explanation(script=script, route=route, node=chosen, refusals=refusals)
 
 
-def _promote(host: str, port: int, user: str, password: str | None, database: str) -> None:
-    with psycopg.connect(
-        host=host,
-        port=port,
-        user=user,
-        password=password,
-        dbname=database,
-        connect_timeout=5,
-        autocommit=True,
-    ) as connection:
+def _rival(view: ClusterView, name: str) -> NodeView | None:
+    """Return the primary that is up beside the node called *name*."""
+    for node in view.nodes:
+        if node.role is Role.PRIMARY and isinstance(node.health, Up) and node.name != name:
+            return node
+    return None
+
+
+def _promote(
+    target: tuple[str, int], source: tuple[str, int] | None, monitor: MonitorConfig
+) -> None:
+    """Promote the node at *target*, once it has replayed all that the one at *source* has."""
+    with _connect(target, monitor) as connection:
+        if source is not None:
+            with _connect(source, monitor) as old:
+                row = old.execute("SELECT pg_catalog.pg_current_wal_insert_lsn()").fetchone()
+            assert row is not None
+            _await_replay(connection, str(row[0]))
         row = connection.execute(
             "SELECT pg_catalog.pg_promote(true, %s)", (PROMOTE_TIMEOUT,)
         ).fetchone()
         if row is None or not row[0]:
             raise psycopg.DatabaseError("pg_promote did not finish in time")
+
+
+def _await_replay(connection: psycopg.Connection[Any], lsn: str) -> None:
+    """Wait until the replica has replayed up to *lsn*, less a page header that may follow it."""
+    for _ in range(CATCH_UP_LOOKS):
+        row = connection.execute(
+            "SELECT pg_catalog.pg_wal_lsn_diff(%s, pg_catalog.pg_last_wal_replay_lsn()) <= 40, "
+            "pg_catalog.pg_sleep(0.1)",
+            (lsn,),
+        ).fetchone()
+        if row is not None and row[0]:
+            return
+    raise psycopg.DatabaseError("it has not replayed all of the old primary's WAL")
+
+
+def _connect(address: tuple[str, int], monitor: MonitorConfig) -> psycopg.Connection[Any]:
+    return psycopg.connect(
+        host=address[0],
+        port=address[1],
+        user=monitor.user,
+        password=monitor.password,
+        dbname=monitor.database,
+        connect_timeout=5,
+        autocommit=True,
+    )

@@ -76,7 +76,7 @@ def drain(
 
 @app.command(epilog="Example:  rwsplit node promote pg2")
 def promote(name: Name, url: Url = None, config: ConfigFile = None) -> None:
-    """Promote a replica to be the primary."""
+    """Promote a replica to be the primary; one that is up must be drained first."""
     operate(find_proxy(url, config), "PROMOTE NODE %s", [name])
     print(f"{name} is promoted")
 

@@ -49,6 +49,7 @@ class Canceller:
             return
         head = server.responses.owed[0]
         if isinstance(head, Unit) and head.session is client:
+            head.cancelled = True
             server.stray_cancel = True
             self.cancel_server(server)
         # Otherwise its read has not begun and is known to be short: it is answered in a moment.

@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 
 #: How long the next read of a session bound for another replica may wait for it (seconds).
 MOVE_WAIT: Final = 0.05
-#: Units of one session that may be in flight at once.
-PIPELINE_LIMIT: Final = 256
 
-_SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
-_SAME_PINNED: Final = Route(Target.SAME, RouteReason.PINNED)
 _OPEN: Final = Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
 _SHARED: Final = Route(Target.PRIMARY, RouteReason.SHARED_READ)
 _FALLBACK: Final = Route(Target.PRIMARY, RouteReason.NO_FRESH_REPLICA)

@@ -26,16 +26,11 @@ from rwsplit.sql.statement import Script
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
-#: How long the next read of a session bound for another replica may wait for it (seconds).
-MOVE_WAIT: Final = 0.05
 #: Units of one session that may be in flight at once.
 PIPELINE_LIMIT: Final = 256
 
 _SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
 _SAME_PINNED: Final = Route(Target.SAME, RouteReason.PINNED)
-_OPEN: Final = Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
-_SHARED: Final = Route(Target.PRIMARY, RouteReason.SHARED_READ)
-_FALLBACK: Final = Route(Target.PRIMARY, RouteReason.NO_FRESH_REPLICA)
 
 
 class Dispatcher:
@@ -206,7 +201,7 @@ class Dispatcher:
         self._relay.outboxes.touch_server(server)
         return True
 
-    def _may_pipeline(
+    def _may_pipeline(  # noqa: PLR0911 - one line a reason
         self, client: Client, server: Server, script: Script, *, held: bool
     ) -> bool:
         """Return whether a unit may be sent behind others of its session that are in flight."""
@@ -214,6 +209,8 @@ class Dispatcher:
             return False
         # While the answers to several units are worked off, the last may be owed no more.
         last = server.responses.owed[-1] if server.responses.owed else None
+        if last is None or last.guarded:
+            return False  # it may have to run elsewhere, and its answer comes first
         if isinstance(last, Unit) and last.script is not None and last.script.copies_in:
             # Whether the server takes it in, or data, is known when COPY has begun: then anything but
             # data makes PostgreSQL end the session.

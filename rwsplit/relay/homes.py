@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
 #: Seconds between two looks at how evenly the reads are spread.
-INTERVAL: Final = 0.25
+INTERVAL: Final = 0.1
 #: Reads in a look below which it is not worth a session's wait.
-FEW: Final = 50
+FEW: Final = 20
 #: Sessions led back from the primary at once.
 RETURNING: Final = 64
 

@@ -21,21 +21,13 @@ from rwsplit.server.server import Server
 from rwsplit.session.assembly import OPAQUE
 from rwsplit.session.pinning import pin_reason
 from rwsplit.session.unit import Kind, Unit
-from rwsplit.sql.statement import Script
+from rwsplit.sql.statement import Script, Verb
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
-#: How long the next read of a session bound for another replica may wait for it (seconds).
-MOVE_WAIT: Final = 0.05
-#: Units of one session that may be in flight at once.
-PIPELINE_LIMIT: Final = 256
 
 _SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
-_SAME_PINNED: Final = Route(Target.SAME, RouteReason.PINNED)
-_OPEN: Final = Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
-_SHARED: Final = Route(Target.PRIMARY, RouteReason.SHARED_READ)
-_FALLBACK: Final = Route(Target.PRIMARY, RouteReason.NO_FRESH_REPLICA)
 
 
 class ReadOnly:
@@ -46,9 +38,8 @@ class ReadOnly:
 
     def must_leave(self, script: Script) -> bool:
         """Return whether a READ ONLY transaction on a replica meets a statement for the primary."""
-        if script.controls_transaction:
-            return False
-        return script.primary_only is not None or script.state is not None
+        begins = any(statement.verb is Verb.BEGIN for statement in script.statements)
+        return begins or script.primary_only is not None or script.state is not None
 
     def leave_replica(self, client: Client, server: Server, unit: Unit) -> bool:
         """Move a READ ONLY transaction to the primary, where it goes on with *unit*.
@@ -66,6 +57,7 @@ class ReadOnly:
             client.tx != codes.IN_TRANSACTION
             or len(begin.script.statements) > 1
             or (snapshot and client.reads_in_transaction)
+            or client.rooted
         ):
             if client.tx == codes.IN_TRANSACTION and pin_reason(unit.script or begin.script):
                 self._refuse_state(client, server)

@@ -188,17 +188,16 @@ class Replies:
         client.home = unit.node if replica else PRIMARY_HOME
         if route is not None and unit.executes:
             client.last = (server.pool.node, route)
-        if status == codes.IDLE:
-            client.replica_transaction = None
-            client.reads_in_transaction = 0
-        elif not script.controls_transaction:
-            client.reads_in_transaction += 1
+        _note_transaction(client, unit, script, status)
         if unit.guarded:
             relay.note_read(client, unit.node)
             if relay.config.pool.lane_depth and not unit.failed:
                 lanes.observe(script.cost, now - max(unit.sent, server.last_done), unit.size)
         server.last_done = now
         if script.discards and not unit.failed and status == codes.IDLE:
+            client.discard_settings()
+            if client.in_flight:
+                return  # what is behind it relies on the pin
             client.pin = None
             server.responses.owner = None
             server.soiled = False
@@ -302,6 +301,8 @@ class Replies:
         if state == b"26000":
             # It relied on a Parse of somebody's that failed; it is parsed again for itself.
             return bool(unit.piece.needs) and not unit.restarts
+        if state == b"57014" and unit.cancelled:
+            return False
         if state != b"57014":
             return unit.describes  # else the client reads rows as it was told before the DDL
         stray, server.stray_cancel = server.stray_cancel, False
@@ -419,6 +420,18 @@ class Replies:
             self._relay.fail_client(client, error_response("FATAL", "08006", message))
 
 
+def _note_transaction(client: Client, unit: Unit, script: Script, status: int) -> None:
+    """Note what keeps a READ ONLY transaction where it is (`ReadOnly.leave_replica`)."""
+    if status == codes.IDLE:
+        client.replica_transaction = None
+        client.reads_in_transaction = 0
+        client.rooted = False
+        return
+    client.reads_in_transaction += not script.controls_transaction
+    if unit.row_limit or any(statement.verb in _ROOTS for statement in script.statements):
+        client.rooted = True
+
+
 def _rolls_back(script: Script) -> bool:
     """Return whether *script* is a ROLLBACK: what it ends has changed nothing."""
     return script.single is not None and script.single.verb is Verb.ROLLBACK
@@ -438,3 +451,4 @@ def _unname(client: Client, unit: Unit) -> None:
 
 _DONE: Final = What.DONE
 _IDLE: Final = codes.IDLE
+_ROOTS: Final = frozenset({Verb.SAVEPOINT, Verb.DECLARE})

@@ -8,13 +8,13 @@ and the server - pins, parameters gone, statements forgotten - is recorded here 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import DISCARD_SEQUENCES, Injected, Purpose
-from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import Server, Use
 from rwsplit.session.pinning import forgets_prepared, pin_reason, reset_parameters
 from rwsplit.session.prepared import SYNC, Lesson, compose, unlearn, unname
@@ -23,17 +23,6 @@ from rwsplit.sql.statement import Script
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
-
-#: How long the next read of a session bound for another replica may wait for it (seconds).
-MOVE_WAIT: Final = 0.05
-#: Units of one session that may be in flight at once.
-PIPELINE_LIMIT: Final = 256
-
-_SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
-_SAME_PINNED: Final = Route(Target.SAME, RouteReason.PINNED)
-_OPEN: Final = Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
-_SHARED: Final = Route(Target.PRIMARY, RouteReason.SHARED_READ)
-_FALLBACK: Final = Route(Target.PRIMARY, RouteReason.NO_FRESH_REPLICA)
 
 
 class Sender:

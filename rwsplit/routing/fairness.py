@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 #: What is left of a debt from one look to the next.
-DECAY: Final = 0.95
+DECAY: Final = 0.98
 #: Debts, as shares of one look's reads, that differ by less are let be.
 TOLERANCE: Final = 0.02
 #: Part of a difference that one look's moves are to make up for in the next.

@@ -189,7 +189,9 @@ class Assembly:
         name = data[start + HEADER_SIZE + 1 : _zero(data, start + HEADER_SIZE + 1, end)]
         # An unknown one may have been made by PREPARE, on the server the session is pinned to.
         known = self._session.names.pop(name, None)
-        return None if known is None and name else _CLOSE_NOTHING
+        if known is None and name and not name.startswith(OWN_NAME):
+            return None
+        return _CLOSE_NOTHING
 
     def _parse(self, data: bytes, start: int, end: int) -> Part | None:
         session = self._session
@@ -216,9 +218,12 @@ class Assembly:
             # so there is one, for as long as it takes.
             self._plan += (SWALLOW, SWALLOW, FORWARD)
             self._planned = True
+            if name.startswith(OWN_NAME):
+                name = _NONE  # a server may have that one, for somebody else
             self._litter = self._litter or name  # what follows the first is skipped
             closed = frame(codes.CLOSE, b"S" + name + b"\0")
-            return closed + frame(codes.PARSE, name + b"\0\0\0\0") + data[start:end]
+            again = frame(codes.PARSE, name + b"\0" + tail)
+            return closed + frame(codes.PARSE, name + b"\0\0\0\0") + again
         session.names[name] = prepared
         self._taught.append((len(self._plan), name, prepared))
         self._plan.append(PARSED)
@@ -335,7 +340,7 @@ def merge(scripts: list[Script]) -> Script:
     return merged
 
 
-def special(
+def special(  # noqa: PLR0911 - one line a case
     session: Session, query: bytes, script: Script
 ) -> tuple[bytes, Script, Prepared | None] | None:
     """Return what runs instead of a statement that names something of rwsplit's own.
@@ -351,8 +356,12 @@ def special(
         return sql.encode(), facts, None
     prepared = session.names.get((statement.name or "").encode())
     matched = _NAMED.match(query)
-    if prepared is None or matched is None:
+    if matched is None:
         return None
+    if prepared is None:
+        if not matched[2].strip(b'"').lower().startswith(OWN_NAME):
+            return None  # one made by PREPARE, on the server the session is pinned to
+        return matched[1] + _NONE + query[matched.end() :], script, None
     if statement.verb is Verb.DEALLOCATE:
         del session.names[(statement.name or "").encode()]
         # The server keeps it for others: an equal one of its own dies in its place.

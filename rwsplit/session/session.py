@@ -82,6 +82,7 @@ class Session:
         "reads_in_transaction",
         "replica_transaction",
         "reported",
+        "rooted",
         "route_setting",
         "server",
         "sink",
@@ -138,6 +139,8 @@ class Session:
         self.tick = 0
         self.replica_transaction: Unit | None = None
         """The unit that began the READ ONLY transaction it has on a replica."""
+        self.rooted = False
+        """The transaction has savepoints or portals, which cannot be taken to another server."""
         self.reads_in_transaction = 0
         """Units run in it so far."""
         self.sync_lost = False
@@ -162,6 +165,13 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session {self.user}@{self.database} tx={chr(self.tx)} in_flight={self.in_flight}>"
+
+    def discard_settings(self) -> None:
+        """Put what SET rwsplit.* changed back to its default."""
+        self.route_setting = "auto"
+        self.consistency = None
+        self.max_lag = None
+        self.review()
 
     def review(self) -> None:
         """Work out *level* and *plain* after a setting or the operator's rules have changed."""

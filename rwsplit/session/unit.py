@@ -98,6 +98,7 @@ class Unit(Owed):
     __slots__ = (
         "arrived",
         "by_query",
+        "cancelled",
         "copy_ended",
         "deadline",
         "describes",
@@ -169,6 +170,8 @@ class Unit(Owed):
         self.refused_by = 0
         """Bit set of node indexes that failed it; each node is tried at most once."""
         self.restarts = 0
+        self.cancelled = False
+        """Its client asked for it to be cancelled."""
         self.with_pin = False
         """It is what pinned its session."""
         self.was_parked = False

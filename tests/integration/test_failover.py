@@ -274,6 +274,25 @@ def test_promote_node_promotes_and_says_when_it_is_done(
         proxy.console("PROMOTE NODE replica3")
 
 
+def test_a_primary_that_takes_writes_is_not_abandoned(
+    broken: EmbeddedCluster, make_proxy: MakeProxy
+):
+    broken.primary.query("grant execute on function pg_promote to rwsplit")
+    proxy = make_proxy(broken)
+    with proxy.connect() as client:
+        client.execute("insert into failover values (1)")
+    with pytest.raises(psycopg.Error, match="detach it first"):
+        proxy.console("PROMOTE NODE replica1")
+
+    proxy.console("DETACH NODE primary")
+    proxy.console("PROMOTE NODE replica1")
+
+    assert wait_until(lambda: primary_of(proxy) == "replica1", timeout=10)
+    with proxy.connect() as client:
+        client.execute("insert into failover values (2)")
+        assert client.execute("select n from failover order by n").fetchall() == [(1,), (2,)]
+
+
 def test_a_replica_that_hangs_loses_its_reads_to_the_others(
     broken: EmbeddedCluster, make_proxy: MakeProxy
 ):
