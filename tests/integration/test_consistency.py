@@ -77,10 +77,11 @@ def test_a_read_after_a_write_never_misses_it_with_one_replica_two_seconds_late(
     assert nodes["replica2"]
 
 
+@pytest.mark.parametrize("pool", [{}, {"size": 2, "lane_depth": 8}], ids=["", "lanes"])
 def test_nor_with_replicas_paused_and_resumed_all_the_time(
-    fragile_cluster: EmbeddedCluster, make_proxy: MakeProxy
+    fragile_cluster: EmbeddedCluster, make_proxy: MakeProxy, pool: dict[str, int]
 ):
-    proxy = make_proxy(fragile_cluster)
+    proxy = make_proxy(fragile_cluster, {"pool": pool})
     with Sessions(proxy, clients=12, seed=2) as sessions:
         for nodes in ((0,), (0, 1), (2,), (0, 1, 2), (1, 2)):
             with replay_paused(*(fragile_cluster.replicas[n] for n in nodes)):

@@ -94,11 +94,12 @@ class Writer:
                 self._stop.wait(0.05)
 
 
+@pytest.mark.parametrize("pool", [{}, {"size": 2, "lane_depth": 16}], ids=["", "lanes"])
 def test_no_client_notices_that_a_replica_is_killed(
-    broken: EmbeddedCluster, make_proxy: MakeProxy
+    broken: EmbeddedCluster, make_proxy: MakeProxy, pool: dict[str, int]
 ):
     pgbench = Pgbench()
-    proxy = make_proxy(broken)
+    proxy = make_proxy(broken, {"pool": pool})
     pgbench.initialise(broken.primary.dsn("app", "app"))
     broken.wait_until_replayed()
     killed = threading.Event()
@@ -110,7 +111,7 @@ def test_no_client_notices_that_a_replica_is_killed(
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    outcome = pgbench.run(proxy.dsn(), clients=16, seconds=4, select_only=True)
+    outcome = pgbench.run(proxy.dsn(), clients=16, seconds=3, select_only=True)
     killer.join(10)
 
     assert killed.is_set()
