@@ -194,7 +194,8 @@ class Replies:
             if relay.config.pool.lane_depth and not unit.failed:
                 lanes.observe(script.cost, now - max(unit.sent, server.last_done), unit.size)
         server.last_done = now
-        if script.discards and not unit.failed and status == codes.IDLE:
+        effects = unit.piece.effects
+        if effects and effects.discards and not unit.failed and status == codes.IDLE:
             client.discard_settings()
             if client.in_flight:
                 return  # what is behind it relies on the pin

@@ -150,8 +150,9 @@ class Sender:
                     client.pin = reason
                     unit.with_pin = True
                     server.responses.owner = client.sink
-        if client.parameters.values and not unit.is_open:
-            self._restore(client, server, script)
+        effects = unit.piece.effects
+        if effects is not None and client.parameters.values and not unit.is_open:
+            self._restore(client, server, effects)
         if forgets_prepared(script):
             server.forget()
         if unit.route is not None and unit.route.reason is RouteReason.READ_ONLY_TRANSACTION:

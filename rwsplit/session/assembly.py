@@ -15,6 +15,7 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, frame
 from rwsplit.protocol.responses import FORWARD, SWALLOW, Step
 from rwsplit.session import inband
+from rwsplit.session.pinning import drops_prepared
 from rwsplit.session.prepared import OWN_NAME, PARSED, Part, Prepared
 from rwsplit.session.unit import Piece
 from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
@@ -55,7 +56,9 @@ class Assembly:
     """A unit of the extended protocol in the making."""
 
     __slots__ = (
+        "_bound",
         "_drops",
+        "_effects",
         "_litter",
         "_needs",
         "_parts",
@@ -80,6 +83,7 @@ class Assembly:
         self.row_limit = False
         self.size = 0
         self._unnamed_parse: Prepared | None = None
+        self._bound: Prepared | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -87,6 +91,7 @@ class Assembly:
         self._plan: list[Step] = []
         self._planned = False
         self._drops: Prepared | None = None
+        self._effects: list[Script] = []
         self._litter: bytes | None = None
         self._needs: list[Prepared] = []
         self._taught: list[tuple[int, bytes, Prepared]] = []
@@ -116,6 +121,8 @@ class Assembly:
         piece.taught = self._taught
         piece.unnamed = self._unnamed
         piece.unnamed_parse = self._unnamed_parse
+        if self._effects:
+            piece.effects = merge(self._effects)
         self._begin()
         return piece
 
@@ -137,6 +144,8 @@ class Assembly:
         if code == codes.EXECUTE:
             self._plan.append(FORWARD)
             self.executes = True
+            if self._bound is not None and self._bound.script is not None:
+                self._run(self._bound.script)
             if data[end - 4 : end] != b"\0\0\0\0":
                 self.row_limit = True
             return None
@@ -148,6 +157,12 @@ class Assembly:
             return self._close(data, start, end)
         return None
 
+    def _run(self, script: Script) -> None:
+        """Take note of what a statement does because it is executed, not only parsed."""
+        if script.notable:
+            self._session.note_names(script)
+            self._effects.append(script)
+
     # One method a message...
 
     def _bind(self, data: bytes, start: int, end: int) -> bytes | None:
@@ -156,6 +171,7 @@ class Assembly:
         name_end = _zero(data, portal_end + 1, end)
         name = data[portal_end + 1 : name_end]
         called = self._use(name)
+        self._bound = self._session.names.get(name)
         if called is None:
             return self._without_unnamed(data, start, end)
         if called == name:
@@ -204,8 +220,6 @@ class Assembly:
         self._scripts.append(prepared.script)
         if prepared.script is None:
             self.waiting_for.append(prepared.query)
-        elif prepared.script.notable:
-            session.note_names(prepared.script)
         if not name:
             session.names[b""] = self._unnamed_parse = prepared
             self._plan.append(FORWARD)
@@ -349,7 +363,7 @@ def special(  # noqa: PLR0911 - one line a case
     its facts, and the statement the server must know for it.
     """
     statement = script.single
-    if statement is None or session.tx == codes.FAILED:
+    if statement is None or session.tx == codes.FAILED or drops_prepared(statement):
         return None
     if statement.setting is not None and statement.setting.startswith(inband.PREFIX):
         sql, facts = inband.substitute(session, statement)

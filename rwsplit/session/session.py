@@ -230,8 +230,11 @@ class Session:
             elif drops_prepared(statement) and (
                 not statement.discards or self.tx == codes.IDLE
             ):
+                unnamed = self.names.get(b"")
                 self.names.clear()
                 self.sql_names.clear()
+                if unnamed is not None:
+                    self.names[b""] = unnamed  # it has no name to be deallocated by
             elif statement.verb is Verb.DEALLOCATE:
                 self.sql_names.discard((statement.name or "").encode())
 
@@ -330,12 +333,13 @@ class Session:
 
     def _special(self, unit: Unit, query: bytes, script: Script) -> None:
         self.note_names(script)
+        unit.piece.effects = script
         replaced = special(self, query, script) if script.special else None
         if replaced is None:
             return
         text, facts, used = replaced
         unit.piece.parts = [frame(codes.QUERY, text + b"\0")]
-        unit.script = unit.piece.script = facts
+        unit.script = unit.piece.script = unit.piece.effects = facts
         unit.executes = facts is not inband.ANSWER
         if used is not None:
             unit.piece.needs = (used,)

@@ -41,6 +41,7 @@ class Piece:
 
     __slots__ = (
         "drops",
+        "effects",
         "litter",
         "needs",
         "parts",
@@ -65,6 +66,8 @@ class Piece:
         self.unnamed_parse: Prepared | None = None
         """The statement it leaves under the empty name."""
         self.taught: Sequence[Taught] = _NOTHING
+        self.effects: Script | None = None
+        """Facts of the notable statements it executes; one that is only parsed has no effect."""
         self.drops: Prepared | None = None
         """The statement a DEALLOCATE in it takes from the server."""
         self.litter: bytes | None = None

@@ -309,3 +309,29 @@ def test_a_result_type_changed_by_ddl_is_told_once_and_then_prepared_anew(narrow
         [[route]] = rows(client.query("show rwsplit.last_route"))
         assert route is not None
         assert b"replica" in route, "it was taken for a write"
+
+
+def test_a_statement_that_is_only_parsed_has_no_effect(
+    cluster: ReachableCluster[Any], narrow: Proxy
+):
+    compare = Differential(cluster, narrow)
+    compare(
+        say(query("create temp table only_parsed (a int)")),
+        say(query("set timezone = 'Asia/Tokyo'")),
+        say(parse("discard all", "d"), parse("deallocate all", "all"), SYNC),
+        say(parse("reset timezone"), SYNC),
+        say(bind("d"), SYNC),
+        say(query("select count(*) from only_parsed")),
+        say(query("show timezone")),
+        say(bind("all"), execute(), SYNC),
+        say(bind("d"), SYNC),
+        say(parse("discard all", "d"), bind("d"), execute(), SYNC),
+        say(query("select count(*) from only_parsed")),
+    )
+    compare(
+        say(query("set timezone = 'Asia/Tokyo'")),
+        say(parse("reset timezone"), SYNC),
+        say(query("show timezone")),
+        say(bind(), execute(), SYNC),
+        parameters={"TimeZone": "America/Lima"},
+    )

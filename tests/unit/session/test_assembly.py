@@ -359,6 +359,24 @@ def test_deallocate_all_through_the_protocol_forgets_every_name(session: Session
     assert session.names.keys() == {b""}
 
 
+@pytest.mark.parametrize("text", ["DEALLOCATE ALL", "DISCARD ALL"])
+def test_a_statement_that_is_only_parsed_has_no_effect_yet(session: Session, text: str):
+    one(session, parse("s1", "select 1") + parse("all", text) + SYNC)
+
+    parsed = one(session, parse("", text) + SYNC)
+    described = one(session, bind("all") + SYNC)
+
+    assert parsed.piece.effects is None
+    assert described.piece.effects is None
+    assert session.names.keys() == {b"", b"s1", b"all"}
+
+    executed = one(session, bind("all") + execute() + SYNC)
+
+    assert executed.piece.effects is not None
+    assert executed.piece.effects.discards == (text == "DISCARD ALL")
+    assert session.names.keys() == {b""}
+
+
 def test_texts_that_cannot_be_lexed_may_do_anything(session: Session):
     session.opaque = True
 
