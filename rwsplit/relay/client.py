@@ -14,6 +14,7 @@ from rwsplit.session.session import Session
 if TYPE_CHECKING:
     from rwsplit.server.pool import Pool
     from rwsplit.server.server import Server
+    from rwsplit.session.unit import Unit
 
 
 class Waiting(Enum):
@@ -42,6 +43,7 @@ class Client(Session):
         "pools",
         "rules",
         "shares",
+        "skipped",
         "statements",
         "waiting",
         "waits_for",
@@ -96,6 +98,8 @@ class Client(Session):
         """It is being told why its session ends."""
         self.statements = 0
         self.waiting: Waiting | None = None
+        self.skipped: Unit | None = None
+        """The unit that failed although its Sync has not come: all up to that is skipped."""
         self.shares = False
         """While it waits: a lane would do."""
         self.waits_for: Pool | None = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.cluster.node import NodeView
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
-from rwsplit.relay import lanes
+from rwsplit.relay import lanes, skipping
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.routing import policy
 from rwsplit.routing.route import Route, RouteReason, Target
@@ -44,7 +44,9 @@ class Dispatcher:
         pending = client.pending
         while pending and client.waiting is None and not client.closed:
             item = pending[0]
-            if isinstance(item, Unit):
+            if client.skipped is not None and not (isinstance(item, Chunk) and item.terminates):
+                size = self._skip(client, item)
+            elif isinstance(item, Unit):
                 if not self._unit(client, item):
                     return
                 size = item.size_in
@@ -243,11 +245,11 @@ class Dispatcher:
         self._relay.parse_later(client, unit)
         return None
 
-    def _chunk(self, client: Client, chunk: Chunk) -> bool:
+    def _chunk(self, client: Client, chunk: Chunk) -> bool:  # noqa: PLR0911 - one line a case
         """Pass on what continues an open unit or a COPY."""
         if chunk.terminates:
             # An open unit never ends: what it did so far is undone, as PostgreSQL does.
-            if client.in_flight > client.is_open or client.sink:
+            if client.skipped is None and (client.in_flight > client.is_open or client.sink):
                 return False
             self._relay.close_client(client)
             return True
@@ -265,12 +267,35 @@ class Dispatcher:
         )
         if unit is None or unit.session is not client:
             return True
+        if chunk.by_query and not self._may_end(client, server, unit):
+            return client.skipped is not None
         if server.copying > 0 and chunk.completes and chunk.script is NOTHING:
             unit.is_open = False
             client.sync_lost = True
         else:
             self._relay.sender.go_on(client, server, unit, chunk)
         return True
+
+    def _may_end(self, client: Client, server: Server, unit: Unit) -> bool:
+        """Return whether a Query may end the open *unit*: not if it failed, nor before that is known."""
+        if unit.failed:
+            client.skipped = unit
+            return False
+        if skipping.is_undecided(server, unit):
+            self._relay.outboxes.touch_server(server)
+            return False
+        return True
+
+    def _skip(self, client: Client, item: Unit | Chunk) -> int:
+        """Drop what a server would skip; return the size of it."""
+        if client.server is None:
+            client.skipped = None  # it is gone, and its session with it
+        else:
+            skipping.skip(client, client.server, item)
+            self._relay.outboxes.touch_server(client.server)
+        if isinstance(item, Unit):
+            return item.size_in
+        return sum(len(part) for part in item.parts if isinstance(part, bytes))
 
     def _pass_on(self, client: Client, server: Server, chunk: Chunk) -> None:
         """Send what needs no understanding: data of a COPY, the rest of a long frame."""

@@ -57,7 +57,7 @@ class Replies:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
-    def received(self, server: Server, data: bytes, now: float) -> None:  # noqa: C901 - one branch an event
+    def received(self, server: Server, data: bytes, now: float) -> None:  # noqa: C901, PLR0912 - one branch an event
         """Sort what *server* sent at *now*."""
         relay = self._relay
         for what, owed, value in server.responses.receive(data):
@@ -67,6 +67,8 @@ class Replies:
                 client = getattr(owed, "session", None)
                 if client is not None:
                     relay.outboxes.touch_client(client)
+                    if client.pending and owed.is_open:  # type: ignore[union-attr]  # it is a Unit
+                        relay.dispatcher.pump(client)
             elif what is What.FAILED:
                 assert isinstance(value, bytes)
                 self._failed(server, owed, value)
@@ -226,12 +228,12 @@ class Replies:
             # The server stays soiled all the same: it is wiped before anyone else comes.
             client.pin = None
             server.responses.owner = None
-        if owed.by_query and owed.done < owed.planned:
-            self._sync_lost(client, server, owed)
         if owed.error is None:
             _unname(client, owed)
             relay.outboxes.touch_client(client)
             server.farewell = is_fatal(error)
+        if owed.is_open and client.pending:
+            relay.dispatcher.pump(client)
 
     def _close_stale(self, server: Server, unit: Unit) -> None:
         """Close statements whose results DDL has changed: they are parsed anew for the next who needs them."""

@@ -185,7 +185,6 @@ class Sender:
             self._note_state(client, server, unit, script)
         if chunk.completes:
             unit.is_open = False
-            unit.by_query = chunk.by_query
-            if chunk.by_query and unit.failed:
-                client.sync_lost = True  # the server skips the Query, up to the Sync
+            if chunk.by_query:
+                unit.kind = Kind.SIMPLE
         self._relay.outboxes.touch_server(server)

@@ -100,12 +100,12 @@ class Unit(Owed):
 
     __slots__ = (
         "arrived",
-        "by_query",
         "cancelled",
         "copy_ended",
         "deadline",
         "describes",
         "executes",
+        "flushed",
         "is_open",
         "kind",
         "lessons",
@@ -154,10 +154,10 @@ class Unit(Owed):
         self.row_limit = False
         self.is_open = False
         """Its end has not been sent yet."""
-        self.by_query = False
-        """It was open, and a Query ended it."""
         self.copy_ended = False
         """It was open, and the data of its COPY came before its Sync."""
+        self.flushed = 0
+        """Steps of an open unit in front of the Flush that asks for their answers."""
         self.planned = 0
         """Steps of an open unit so far."""
         self.lessons: list[Lesson] = _NO_LESSONS

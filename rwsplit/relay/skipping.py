@@ -1,0 +1,47 @@
+"""Skipping: a Query behind extended messages that lack their Sync.
+
+After an error PostgreSQL skips everything up to the next Sync, also a Query (manual, "Extended Query"). Whether
+a Query ends the messages in front of it, or is skipped with all that follows it, is known only when they have been
+answered. So it is held until then, a Flush making sure that the answers come; and if they failed, what
+the server would skip is dropped here, up to the Sync, which ends the unit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.protocol import codes
+from rwsplit.protocol.framing import frame
+from rwsplit.session.prepared import SYNC
+from rwsplit.session.unit import Chunk, Kind, Unit
+
+if TYPE_CHECKING:
+    from rwsplit.relay.client import Client
+    from rwsplit.server.server import Server
+
+FLUSH: Final = frame(codes.FLUSH, b"")
+
+
+def is_undecided(server: Server, unit: Unit) -> bool:
+    """Return whether the messages of the open *unit* still wait for answers; have them sent if so."""
+    if not unit.steps or server.copying > 0:
+        return False
+    if unit.flushed != unit.planned:
+        unit.flushed = unit.planned
+        server.out.append(FLUSH)
+    return True
+
+
+def skip(client: Client, server: Server, item: Unit | Chunk) -> None:
+    """Drop *item*, which comes behind an error; if it ends by a Sync, that ends the failed unit."""
+    if isinstance(item, Unit):
+        ends = item.kind is Kind.EXTENDED and not item.is_open
+        for _, name, prepared in item.piece.taught:
+            if client.names.get(name) is prepared:
+                del client.names[name]
+    else:
+        ends = item.completes and not item.by_query
+    if ends and client.skipped is not None:
+        client.skipped.is_open = False
+        client.skipped = None
+        server.out.append(SYNC)
