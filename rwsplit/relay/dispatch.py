@@ -76,7 +76,7 @@ class Dispatcher:
             self._relay.read_only.move(client, client.server, server, unit)
         else:
             self._relay.sender.send(client, server, unit)
-        if client.pending:
+        if client.pending or client.paused:
             self.pump(client)
 
     # Where a unit goes...

@@ -175,7 +175,7 @@ class Loss:
             if client.names.get(name) is prepared:
                 del client.names[name]
         self._relay.outboxes.touch_client(client)
-        if client.pending:
+        if client.pending or client.paused:
             self._relay.dispatcher.pump(client)
 
     def requeue(self, client: Client) -> None:

@@ -122,9 +122,12 @@ class Outboxes:
                 self._relay.serve_server(server, IN)
 
     def resume_when_sent(self, client: Client) -> None:
-        """Read a paused client again unless what it sent still waits for its server."""
+        """Read a paused client again unless what it sent still waits for its server.
+
+        A server it holds tells when it has taken all (`send_server`); a lane does not know whose it was.
+        """
         server = client.server
-        if server is None or not (server.armed or server.out):
+        if server is None or server.use is Use.LANE or not (server.armed or server.out):
             self.resume_client(client)
 
     def resume_client(self, client: Client) -> None:

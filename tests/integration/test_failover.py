@@ -294,6 +294,28 @@ def test_a_primary_that_takes_writes_is_not_abandoned(
         assert client.execute("select n from failover order by n").fetchall() == [(1,), (2,)]
 
 
+def test_a_switchover_loses_no_write_and_costs_no_error(
+    broken: EmbeddedCluster, make_proxy: MakeProxy
+):
+    broken.primary.query("grant execute on function pg_promote to rwsplit")
+    broken.wait_until_replayed()
+    proxy = make_proxy(broken)
+    with Load(proxy, where, clients=4) as load, Writer(proxy) as writer:
+        with pytest.raises(psycopg.Error, match="detach it first"):
+            proxy.console("PROMOTE NODE replica1")
+        proxy.console("DRAIN NODE primary")
+        assert wait_until(
+            lambda: proxy.nodes()["primary"]["admin_state"] == "detached", timeout=5
+        )
+        proxy.console("PROMOTE NODE replica1")
+        writer.go_on(20)
+        load.go_on(100)
+    assert not load.errors
+    assert not writer.errors
+    written = broken.replicas[0].query("select n from failover order by n", database="app")
+    assert [n for (n,) in written] == writer.acknowledged
+
+
 def test_a_replica_that_hangs_loses_its_reads_to_the_others(
     broken: EmbeddedCluster, make_proxy: MakeProxy
 ):

@@ -84,6 +84,20 @@ def test_waiting_too_long_for_a_server_is_refused_with_the_limits_name_and_the_s
         waiter.execute("create temp table now_it_works (n int)")
 
 
+def test_a_long_statement_that_waited_too_long_is_refused_and_the_session_goes_on(
+    cluster: EmbeddedCluster, make_proxy: MakeProxy
+):
+    proxy = make_proxy(cluster, {"pool": {"size": 1, "query_wait_timeout": "300ms"}})
+    text = b"create table never (n int) -- " + b"x" * 600_000 + b"\0"
+    with proxy.connect() as holder, proxy.raw() as waiter:
+        holder.execute("begin")
+        holder.execute("lock table pg_am in access share mode")
+        for _ in range(2):
+            waiter.send(message(b"Q", text))
+            assert waiter.codes_until(b"Z") == b"EZ"
+        assert waiter.query("select 1")[-1].payload == b"I"
+
+
 def test_a_transaction_that_must_move_to_a_full_primary_gets_there(
     cluster: EmbeddedCluster, make_proxy: MakeProxy
 ):

@@ -140,8 +140,8 @@ def ended_by(client: RawClient, ended: list[str]) -> bool:
     return False
 
 
-def test_its_servers_are_gone_with_it(cluster: EmbeddedCluster, make_proxy: MakeProxy):
-    proxy = make_proxy(cluster)
+def test_its_servers_are_gone_with_it(fragile_cluster: EmbeddedCluster, make_proxy: MakeProxy):
+    proxy = make_proxy(fragile_cluster)
     with Load(proxy, where, clients=3) as load:
         load.go_on(30)
     with RawClient(proxy.port):  # somebody who never logs in holds up nothing
@@ -151,7 +151,7 @@ def test_its_servers_are_gone_with_it(cluster: EmbeddedCluster, make_proxy: Make
         lambda: (
             not any(
                 node.query("select 1 from pg_stat_activity where usename in ('app', 'rwsplit')")
-                for node in cluster.nodes.values()
+                for node in fragile_cluster.nodes.values()
             )
         ),
         timeout=5,
