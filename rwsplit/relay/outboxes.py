@@ -122,12 +122,10 @@ class Outboxes:
                 self._relay.serve_server(server, IN)
 
     def resume_when_sent(self, client: Client) -> None:
-        """Read a paused client again unless what it sent still waits for its server.
-
-        A server it holds tells when it has taken all (`send_server`); a lane does not know whose it was.
-        """
+        """Read a paused client again unless what it sent still waits for its server."""
         server = client.server
-        if server is None or server.use is Use.LANE or not (server.armed or server.out):
+        # On a lane, what it sent was short, and sending it will not come back to this client.
+        if server is None or server.holder is not client or not (server.armed or server.out):
             self.resume_client(client)
 
     def resume_client(self, client: Client) -> None:

@@ -15,7 +15,7 @@ from tests.support.proxy import Proxy
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 CLIENTS: Final = 16
-SECONDS: Final = 6
+SECONDS: Final = 10
 Mode = Literal["simple", "extended", "prepared"]
 MODES: Final[tuple[Mode, ...]] = ("simple", "extended", "prepared")
 
