@@ -106,14 +106,14 @@ class Differential:
             raise AssertionError(
                 f"{side} says no more after {_brief(found)} to {step.sent[:300]!r}"
             ) from None
-        return [_masked(frame) for frame in found if not _is_hidden(frame)]
+        return [without_table_oids(frame) for frame in found if not _is_hidden(frame)]
 
 
 def _is_hidden(frame: Frame) -> bool:
     return frame.code == b"S" and frame.payload.startswith(HIDDEN)
 
 
-def _masked(frame: Frame) -> Frame:
+def without_table_oids(frame: Frame) -> Frame:
     """Blank the OIDs of tables in a RowDescription: a table made twice is not the same one."""
     if frame.code != b"T":
         return frame
