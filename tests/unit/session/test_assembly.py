@@ -498,3 +498,26 @@ def test_a_long_message_of_another_kind_may_do_anything(session: Session):
 def test_a_name_or_text_without_its_zero_byte_is_a_violation(session: Session, frame: bytes):
     with pytest.raises(ProtocolViolation):
         session.receive(frame)
+
+
+def test_a_name_like_ours_given_twice_never_meets_somebody_elses_statement(session: Session):
+    one(session, parse("rwsplit_3", "select 1") + SYNC)
+
+    sent = spelled(one(session, parse("rwsplit_3", "select 2") + SYNC))
+
+    assert b"rwsplit_3\0" not in sent
+    assert b"rwsplit_none\0" in sent
+
+
+def test_an_execute_behind_a_comment_is_left_to_the_server(session: Session):
+    one(session, parse("s1", "select 1") + SYNC)
+
+    unit = one(session, query("/* so */ execute s1"))
+
+    assert b"execute s1" in spelled(unit)
+
+
+def test_nobody_executes_a_statement_by_our_name_for_it(session: Session):
+    unit = one(session, query("execute rwsplit_1"))
+
+    assert b"execute rwsplit_none" in spelled(unit)

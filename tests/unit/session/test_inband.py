@@ -114,3 +114,13 @@ def test_a_value_cannot_break_out_of_the_error_about_it(session: Session):
 
     assert "x''''; DROP TABLE t; --\\\\\\\\" in sql
     assert sql.endswith("END'")
+
+
+def test_discard_all_puts_every_setting_back(session: Session):
+    for name, value in (("route", "primary"), ("consistency", "eventual"), ("max_lag", "1s")):
+        apply(session, name, value)
+
+    session.discard_settings()
+
+    assert (session.route_setting, session.consistency, session.max_lag) == ("auto", None, None)
+    assert session.plain
