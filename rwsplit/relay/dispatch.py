@@ -15,7 +15,6 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay import lanes, skipping
 from rwsplit.relay.client import Client, Waiting
-from rwsplit.routing import policy
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server, Use
@@ -41,6 +40,12 @@ class Dispatcher:
 
     def pump(self, client: Client) -> None:
         """Send as many of the session's pending units and chunks as can go now, in order."""
+        if (
+            client.server is None
+            and len(client.pending) == 1
+            and self._relay.plain.send(client)
+        ):
+            return
         pending = client.pending
         while pending and client.waiting is None and not client.closed:
             item = pending[0]
@@ -81,7 +86,7 @@ class Dispatcher:
 
     # Where a unit goes...
 
-    def _unit(self, client: Client, unit: Unit) -> bool:  # noqa: C901 - every way a unit may take
+    def _unit(self, client: Client, unit: Unit) -> bool:
         """Send *unit* or make its session wait; return whether it is sent."""
         relay = self._relay
         script = unit.script
@@ -96,15 +101,6 @@ class Dispatcher:
         if server is not None:
             return self._follow(client, server, unit, script)
         client.sync_lost = False
-        if (
-            script.plain_read
-            and client.plain
-            and not (unit.is_open or unit.restarts or unit.row_limit or script.cost.writes)
-        ):
-            unit.route = policy.READ
-            home = relay.choice.home(client)
-            if home is not None:
-                return self._to_node(client, unit, home)
         unit.route = route = self._relay.choice.route(client, unit, script)
         if route.target is Target.REPLICA:
             node = self._relay.choice.reader(client, unit, route)

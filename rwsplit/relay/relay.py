@@ -35,6 +35,7 @@ from rwsplit.relay.homes import Homes
 from rwsplit.relay.lingering import Lingering
 from rwsplit.relay.loss import Loss
 from rwsplit.relay.outboxes import HIGH_WATER, IN, OUT, Outboxes, send
+from rwsplit.relay.plain import PlainReads
 from rwsplit.relay.read_only import ReadOnly
 from rwsplit.relay.replies import Replies
 from rwsplit.relay.sending import Sender
@@ -95,6 +96,7 @@ class Relay:
         self.outboxes = Outboxes(self)
         self.choice = Choice(self)
         self.sender = Sender(self)
+        self.plain = PlainReads(self)
         self.read_only = ReadOnly(self)
         self.dispatcher = Dispatcher(self)
         self.replies = Replies(self)

@@ -60,6 +60,12 @@ class Replies:
     def received(self, server: Server, data: bytes, now: float) -> None:  # noqa: C901, PLR0912 - one branch an event
         """Sort what *server* sent at *now*."""
         relay = self._relay
+        waits = server.responses.owed
+        if len(waits) == 1 and waits[0].guarded:
+            unit = waits[0]
+            assert isinstance(unit, Unit)  # nothing else is guarded
+            if relay.plain.answered(server, unit, data, now):
+                return
         for what, owed, value in server.responses.receive(data):
             if what is _DONE:
                 self._done(server, owed, value, now)  # type: ignore[arg-type]
@@ -112,10 +118,12 @@ class Replies:
             or client.pending
             or status != _IDLE
             or client.tx != _IDLE
-            or server.use is not Use.HELD
             or client.is_mid_frame
         ):
-            self._read(client, server, owed, now)
+            relay.plain.note(client, server, owed, now)
+            if server.use is not Use.LANE:
+                server.holder = None
+                self.settle(server)
             return
         if owed.error is not None:
             if self._heal(client, server, owed):
@@ -139,33 +147,6 @@ class Replies:
         self._leave(client, server)
         if client.pending:
             relay.dispatcher.pump(client)
-
-    def _read(self, client: Client, server: Server, unit: Unit, now: float) -> None:
-        """Keep the books of a read that was a session's only business: the common case in one frame."""
-        relay = self._relay
-        counters = relay.counters
-        index = unit.node
-        counters.statements[index] += 1
-        counters.reads[index] += 1
-        server.pool.answered += 1
-        client.statements += 1
-        if not client.dirty:
-            client.dirty = True
-            relay.outboxes.clients.append(client)
-        client.last_read = now
-        client.home = index if server.is_replica else PRIMARY_HOME
-        if unit.executes:
-            client.last = (server.pool.node, unit.route)  # type: ignore[assignment]  # it was routed
-        if client.tick != relay.homes.round:
-            relay.homes.note_reader(client, index)
-        if relay.config.pool.lane_depth:
-            script = unit.script
-            assert script is not None
-            lanes.observe(script.cost, now - max(unit.sent, server.last_done), unit.size)
-        server.last_done = now
-        client.server = None
-        server.holder = None
-        self.settle(server)
 
     def _remember(
         self, client: Client, server: Server, unit: Unit, status: int, now: float

@@ -86,6 +86,7 @@ class Session:
         "route_setting",
         "server",
         "sink",
+        "spare",
         "sql_names",
         "sync_lost",
         "terminated",
@@ -116,6 +117,8 @@ class Session:
         """Bytes on their way to the client."""
         self.pending: deque[Unit | Chunk] = deque()
         self.pending_bytes = 0
+        self.spare: Unit | None = None
+        """The unit of an answered plain read, to be used again: most of a session's life is that."""
         self.names: dict[bytes, Prepared] = {}
         self.sql_names: set[bytes] = set()
         """Statements it made by PREPARE, which the server it is pinned to has under these names."""
@@ -314,20 +317,34 @@ class Session:
 
     def _query(self, data: bytes, pos: int, end: int) -> None:
         """Take a Query message; its text ends with the message's only zero byte."""
-        query = data[pos + HEADER_SIZE : end - 1]
-        if data[end - 1] or 0 in query:
+        text = data[pos + HEADER_SIZE : end - 1]
+        if data.find(0, pos + HEADER_SIZE, end) != end - 1:
             raise ProtocolViolation("invalid message format")
-        self.names.pop(b"", None)
-        script = OPAQUE if self.opaque else self._facts(query)
+        if self.names:
+            self.names.pop(b"", None)
+        script: Script | None
+        if self.opaque:
+            script = OPAQUE
+        elif end - pos <= INLINE_LIMIT:
+            script = self.knowledge.statements.lookup(text)
+        else:
+            script = OPAQUE if len(text) > PARSE_LIMIT else self.knowledge.statements.peek(text)
         if self._open:
             self._end_with(data[pos:end], script or OPAQUE)
             return
-        parts = data if end - pos == len(data) else data[pos:end]
-        unit = Unit(self, Kind.SIMPLE, Piece([parts], script), end - pos)
+        query = data if end - pos == len(data) else data[pos:end]
+        spare = self.spare
+        if spare is not None and script is not None and script.plain_read:
+            self.spare = None
+            spare.renew(query, script)
+            self.pending.append(spare)
+            self.pending_bytes += end - pos
+            return
+        unit = Unit(self, Kind.SIMPLE, Piece([query], script), end - pos)
         if script is None:
-            unit.waiting_for = (query,)
+            unit.waiting_for = (text,)
         elif script.notable:
-            self._special(unit, query, script)
+            self._special(unit, text, script)
         self.pending.append(unit)
         self.pending_bytes += end - pos
 
@@ -350,13 +367,6 @@ class Session:
         oid = int.from_bytes(data[HEADER_SIZE : HEADER_SIZE + 4], "big")
         piece = Piece([data], facts_of_call(oid))
         return Unit(self, Kind.FUNCTION, piece, len(data))
-
-    def _facts(self, query: bytes) -> Script | None:
-        if len(query) <= INLINE_LIMIT:
-            return self.knowledge.statements.lookup(query)
-        if len(query) > PARSE_LIMIT:
-            return OPAQUE
-        return self.knowledge.statements.peek(query)
 
     def _end_with(self, data: bytes, script: Script | None) -> None:
         """End the open unit with a Query or FunctionCall instead of its Sync.
