@@ -25,8 +25,8 @@ HIGH_WATER: Final = 256 * 1024
 class Outboxes:
     """The epoll set, and the outboxes that were written to."""
 
-    def __init__(self, relay: Relay) -> None:
-        self.epoll = select.epoll()
+    def __init__(self, relay: Relay, epoll: select.epoll) -> None:
+        self.epoll = epoll
         self.clients: list[Client] = []
         self.servers: list[Server] = []
         self._relay = relay
