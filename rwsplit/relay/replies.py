@@ -412,7 +412,7 @@ def _note_transaction(client: Client, unit: Unit, script: Script, status: int) -
         client.rooted = False
         return
     client.reads_in_transaction += not script.controls_transaction
-    if unit.row_limit or any(statement.verb in _ROOTS for statement in script.statements):
+    if unit.row_limit or script.roots:
         client.rooted = True
 
 
@@ -435,4 +435,3 @@ def _unname(client: Client, unit: Unit) -> None:
 
 _DONE: Final = What.DONE
 _IDLE: Final = codes.IDLE
-_ROOTS: Final = frozenset({Verb.SAVEPOINT, Verb.DECLARE})

@@ -186,6 +186,7 @@ class Script:
         "notable",
         "plain_read",
         "primary_only",
+        "roots",
         "single",
         "special",
         "state",
@@ -213,6 +214,8 @@ class Script:
         self.controls_transaction: bool = any(s.verb in TRANSACTION_CONTROL for s in statements)
         self.copies_in: bool = any(s.verb is Verb.COPY_IN for s in statements)
         """The client is to send data: what comes behind it waits for what the server says."""
+        self.roots: bool = any(s.verb in _ROOTS for s in statements)
+        """It makes a savepoint or a cursor, which cannot be taken to another server."""
         self.notable: bool = (
             self.special
             or self.controls_transaction
@@ -229,6 +232,7 @@ class Script:
         """It only reads, and there is nothing else to think of."""
 
 
+_ROOTS: Final = frozenset({Verb.SAVEPOINT, Verb.DECLARE})
 _CLEANSING: Final = frozenset({Verb.RESET, Verb.DEALLOCATE, Verb.DISCARD})
 
 
