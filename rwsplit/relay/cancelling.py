@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.relay.client import Client
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import LANE, RESETTING, Server
 from rwsplit.session.unit import Unit
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Canceller:
             relay.outboxes.flush()
 
     def _in_flight(self, client: Client, server: Server) -> None:
-        if server.use is not Use.LANE:
+        if server.use is not LANE:
             self.cancel_server(server)
             return
         head = server.responses.owed[0]
@@ -68,7 +68,7 @@ class Canceller:
         relay.now = relay.clock()
         if (
             not server.cancels
-            and server.use is Use.RESETTING
+            and server.use is RESETTING
             and not server.responses.owed
             and server.holder is None
         ):

@@ -17,7 +17,7 @@ from rwsplit.relay import lanes, skipping
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import LANE, Server
 from rwsplit.session.assembly import NOTHING, OPAQUE
 from rwsplit.session.unit import Chunk, Unit
 from rwsplit.sql.statement import Script
@@ -223,7 +223,7 @@ class Dispatcher:
         self, client: Client, server: Server, script: Script, *, held: bool
     ) -> bool:
         """Return whether a unit may be sent behind others of its session that are in flight."""
-        if server.use is Use.LANE or client.in_flight >= PIPELINE_LIMIT:
+        if server.use is LANE or client.in_flight >= PIPELINE_LIMIT:
             return False
         # While the answers to several units are worked off, the last may be owed no more.
         last = server.responses.owed[-1] if server.responses.owed else None
@@ -271,7 +271,7 @@ class Dispatcher:
             self._relay.close_client(client)
             return True
         server = client.server
-        if server is None or server.use is Use.LANE:
+        if server is None or server.use is LANE:
             return True  # what it belongs to has ended; the server would discard it too
         if chunk.is_copy or chunk.is_rest:
             self._pass_on(client, server, chunk)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.protocol import codes
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import HELD, LANE, Server
 from rwsplit.session.unit import Unit
 from rwsplit.sql.statement import Cost
 
@@ -50,14 +50,14 @@ def join(pool: Pool, client: Client, depth: int) -> Server | None:
 
 def open_lane(pool: Pool, server: Server) -> None:
     """Let others share *server*, which was just taken for a short read."""
-    server.use = Use.LANE
+    server.use = LANE
     pool.lanes.append(server)
 
 
 def close_lane(server: Server) -> None:
     """Take *server*, which owes nothing any more, out of the lanes."""
     server.pool.lanes.remove(server)
-    server.use = Use.HELD
+    server.use = HELD
 
 
 def observe(cost: Cost, seconds: float, size: int) -> None:

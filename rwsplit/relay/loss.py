@@ -16,8 +16,8 @@ from rwsplit.protocol.responses import sqlstate
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import Server, Use
-from rwsplit.session.unit import Kind, Unit
+from rwsplit.server.server import CLOSED, LANE, Server
+from rwsplit.session.unit import SIMPLE, Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -53,7 +53,7 @@ class Loss:
                 unit.session = None
                 unit.sink = None
                 streaming = streaming or unit.is_open or unit.row_limit or _copies_in(unit)
-        if server.use is Use.LANE:
+        if server.use is LANE:
             return
         server.holder = None
         server.responses.owner = None
@@ -66,7 +66,7 @@ class Loss:
                 relay.canceller.cancel_server(server)
         else:
             relay.replies.settle(server)
-        if server.paused and server.use is not Use.CLOSED:
+        if server.paused and server.use is not CLOSED:
             relay.outboxes.resume_server(server)
 
     def stop_waiting(self, client: Client) -> None:
@@ -84,7 +84,7 @@ class Loss:
 
     def server_lost(self, server: Server, message: bytes | None) -> None:
         """The connection to a node ended."""
-        if server.use is Use.CLOSED:
+        if server.use is CLOSED:
             return
         relay = self._relay
         node = server.pool.node
@@ -164,11 +164,7 @@ class Loss:
         unit = client.pending.popleft()
         assert isinstance(unit, Unit)
         client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
-        if (
-            unit.is_open
-            or client.tx != codes.IDLE
-            or (unit.row_limit and unit.kind is Kind.SIMPLE)
-        ):
+        if unit.is_open or client.tx != codes.IDLE or (unit.row_limit and unit.kind is SIMPLE):
             self._relay.fail_client(client, error_response("FATAL", code, message, hint=hint))
             return
         client.sink.append(error_response("ERROR", code, message, hint=hint))

@@ -14,11 +14,11 @@ from rwsplit.relay.injected import DISCARD_ALL, ROLLBACK, Injected, Purpose
 from rwsplit.routing.consistency import PRIMARY_HOME
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
 from rwsplit.session.parameters import NONE
 from rwsplit.session.pinning import leaves_state
 from rwsplit.session.prepared import SYNC, unlearn, unname
-from rwsplit.session.unit import Kind, Unit
+from rwsplit.session.unit import EXTENDED, Unit
 from rwsplit.sql.statement import Script, Verb
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ class Replies:
                 assert isinstance(value, bytes)
                 relay.lose_server(server, value)
                 return
-            if server.use is Use.CLOSED:
+            if server.use is CLOSED:
                 return
         # Only now: while events are worked off, what is owed may be empty before its last event.
-        if not server.responses.owed and server.holder is None and server.use is not Use.IDLE:
-            if server.use is Use.LANE:
+        if not server.responses.owed and server.holder is None and server.use is not IDLE:
+            if server.use is LANE:
                 lanes.close_lane(server)
             self.settle(server)
 
@@ -121,7 +121,7 @@ class Replies:
             or client.is_mid_frame
         ):
             relay.plain.note(client, server, owed, now)
-            if server.use is not Use.LANE:
+            if server.use is not LANE:
                 server.holder = None
                 self.settle(server)
             return
@@ -142,7 +142,7 @@ class Replies:
             if client.pending:
                 relay.dispatcher.pump(client)
             return
-        if client.is_mid_frame and server.use is not Use.LANE:
+        if client.is_mid_frame and server.use is not LANE:
             server.expired = True  # it got half a frame, and nobody will send the rest
         self._leave(client, server)
         if client.pending:
@@ -240,7 +240,7 @@ class Replies:
             return
         self._relay.outboxes.touch_client(client)
         server.copying += 1
-        if owed.kind is Kind.EXTENDED and not (owed.is_open or owed.copy_ended):
+        if owed.kind is EXTENDED and not (owed.is_open or owed.copy_ended):
             self._sync_lost(client, server, owed)
         if client.pending:
             self._relay.dispatcher.pump(client)
@@ -307,7 +307,7 @@ class Replies:
 
     def _leave(self, client: Client, server: Server) -> None:
         """Give back a server at the end of the session's last unit on it."""
-        if server.use is not Use.LANE:
+        if server.use is not LANE:
             self.release(client, server)
             return
         client.server = None
@@ -337,7 +337,7 @@ class Replies:
     def settle(self, server: Server) -> None:
         """Give a server that owes nothing and has no holder to the next session, clean."""
         relay = self._relay
-        if server.use is Use.CLOSED or server.responses.owed:
+        if server.use is CLOSED or server.responses.owed:
             return
         if server.expired or len(server.pool.servers) > server.pool.config.size:
             relay.close_server(server)
@@ -349,7 +349,7 @@ class Replies:
             self._inject(server, DISCARD_ALL, Purpose.RESET)
             return
         if server.cancels:
-            server.use = Use.RESETTING  # a cancel request under way must not hit the next one
+            server.use = RESETTING  # a cancel request under way must not hit the next one
             return
         pool = server.pool
         while pool.waiters:
@@ -357,7 +357,7 @@ class Replies:
             if waiter.shares:
                 lanes.open_lane(pool, server)
             else:
-                server.use = Use.HELD
+                server.use = HELD
             relay.dispatcher.start(waiter, server)
             if waiter.shares:
                 self._fill(pool, server)
@@ -376,7 +376,7 @@ class Replies:
             self._relay.dispatcher.start(waiter, lane)
 
     def _inject(self, server: Server, query: bytes, purpose: Purpose) -> None:
-        server.use = Use.RESETTING
+        server.use = RESETTING
         server.unnamed = None
         server.responses.owner = None
         server.out.append(query)

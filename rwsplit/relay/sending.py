@@ -15,11 +15,11 @@ from rwsplit.protocol.framing import frame
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import DISCARD_SEQUENCES, Injected, Purpose
 from rwsplit.routing.route import RouteReason
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import HELD, LANE, Server
 from rwsplit.session.pinning import forgets_prepared, pin_reason, reset_parameters
 from rwsplit.session.prepared import SYNC, Lesson, compose, unlearn, unname
 from rwsplit.session.transaction import Transaction
-from rwsplit.session.unit import Chunk, Kind, Piece, Unit
+from rwsplit.session.unit import SIMPLE, Chunk, Piece, Unit
 from rwsplit.sql.statement import Script
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Sender:
             server.out.extend(piece.parts)  # type: ignore[arg-type]  # no plan: all are bytes
         else:
             self._compose(server, unit, piece)
-        if unit.kind is Kind.SIMPLE:
+        if unit.kind is SIMPLE:
             server.unnamed = None
         elif piece.unnamed_parse is not None:
             server.unnamed = piece.unnamed_parse
@@ -74,7 +74,7 @@ class Sender:
     def _take(self, client: Client, server: Server, unit: Unit, script: Script) -> None:
         """Make *server* the session's own, as *unit* must find it."""
         client.server = server
-        if server.use is Use.HELD:
+        if server.use is HELD:
             server.holder = client
         if server.parameters is not client.parameters:
             self.bring_parameters(client, server)
@@ -88,10 +88,10 @@ class Sender:
         limit = self._relay.config.limits.max_prepared_statements
         if piece.script is not None and forgets_prepared(piece.script):
             server.forget()  # what follows within the piece cannot rely on anything
-        if server.use is Use.LANE:
+        if server.use is LANE:
             server.unnamed = None  # it hangs on units of strangers, which may still fail
         lessons: list[Lesson] = []
-        if unit.kind is Kind.SIMPLE:
+        if unit.kind is SIMPLE:
             # Were the Parse to fail in front of a Query, the server would skip the Query: it is a unit by itself.
             if any(prepared not in server.known for prepared in piece.needs):
                 injected = Injected(Purpose.TEACH)
@@ -196,5 +196,5 @@ class Sender:
         if chunk.completes:
             unit.is_open = False
             if chunk.by_query:
-                unit.kind = Kind.SIMPLE
+                unit.kind = SIMPLE
         self._relay.outboxes.touch_server(server)

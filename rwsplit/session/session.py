@@ -28,7 +28,7 @@ from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pinning import PinReason, drops_prepared
 from rwsplit.session.prepared import Prepared, ServerState
-from rwsplit.session.unit import Chunk, Kind, Piece, Unit
+from rwsplit.session.unit import EXTENDED, SIMPLE, Chunk, Kind, Piece, Unit
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import PARSE_LIMIT
 from rwsplit.sql.statement import Script, Verb
@@ -345,11 +345,13 @@ class Session:
             self.pending.append(spare)
             self.pending_bytes += end - pos
             return
-        unit = Unit(self, Kind.SIMPLE, Piece([query], script), end - pos)
+        unit = Unit(self, SIMPLE, Piece([query], script), end - pos)
         if script is None:
             unit.waiting_for = (text,)
         elif script.notable:
             self._special(unit, text, script)
+        else:
+            unit.plain = script.plain_read
         self.pending.append(unit)
         self.pending_bytes += end - pos
 
@@ -400,11 +402,20 @@ class Session:
             self._open = False
             self._continue(piece, size).completes = True
             return
-        unit = Unit(self, Kind.EXTENDED, piece, size)
+        unit = Unit(self, EXTENDED, piece, size)
         unit.executes = executes and piece.script is not inband.ANSWER
         unit.describes = assembly is not None and assembly.describes
         unit.row_limit = row_limit
         unit.waiting_for = waiting
+        script = piece.script
+        unit.plain = (
+            script is not None
+            and script.plain_read
+            and piece.plan is None
+            and piece.unnamed is None
+            and piece.litter is None
+            and not row_limit
+        )
         self._append(unit, size)
 
     def _flush(self, data: bytes, run: int, pos: int, end: int) -> None:
@@ -425,7 +436,7 @@ class Session:
             self._continue(piece, size)
             return
         self._open = True
-        unit = Unit(self, Kind.EXTENDED, piece, size)
+        unit = Unit(self, EXTENDED, piece, size)
         unit.is_open = True
         unit.row_limit = True
         unit.waiting_for = waiting
@@ -457,7 +468,7 @@ class Session:
                 self._interrupt(data, run, pos)
             else:
                 self.names.pop(b"", None)
-                unit = Unit(self, Kind.SIMPLE, Piece([data[pos:]], OPAQUE), size - pos)
+                unit = Unit(self, SIMPLE, Piece([data[pos:]], OPAQUE), size - pos)
                 unit.row_limit = True
                 self._append(unit, size - pos)
                 self._through = end - size

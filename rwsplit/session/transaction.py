@@ -20,7 +20,7 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER_SIZE, frame, split
 from rwsplit.protocol.responses import FORWARD
 from rwsplit.session.prepared import PARSE_COMPLETE, PARSED
-from rwsplit.session.unit import Kind, Unit
+from rwsplit.session.unit import SIMPLE, Unit
 from rwsplit.sql.statement import Script, Statement, Verb
 
 #: Isolation levels under which every statement has a snapshot of its own; PostgreSQL has no READ UNCOMMITTED.
@@ -169,7 +169,7 @@ def answer(unit: Unit, tag: str, status: bytes) -> bytes | None:
     """
     done = frame(codes.COMMAND_COMPLETE, tag.encode() + b"\0")
     ready = frame(codes.READY, status)
-    if unit.kind is Kind.SIMPLE:
+    if unit.kind is SIMPLE:
         return done + ready
     piece = unit.piece
     if piece.plan is not None and any(step not in (FORWARD, PARSED) for step in piece.plan):
