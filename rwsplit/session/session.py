@@ -24,7 +24,7 @@ from rwsplit.routing.route import Route
 from rwsplit.session import inband
 from rwsplit.session.assembly import NOTHING, OPAQUE, Assembly, special
 from rwsplit.session.function_calls import facts_of_call
-from rwsplit.session.knowledge import Knowledge
+from rwsplit.session.knowledge import Doubt, Knowledge
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pinning import PinReason, drops_prepared
 from rwsplit.session.prepared import Prepared, ServerState
@@ -62,6 +62,7 @@ class Session:
         "consistency",
         "database",
         "default_level",
+        "doubts",
         "has_rules",
         "home",
         "in_flight",
@@ -84,6 +85,7 @@ class Session:
         "reported",
         "rooted",
         "route_setting",
+        "scope",
         "server",
         "sink",
         "sql_names",
@@ -110,6 +112,11 @@ class Session:
         self.database = database
         self.application_name = application_name
         self.parameters = parameters
+        own = dict(parameters.values)
+        self.scope = knowledge.scope(database, own.get("role", user), own.get("search_path"))
+        """What names mean to it."""
+        self.doubts: list[Doubt] = []
+        """About names, because of DDL of its own that is not over."""
         self.opaque = opaque
         """Its texts cannot be lexed as bytes (see UNSAFE_ENCODINGS): everything may write."""
         self.sink: list[bytes] = []
@@ -196,6 +203,10 @@ class Session:
     def is_mid_frame(self) -> bool:
         """The beginning of a frame has been passed on and its end has not been received."""
         return self._through > 0
+
+    def use_search_path(self, search_path: str | None) -> None:
+        """Let *search_path* resolve names from now on; None: the one the session would have started with."""
+        self.scope = self.knowledge.scope(self.database, self.scope.user, search_path)
 
     def last_route(self) -> str:
         """Return node and reason of the previous statement, as `SHOW rwsplit.last_route` says it."""
@@ -353,10 +364,10 @@ class Session:
 
     def _facts(self, query: bytes) -> Script | None:
         if len(query) <= INLINE_LIMIT:
-            return self.knowledge.statements.lookup(query)
+            return self.scope.statements.lookup(query)
         if len(query) > PARSE_LIMIT:
             return OPAQUE
-        return self.knowledge.statements.peek(query)
+        return self.scope.statements.peek(query)
 
     def _end_with(self, data: bytes, script: Script | None) -> None:
         """End the open unit with a Query or FunctionCall instead of its Sync.
