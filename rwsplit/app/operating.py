@@ -286,6 +286,7 @@ class OurOperator:
         proxy.config = config
         proxy.welcomes.forget()
         proxy.board.reconfigure(config)
+        proxy.catalogs.refresh_all()
         return changes
 
     def shutdown(self, *, wait: bool) -> None:
