@@ -74,6 +74,8 @@ class CatalogReader:
     def __init__(self, limiter: trio.CapacityLimiter) -> None:
         self._limiter = limiter
         self._reader = CensusReader()
+        self._last: tuple[Census, Listed, Catalog] | None = None
+        """What was read last, and what followed from it: mostly nothing has changed since."""
 
     async def read(
         self, parameters: Parameters, password: str | Path | None, listed: Listed
@@ -86,7 +88,12 @@ class CatalogReader:
         reader = self._reader
 
         def look() -> Catalog:
-            return compose(reader.read(parameters, password), listed)
+            census, last = reader.read(parameters, password), self._last
+            if last is not None and (census, listed) == last[:2]:
+                return last[2]
+            catalog = compose(census, listed)
+            self._last = (census, listed, catalog)
+            return catalog
 
         try:
             with trio.fail_after(TIMEOUT):

@@ -86,6 +86,15 @@ class Knowledge:
             self._turn(found)
         return found
 
+    def typical_scope(self) -> Scope:
+        """Return the scope to explain statements in of which only the text is known.
+
+        If there is one catalog, it is the one its sessions start with; else nothing is known of names.
+        """
+        if len(self._catalogs) == 1:
+            return self.scope(next(iter(self._catalogs)), "")
+        return Scope("", "", None, self._common)
+
     def databases(self) -> set[str]:
         """Return the databases that sessions are connected to."""
         return {scope.database for scope in self._scopes.values()}

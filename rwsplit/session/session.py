@@ -233,6 +233,8 @@ class Session:
 
     def note_names(self, script: Script) -> None:
         """Take note of the names *script* makes (PREPARE) and drops, unless it is sure to fail."""
+        if script.redefines is not None:  # what follows is classified before this is sent
+            self.doubts.append(self.knowledge.doubt(self.database, script.redefines))
         if self.tx == codes.FAILED:
             return
         for statement in script.statements:

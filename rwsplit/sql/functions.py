@@ -59,6 +59,10 @@ class FunctionBook:
         book.watches_tokens = bool(catalog.operators or catalog.types or catalog.fields)
         return book
 
+    def doubting(self, names: frozenset[str]) -> FunctionBook:
+        """Return a book that is the same but does not know *names*."""
+        return self.within(self._catalog, self._path, self._doubted | names)
+
     def facts(self, name: str) -> FunctionFacts:
         """Return the facts of the function *name*: `now`, `app.f`, `operator(<->)`."""
         listed = self.listed(name)

@@ -78,8 +78,8 @@ def _rollback(cursor: Cursor) -> Statement:
 
 
 def _end(verb: Verb, cursor: Cursor) -> Statement:
-    if cursor.take("prepared"):
-        return _WRITE
+    if cursor.take("prepared"):  # there may have been DDL in it
+        return attrs.evolve(_WRITE, redefines=Redefined())
     cursor.take_any("work", "transaction")
     return Statement(verb, chain=cursor.take("and", "chain"))
 

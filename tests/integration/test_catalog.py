@@ -317,6 +317,14 @@ def test_the_operators_patterns_have_the_last_word(
             knowing.reload({"routing": {"functions": {"reads": []}}})
 
 
+def test_explain_knows_the_catalog_of_the_only_database(knowing: Proxy):
+    with knowing.connect():
+        rows = knowing.console("EXPLAIN ROUTE 'select known.steady()'")
+        assert {row["name"]: row["value"] for row in rows}["reason"] == "READ"
+        rows = knowing.console("EXPLAIN ROUTE 'select * from known.over_quick'")
+        assert {row["name"]: row["value"] for row in rows}["reason"] == "NEEDS_PRIMARY"
+
+
 def test_foreign_tables_are_read_on_the_primary(cluster: ReachableCluster[Any], knowing: Proxy):
     with cluster.primary.connect("app") as connection:
         connection.execute(

@@ -11,7 +11,6 @@ from rwsplit.session.parameters import NONE
 from rwsplit.session.session import Session
 from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.catalog import Catalog
-from rwsplit.sql.classify import parse
 from rwsplit.sql.facts import HARMLESS, VOLATILE
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.search_path import DefaultPaths
@@ -32,11 +31,9 @@ def connected(
     return Session(knowledge, user=user, database=database, parameters=own)
 
 
-def define(session: Session, text: bytes) -> None:
+def define(session: Session, text: str) -> None:
     """Let *session* send DDL."""
-    redefined = parse(text, session.knowledge.functions).redefines
-    assert redefined is not None
-    session.doubts.append(session.knowledge.doubt(session.database, redefined))
+    one(session, query(text))
 
 
 def verdict(session: Session, text: str = "select f()") -> PrimaryOnly | None:
@@ -70,6 +67,17 @@ def test_databases_have_catalogs_of_their_own(knowledge: Knowledge):
 
     assert one(session, query("select f()")).script is script
     assert verdict(connected(knowledge, "other")) is PrimaryOnly.VOLATILE_FUNCTION
+
+
+def test_a_statement_is_explained_as_in_the_only_database_there_is(knowledge: Knowledge):
+    def explained() -> PrimaryOnly | None:
+        return knowledge.typical_scope().statements.lookup(b"select f()").primary_only
+
+    assert explained() is PrimaryOnly.UNKNOWN_FUNCTION
+    knowledge.publish("shop", CATALOG)
+    assert explained() is None
+    knowledge.publish("other", CATALOG)
+    assert explained() is PrimaryOnly.UNKNOWN_FUNCTION
 
 
 def test_the_search_path_chooses_between_functions_of_one_name(knowledge: Knowledge):
@@ -138,7 +146,7 @@ def test_what_ddl_redefines_is_unknown_until_a_catalog_read_after_its_end(knowle
     knowledge.on_ddl = ended.append
     knowledge.publish("shop", CATALOG)
     session, other = connected(knowledge), connected(knowledge, "other")
-    ddl = b"create or replace function f() returns int as 'x'"
+    ddl = "create or replace function f() returns int as 'x'"
 
     define(session, ddl)
     assert verdict(session) is PrimaryOnly.UNKNOWN_FUNCTION
@@ -159,20 +167,33 @@ def test_what_ddl_redefines_is_unknown_until_a_catalog_read_after_its_end(knowle
     assert verdict(session) is None
 
 
+def test_what_follows_ddl_in_a_pipeline_does_not_know_what_it_defines(knowledge: Knowledge):
+    knowledge.publish("shop", CATALOG)
+    session = connected(knowledge)
+    one(session, parse_frame("s", "select f()"), SYNC)
+    ddl = "create or replace function f() returns int as 'x'"
+
+    unit = one(session, parse_frame("", ddl), bind(), execute(), bind("s"), execute(), SYNC)
+
+    assert unit.script is not None
+    assert unit.script.state is SessionState.UNKNOWN_FUNCTION
+    assert len(session.doubts) == 1
+
+
 def test_ddl_that_defines_what_was_unknown_anyway_changes_nothing(knowledge: Knowledge):
     session = connected(knowledge)
     knowledge.publish("shop", CATALOG)
     script = one(session, query("select f()")).script
 
-    define(session, b"create function g() returns int as 'x'")
-    define(session, b"create table f (a int)")
+    define(session, "create function g() returns int as 'x'")
+    define(session, "create table f (a int)")
 
     assert one(session, query("select f()")).script is script
 
 
 def test_a_view_in_the_making_may_do_anything(knowledge: Knowledge):
     session = connected(knowledge)
-    define(session, b"create view v as select 1")
+    define(session, "create view v as select 1")
     assert verdict(session, "select * from v") is None, (
         "without a catalog nothing is known of views"
     )

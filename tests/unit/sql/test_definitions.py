@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.classify import parse
+from rwsplit.sql.facts import HARMLESS
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import Redefined
+from rwsplit.sql.statement import Redefined, SessionState
 
 BOOK = FunctionBook()
 
@@ -59,6 +61,7 @@ def test_of_views(text, names):
         "drop schema s cascade",
         "import foreign schema s from server x into y",
         "do $$begin execute 'create function ...'; end$$",
+        "commit prepared 'x'",
         "create",
     ],
 )
@@ -94,3 +97,17 @@ def test_a_script_redefines_what_its_statements_do():
 
     assert both == Redefined(frozenset({"f"}), frozenset({"v"}))
     assert parse(b"create function f() as 'x'", BOOK).notable
+
+
+def test_a_script_does_not_trust_what_it_defines_itself():
+    catalog = Catalog(functions={("a", "f"): HARMLESS, ("a", "g"): HARMLESS})
+    book = BOOK.within(catalog, ("a",))
+
+    script = parse(b"create or replace function f() returns int as 'x'; select f()", book)
+    assert script.state is SessionState.UNKNOWN_FUNCTION
+    script = parse(b"create table t (a int); select f()", book)
+    assert script.state is None
+    script = parse(b"create or replace function f() returns int as 'x'; select g()", book)
+    assert script.state is None
+    script = parse(b"create view v as select set_config('a', 'b', false); table v", book)
+    assert script.state is SessionState.UNKNOWN_FUNCTION
