@@ -122,7 +122,7 @@ class Catalogs:
             if not asked.is_set() and database.name not in self._knowledge.databases():
                 break
         del self._databases[database.name]
-        self._knowledge.publish(database.name, None)
+        self._turn_off(database)
 
     def _patience(self, database: _Database, interval: float) -> float:
         """Return how long to wait for news before the next look."""
@@ -131,6 +131,7 @@ class Catalogs:
         return min(interval, RETRY) if database.failure and not database.refused else interval
 
     def _turn_off(self, database: _Database) -> float:
+        """Know nothing of *database*."""
         self._knowledge.publish(database.name, None, self._knowledge.settled(database.name))
         return 0.0
 
@@ -154,6 +155,8 @@ class Catalogs:
         return trio.current_time() - started
 
     def _failed(self, database: _Database, reason: str, *, refused: bool) -> None:
+        if self._knowledge.catalog(database.name) is None:
+            self._turn_off(database)  # nothing known, nothing to doubt
         if database.failure != reason:
             _log.warning("catalog_unavailable", database=database.name, reason=reason)
         database.failure, database.refused = reason, refused
@@ -178,6 +181,7 @@ def catalog_parameters(primary: NodeView, config: Config, database: str) -> Para
         **connection_parameters(node, config.monitor, config.tls),
         "dbname": database,
         "application_name": "rwsplit catalog",
+        "client_encoding": "utf8",
         "options": f"-c statement_timeout={milliseconds} -c lock_timeout=1s"
         " -c default_transaction_read_only=on",
     }

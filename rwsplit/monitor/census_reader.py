@@ -21,6 +21,7 @@ import psycopg
 import trio
 
 from rwsplit.errors import NodeError
+from rwsplit.monitor.probe import sentence
 from rwsplit.monitor.system_catalogs import (
     CAST_TYPES,
     CHECKED_TYPES,
@@ -105,6 +106,12 @@ class CatalogReader:
                 CensusReader()
             )  # the thread, which libpq's timeouts will end, has the old one
             raise CensusFailed(f"no answer in {TIMEOUT:g} s", refused=False) from error
+        except CensusFailed:
+            raise
+        except (
+            Exception
+        ) as error:  # a catalog that surprises us must not be the end of everything
+            raise CensusFailed(repr(error), refused=False) from error
 
 
 class CensusReader:
@@ -126,7 +133,7 @@ class CensusReader:
             with connection:
                 return self._read(connection)
         except psycopg.Error as error:
-            raise CensusFailed(_sentence(error), refused=False) from error
+            raise CensusFailed(sentence(error), refused=False) from error
 
     def _read(self, connection: Connection) -> Census:
         paths = _default_paths(connection)
@@ -229,7 +236,7 @@ def _connect(parameters: Parameters, password: str | Path | None) -> Connection:
             autocommit=True,
         )
     except (psycopg.Error, OSError) as error:
-        raise CensusFailed(_sentence(error), refused=True) from error
+        raise CensusFailed(sentence(error), refused=True) from error
 
 
 def _default_paths(connection: Connection) -> DefaultPaths:
@@ -248,8 +255,3 @@ def _default_paths(connection: Connection) -> DefaultPaths:
         else:
             roles[role] = setting
     return DefaultPaths(anywhere, roles)
-
-
-def _sentence(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__

@@ -157,7 +157,7 @@ class Link:
             return self._ask(self._connection or self._connect())
         except (psycopg.Error, OSError, ValueError) as exc:
             lost = self._connection is None or self._connection.closed
-            raise ProbeFailed(_sentence(exc), lost=lost) from exc
+            raise ProbeFailed(sentence(exc), lost=lost) from exc
         finally:
             self._rest()
 
@@ -265,7 +265,7 @@ class Probe:
             self._link = None
 
 
-def _sentence(exc: Exception) -> str:
+def sentence(exc: Exception) -> str:
     """Return the first line of what went wrong, without libpq's preamble."""
     lines = str(exc).strip().splitlines()
     return _PREAMBLE.sub("", lines[0]) if lines else type(exc).__name__

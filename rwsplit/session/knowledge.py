@@ -22,10 +22,12 @@ from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.search_path import Path
-from rwsplit.sql.statement import Redefined
+from rwsplit.sql.statement import Redefined, unite
 
 #: Statements a vocabulary may remember however many there are.
 LEAST_SIZE: Final = 100
+#: Doubts about a database that are kept apart; more of those that are over become one.
+MOST_DOUBTS: Final = 100
 
 
 class Doubt:
@@ -139,6 +141,12 @@ class Knowledge:
         for doubt in doubts:
             doubt.is_over = True
         doubts.clear()
+        over = self.settled(database)
+        if len(over) > MOST_DOUBTS:
+            together = Doubt(unite(doubt.redefined for doubt in over))
+            together.is_over = True
+            open_ = [doubt for doubt in self._doubts[database] if not doubt.is_over]
+            self._doubts[database] = [*open_, together]
         self.on_ddl(database)
 
     # Changes of the configuration...

@@ -121,6 +121,15 @@ class Redefined(NamedTuple):
     views: frozenset[str] = frozenset()
 
 
+def unite(parts: Iterable[Redefined]) -> Redefined:
+    """Return all that *parts* redefine."""
+    found = list(parts)
+    return Redefined(
+        frozenset().union(*(each.functions for each in found)),
+        frozenset().union(*(each.views for each in found)),
+    )
+
+
 @attrs.frozen
 class Statement:
     """Facts of one command. Names in *functions* and *tables* are `name` or `schema.name`, folded as
@@ -225,12 +234,7 @@ class Script:
         self.copies_in: bool = any(s.verb is Verb.COPY_IN for s in statements)
         """The client is to send data: what comes behind it waits for what the server says."""
         redefined = [s.redefines for s in statements if s.redefines is not None]
-        self.redefines: Redefined | None = None
-        if redefined:
-            self.redefines = Redefined(
-                frozenset().union(*(each.functions for each in redefined)),
-                frozenset().union(*(each.views for each in redefined)),
-            )
+        self.redefines: Redefined | None = unite(redefined) if redefined else None
         self.notable: bool = (
             self.special
             or self.redefines is not None

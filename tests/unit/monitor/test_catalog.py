@@ -253,3 +253,16 @@ async def test_a_reload_turns_it_off_and_on(autojump_clock: trio.testing.MockClo
         await trio.sleep(25)
         assert stage.knowledge.catalog(scope.database) is CATALOG
         assert len(stage.reader.looks) == 4
+
+
+async def test_where_nothing_is_known_nothing_is_doubted(
+    autojump_clock: trio.testing.MockClock,
+):
+    async with playing() as stage:
+        scope = stage.use()
+        stage.reader.failure = CensusFailed("permission denied", refused=True)
+        await trio.sleep(1)
+        doubt = stage.knowledge.doubt(scope.database, Redefined(frozenset({"f"})))
+        stage.knowledge.settle(scope.database, [doubt])
+        await trio.sleep(INTERVAL)
+        assert stage.knowledge.settled("shop") == []

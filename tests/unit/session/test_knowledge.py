@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from rwsplit.session.knowledge import LEAST_SIZE, Knowledge
+from rwsplit.session.knowledge import LEAST_SIZE, MOST_DOUBTS, Knowledge
 from rwsplit.session.parameters import NONE
 from rwsplit.session.session import Session
 from rwsplit.sql.cache import StatementCache
@@ -189,6 +189,23 @@ def test_ddl_that_defines_what_was_unknown_anyway_changes_nothing(knowledge: Kno
     define(session, "create table f (a int)")
 
     assert one(session, query("select f()")).script is script
+
+
+def test_many_doubts_become_one(knowledge: Knowledge):
+    knowledge.publish("shop", CATALOG)
+    session, other = connected(knowledge), connected(knowledge)
+    define(other, "create or replace function g() returns int as 'x'")
+    for _ in range(MOST_DOUBTS + 1):
+        define(session, "create or replace function f() returns int as 'x'")
+        knowledge.settle("shop", session.doubts)
+
+    [doubt] = knowledge.settled("shop")
+    assert doubt.redefined.functions == {"f"}
+    assert verdict(session) is PrimaryOnly.UNKNOWN_FUNCTION
+    knowledge.publish("shop", CATALOG, [doubt])
+    assert verdict(session) is None
+    knowledge.settle("shop", other.doubts)
+    assert len(knowledge.settled("shop")) == 1
 
 
 def test_a_view_in_the_making_may_do_anything(knowledge: Knowledge):
