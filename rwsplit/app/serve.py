@@ -24,6 +24,7 @@ import trio
 
 from rwsplit import __version__
 from rwsplit.admin.console import serve_console
+from rwsplit.app.host import Host
 from rwsplit.app.lobby import OurLobby
 from rwsplit.app.memory import Memory
 from rwsplit.app.opener import Opener
@@ -40,6 +41,7 @@ from rwsplit.config.model import Address, Config
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.catalog import Catalogs
 from rwsplit.monitor.watcher import run_monitor
+from rwsplit.relay.driving import Driver
 from rwsplit.relay.relay import Relay
 from rwsplit.routing.balancing import Chooser, make_chooser
 from rwsplit.server.credentials import Keyring
@@ -61,12 +63,13 @@ def run(path: Path) -> None:
     """
     config = load(path)
     configure_logs(config.log)
-    trio.run(_serve_until_signalled, config, strict_exception_groups=True)
+    host = Host()
+    host.run(_serve_until_signalled, config, host)
 
 
-async def _serve_until_signalled(config: Config) -> None:
+async def _serve_until_signalled(config: Config, host: Host) -> None:
     with contextlib.suppress(trio.Cancelled):
-        await serve(config, signals=True)
+        await serve(config, signals=True, driver=host)
 
 
 async def serve(
@@ -75,14 +78,16 @@ async def serve(
     on_ready: Callable[[int], None] | None = None,
     signals: bool = False,
     on_board: Callable[[Board], None] | None = None,
+    driver: Driver | None = None,
 ) -> None:
     """Serve *config* until cancelled or shut down.
 
     *on_ready* is called with the port listened on, once a node is known that may answer; with *signals*
-    the process's signals are heeded; *on_board* is given the board as soon as it exists.
+    the process's signals are heeded; *on_board* is given the board as soon as it exists; *driver* calls the
+    relay's turns, a trio task if there is none.
     """
     _log.info("starting", version=__version__, nodes=[node.name for node in config.nodes])
-    proxy = Proxy(config)
+    proxy = Proxy(config, driver)
     if on_board is not None:
         on_board(proxy.board)
     try:
@@ -106,7 +111,7 @@ async def serve(
 class Proxy:
     """Everything a running rwsplit is made of."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, driver: Driver | None = None) -> None:
         keyring = Keyring.load(config.users.file) if config.users.file else Keyring()
         functions = FunctionBook(
             config.routing.functions.reads, config.routing.functions.writes
@@ -129,6 +134,7 @@ class Proxy:
             hurry=self.board.hurry,
             report_failure=self._report_failure,
             clock=clock,
+            driver=driver,
         )
         self.welcomes = Welcomes(self.board, self.opener)
         self.shutdown = Shutdown(self.relay)

@@ -32,6 +32,7 @@ from rwsplit.config.units import parse_duration
 from rwsplit.errors import RwsplitError
 
 if TYPE_CHECKING:
+    from rwsplit.app.host import Host
     from rwsplit.embedded.cluster import EmbeddedCluster
 
 HOST = "127.0.0.1"
@@ -171,16 +172,18 @@ def _pgbench(cluster: EmbeddedCluster, postgres: Path | None, scale: int) -> Non
 
 def _serve(config: Config, passwords: Mapping[str, str], seconds: float | None) -> None:
     """Run rwsplit until Ctrl-C, SIGTERM or *seconds* after it is ready."""
-    import trio
-
+    from rwsplit.app.host import Host
     from rwsplit.telemetry.logs import configure_logs
 
     configure_logs(config.log)
+    host = Host()
     with first_error():
-        trio.run(_serve_until_told, config, passwords[APPLICATION], seconds)
+        host.run(_serve_until_told, config, passwords[APPLICATION], seconds, host)
 
 
-async def _serve_until_told(config: Config, password: str, seconds: float | None) -> None:
+async def _serve_until_told(
+    config: Config, password: str, seconds: float | None, host: Host
+) -> None:
     import trio
 
     from rwsplit.app.serve import serve
@@ -199,7 +202,7 @@ async def _serve_until_told(config: Config, password: str, seconds: float | None
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait_for_signal, name="signals")
-        nursery.start_soon(partial(serve, config, on_ready=on_ready), name="serve")
+        nursery.start_soon(partial(serve, config, on_ready=on_ready, driver=host), name="serve")
         with trio.move_on_after(READY_TIMEOUT) as patience:
             await ready.wait()
         if patience.cancelled_caught:

@@ -10,6 +10,7 @@ A database the monitor's role may not connect to has no catalog; that is said on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
@@ -19,10 +20,9 @@ import structlog
 import trio
 
 from rwsplit.cluster.node import NodeView
-from rwsplit.config.model import Config, NodeConfig
+from rwsplit.config.model import Config
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.census_reader import TIMEOUT, CatalogReader, CensusFailed, Parameters
-from rwsplit.monitor.probe import connection_parameters
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.census import Listed
@@ -35,6 +35,8 @@ PAUSE_FACTOR: Final = 5
 RETRY: Final = 1.0
 #: Looks at once, of all databases.
 THREADS: Final = 2
+#: Seconds; libpq does not go below.
+SHORTEST_CONNECT_TIMEOUT: Final = 2
 #: Seconds between looks at whether the catalog is still turned off.
 TURNED_OFF: Final = 3600.0
 
@@ -175,13 +177,28 @@ class Catalogs:
 
 def catalog_parameters(primary: NodeView, config: Config, database: str) -> Parameters:
     """Return libpq's parameters for reading *database* on *primary*, without the password."""
-    node = NodeConfig(name=primary.name, host=primary.host, port=primary.port)
-    milliseconds = round(TIMEOUT * 500)
+    monitor, tls = config.monitor, config.tls
+    patience = max(SHORTEST_CONNECT_TIMEOUT, math.ceil(monitor.timeout))
+    files = {
+        "sslrootcert": tls.server_tls_ca_file,
+        "sslcert": tls.server_tls_cert_file,
+        "sslkey": tls.server_tls_key_file,
+    }
     return {
-        **connection_parameters(node, config.monitor, config.tls),
+        "host": primary.host,
+        "port": primary.port,
+        "user": monitor.user,
         "dbname": database,
         "application_name": "rwsplit catalog",
         "client_encoding": "utf8",
-        "options": f"-c statement_timeout={milliseconds} -c lock_timeout=1s"
+        "options": f"-c statement_timeout={round(TIMEOUT * 500)} -c lock_timeout=1s"
         " -c default_transaction_read_only=on",
+        "connect_timeout": patience,
+        "tcp_user_timeout": patience * 1000,
+        "keepalives_idle": patience,
+        "keepalives_interval": patience,
+        "keepalives_count": 3,
+        "gssencmode": "disable",
+        "sslmode": tls.server_tls_sslmode.value,
+        **{name: str(path) for name, path in files.items() if path is not None},
     }

@@ -12,6 +12,7 @@ change its row when what it mentions is renamed; so if anything has another name
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,6 @@ import psycopg
 import trio
 
 from rwsplit.errors import NodeError
-from rwsplit.monitor.probe import sentence
 from rwsplit.monitor.system_catalogs import (
     CAST_TYPES,
     CHECKED_TYPES,
@@ -133,7 +133,7 @@ class CensusReader:
             with connection:
                 return self._read(connection)
         except psycopg.Error as error:
-            raise CensusFailed(sentence(error), refused=False) from error
+            raise CensusFailed(_sentence(error), refused=False) from error
 
     def _read(self, connection: Connection) -> Census:
         paths = _default_paths(connection)
@@ -236,7 +236,7 @@ def _connect(parameters: Parameters, password: str | Path | None) -> Connection:
             autocommit=True,
         )
     except (psycopg.Error, OSError) as error:
-        raise CensusFailed(sentence(error), refused=True) from error
+        raise CensusFailed(_sentence(error), refused=True) from error
 
 
 def _default_paths(connection: Connection) -> DefaultPaths:
@@ -255,3 +255,14 @@ def _default_paths(connection: Connection) -> DefaultPaths:
         else:
             roles[role] = setting
     return DefaultPaths(anywhere, roles)
+
+
+def _sentence(error: Exception) -> str:
+    """Return the first line of what went wrong, without libpq's preamble."""
+    lines = str(error).strip().splitlines()
+    return _PREAMBLE.sub("", lines[0]) if lines else type(error).__name__
+
+
+_PREAMBLE: Final = re.compile(
+    r"^(connection failed: )?(connection to server .* failed: )?(FATAL:  )?"
+)

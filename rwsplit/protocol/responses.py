@@ -25,7 +25,7 @@ from typing import Final
 
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
-from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length
+from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length, frame
 
 #: A frame larger than this that has not arrived whole is passed through as it comes.
 HOLD_LIMIT: Final = 16 * 1024
@@ -191,6 +191,36 @@ class ResponseQueue:
         if start < size:
             self._keep(events, current, data, start, pos, size)
         return events
+
+    def takes_whole(self, current: Owed, data: bytes) -> bool:
+        """Take *data* off the queue if it is the whole answer to *current*, the only one owed, as it is to be forwarded.
+
+        The caller hands it over. False, and nothing has happened: an error, a notice, a part of an answer, a
+        transaction left open, or answers to be swallowed or made up are for `receive`.
+        """
+        size = len(data)
+        if (
+            self._rest
+            or self._through
+            or current.steps is not None
+            or current.kept is not None
+            or current.error is not None
+            or data[-6:] != _IDLE_AT_LAST
+        ):
+            return False
+        pos, last = 0, size - 6
+        while pos < last:
+            code, length = _header(data, pos)
+            if code not in _PASSED_ON or length < 4:
+                return False
+            pos += 1 + length
+            if pos > last - HEADER_SIZE and pos != last:
+                return False
+        if pos != last:
+            return False
+        self.owed.popleft()
+        current.forwarded = True
+        return True
 
     def discard_input(self) -> None:
         """Forget bytes of an incomplete frame (the server is being closed)."""
@@ -411,5 +441,6 @@ _READY: Final = codes.READY
 _READY_LENGTH: Final = 5
 _DONE: Final = What.DONE
 _PASSED_ON: Final = codes.PASSED_ON
+_IDLE_AT_LAST: Final = frame(codes.READY, b"I")
 #: A client sees one stable server: what differs between primary and replica is not reported on the way.
 _HIDDEN: Final = (b"in_hot_standby\0", b"default_transaction_read_only\0")

@@ -25,8 +25,8 @@ HIGH_WATER: Final = 256 * 1024
 class Outboxes:
     """The epoll set, and the outboxes that were written to."""
 
-    def __init__(self, relay: Relay) -> None:
-        self.epoll = select.epoll()
+    def __init__(self, relay: Relay, epoll: select.epoll) -> None:
+        self.epoll = epoll
         self.clients: list[Client] = []
         self.servers: list[Server] = []
         self._relay = relay
@@ -68,8 +68,7 @@ class Outboxes:
     def send_server(self, server: Server) -> None:
         if server.use is Use.CLOSED:
             return
-        out = server.out
-        left = send(server.wire, out)
+        left = send(server.wire, server.out)
         blocked = left > 0 or server.wire.wants_write
         if blocked is not server.armed:
             server.armed = blocked
@@ -161,7 +160,7 @@ def send(wire: Wire, out: list[bytes]) -> int:
         return 0
     data = out[0] if len(out) == 1 else b"".join(out)
     sent = wire.send(data)
-    if sent >= len(data):
+    if sent == len(data):
         out.clear()
         return 0
     out[:] = [data[sent:]]

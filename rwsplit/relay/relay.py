@@ -1,7 +1,7 @@
 """Relay: the turn loop that carries every established session's bytes.
 
-One epoll set holds the sockets of all established clients and servers. The loop waits for the set with trio
-(an epoll set can itself be polled); `turn` then drains whatever is ready, synchronously: every ready socket is
+One epoll set holds the sockets of all established clients and servers. A driver (`driving`, `app.host`) waits for
+the set; `turn` then drains whatever is ready, synchronously: every ready socket is
 read once, sessions and servers are stepped, and every outbox that was written to leaves with one `send`.
 What arrives in one turn leaves together, so the busier it is, the fewer system calls a statement costs.
 
@@ -31,11 +31,13 @@ from rwsplit.relay.choice import Choice
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.counters import Counters
 from rwsplit.relay.dispatch import Dispatcher
+from rwsplit.relay.driving import Driver, TrioDriver
 from rwsplit.relay.homes import Homes
+from rwsplit.relay.late import Late
 from rwsplit.relay.lingering import Lingering
 from rwsplit.relay.loss import Loss
 from rwsplit.relay.outboxes import HIGH_WATER, IN, OUT, Outboxes, send
-from rwsplit.relay.read_only import ReadOnly
+from rwsplit.relay.plain import PlainReads
 from rwsplit.relay.replies import Replies
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.upkeep import Upkeep, is_replica_server
@@ -47,10 +49,6 @@ from rwsplit.server.server import Server, Use
 from rwsplit.server.wire import Wire
 from rwsplit.session.unit import Chunk, Unit
 
-#: Turns taken back to back before other tasks get their turn.
-TURNS: Final = 8
-#: Most sockets served in one turn.
-BATCH: Final = 1024
 #: Seconds between two looks at deadlines.
 TICK: Final = 0.05
 
@@ -71,7 +69,9 @@ class Relay:
         hurry: Callable[[], None],
         report_failure: Callable[[str, str], None],
         clock: Callable[[], float],
+        driver: Driver | None = None,
     ) -> None:
+        self.driver = driver or TrioDriver()
         self.config = config
         self.view = view
         self.chooser = chooser
@@ -92,10 +92,11 @@ class Relay:
         """Sessions that wait for a node, in the order they came."""
         self.parked: dict[Client, float] = {}
         """Sessions that wait for a fresh replica, and until when."""
-        self.outboxes = Outboxes(self)
+        self.outboxes = Outboxes(self, self.driver.epoll)
         self.choice = Choice(self)
         self.sender = Sender(self)
-        self.read_only = ReadOnly(self)
+        self.plain = PlainReads(self)
+        self.late = Late(self)
         self.dispatcher = Dispatcher(self)
         self.replies = Replies(self)
         self.loss = Loss(self)
@@ -114,25 +115,14 @@ class Relay:
                 self._nursery = nursery
                 nursery.start_soon(self._tick, name="relay upkeep")
                 task_status.started()
-                await self._loop()
+                await self.driver.drive(self.turn)
         finally:
             self._nursery = None
             for client in list(self.clients.values()):
                 self._drop_client(client)
             for server in list(self.servers.values()):
                 self.close_server(server)
-            self.outboxes.epoll.close()
-
-    async def _loop(self) -> None:
-        fd = self.outboxes.epoll.fileno()
-        poll = self.outboxes.epoll.poll
-        while True:
-            await trio.lowlevel.wait_readable(fd)
-            for _ in range(TURNS):
-                events = poll(0, BATCH)
-                if not events:
-                    break
-                self.turn(events)
+            self.driver.close()
 
     async def _tick(self) -> None:
         while True:

@@ -60,6 +60,12 @@ class Replies:
     def received(self, server: Server, data: bytes, now: float) -> None:  # noqa: C901, PLR0912 - one branch an event
         """Sort what *server* sent at *now*."""
         relay = self._relay
+        waits = server.responses.owed
+        if len(waits) == 1 and waits[0].guarded:
+            unit = waits[0]
+            assert isinstance(unit, Unit)  # nothing else is guarded
+            if relay.plain.answered(server, unit, data, now):
+                return
         for what, owed, value in server.responses.receive(data):
             if what is _DONE:
                 self._done(server, owed, value, now)  # type: ignore[arg-type]
@@ -112,10 +118,12 @@ class Replies:
             or client.pending
             or status != _IDLE
             or client.tx != _IDLE
-            or server.use is not Use.HELD
             or client.is_mid_frame
         ):
-            self._read(client, server, owed, now)
+            relay.plain.note(client, server, owed, now)
+            if server.use is not Use.LANE:
+                server.holder = None
+                self.settle(server)
             return
         if owed.error is not None:
             if self._heal(client, server, owed):
@@ -139,33 +147,6 @@ class Replies:
         self._leave(client, server)
         if client.pending:
             relay.dispatcher.pump(client)
-
-    def _read(self, client: Client, server: Server, unit: Unit, now: float) -> None:
-        """Keep the books of a read that was a session's only business: the common case in one frame."""
-        relay = self._relay
-        counters = relay.counters
-        index = unit.node
-        counters.statements[index] += 1
-        counters.reads[index] += 1
-        server.pool.answered += 1
-        client.statements += 1
-        if not client.dirty:
-            client.dirty = True
-            relay.outboxes.clients.append(client)
-        client.last_read = now
-        client.home = index if server.is_replica else PRIMARY_HOME
-        if unit.executes:
-            client.last = (server.pool.node, unit.route)  # type: ignore[assignment]  # it was routed
-        if client.tick != relay.homes.round:
-            relay.homes.note_reader(client, index)
-        if relay.config.pool.lane_depth:
-            script = unit.script
-            assert script is not None
-            lanes.observe(script.cost, now - max(unit.sent, server.last_done), unit.size)
-        server.last_done = now
-        client.server = None
-        server.holder = None
-        self.settle(server)
 
     def _remember(
         self, client: Client, server: Server, unit: Unit, status: int, now: float
@@ -192,7 +173,7 @@ class Replies:
         client.home = unit.node if replica else PRIMARY_HOME
         if route is not None and unit.executes:
             client.last = (server.pool.node, route)
-        _note_transaction(client, unit, script, status)
+        relay.late.note(client, unit, script, status)
         if unit.guarded:
             relay.note_read(client, unit.node)
             if relay.config.pool.lane_depth and not unit.failed:
@@ -284,7 +265,9 @@ class Replies:
     def _heal(self, client: Client, server: Server, unit: Unit) -> bool:
         """Run *unit*, which a replica refused before anything was answered, elsewhere."""
         assert unit.error is not None
-        if client.in_flight or client.tx != codes.IDLE or unit.restarts > MOST_RESTARTS:
+        if client.in_flight or unit.restarts > MOST_RESTARTS:
+            return False
+        if client.tx != codes.IDLE and not self._relay.late.lost(client, [unit]):
             return False
         state = sqlstate(unit.error)
         if state in (b"26000", b"57014") or is_stale_plan(unit.error):
@@ -425,18 +408,6 @@ class Replies:
             self._relay.fail_client(client, error_response("FATAL", "08006", message))
 
 
-def _note_transaction(client: Client, unit: Unit, script: Script, status: int) -> None:
-    """Note what keeps a READ ONLY transaction where it is (`ReadOnly.leave_replica`)."""
-    if status == codes.IDLE:
-        client.replica_transaction = None
-        client.reads_in_transaction = 0
-        client.rooted = False
-        return
-    client.reads_in_transaction += not script.controls_transaction
-    if unit.row_limit or any(statement.verb in _ROOTS for statement in script.statements):
-        client.rooted = True
-
-
 def _rolls_back(script: Script) -> bool:
     """Return whether *script* is a ROLLBACK: what it ends has changed nothing."""
     return script.single is not None and script.single.verb is Verb.ROLLBACK
@@ -456,4 +427,3 @@ def _unname(client: Client, unit: Unit) -> None:
 
 _DONE: Final = What.DONE
 _IDLE: Final = codes.IDLE
-_ROOTS: Final = frozenset({Verb.SAVEPOINT, Verb.DECLARE})

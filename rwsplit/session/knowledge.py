@@ -175,7 +175,7 @@ class Knowledge:
         database = scope.database
         catalog = self._catalogs.get(database)
         if catalog is None or (catalog.is_empty and not self._doubted(database)):
-            scope.enter(self._common)
+            scope.enter(self._common, is_taught=False)
             return
         path = catalog.path(scope.search_path, scope.user)
         vocabulary = self._vocabularies.get((database, path))
@@ -186,7 +186,7 @@ class Knowledge:
             )
             self._vocabularies[database, path] = vocabulary
             self._share_out()
-        scope.enter(vocabulary)
+        scope.enter(vocabulary, is_taught=True)
 
     def _book(self, database: str, path: Path) -> FunctionBook:
         catalog = self._catalogs.get(database, _EMPTY)

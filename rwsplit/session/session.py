@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import NEVER
 from rwsplit.config.model import ConsistencyLevel
@@ -33,12 +33,17 @@ from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import PARSE_LIMIT
 from rwsplit.sql.statement import Script, Verb
 
+if TYPE_CHECKING:
+    from rwsplit.session.transaction import Transaction
+
 #: A frame that need not be understood is passed through as it comes beyond this; the names it
 #: carries are at its beginning.
 STREAM_LIMIT: Final = 64 * 1024
 #: A unit without a Sync is opened beyond this.
 UNIT_LIMIT: Final = 256 * 1024
 
+#: The isolation level a hot standby refuses: a session that has it by default cannot read there.
+SERIALIZABLE: Final = "serializable"
 #: Client encodings in which a byte below 0x80 may be part of a character: they cannot be lexed as
 #: bytes (PostgreSQL manual, table 24.3: "not allowed as server encoding").
 UNSAFE_ENCODINGS: Final = frozenset(
@@ -66,6 +71,7 @@ class Session:
         "has_rules",
         "home",
         "in_flight",
+        "isolation",
         "knowledge",
         "last",
         "last_read",
@@ -80,18 +86,17 @@ class Session:
         "pin",
         "plain",
         "reads",
-        "reads_in_transaction",
-        "replica_transaction",
         "reported",
-        "rooted",
         "route_setting",
         "scope",
         "server",
         "sink",
+        "spare",
         "sql_names",
         "sync_lost",
         "terminated",
         "tick",
+        "transaction",
         "tx",
         "user",
         "wrote",
@@ -112,9 +117,7 @@ class Session:
         self.database = database
         self.application_name = application_name
         self.parameters = parameters
-        own = dict(parameters.values)
-        self.scope = knowledge.scope(database, own.get("role", user), own.get("search_path"))
-        """What names mean to it."""
+        self.enter_scope()
         self.doubts: list[Doubt] = []
         """About names, because of DDL of its own that is not over."""
         self.opaque = opaque
@@ -123,6 +126,8 @@ class Session:
         """Bytes on their way to the client."""
         self.pending: deque[Unit | Chunk] = deque()
         self.pending_bytes = 0
+        self.spare: Unit | None = None
+        """The unit of an answered plain read, to be used again: most of a session's life is that."""
         self.names: dict[bytes, Prepared] = {}
         self.sql_names: set[bytes] = set()
         """Statements it made by PREPARE, which the server it is pinned to has under these names."""
@@ -144,12 +149,10 @@ class Session:
         """Index of the replica its next read waits for, to make it its home."""
         self.reads = 0
         self.tick = 0
-        self.replica_transaction: Unit | None = None
-        """The unit that began the READ ONLY transaction it has on a replica."""
-        self.rooted = False
-        """The transaction has savepoints or portals, which cannot be taken to another server."""
-        self.reads_in_transaction = 0
-        """Units run in it so far."""
+        self.transaction: Transaction | None = None
+        """The transaction it has on a replica, or nowhere yet."""
+        self.isolation = "read committed"
+        """The isolation level of its transactions unless they say otherwise."""
         self.sync_lost = False
         """A COPY swallowed a Sync, so the next one answers for both."""
         self.route_setting: str = "auto"
@@ -184,7 +187,10 @@ class Session:
         """Work out *level* and *plain* after a setting or the operator's rules have changed."""
         self.level = self.consistency or self.default_level
         self.plain = (
-            not self.has_rules and self.route_setting == "auto" and self.max_lag is None
+            not self.has_rules
+            and self.route_setting == "auto"
+            and self.max_lag is None
+            and self.isolation != SERIALIZABLE
         )
 
     @property
@@ -204,9 +210,11 @@ class Session:
         """The beginning of a frame has been passed on and its end has not been received."""
         return self._through > 0
 
-    def use_search_path(self, search_path: str | None) -> None:
-        """Let *search_path* resolve names from now on; None: the one the session would have started with."""
-        self.scope = self.knowledge.scope(self.database, self.scope.user, search_path)
+    def enter_scope(self) -> None:
+        """Let names mean what *parameters* say: by the search path, and by the role `$user` stands for."""
+        own = dict(self.parameters.values)
+        user = own.get("role", own.get("session_authorization", self.user))
+        self.scope = self.knowledge.scope(self.database, user, own.get("search_path"))
 
     def last_route(self) -> str:
         """Return node and reason of the previous statement, as `SHOW rwsplit.last_route` says it."""
@@ -327,20 +335,34 @@ class Session:
 
     def _query(self, data: bytes, pos: int, end: int) -> None:
         """Take a Query message; its text ends with the message's only zero byte."""
-        query = data[pos + HEADER_SIZE : end - 1]
-        if data[end - 1] or 0 in query:
+        text = data[pos + HEADER_SIZE : end - 1]
+        if data.find(0, pos + HEADER_SIZE, end) != end - 1:
             raise ProtocolViolation("invalid message format")
-        self.names.pop(b"", None)
-        script = OPAQUE if self.opaque else self._facts(query)
+        if self.names:
+            self.names.pop(b"", None)
+        script: Script | None
+        if self.opaque:
+            script = OPAQUE
+        elif end - pos <= INLINE_LIMIT:
+            script = self.scope.statements.lookup(text)
+        else:
+            script = OPAQUE if len(text) > PARSE_LIMIT else self.scope.statements.peek(text)
         if self._open:
             self._end_with(data[pos:end], script or OPAQUE)
             return
-        parts = data if end - pos == len(data) else data[pos:end]
-        unit = Unit(self, Kind.SIMPLE, Piece([parts], script), end - pos)
+        query = data if end - pos == len(data) else data[pos:end]
+        spare = self.spare
+        if spare is not None and script is not None and script.plain_read:
+            self.spare = None
+            spare.renew(query, script)
+            self.pending.append(spare)
+            self.pending_bytes += end - pos
+            return
+        unit = Unit(self, Kind.SIMPLE, Piece([query], script), end - pos)
         if script is None:
-            unit.waiting_for = (query,)
+            unit.waiting_for = (text,)
         elif script.notable:
-            self._special(unit, query, script)
+            self._special(unit, text, script)
         self.pending.append(unit)
         self.pending_bytes += end - pos
 
@@ -364,13 +386,6 @@ class Session:
         piece = Piece([data], facts_of_call(oid))
         return Unit(self, Kind.FUNCTION, piece, len(data))
 
-    def _facts(self, query: bytes) -> Script | None:
-        if len(query) <= INLINE_LIMIT:
-            return self.scope.statements.lookup(query)
-        if len(query) > PARSE_LIMIT:
-            return OPAQUE
-        return self.scope.statements.peek(query)
-
     def _end_with(self, data: bytes, script: Script | None) -> None:
         """End the open unit with a Query or FunctionCall instead of its Sync.
 
@@ -390,7 +405,7 @@ class Session:
             size, executes, row_limit, waiting = end - pos, False, False, _NOTHING
         else:
             assembly.add_raw(data[run:end] if run < pos else data[pos:end])
-            size, executes, row_limit = assembly.size, assembly.executes, assembly.row_limit
+            size, executes, row_limit = assembly.size, assembly.executes, assembly.keeps_portal
             waiting = assembly.waiting_for
             piece = assembly.take(keep_plan=self._open)
             self._assembly = None

@@ -188,6 +188,16 @@ class Unit(Owed):
             frame = frame.replace(b'"%s"' % prepared.name, b'"%s"' % name)
         return HEADER.pack(frame[0], len(frame) - 1) + frame[HEADER_SIZE:]
 
+    def renew(self, frame: bytes, script: Script) -> None:
+        """Be the unit of another Query, *frame*; only for one that a plain read has used up."""
+        piece = self.piece
+        piece.parts[0] = frame
+        piece.script = self.script = script
+        self.size_in = len(frame)
+        self.size = 0
+        self.forwarded = False
+        self.arrived = 0.0
+
     def restart(self) -> None:
         """Make it as it was before it was sent (nothing of its answer has left)."""
         self.steps = None

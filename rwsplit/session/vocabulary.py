@@ -44,6 +44,7 @@ class Scope:
     __slots__ = (
         "__weakref__",
         "database",
+        "is_taught",
         "prepared",
         "search_path",
         "statements",
@@ -52,19 +53,20 @@ class Scope:
     )
 
     def __init__(
-        self, database: str, user: str, search_path: str | None, vocabulary: Vocabulary
+        self, database: str, user: str, search_path: str | None, common: Vocabulary
     ) -> None:
         self.database = database
         self.user = user
         self.search_path = search_path
         """As the session has set it; None: the one its database and role have."""
-        self.enter(vocabulary)
+        self.enter(common, is_taught=False)
 
     def __repr__(self) -> str:
         return f"<Scope {self.user}@{self.database} search_path={self.search_path!r}>"
 
-    def enter(self, vocabulary: Vocabulary) -> None:
-        """Use *vocabulary* from now on."""
+    def enter(self, vocabulary: Vocabulary, *, is_taught: bool) -> None:
+        """Use *vocabulary* from now on; *is_taught*: it knows names that the search path may resolve otherwise."""
         self.vocabulary = vocabulary
+        self.is_taught = is_taught
         self.statements = vocabulary.statements
         self.prepared = vocabulary.prepared

@@ -24,7 +24,15 @@ from rwsplit.sql.classify import PARSE_LIMIT, parse_scan, unreadable
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.generations import Generations
 from rwsplit.sql.hints import parse_hints
-from rwsplit.sql.shape import LITERALS, Fingerprint, fingerprint, is_sound, shape_of, shorten
+from rwsplit.sql.shape import (
+    HOLE,
+    LITERALS,
+    Fingerprint,
+    fingerprint,
+    is_sound,
+    shape_of,
+    shorten,
+)
 from rwsplit.sql.statement import PrimaryOnly, Script
 from rwsplit.sql.tokens import scan
 
@@ -95,6 +103,12 @@ class StatementCache:
         if script is not None:
             self._text_hits += 1
             return script
+        # `peek` for the common case: another text of a shape met lately.
+        known = self._shapes.young.get(LITERALS.sub(HOLE, query))
+        if known is not None and known.last != query and len(query) <= HASH_LIMIT:
+            self._shape_hits += 1
+            known.last = query
+            return known.script
         return self.peek(query) or self._parse(query)
 
     def peek(self, query: bytes) -> Script | None:
@@ -103,7 +117,7 @@ class StatementCache:
         if size > PARSE_LIMIT:
             return self._too_long
         if size <= SHAPE_LIMIT:
-            shape = LITERALS.sub(b"\1", query)
+            shape = LITERALS.sub(HOLE, query)
             known = self._shapes.get(_key(shape), len(shape))
             if known is not None:
                 self._shape_hits += 1

@@ -156,6 +156,10 @@ class Statement:
     """BEGIN, SET TRANSACTION: READ ONLY or READ WRITE if said."""
     deferrable: bool | None = None
     """BEGIN, SET TRANSACTION: DEFERRABLE or NOT DEFERRABLE if said."""
+    tag: str | None = None
+    """BEGIN, COMMIT, ROLLBACK with nothing in them but what is told here: what PostgreSQL answers, `BEGIN`."""
+    tells_time: bool = False
+    """Its answer says when its transaction began (now(), CURRENT_DATE): another transaction's differs."""
     chain: bool = False
     """COMMIT, ROLLBACK: AND CHAIN, so that a transaction is open afterwards."""
     setting: str | None = None
@@ -206,10 +210,12 @@ class Script:
         "plain_read",
         "primary_only",
         "redefines",
+        "roots",
         "single",
         "special",
         "state",
         "statements",
+        "tells_time",
     )
 
     def __init__(
@@ -235,6 +241,9 @@ class Script:
         """The client is to send data: what comes behind it waits for what the server says."""
         redefined = [s.redefines for s in statements if s.redefines is not None]
         self.redefines: Redefined | None = unite(redefined) if redefined else None
+        self.tells_time: bool = any(s.tells_time for s in statements)
+        self.roots: bool = any(s.verb in _ROOTS for s in statements)
+        """It makes a savepoint or a cursor, which cannot be taken to another server."""
         self.notable: bool = (
             self.special
             or self.redefines is not None
@@ -252,6 +261,7 @@ class Script:
         """It only reads, and there is nothing else to think of."""
 
 
+_ROOTS: Final = frozenset({Verb.SAVEPOINT, Verb.DECLARE})
 _CLEANSING: Final = frozenset({Verb.RESET, Verb.DEALLOCATE, Verb.DISCARD})
 
 

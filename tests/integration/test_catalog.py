@@ -109,6 +109,8 @@ def last_route(connection: psycopg.Connection[Any]) -> tuple[str, str]:
     reason = rest.partition(":")[0]
     if reason in {"READ", "NO_FRESH_REPLICA", "WAITED_FOR_REPLICA"}:
         return READ  # wherever its session has to read just now
+    if reason == "IN_TRANSACTION":
+        return node, reason
     assert node == "primary"
     return node, reason
 
@@ -222,6 +224,19 @@ def test_the_search_path_chooses_between_functions_of_one_name(knowing: Proxy):
             assert route(left, "select * from place") == READ
             assert route(right, "select * from place") == ("primary", "NEEDS_PRIMARY")
         assert pin(left) == pin(right) == "no"
+
+
+def test_a_search_path_of_a_transaction_counts(knowing: Proxy):
+    with knowing.connect(
+        options="-c search_path=left_ones", prepare_threshold=None
+    ) as connection:
+        with connection.transaction():
+            assert connection.execute("select chosen()").fetchone() == ("left",)
+            assert last_route(connection)[0] != "primary"
+            connection.execute("set local search_path = right_ones")
+            assert connection.execute("select chosen()").fetchone() == ("right",)
+        assert connection.execute("select chosen()").fetchone() == ("left",)
+        assert pin(connection) == "no"
 
 
 def test_a_role_starts_with_the_search_path_it_has(

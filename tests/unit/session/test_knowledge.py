@@ -9,6 +9,7 @@ import pytest
 from rwsplit.session.knowledge import LEAST_SIZE, MOST_DOUBTS, Knowledge
 from rwsplit.session.parameters import NONE
 from rwsplit.session.session import Session
+from rwsplit.session.transaction import is_prologue
 from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.facts import HARMLESS, VOLATILE
@@ -29,6 +30,12 @@ def connected(
 ):
     own = knowledge.parameters.intern(parameters)
     return Session(knowledge, user=user, database=database, parameters=own)
+
+
+def have(session: Session, **parameters: str) -> None:
+    """Let *session* have *parameters* from now on."""
+    session.parameters = session.knowledge.parameters.intern(parameters)
+    session.enter_scope()
 
 
 def define(session: Session, text: str) -> None:
@@ -89,10 +96,10 @@ def test_the_search_path_chooses_between_functions_of_one_name(knowledge: Knowle
     assert verdict(connected(knowledge, user="ann", search_path='"$user"')) is not None
     assert verdict(connected(knowledge, role="ann", search_path='"$user"')) is not None
 
-    one_.use_search_path("b")
+    have(one_, search_path="b")
     assert verdict(one_) is PrimaryOnly.VOLATILE_FUNCTION
     assert one_.scope is other.scope
-    one_.use_search_path(None)
+    have(one_)
     assert verdict(one_) is None
     assert repr(other.scope) == "<Scope app@shop search_path='b'>"
 
@@ -233,6 +240,22 @@ def test_other_patterns_hold_in_every_vocabulary(knowledge: Knowledge):
     assert verdict(session) is None
 
 
+def test_a_transaction_with_a_search_path_of_its_own_leaves_its_replica_if_names_are_known(
+    knowledge: Knowledge,
+):
+    session = connected(knowledge)
+
+    def stays(text: str) -> bool:
+        unit = one(session, query(text))
+        assert unit.script is not None
+        return is_prologue(unit, unit.script)
+
+    assert stays("set local search_path = b")
+    knowledge.publish("shop", CATALOG)
+    assert not stays("set local search_path = b")
+    assert stays("set local work_mem = '1MB'")
+
+
 @pytest.mark.parametrize("name", ["", "s"])
 def test_a_prepared_statement_has_the_facts_of_now(knowledge: Knowledge, name: str):
     session = connected(knowledge)
@@ -259,7 +282,7 @@ def test_a_prepared_statement_follows_the_search_path(knowledge: Knowledge):
     shared = session.names[b"s"]
     assert other.names[b"s"] is shared
 
-    session.use_search_path("b")
+    have(session, search_path="b")
     unit = one(session, bind("s"), execute(), SYNC)
 
     assert unit.script is not None

@@ -1,0 +1,181 @@
+"""A real relay on wires without sockets: clients and servers are bytes in memory.
+
+    rig = MemoryRelay(clients=2)
+    rig.ask(rig.clients[0], b"select 1")
+    rig.turn_clients(rig.clients[:1])
+    rig.answer_all(ANSWER)
+
+For tests of the turn loop's own books, and for measuring what its Python costs (tests.bench.turns).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import trio
+
+from rwsplit.cluster.node import NodeView, Role, Up
+from rwsplit.cluster.view import ClusterView
+from rwsplit.config.model import Config, PoolConfig
+from rwsplit.lsn import LSN
+from rwsplit.relay.client import Client
+from rwsplit.relay.outboxes import IN
+from rwsplit.relay.relay import Relay
+from rwsplit.routing.balancing import LeastConnections
+from rwsplit.routing.policy import Rules
+from rwsplit.server.server import Server
+from rwsplit.server.wire import Wire
+from rwsplit.session.knowledge import Knowledge
+from rwsplit.sql.cache import StatementCache
+from rwsplit.sql.functions import FunctionBook
+
+REPLICAS: Final = 3
+ANSWER: Final = bytes.fromhex(
+    "540000002100016162616c616e6365000000400a000300000017000400000000000044"
+) + (b"\0\0\0\x0b\0\1\0\0\0\x010C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I")
+"""RowDescription, DataRow, CommandComplete, ReadyForQuery, as pgbench -S gets them."""
+
+
+class MemoryWire(Wire):
+    """Gives out what is put into *incoming*, keeps what it is sent."""
+
+    __slots__ = ("_number", "incoming", "sends", "sent")
+
+    is_tls = False
+    wants_write = False
+    has_pending = False
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self.peer = "memory"
+        self.incoming: bytes | None = None
+        self.sent = b""
+        self.sends = 0
+
+    def fileno(self) -> int:
+        return self._number
+
+    def recv(self) -> bytes | None:
+        data, self.incoming = self.incoming, None
+        return data
+
+    def send(self, data: bytes | bytearray | memoryview) -> int:
+        self.sends += 1
+        self.sent = bytes(data)
+        return len(data)
+
+    def flush(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class _NoEpoll:
+    """Stands where the epoll set is: nobody waits here."""
+
+    def register(self, fd: int, mask: int) -> None: ...
+
+    def modify(self, fd: int, mask: int) -> None: ...
+
+    def unregister(self, fd: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class MemoryRelay:
+    """A relay in front of a primary and three replicas, with *clients* clients and full pools."""
+
+    def __init__(self, clients: int, *, size: int = 20, lane_depth: int = 0) -> None:
+        self.now = 1.0
+        config = Config(pool=PoolConfig(size=size, lane_depth=lane_depth))
+        nodes = tuple(_node(index) for index in range(REPLICAS + 1))
+        self.relay = Relay(
+            config,
+            ClusterView(nodes=nodes, primary=nodes[0], replicas=nodes[1:]),
+            chooser=LeastConnections(),
+            open_server=_never,
+            send_cancel=_never,
+            hurry=lambda: None,
+            report_failure=lambda node, reason: None,
+            clock=self._clock,
+        )
+        self.relay.outboxes.epoll.close()
+        self.relay.outboxes.epoll = _NoEpoll()  # type: ignore[assignment]
+        self.knowledge = Knowledge(StatementCache(FunctionBook(), size=1000), FunctionBook())
+        self.parameters = self.knowledge.parameters.intern({})
+        self.clients = [self._client(100 + number) for number in range(clients)]
+        number = 100_000
+        for node in nodes:
+            pool = self.relay.pools.get(node.name, node.index, "app", "app")
+            for _ in range(size):
+                number += 1
+                pool.starting += 1
+                server = Server(pool, MemoryWire(number), pid=number, cancel_key=b"k", now=0.0)
+                server.parameters = self.parameters
+                self.relay.adopt_server(pool, server)
+
+    def ask(self, client: Client, query: bytes) -> None:
+        """Have *client* send the Query *query* in the next turn it takes part in."""
+        wire_of(client).incoming = b"Q" + (len(query) + 5).to_bytes(4, "big") + query + b"\0"
+
+    def turn_clients(self, clients: Sequence[Client]) -> None:
+        """Serve *clients* in one turn."""
+        self.relay.turn([(client.fd, IN) for client in clients])
+
+    def busy(self) -> list[Server]:
+        """Return the servers that owe something."""
+        return [s for s in self.relay.servers.values() if s.responses.owed]
+
+    def answer(self, servers: Sequence[Server], answer: bytes) -> None:
+        """Have each of *servers* answer all it owes by *answer*, in one turn."""
+        for server in servers:
+            wire_of(server).incoming = answer * len(server.responses.owed)
+        self.relay.turn([(server.fd, IN) for server in servers])
+
+    def _clock(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+    def _client(self, number: int) -> Client:
+        client = Client(
+            self.knowledge,
+            user="app",
+            database="app",
+            application_name="",
+            parameters=self.parameters,
+            opaque=False,
+            rules=Rules((), user="app", database="app", application_name=""),
+            pid=number,
+            cancel_key=b"k",
+            host="memory",
+            now=0.0,
+        )
+        self.relay.adopt_client(client, MemoryWire(number), b"")
+        return client
+
+
+def wire_of(party: Any) -> MemoryWire:
+    """Return the memory wire of a client or server."""
+    wire = party.wire
+    assert isinstance(wire, MemoryWire)
+    return wire
+
+
+def _node(index: int) -> NodeView:
+    return NodeView(
+        name=f"n{index}",
+        host="memory",
+        port=1,
+        index=index,
+        role=Role.REPLICA if index else Role.PRIMARY,
+        health=Up(),
+        lsn=LSN(1),
+        fresh_until=0.9,
+        refusal=None,
+    )
+
+
+async def _never(*_: object) -> Any:
+    await trio.sleep_forever()
