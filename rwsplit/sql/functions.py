@@ -118,6 +118,8 @@ class FunctionBook:
 
     def mentioned(self, tokens: Sequence[Token]) -> Iterable[FunctionFacts]:
         """Yield the facts of every relation that *tokens*, which could not be parsed, may be about."""
+        if not (self._doubted or self._catalog.relations):
+            return
         words = {text for kind, text in tokens if kind in {WORD, NAME}}
         if words & self._doubted:
             yield UNKNOWN
