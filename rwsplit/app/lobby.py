@@ -13,6 +13,7 @@ from rwsplit.app.welcome import Welcome, Welcomes
 from rwsplit.client.lobby import Admission, Login
 from rwsplit.config.model import Config
 from rwsplit.errors import CapacityError, ClientError
+from rwsplit.monitor.catalog import Catalogs
 from rwsplit.relay.client import Client
 from rwsplit.relay.relay import Relay
 from rwsplit.routing.policy import Rules
@@ -37,6 +38,7 @@ class OurLobby:
         *,
         relay: Relay,
         knowledge: Knowledge,
+        catalogs: Catalogs,
         welcomes: Welcomes,
         tls_context: ssl.SSLContext | None,
         console: Callable[[WireStream, Login], Awaitable[None]],
@@ -46,6 +48,7 @@ class OurLobby:
         self.tls_context = tls_context
         self._relay = relay
         self._knowledge = knowledge
+        self._catalogs = catalogs
         self._welcomes = welcomes
         self._console = console
         self._admitted: set[int] = set()
@@ -84,6 +87,7 @@ class OurLobby:
                 host=login.peer,
                 now=trio.current_time(),
             )
+            self._catalogs.want(login.database)
             client.isolation = found.isolation
             client.default_level = self.config.consistency.level
             client.review()

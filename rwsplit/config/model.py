@@ -182,6 +182,9 @@ class MonitorConfig:
     """Successful probes in a row that bring a node up."""
     fall: int = attrs.field(default=3, validator=at_least(1))
     """Failed probes in a row that take a node down."""
+    catalog_interval: Seconds = attrs.field(default=60.0, validator=at_least(0))
+    """Time between two readings of what functions and views do, for each database in use; DDL that
+    passes through rwsplit is noticed at once. 0 turns it off: functions of your own are unknown."""
 
 
 @attrs.frozen(kw_only=True)

@@ -281,6 +281,8 @@ class Relay:
         """Close the client's socket and forget it."""
         client.closed = True
         self.by_pid.pop(client.pid, None)
+        if client.doubts:
+            client.knowledge.settle(client.database, client.doubts)
         if self.clients.pop(client.fd, None) is not None:
             self.outboxes.unregister(client.fd)
         if client.wire is None:

@@ -157,6 +157,8 @@ class Replies:
         route = unit.route
         assert script is not None
         failed, client.tx = client.tx == codes.FAILED, status
+        if client.doubts and status == codes.IDLE and client.is_idle:
+            client.knowledge.settle(client.database, client.doubts)
         refused = route is not None and route.reason is RouteReason.RETRIED_READ_ONLY
         if script.may_write or client.wrote or script.cost.writes or refused:
             if status != codes.IDLE:

@@ -157,6 +157,8 @@ class Sender:
                     client.pin = reason
                     unit.with_pin = True
                     server.responses.owner = client.sink
+        if script.redefines is not None and (unit.waiting_for or unit.is_open):
+            client.doubts.append(client.knowledge.doubt(client.database, script.redefines))
         effects = unit.piece.effects
         if effects is not None and client.parameters.values and not unit.is_open:
             self._restore(client, server, effects)

@@ -233,13 +233,16 @@ class Upkeep:
 
     def parse(self, client: Client, unit: Unit) -> None:
         """Parse the long statements *unit* waits for; runs in a worker thread."""
-        knowledge = client.knowledge
+        vocabulary = client.scope.vocabulary
+        functions = vocabulary.functions
         for query in unit.waiting_for:
-            knowledge.statements.store(query, parse(query, knowledge.functions))
+            script = parse(query, functions)
+            if vocabulary.functions is functions:  # it has learned nothing else meanwhile
+                vocabulary.statements.store(query, script)
 
     def parsed(self, client: Client, unit: Unit) -> None:
         """Give *unit* the facts that are known now."""
-        statements = client.knowledge.statements
+        statements = client.scope.statements
         piece = unit.piece
         if unit.kind is SIMPLE:
             piece.script = unit.script = statements.peek(unit.waiting_for[0]) or OPAQUE

@@ -24,7 +24,7 @@ from rwsplit.routing.route import Route
 from rwsplit.session import inband
 from rwsplit.session.assembly import NOTHING, OPAQUE, Assembly, special
 from rwsplit.session.function_calls import facts_of_call
-from rwsplit.session.knowledge import Knowledge
+from rwsplit.session.knowledge import Doubt, Knowledge
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pinning import PinReason, drops_prepared
 from rwsplit.session.prepared import Prepared, ServerState
@@ -67,6 +67,7 @@ class Session:
         "consistency",
         "database",
         "default_level",
+        "doubts",
         "has_rules",
         "home",
         "in_flight",
@@ -87,6 +88,7 @@ class Session:
         "reads",
         "reported",
         "route_setting",
+        "scope",
         "server",
         "sink",
         "spare",
@@ -115,6 +117,9 @@ class Session:
         self.database = database
         self.application_name = application_name
         self.parameters = parameters
+        self.enter_scope()
+        self.doubts: list[Doubt] = []
+        """About names, because of DDL of its own that is not over."""
         self.opaque = opaque
         """Its texts cannot be lexed as bytes (see UNSAFE_ENCODINGS): everything may write."""
         self.sink: list[bytes] = []
@@ -205,6 +210,12 @@ class Session:
         """The beginning of a frame has been passed on and its end has not been received."""
         return self._through > 0
 
+    def enter_scope(self) -> None:
+        """Let names mean what *parameters* say: by the search path, and by the role `$user` stands for."""
+        own = dict(self.parameters.values)
+        user = own.get("role", own.get("session_authorization", self.user))
+        self.scope = self.knowledge.scope(self.database, user, own.get("search_path"))
+
     def last_route(self) -> str:
         """Return node and reason of the previous statement, as `SHOW rwsplit.last_route` says it."""
         if self.last is None:
@@ -230,6 +241,8 @@ class Session:
 
     def note_names(self, script: Script) -> None:
         """Take note of the names *script* makes (PREPARE) and drops, unless it is sure to fail."""
+        if script.redefines is not None:  # what follows is classified before this is sent
+            self.doubts.append(self.knowledge.doubt(self.database, script.redefines))
         if self.tx == codes.FAILED:
             return
         for statement in script.statements:
@@ -331,9 +344,9 @@ class Session:
         if self.opaque:
             script = OPAQUE
         elif end - pos <= INLINE_LIMIT:
-            script = self.knowledge.statements.lookup(text)
+            script = self.scope.statements.lookup(text)
         else:
-            script = OPAQUE if len(text) > PARSE_LIMIT else self.knowledge.statements.peek(text)
+            script = OPAQUE if len(text) > PARSE_LIMIT else self.scope.statements.peek(text)
         if self._open:
             self._end_with(data[pos:end], script or OPAQUE)
             return

@@ -140,6 +140,8 @@ def is_prologue(unit: Unit, script: Script) -> bool:
     if statement is None or statement.verb is not Verb.SET or not statement.local:
         return False
     setting = statement.setting or ""
+    if setting == "search_path" and unit.session is not None and unit.session.scope.is_taught:
+        return False  # under another path functions may be other ones
     if setting == "transaction":
         fits = (
             statement.isolation in {None, *READ_COMMITTED} and statement.read_only is not False

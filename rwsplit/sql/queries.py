@@ -25,8 +25,9 @@ from sqlglot.errors import SqlglotError
 
 from rwsplit.sql.builtin import RESERVED
 from rwsplit.sql.calls import DML, Calls, find_calls, quoted
-from rwsplit.sql.functions import HARMLESS, FunctionBook, FunctionFacts
-from rwsplit.sql.relations import is_catalog, is_temporary, relation_needs
+from rwsplit.sql.facts import HARMLESS, FunctionFacts
+from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.relations import is_catalog, is_temporary
 from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb, strictest
 from rwsplit.sql.tokens import (
     MARK,
@@ -101,8 +102,11 @@ def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
     tree = read_tree(tokens, calls.heads, limit=MAX_DML_WORDS if writes else MAX_WORDS)
 
     tables = tree.tables if tree else frozenset()
+    called += map(book.relation, tables) if tree else book.mentioned(tokens)
+    if book.watches_tokens:
+        called += book.token_facts(tokens)
     temporary = _mentions_temporary(tokens)
-    reasons = {facts.primary_only for facts in called} | {relation_needs(t) for t in tables}
+    reasons = {facts.primary_only for facts in called}
     if writes:
         reasons.add(PrimaryOnly.MAY_WRITE)
     elif tree is None or not tree.reads_only:
@@ -121,9 +125,7 @@ def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
         may_write=PrimaryOnly.UNPARSED in reasons or writes or any(f.may_write for f in called),
         locks_rows=PrimaryOnly.LOCKS_ROWS in reasons,
         state=state,
-        needs_session=temporary
-        or any(facts.needs_session for facts in called)
-        or any(relation_needs(t) is PrimaryOnly.SESSION_STATE for t in tables),
+        needs_session=temporary or any(facts.needs_session for facts in called),
         is_catalog=any(map(is_catalog, tables)),
         functions=calls.functions,
         tables=tables,
@@ -250,7 +252,7 @@ def _called(calls: Calls, book: FunctionBook) -> Iterable[FunctionFacts]:
     for call in calls.settings:
         name = call[0][1]
         if name == "set_config":
-            facts = _LOCAL_SETTING if _is_local(call) else book.facts(name)
+            facts = _LOCAL_SETTING if sets_locally(call) else book.facts(name)
             by_argument[name] = (
                 facts if facts.state or by_argument[name] is HARMLESS else by_argument[name]
             )
@@ -266,9 +268,12 @@ def string_value_of(token: Token) -> str | None:
     return string_value(text).lower() if kind == STRING else None
 
 
-def _is_local(call: tuple[Token, ...]) -> bool:
-    """Say whether the last argument of set_config(name, value, is_local) is a literal true."""
-    if call[-2:-1] != ((MARK, ","),):
+def sets_locally(call: Sequence[Token]) -> bool:
+    """Say whether the last argument of set_config(name, value, is_local) is a literal true.
+
+    *call* are its tokens without the closing parenthesis.
+    """
+    if tuple(call[-2:-1]) != ((MARK, ","),):
         return False
     kind, text = call[-1]
     return (kind == WORD and text == "true") or string_value_of(call[-1]) in _TRUE

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 import attrs
 
@@ -113,6 +113,23 @@ class Hints:
     consistency: str | None = None
 
 
+class Redefined(NamedTuple):
+    """What names DDL may give another meaning, whatever their schema; none if it only adds or drops tables."""
+
+    functions: frozenset[str] = frozenset()
+    """Functions, and operators as `operator(+)`."""
+    views: frozenset[str] = frozenset()
+
+
+def unite(parts: Iterable[Redefined]) -> Redefined:
+    """Return all that *parts* redefine."""
+    found = list(parts)
+    return Redefined(
+        frozenset().union(*(each.functions for each in found)),
+        frozenset().union(*(each.views for each in found)),
+    )
+
+
 @attrs.frozen
 class Statement:
     """Facts of one command. Names in *functions* and *tables* are `name` or `schema.name`, folded as
@@ -157,6 +174,8 @@ class Statement:
     name: str | None = None
     """PREPARE, EXECUTE, DEALLOCATE, LISTEN, UNLISTEN, NOTIFY, DECLARE, FETCH, CLOSE, SAVEPOINT, RELEASE,
     ROLLBACK TO: the object's name; `all` for DEALLOCATE ALL and CLOSE ALL, `*` for UNLISTEN *."""
+    redefines: Redefined | None = None
+    """DDL that may change what names mean."""
     inner: Statement | None = None
     """EXPLAIN, PREPARE, DECLARE, COPY (query): the statement inside."""
 
@@ -190,6 +209,7 @@ class Script:
         "notable",
         "plain_read",
         "primary_only",
+        "redefines",
         "roots",
         "single",
         "special",
@@ -219,11 +239,14 @@ class Script:
         self.controls_transaction: bool = any(s.verb in TRANSACTION_CONTROL for s in statements)
         self.copies_in: bool = any(s.verb is Verb.COPY_IN for s in statements)
         """The client is to send data: what comes behind it waits for what the server says."""
+        redefined = [s.redefines for s in statements if s.redefines is not None]
+        self.redefines: Redefined | None = unite(redefined) if redefined else None
         self.tells_time: bool = any(s.tells_time for s in statements)
         self.roots: bool = any(s.verb in _ROOTS for s in statements)
         """It makes a savepoint or a cursor, which cannot be taken to another server."""
         self.notable: bool = (
             self.special
+            or self.redefines is not None
             or self.controls_transaction
             or any(s.state is not None or s.verb in _CLEANSING for s in statements)
         )

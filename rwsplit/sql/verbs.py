@@ -14,6 +14,7 @@ import attrs
 
 from rwsplit.sql.calls import DML
 from rwsplit.sql.cursor import Cursor
+from rwsplit.sql.definitions import redefined
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.queries import classify_query
 from rwsplit.sql.relations import is_temporary
@@ -24,7 +25,7 @@ from rwsplit.sql.settings import (
     classify_set,
     classify_show,
 )
-from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb
+from rwsplit.sql.statement import PrimaryOnly, Redefined, SessionState, Statement, Verb
 from rwsplit.sql.tokens import MARK, NAME, WORD, Token
 
 QUERY_STARTS: Final = DML | {"select", "with", "values", "table", "("}
@@ -77,8 +78,8 @@ def _rollback(cursor: Cursor) -> Statement:
 
 
 def _end(verb: Verb, cursor: Cursor) -> Statement:
-    if cursor.take("prepared"):
-        return _WRITE
+    if cursor.take("prepared"):  # there may have been DDL in it
+        return attrs.evolve(_WRITE, redefines=Redefined())
     cursor.take_any("work", "transaction")
     cursor.take("and", "no", "chain")
     chain = cursor.take("and", "chain")
@@ -257,7 +258,13 @@ def _create(cursor: Cursor, classify: Classify) -> Statement:
     if is_table and state is None and head.find("as"):
         head.take("as")
         state = classify(head.rest).state
-    return attrs.evolve(_DDL, state=state)
+    return attrs.evolve(
+        _DDL, state=state, redefines=None if temporary else redefined(cursor.tokens)
+    )
+
+
+def _define(cursor: Cursor) -> Statement:
+    return attrs.evolve(_DDL, redefines=redefined(cursor.tokens))
 
 
 def _ddl(_cursor: Cursor) -> Statement:
@@ -268,8 +275,8 @@ def _write(_cursor: Cursor) -> Statement:
     return _WRITE
 
 
-def _anything(verb: Verb) -> Callable[[Cursor], Statement]:
-    facts = attrs.evolve(_ANYTHING, verb=verb)
+def _anything(verb: Verb, redefines: Redefined | None = None) -> Callable[[Cursor], Statement]:
+    facts = attrs.evolve(_ANYTHING, verb=verb, redefines=redefines)
     return lambda _cursor: facts
 
 
@@ -310,16 +317,17 @@ _UTILITIES: Final[dict[str, Callable[[Cursor], Statement]]] = {
     "load": _load,
     "lock": _lock,
     "call": _anything(Verb.CALL),
-    "do": _anything(Verb.DO),
+    "do": _anything(Verb.DO, Redefined()),  # migrations like to hide DDL there
     "vacuum": _vacuum,
     "analyze": _vacuum,
     "analyse": _vacuum,
     "checkpoint": _write,
     **dict.fromkeys(
         (
-            *("alter", "drop", "grant", "revoke", "comment", "security", "truncate"),
-            *("reindex", "cluster", "refresh", "reassign", "import"),
+            *("grant", "revoke", "comment", "security", "truncate"),
+            *("reindex", "cluster", "refresh", "reassign"),
         ),
         _ddl,
     ),
+    **dict.fromkeys(("alter", "drop", "import"), _define),
 }
