@@ -112,7 +112,7 @@ class Choice:
             node = relay.chooser.choose(candidates, relay.counters.load, relay.now)
             if node is view.primary:
                 unit.route = _SHARED
-            elif unit.was_parked:
+            elif unit.was_parked and not _begins(unit):
                 unit.route = route._replace(reason=RouteReason.WAITED_FOR_REPLICA)
             return node
         wait = settings.wait if client.bound_for == NOWHERE else MOVE_WAIT
@@ -134,6 +134,11 @@ class Choice:
         if node is None or not isinstance(node.health, Up):
             return None
         return node if node.admin is AdminState.ATTACHED else None
+
+
+def _begins(unit: Unit) -> bool:
+    """Return whether *unit* begins a transaction: its route says what kind of."""
+    return unit.script is not None and unit.script.controls_transaction
 
 
 def _is_possible(route: Route | None, script: Script) -> TypeGuard[Route]:

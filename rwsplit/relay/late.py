@@ -169,12 +169,12 @@ class Late:
         """Return whether the transaction on a replica cannot go on there with *unit*."""
         transaction = client.transaction
         assert transaction is not None
+        if client.tx == codes.FAILED:
+            return _prepares(script)
         if not transaction.late:
             begins = any(statement.verb is Verb.BEGIN for statement in script.statements)
             return begins or script.primary_only is not None or script.state is not None
-        if client.tx != codes.IN_TRANSACTION or script is NOTHING:
-            return False
-        if is_prologue(unit, script):
+        if script is NOTHING or is_prologue(unit, script):
             return False
         if unit.is_open or unit.row_limit or not transaction.stays(script):
             return True
@@ -187,6 +187,9 @@ class Late:
         transaction = client.transaction
         assert transaction is not None
         relay = self._relay
+        if client.tx == codes.FAILED:
+            self._give_up(client, server, unit)
+            return True
         if (
             client.tx != codes.IN_TRANSACTION
             or not transaction.is_movable
@@ -219,17 +222,34 @@ class Late:
         self.move(client, server, target, unit)
         return True
 
-    def move(self, client: Client, server: Server, target: Server, unit: Unit) -> None:
-        """End the transaction on the replica *server*, begin it on *target* and go on with *unit*."""
-        relay = self._relay
+    def _give_up(self, client: Client, server: Server, unit: Unit) -> None:
+        """End a failed transaction with *unit*, a PREPARE TRANSACTION: PostgreSQL takes it for a ROLLBACK.
+
+        A hot standby does not: it refuses it, and the transaction would stay.
+        """
+        if unit.is_open or unit.row_limit or not self._answer(client, unit, "ROLLBACK", b"I"):
+            unit.route = _SAME_TRANSACTION
+            self._relay.sender.send(client, server, unit)
+            return
+        client.tx = codes.IDLE
+        client.transaction = None
+        client.server = None
+        self._roll_back(server)
+
+    def _roll_back(self, server: Server) -> None:
+        """End what a session has on *server*, which it leaves."""
         server.out.append(ROLLBACK)
         server.owe(Injected(Purpose.ROLLBACK))
         server.holder = None
-        relay.outboxes.touch_server(server)
+        self._relay.outboxes.touch_server(server)
+
+    def move(self, client: Client, server: Server, target: Server, unit: Unit) -> None:
+        """End the transaction on the replica *server*, begin it on *target* and go on with *unit*."""
+        self._roll_back(server)
         client.server = None
         unit.guarded = False
         unit.route = Route(Target.PRIMARY, self._reason(unit.script or OPAQUE))
-        relay.sender.send(client, target, unit)
+        self._relay.sender.send(client, target, unit)
 
     def _reason(self, script: Script) -> RouteReason:
         reason = policy.route_facts(script).reason
@@ -275,3 +295,7 @@ class Late:
         client.sink.append(frame(codes.READY, b"E"))
         client.tx = codes.FAILED
         self._relay.outboxes.touch_client(client)
+
+
+def _prepares(script: Script) -> bool:
+    return script.single is not None and script.single.verb is Verb.PREPARE_TRANSACTION
