@@ -92,6 +92,7 @@ class Owed:
         "sink",
         "size",
         "steps",
+        "told",
     )
 
     def __init__(self, sink: list[bytes] | None, *, guarded: bool = False) -> None:
@@ -114,6 +115,8 @@ class Owed:
         """Bytes of the answer so far."""
         self.done = 0
         """Steps that are through; those that follow it did not happen if the unit failed."""
+        self.told = 0
+        """Those of them whose answer the client got: as many of its messages did what they say."""
         self.reports: list[bytes] | None = None
         """Where ParameterStatus goes although the answer is swallowed."""
 
@@ -288,6 +291,8 @@ class ResponseQueue:
         if steps and steps.popleft() == SWALLOW:
             self._forward(current, data, start, pos)
             start = end
+        else:
+            current.told += 1
         if not steps:
             current.steps = None
         return start, end
@@ -299,6 +304,7 @@ class ResponseQueue:
             made_up = steps.popleft()
             assert isinstance(made_up, bytes)
             current.done += 1
+            current.told += 1
             self._forward(current, made_up, 0, len(made_up))
 
     def _forward(self, current: Owed, data: bytes, start: int, end: int) -> None:

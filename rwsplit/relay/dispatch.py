@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import NodeView
+from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay import lanes, skipping
@@ -49,6 +50,10 @@ class Dispatcher:
         pending = client.pending
         while pending and client.waiting is None and not client.closed:
             item = pending[0]
+            if isinstance(item, Chunk) and item.holds:
+                if not self._resume(client, item):
+                    return
+                continue
             if client.skipped is not None and not (isinstance(item, Chunk) and item.terminates):
                 size = self._skip(client, item)
             elif isinstance(item, Unit):
@@ -65,6 +70,23 @@ class Dispatcher:
                 client.pending_bytes = max(0, client.pending_bytes - size) if pending else 0
         if client.paused and not pending:
             self._relay.outboxes.resume_when_sent(client)
+
+    def _resume(self, client: Client, held: Chunk) -> bool:
+        """Have the session look at what it held back, if the names that uses are settled."""
+        skipped = client.skipped
+        if skipped is not None:
+            skipped.settle_names()  # all that is left of it is its Sync
+        elif client.in_flight > client.is_open:
+            return False
+        client.pending.popleft()
+        try:
+            client.resume()
+            if held.is_last:
+                self._relay.client_ended(client)
+        except ProtocolViolation as violation:
+            message = error_response("FATAL", violation.sqlstate, str(violation))
+            self._relay.fail_client(client, message)
+        return True
 
     def start(self, client: Client, server: Server) -> None:
         """Send the unit a session has been waiting with to *server*, which it now has."""
@@ -186,6 +208,8 @@ class Dispatcher:
         if client.in_flight:
             if not self._may_pipeline(client, server, script, held=held):
                 return False
+            if unit.is_open and client.transaction is not None:
+                return False  # it may have to leave
         elif client.transaction is not None and self._relay.late.must_leave(
             client, unit, script
         ):

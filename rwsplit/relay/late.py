@@ -31,6 +31,8 @@ from rwsplit.session.transaction import (
     is_late,
     is_prologue,
     opens_with_reads,
+    sets_modes,
+    takes_snapshot,
 )
 from rwsplit.session.unit import Unit
 from rwsplit.sql.statement import Script, Verb
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 _SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
 _NOWHERE: Final = Route(Target.SAME, RouteReason.LATE_TRANSACTION)
 _WITH_READS: Final = Route(Target.REPLICA, RouteReason.LATE_TRANSACTION)
+_SNAPSHOT: Final = query(b"SELECT")
 #: The node said to have answered what rwsplit answered by itself.
 OURSELVES: Final = "rwsplit"
 
@@ -156,7 +159,10 @@ class Late:
         assert transaction is not None
         server.unnamed = None
         begin = transaction.begin_on_replica if server.is_replica else transaction.begin
-        for frames in (begin, *transaction.prologue):
+        first = [*transaction.prologue]
+        if transaction.reads and unit.script is not None and sets_modes(unit.script):
+            first.append([_SNAPSHOT])  # it has one: PostgreSQL judges whether it is too late for that
+        for frames in (begin, *first):
             server.out.extend(frames)
             server.owe(Injected(Purpose.BEGIN, client))
         if not server.is_replica:
@@ -171,12 +177,16 @@ class Late:
         assert transaction is not None
         if client.tx == codes.FAILED:
             return _prepares(script)
+        if unit.is_open and script is NOTHING:
+            return True  # nobody knows what it will do
         if not transaction.late:
             begins = any(statement.verb is Verb.BEGIN for statement in script.statements)
             return begins or script.primary_only is not None or script.state is not None
+        if unit.is_open or unit.row_limit:
+            return True
         if script is NOTHING or is_prologue(unit, script):
             return False
-        if unit.is_open or unit.row_limit or not transaction.stays(script):
+        if not transaction.stays(script):
             return True
         if script.controls_transaction:
             return False
@@ -273,8 +283,10 @@ class Late:
         if status == codes.IDLE:
             client.transaction = None
             return
-        transaction.reads += not script.controls_transaction
+        transaction.reads += takes_snapshot(script)
         transaction.rooted = transaction.rooted or unit.row_limit or script.roots
+        if script.single is not None and script.single.chain and not unit.failed:
+            transaction.reads = 0
         if transaction.late and not unit.failed:
             if is_prologue(unit, script):
                 parts = unit.piece.parts

@@ -169,9 +169,8 @@ class Loss:
             return
         client.sink.append(error_response("ERROR", code, message, hint=hint))
         client.sink.append(frame(codes.READY, b"I"))
-        for _, name, prepared in unit.piece.taught:
-            if client.names.get(name) is prepared:
-                del client.names[name]
+        unit.failed = True
+        unit.settle_names()
         self._relay.outboxes.touch_client(client)
         if client.pending or client.paused:
             self._relay.dispatcher.pump(client)

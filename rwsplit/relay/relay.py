@@ -167,7 +167,7 @@ class Relay:
             if client.pending and client.waiting is None:
                 self.dispatcher.pump(client)
             if data == b"":
-                self._client_ended(client)
+                self.client_ended(client)
             elif client.pending_bytes > HIGH_WATER:
                 self.outboxes.pause_client(client)
         except ProtocolViolation as violation:
@@ -194,10 +194,11 @@ class Relay:
             self.loss.client_gone(client)
         return False
 
-    def _client_ended(self, client: Client) -> None:
+    def client_ended(self, client: Client) -> None:
         """The client said all it will ever say: what it sent before a Terminate is still done."""
         last = client.pending[-1] if client.pending else None
-        if isinstance(last, Chunk) and last.terminates:
+        if isinstance(last, Chunk) and (last.terminates or last.holds):
+            last.is_last = True
             self.outboxes.pause_client(client)
         else:
             self.loss.client_gone(client)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
-from rwsplit.protocol.framing import HEADER_SIZE, frame
+from rwsplit.protocol.framing import frame
 from rwsplit.protocol.responses import Owed, What, is_fatal, is_stale_plan, sqlstate
 from rwsplit.relay import lanes
 from rwsplit.relay.client import Client
@@ -17,7 +17,7 @@ from rwsplit.server.pool import Pool
 from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
 from rwsplit.session.parameters import NONE
 from rwsplit.session.pinning import leaves_state
-from rwsplit.session.prepared import SYNC, unlearn, unname
+from rwsplit.session.prepared import SYNC, unlearn
 from rwsplit.session.unit import EXTENDED, Unit
 from rwsplit.sql.statement import Script, Verb
 
@@ -128,7 +128,9 @@ class Replies:
         if owed.error is not None:
             if self._heal(client, server, owed):
                 return
-            self._deliver_error(client, owed)
+            owed.deliver()  # nobody can do better
+        if owed.renaming is not None or owed.failed:
+            owed.settle_names()
         counters.statements[index] += 1
         server.pool.answered += 1
         client.statements += 1
@@ -202,6 +204,8 @@ class Replies:
         server.copying = min(server.copying, 0)
         client: Client | None = owed.session  # type: ignore[assignment]
         unlearn(server, owed.lessons, owed.done)
+        if owed.piece.drops is not None:
+            server.unsure = True  # its DEALLOCATE may have been skipped
         if is_stale_plan(error):
             self._close_stale(server, owed)
         if client is None:
@@ -212,7 +216,6 @@ class Replies:
             client.pin = None
             server.responses.owner = None
         if owed.error is None:
-            _unname(client, owed)
             relay.outboxes.touch_client(client)
             server.farewell = is_fatal(error)
         if owed.is_open and client.pending:
@@ -323,11 +326,6 @@ class Replies:
             client.pending_bytes += unit.size_in
         self._relay.dispatcher.pump(client)
 
-    def _deliver_error(self, client: Client, unit: Unit) -> None:
-        """Let the client have the error that was kept back: nobody can do better."""
-        unit.deliver()
-        _unname(client, unit)
-
     # Servers that are free...
 
     def release(self, client: Client, server: Server) -> None:
@@ -411,18 +409,6 @@ class Replies:
 def _rolls_back(script: Script) -> bool:
     """Return whether *script* is a ROLLBACK: what it ends has changed nothing."""
     return script.single is not None and script.single.verb is Verb.ROLLBACK
-
-
-def _unname(client: Client, unit: Unit) -> None:
-    """Take back the names given by a unit that failed."""
-    names = client.names
-    unname(names, unit.lessons, unit.done)
-    parsed = unit.piece.unnamed_parse
-    # Answers of common units are not counted. But if nothing came before the error, it was the first message's.
-    first = unit.piece.parts[0] if parsed is not None and not unit.failed_at else None
-    is_parse = isinstance(first, bytes) and first.startswith(b"P") and not first[HEADER_SIZE]
-    if is_parse and names.get(b"") is parsed:
-        del names[b""]
 
 
 _DONE: Final = What.DONE

@@ -17,7 +17,7 @@ from rwsplit.relay.injected import DISCARD_SEQUENCES, Injected, Purpose
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import HELD, LANE, Server
 from rwsplit.session.pinning import forgets_prepared, pin_reason, reset_parameters
-from rwsplit.session.prepared import SYNC, Lesson, compose, unlearn, unname
+from rwsplit.session.prepared import SYNC, Lesson, compose, unlearn
 from rwsplit.session.transaction import Transaction
 from rwsplit.session.unit import SIMPLE, Chunk, Piece, Unit
 from rwsplit.sql.statement import Script
@@ -116,7 +116,6 @@ class Sender:
                 lessons,
                 unnamed=piece.unnamed,
                 limit=limit,
-                names=[name for _, name, _ in piece.taught],
                 first=unit.planned,
                 may_omit=not unit.is_open and not unit.planned,
             )
@@ -124,8 +123,6 @@ class Sender:
             unit.planned += len(steps or ())
             if unit.failed:  # the server skips it all, up to the Sync
                 unlearn(server, lessons, 0)
-                if unit.session is not None:
-                    unname(unit.session.names, lessons, 0)
                 return
             if unit.steps is None:
                 unit.steps = deque()

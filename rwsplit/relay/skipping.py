@@ -36,9 +36,8 @@ def skip(client: Client, server: Server, item: Unit | Chunk) -> None:
     """Drop *item*, which comes behind an error; if it ends by a Sync, that ends the failed unit."""
     if isinstance(item, Unit):
         ends = item.kind is EXTENDED and not item.is_open
-        for _, name, prepared in item.piece.taught:
-            if client.names.get(name) is prepared:
-                del client.names[name]
+        item.failed = True
+        item.settle_names()
     else:
         ends = item.completes and not item.by_query
     if ends and client.skipped is not None:

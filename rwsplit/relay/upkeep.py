@@ -247,7 +247,7 @@ class Upkeep:
         if unit.kind is SIMPLE:
             piece.script = unit.script = statements.peek(unit.waiting_for[0]) or OPAQUE
             return
-        used = [prepared for _, _, prepared in piece.taught]
+        used = [prepared for _, prepared in piece.taught]
         used += [
             *piece.needs,
             *(p for p in (piece.unnamed, piece.unnamed_parse) if p is not None),

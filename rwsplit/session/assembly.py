@@ -8,6 +8,7 @@ Describe, Execute, Sync of one statement) costs one replacement and no object pe
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.errors import ProtocolViolation
@@ -15,8 +16,9 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, frame
 from rwsplit.protocol.responses import FORWARD, SWALLOW, Step
 from rwsplit.session import inband
-from rwsplit.session.pinning import drops_prepared
+from rwsplit.session.pinning import drops_prepared, renames
 from rwsplit.session.prepared import OWN_NAME, PARSED, Part, Prepared
+from rwsplit.session.renaming import Renaming, Unsettled
 from rwsplit.session.unit import Piece
 from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
 
@@ -57,6 +59,7 @@ class Assembly:
 
     __slots__ = (
         "_bound",
+        "_called",
         "_drops",
         "_effects",
         "_litter",
@@ -71,19 +74,26 @@ class Assembly:
         "_unnamed_parse",
         "describes",
         "executes",
+        "renaming",
         "row_limit",
+        "said",
         "size",
         "waiting_for",
     )
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, renaming: Renaming | None = None) -> None:
         self._session = session
+        self.renaming = renaming
+        """What it does to names; None while that is nothing."""
+        self.said = 0
+        """Messages of the unit so far."""
         self.describes = False
         self.executes = False
         self.row_limit = False
         self.size = 0
         self._unnamed_parse: Prepared | None = None
         self._bound: Prepared | None = None
+        self._called: list[tuple[bytes, Prepared]] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -94,7 +104,7 @@ class Assembly:
         self._effects: list[Script] = []
         self._litter: bytes | None = None
         self._needs: list[Prepared] = []
-        self._taught: list[tuple[int, bytes, Prepared]] = []
+        self._taught: list[tuple[bytes, Prepared]] = []
         self._unnamed: Prepared | None = None
         self._scripts: list[Script | None] = []
         self.waiting_for: list[bytes] = []
@@ -124,6 +134,7 @@ class Assembly:
         piece.drops = self._drops
         piece.litter = self._litter
         piece.taught = self._taught
+        piece.called = self._called
         piece.unnamed = self._unnamed
         piece.unnamed_parse = self._unnamed_parse
         if self._effects:
@@ -143,39 +154,50 @@ class Assembly:
 
         Raises:
             ProtocolViolation: it has no zero byte where one must be.
+            Unsettled: it must be shown again later.
         """
         if code == codes.BIND:
-            return self._bind(data, start, end)
-        if code == codes.EXECUTE:
-            self._plan.append(FORWARD)
-            self.executes = True
+            part: Part | None = self._bind(data, start, end)
+        elif code == codes.EXECUTE:
             if self._bound is not None and self._bound.script is not None:
                 self._run(self._bound.script)
+            self._plan.append(FORWARD)
+            self.executes = True
             if data[end - 4 : end] != b"\0\0\0\0":
                 self.row_limit = True
-            return None
-        if code == codes.DESCRIBE:
-            return self._describe(data, start, end)
-        if code == codes.PARSE:
-            return self._parse(data, start, end)
-        if code == codes.CLOSE:
-            return self._close(data, start, end)
-        return None
+            part = None
+        elif code == codes.DESCRIBE:
+            part = self._describe(data, start, end)
+        elif code == codes.PARSE:
+            part = self._parse(data, start, end)
+        else:
+            part = self._close(data, start, end)
+        self.said += 1
+        return part
 
     def _run(self, script: Script) -> None:
         """Take note of what a statement does because it is executed, not only parsed."""
         if script.notable:
-            self._session.note_names(script)
+            self._session.await_names(script)
+            self._session.note_definitions(script)
+            if renames(script):
+                self._planned = True
+                self._session.note_names(script, self._renames(), self.said)
             self._effects.append(script)
+
+    def _renames(self) -> Renaming:
+        if self.renaming is None:
+            self.renaming = Renaming(self._session)
+        return self.renaming
 
     # One method a message...
 
     def _bind(self, data: bytes, start: int, end: int) -> bytes | None:
-        self._plan.append(FORWARD)
         portal_end = _zero(data, start + HEADER_SIZE, end)
         name_end = _zero(data, portal_end + 1, end)
         name = data[portal_end + 1 : name_end]
         called = self._use(name)
+        self._plan.append(FORWARD)
         self._bound = self._session.names.get(name)
         if called is None:
             return self._without_unnamed(data, start, end)
@@ -185,12 +207,13 @@ class Assembly:
         return frame(codes.BIND, payload)
 
     def _describe(self, data: bytes, start: int, end: int) -> bytes | None:
-        self._plan.append(FORWARD)
         if data[start + HEADER_SIZE : start + HEADER_SIZE + 1] != b"S":
+            self._plan.append(FORWARD)
             self.describes = True
             return None
         name = data[start + HEADER_SIZE + 1 : _zero(data, start + HEADER_SIZE + 1, end)]
         called = self._use(name)
+        self._plan.append(FORWARD)
         if called is None:
             return self._without_unnamed(data, start, end)
         if called == name:
@@ -204,13 +227,20 @@ class Assembly:
         return _CLOSE_UNNAMED + data[start:end]
 
     def _close(self, data: bytes, start: int, end: int) -> bytes | None:
-        self._plan.append(FORWARD)
+        session = self._session
         if data[start + HEADER_SIZE : start + HEADER_SIZE + 1] != b"S":
+            self._plan.append(FORWARD)
             return None
         name = data[start + HEADER_SIZE + 1 : _zero(data, start + HEADER_SIZE + 1, end)]
+        if name in session.unsettled:
+            raise Unsettled
+        self._plan.append(FORWARD)
+        known = name in session.names
+        if known or name in session.sql_names:
+            self._planned = self._planned or self.said > 0  # the first message is never skipped
+            self._renames().drop(self.said, name)
         # An unknown one may have been made by PREPARE, on the server the session is pinned to.
-        known = self._session.names.pop(name, None)
-        if known is None and name and not name.startswith(OWN_NAME):
+        if not known and name and not name.startswith(OWN_NAME):
             return None
         return _CLOSE_NOTHING
 
@@ -221,12 +251,14 @@ class Assembly:
         tail = data[name_end + 1 : end]
         if 0 not in tail:
             raise ProtocolViolation("a Parse message has no zero byte behind its query")
+        if name in session.unsettled and name:
+            raise Unsettled
         prepared = self._identify(tail)
         self._scripts.append(prepared.script)
         if prepared.script is None:
             self.waiting_for.append(prepared.query)
         if not name:
-            session.names[b""] = self._unnamed_parse = prepared
+            self._name_unnamed(prepared)
             self._plan.append(FORWARD)
             return None if prepared.tail == tail else prepared.parse(b"")
         if name in session.sql_names:
@@ -243,8 +275,8 @@ class Assembly:
             closed = frame(codes.CLOSE, b"S" + name + b"\0")
             again = frame(codes.PARSE, name + b"\0" + tail)
             return closed + frame(codes.PARSE, name + b"\0\0\0\0") + again
-        session.names[name] = prepared
-        self._taught.append((len(self._plan), name, prepared))
+        self._renames().name(self.said, name, prepared)
+        self._taught.append((name, prepared))
         self._plan.append(PARSED)
         self._planned = True
         return prepared
@@ -267,16 +299,26 @@ class Assembly:
                 part = HEADER.pack(codes.BIND, length) + replaced[HEADER_SIZE:]
         elif code == codes.PARSE:
             name = data[start + HEADER_SIZE : _zero(data, start + HEADER_SIZE, len(data))]
-            self._session.names.pop(name, None)
-            if not name:
-                long = self._session.scope.prepared.private(b"\0", OPAQUE)
-                self._session.names[b""] = self._unnamed_parse = long
+            if name:
+                self._renames().drop(self.said, name)
+            else:
+                self._name_unnamed(self._session.scope.prepared.private(b"\0", OPAQUE))
             self._scripts.append(OPAQUE)
         else:
             self._scripts.append(OPAQUE)
         if code == codes.EXECUTE:
             self.executes = True
+        self.said += 1
         self.add_part(part)
+
+    def _name_unnamed(self, prepared: Prepared) -> None:
+        """What comes first is not skipped: then `Unit.settle` needs no entry to know what became of it."""
+        self._unnamed_parse = prepared
+        if self.said:
+            self._planned = True
+            self._renames().name(self.said, b"", prepared)
+        else:
+            self._session.names[b""] = prepared
 
     def _identify(self, tail: bytes) -> Prepared:
         """Return the identity of a Parse; in-band and SQL-level statements get a text of ours."""
@@ -287,7 +329,7 @@ class Assembly:
         script = prepared.script
         if script is None or not script.special:
             return prepared
-        replaced = special(self._session, prepared.query, script)
+        replaced = special(self._session, prepared.query, script, self._renames, self.said)
         if replaced is None:
             return prepared
         query, facts, used = replaced
@@ -295,6 +337,7 @@ class Assembly:
             self._needs.append(used)
             if script.statements[0].verb is Verb.DEALLOCATE:
                 self._drops = used
+                self._planned = True
         answer = registry.private(query + tail[tail.index(0) :], facts)
         if used is None:
             answer.in_band = script.single
@@ -307,6 +350,8 @@ class Assembly:
         """
         session = self._session
         prepared = session.names.get(name)
+        if session.is_unsettled(name) and (name or self._unnamed_parse is None):
+            raise Unsettled
         if prepared is None:
             self._scripts.append(ORPHAN)
             # PostgreSQL's error is wanted, not what a stranger may have left under that name.
@@ -323,15 +368,17 @@ class Assembly:
         self._scripts.append(script)
         if not name:
             self._unnamed = prepared
-        elif not any(taught[2] is prepared for taught in self._taught):
-            self._needs.append(prepared)
+        else:
+            self._called.append((name, prepared))
+            if not any(taught[1] is prepared for taught in self._taught):
+                self._needs.append(prepared)
         return name and prepared.name
 
     def _renewed(self, name: bytes, old: Prepared, statement: Statement) -> Prepared:
         """Apply an in-band statement once more; its answer may be another one by now."""
         text, facts = inband.substitute(self._session, statement)
         query = text.encode()
-        if query == old.query or any(taught[2] is old for taught in self._taught):
+        if query == old.query or any(taught[1] is old for taught in self._taught):
             return old
         registry = self._session.scope.prepared
         new = registry.private(query + old.tail[old.tail.index(0) :], facts)
@@ -362,12 +409,19 @@ def merge(scripts: list[Script]) -> Script:
 
 
 def special(  # noqa: PLR0911 - one line a case
-    session: Session, query: bytes, script: Script
+    session: Session,
+    query: bytes,
+    script: Script,
+    renaming: Callable[[], Renaming],
+    number: int = 0,
 ) -> tuple[bytes, Script, Prepared | None] | None:
     """Return what runs instead of a statement that names something of rwsplit's own.
 
     That is an in-band setting, or EXECUTE or DEALLOCATE of a statement prepared through the protocol: the query,
-    its facts, and the statement the server must know for it.
+    its facts, and the statement the server must know for it. A DEALLOCATE is the unit's message *number*.
+
+    Raises:
+        Unsettled: it is not known yet what its name means.
     """
     statement = script.single
     if statement is None or session.tx == codes.FAILED or drops_prepared(statement):
@@ -376,6 +430,8 @@ def special(  # noqa: PLR0911 - one line a case
         sql, facts = inband.substitute(session, statement)
         return sql.encode(), facts, None
     name = (statement.name or "").encode()
+    if name in session.unsettled:
+        raise Unsettled
     prepared = session.names.get(name)
     if prepared is not None:
         prepared = _up_to_date(session, name, prepared)
@@ -387,7 +443,7 @@ def special(  # noqa: PLR0911 - one line a case
             return None  # one made by PREPARE, on the server the session is pinned to
         return matched[1] + _NONE + query[matched.end() :], script, None
     if statement.verb is Verb.DEALLOCATE:
-        del session.names[name]
+        renaming().drop(number, name)
         # The server keeps it for others: an equal one of its own dies in its place.
         text = b'DEALLOCATE "%s"' % prepared.name
         return text, script, prepared

@@ -39,6 +39,9 @@ _CLEANSING: Final = frozenset(
 )
 
 
+_RENAMING: Final = frozenset({Verb.PREPARE, Verb.DEALLOCATE})
+
+
 #: State that is gone when the statement that made it fails: PostgreSQL rolls it back, or never made it.
 _UNDONE: Final = frozenset(
     {
@@ -87,6 +90,11 @@ def reset_parameters(script: Script) -> set[str]:
         for s in script.statements
         if s.discards or s.verb is Verb.RESET or s.to_default
     }
+
+
+def renames(script: Script) -> bool:
+    """Return whether *script* changes what its session calls statements."""
+    return any(s.verb in _RENAMING or s.discards for s in script.statements)
 
 
 def forgets_prepared(script: Script) -> bool:

@@ -169,14 +169,12 @@ PARSED: Final = -1
 
 
 class Lesson(NamedTuple):
-    """What one step of a unit does to what its server knows, or to what its client may call it."""
+    """What one step of a unit does to what its server knows."""
 
     step: int
     prepared: Prepared
-    known: bool | None
-    """True: the server is taught it, False: it is closed there, None: it is known anyway."""
-    name: bytes | None = None
-    """The client's own name for it, if the step answers the client's Parse."""
+    known: bool
+    """True: the server is taught it, False: it is closed there."""
 
 
 def compose(
@@ -188,14 +186,13 @@ def compose(
     *,
     unnamed: Prepared | None,
     limit: int,
-    names: Sequence[bytes] = (),
     first: int = 0,
     may_omit: bool = True,
 ) -> deque[Step] | None:
     """Append a unit's *parts* to the outbox of *server*, preceded by what it lacks.
 
     *needs* are identities the unit relies on, *unnamed* the one it expects under the empty name. A `Prepared`
-    among *parts* is a Parse the client sent for the next of *names*: it is left out if the server knows it.
+    among *parts* is a Parse the client sent: it is left out if the server knows it.
     *limit* bounds the statements a server keeps. In an open unit, of which *first* steps went before, nothing
     may be omitted (not *may_omit*), since an answer can only be made up next to a real one.
 
@@ -222,7 +219,6 @@ def compose(
         out.extend(parts)  # type: ignore[arg-type]  # without steps, all parts are bytes
         return deque(after) if after else None
     remaining = iter(steps)
-    called = iter(names)
     for part in parts:
         if isinstance(part, bytes):
             out.append(part)
@@ -233,7 +229,6 @@ def compose(
         else:
             _teach(server, part, after, lessons, first=first, limit=limit, keep=keep)
             answer = FORWARD
-        lessons.append(Lesson(first + len(after), part, None, next(called)))
         after.append(answer)
     after.extend(remaining)
     return deque(after)
@@ -248,17 +243,10 @@ def unlearn(server: ServerState, lessons: Sequence[Lesson], done: int) -> None:
     for lesson in reversed(lessons):
         if lesson.step < done:
             return
-        if lesson.known is False:
+        if not lesson.known:
             server.unsure = True
         elif server.known.get(lesson.prepared) is lesson:
             del server.known[lesson.prepared]
-
-
-def unname(names: dict[bytes, Prepared], lessons: Sequence[Lesson], done: int) -> None:
-    """Take back the names a client gave in a unit that failed after *done* steps."""
-    for step, prepared, _, name in lessons:
-        if step >= done and name is not None and names.get(name) is prepared:
-            del names[name]
 
 
 def _teach(

@@ -26,8 +26,9 @@ from rwsplit.session.assembly import NOTHING, OPAQUE, Assembly, special
 from rwsplit.session.function_calls import facts_of_call
 from rwsplit.session.knowledge import Doubt, Knowledge
 from rwsplit.session.parameters import ParameterSet
-from rwsplit.session.pinning import PinReason, drops_prepared
+from rwsplit.session.pinning import PinReason, drops_prepared, renames
 from rwsplit.session.prepared import Prepared, ServerState
+from rwsplit.session.renaming import Renaming, Unsettled
 from rwsplit.session.unit import EXTENDED, SIMPLE, Chunk, Kind, Piece, Unit
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import PARSE_LIMIT
@@ -61,6 +62,9 @@ class Session:
         "_assembly",
         "_buffer",
         "_open",
+        "_opened",
+        "_said",
+        "_settled",
         "_through",
         "application_name",
         "bound_for",
@@ -69,6 +73,7 @@ class Session:
         "default_level",
         "doubts",
         "has_rules",
+        "held",
         "home",
         "in_flight",
         "isolation",
@@ -98,6 +103,7 @@ class Session:
         "tick",
         "transaction",
         "tx",
+        "unsettled",
         "user",
         "wrote",
     )
@@ -129,8 +135,12 @@ class Session:
         self.spare: Unit | None = None
         """The unit of an answered plain read, to be used again: most of a session's life is that."""
         self.names: dict[bytes, Prepared] = {}
-        self.sql_names: set[bytes] = set()
+        self.sql_names: dict[bytes, bool] = {}
         """Statements it made by PREPARE, which the server it is pinned to has under these names."""
+        self.unsettled: dict[bytes, int] = {}
+        """Names that units on their way have changed, and how many of them (`renaming`)."""
+        self.held: Chunk | None = None
+        """Stands for what has been received and cannot be looked at before names are settled."""
         self.reported: Mapping[bytes, bytes] = {}
         """ParameterStatus frames, by name, of the parameters it asked for at startup."""
         self.tx = codes.IDLE
@@ -172,6 +182,12 @@ class Session:
         self._through = 0
         self._assembly: Assembly | None = None
         self._open = False
+        self._opened: Unit | None = None
+        """The open unit."""
+        self._said = 0
+        """Messages of it in front of what interrupted it."""
+        self._settled = 0
+        """Units in flight whose names are settled all the same, while what was held is looked at."""
 
     def __repr__(self) -> str:
         return f"<Session {self.user}@{self.database} tx={chr(self.tx)} in_flight={self.in_flight}>"
@@ -231,33 +247,63 @@ class Session:
         """
         if self._buffer:
             data = self._buffer + data
+            if self.held is not None:
+                self.pending_bytes += len(data) - len(self._buffer)
+                self._buffer = data
+                return
             self._buffer = b""
         elif self._assembly is None and not self._through and data[0] == _QUERY:
             size = len(data)
-            if size > HEADER_SIZE and _header(data, 0)[1] == size - 1:
+            if size > HEADER_SIZE and _header(data, 0)[1] == size - 1 and not self.unsettled:
                 self._query(data, 0, size)
                 return
         self._scan(data)
 
-    def note_names(self, script: Script) -> None:
-        """Take note of the names *script* makes (PREPARE) and drops, unless it is sure to fail."""
-        if script.redefines is not None:  # what follows is classified before this is sent
+    def resume(self) -> None:
+        """Look at what was held: the names are settled.
+
+        Raises:
+            ProtocolViolation: see `receive`.
+        """
+        self.held = None
+        data, self._buffer = self._buffer, b""
+        self.pending_bytes = max(0, self.pending_bytes - len(data))
+        self._settled = self.in_flight
+        self._scan(data)
+        self._settled = 0
+
+    def _hold(self, size: int) -> None:
+        """Keep what has been received and not been looked at until all names are settled."""
+        self.held = Chunk([])
+        self.held.holds = True
+        self._append(self.held, size)
+
+    def is_unsettled(self, name: bytes) -> bool:
+        """Return whether it is not known yet what a unit that begins now would mean by *name*."""
+        if name:
+            return name in self.unsettled
+        return not self._open and (self.in_flight > self._settled or bool(self.pending))
+
+    def await_names(self, script: Script) -> None:
+        """Raise Unsettled if *script* changes names of which some are not settled."""
+        if self.unsettled and renames(script):
+            raise Unsettled
+
+    def note_definitions(self, script: Script) -> None:
+        """Doubt what *script* defines: what follows is classified before this is sent."""
+        if script.redefines is not None:
             self.doubts.append(self.knowledge.doubt(self.database, script.redefines))
-        if self.tx == codes.FAILED:
-            return
+
+    def note_names(self, script: Script, renaming: Renaming, number: int = 0) -> None:
+        """Take note of the names *script*, message *number* of its unit, makes (PREPARE) and drops."""
         for statement in script.statements:
+            name = (statement.name or "").encode()
             if statement.verb is Verb.PREPARE:
-                self.sql_names.add((statement.name or "").encode())
-            elif drops_prepared(statement) and (
-                not statement.discards or self.tx == codes.IDLE
-            ):
-                unnamed = self.names.get(b"")
-                self.names.clear()
-                self.sql_names.clear()
-                if unnamed is not None:
-                    self.names[b""] = unnamed  # it has no name to be deallocated by
-            elif statement.verb is Verb.DEALLOCATE:
-                self.sql_names.discard((statement.name or "").encode())
+                renaming.name_in_sql(number, name)
+            elif drops_prepared(statement):
+                renaming.drop_all(number)
+            elif statement.verb is Verb.DEALLOCATE and name in self.sql_names:
+                renaming.drop(number, name)
 
     # Frames...
 
@@ -280,7 +326,11 @@ class Session:
                 if size - pos >= STREAM_LIMIT and self._stream(data, code, run, pos, end):
                     return
                 break
-            run = self._frame(code, data, run, pos, end)
+            try:
+                run = self._frame(code, data, run, pos, end)
+            except Unsettled:
+                self._hold(size - pos)
+                break
             pos = end
         assembly = self._assembly
         if assembly is not None:
@@ -295,7 +345,7 @@ class Session:
         if code in _ASSEMBLED:
             assembly = self._assembly
             if assembly is None:
-                assembly = self._assembly = Assembly(self)
+                assembly = self._assembly = self._assemble()
                 run = pos
             replacement = assembly.message(code, data, pos, end)
             if replacement is None:
@@ -313,6 +363,14 @@ class Session:
                 self._interrupt(data, run, pos)
             self._other(code, data, pos, end)
         return end
+
+    def _assemble(self) -> Assembly:
+        """Return the assembly of a unit, or of the rest of the open one."""
+        assembly = Assembly(self)
+        if self._opened is not None:
+            assembly.renaming = self._opened.renaming
+            assembly.said = self._said
+        return assembly
 
     def _other(self, code: int, data: bytes, pos: int, end: int) -> None:
         if code == codes.QUERY:
@@ -338,8 +396,6 @@ class Session:
         text = data[pos + HEADER_SIZE : end - 1]
         if data.find(0, pos + HEADER_SIZE, end) != end - 1:
             raise ProtocolViolation("invalid message format")
-        if self.names:
-            self.names.pop(b"", None)
         script: Script | None
         if self.opaque:
             script = OPAQUE
@@ -350,6 +406,10 @@ class Session:
         if self._open:
             self._end_with(data[pos:end], script or OPAQUE)
             return
+        if self.unsettled and script is not None and script.notable:
+            self.await_names(script)
+        if self.names:
+            self.names.pop(b"", None)
         query = data if end - pos == len(data) else data[pos:end]
         spare = self.spare
         if spare is not None and script is not None and script.plain_read:
@@ -369,9 +429,14 @@ class Session:
         self.pending_bytes += end - pos
 
     def _special(self, unit: Unit, query: bytes, script: Script) -> None:
-        self.note_names(script)
+        renaming = Renaming(self)
+        replaced = special(self, query, script, lambda: renaming) if script.special else None
+        self.note_definitions(script)
+        if renames(script):
+            self.note_names(script, renaming)
+            renaming.end()
+            unit.renaming = renaming
         unit.piece.effects = script
-        replaced = special(self, query, script) if script.special else None
         if replaced is None:
             return
         text, facts, used = replaced
@@ -395,7 +460,11 @@ class Session:
         """
         chunk = Chunk([data], script)
         chunk.completes = chunk.by_query = True
+        assert self._opened is not None
+        drops = data[0] == _QUERY and b"" in self.names
+        self._opened.end_names(b"" if drops else None, self._said)
         self._open = False
+        self._opened = None
         self._append(chunk, len(data))
 
     # Ends of units...
@@ -413,9 +482,17 @@ class Session:
             self._assembly = None
         if self._open:
             self._open = False
+            assert self._opened is not None
+            if assembly is not None:
+                self._opened.renaming = assembly.renaming
+            self._opened.end_names()
+            self._opened = None
             self._continue(piece, size).completes = True
             return
         unit = Unit(self, EXTENDED, piece, size)
+        if assembly is not None and assembly.renaming is not None:
+            unit.renaming = assembly.renaming
+            unit.renaming.end()
         unit.executes = executes and piece.script is not inband.ANSWER
         unit.describes = assembly is not None and assembly.describes
         unit.row_limit = row_limit
@@ -445,11 +522,14 @@ class Session:
         size, waiting = assembly.size, assembly.waiting_for
         piece = assembly.take(keep_plan=True)
         assembly.size = 0
-        if self._open:
+        self._said = assembly.said
+        if self._opened is not None:
+            self._opened.renaming = assembly.renaming
             self._continue(piece, size)
             return
         self._open = True
-        unit = Unit(self, EXTENDED, piece, size)
+        self._opened = unit = Unit(self, EXTENDED, piece, size)
+        unit.renaming = assembly.renaming
         unit.is_open = True
         unit.row_limit = True
         unit.waiting_for = waiting
@@ -489,7 +569,7 @@ class Session:
         if code in _ASSEMBLED:
             assembly = self._assembly
             if assembly is None:
-                assembly = self._assembly = Assembly(self)
+                assembly = self._assembly = self._assemble()
             elif run < pos:
                 assembly.add_raw(data[run:pos])
             assembly.long_message(code, data, pos, end)

@@ -21,7 +21,7 @@ from rwsplit.protocol.framing import HEADER_SIZE, frame, split
 from rwsplit.protocol.responses import FORWARD
 from rwsplit.session.prepared import PARSE_COMPLETE, PARSED
 from rwsplit.session.unit import SIMPLE, Unit
-from rwsplit.sql.statement import Script, Statement, Verb
+from rwsplit.sql.statement import TRANSACTION_CONTROL, Script, Statement, Verb
 
 #: Isolation levels under which every statement has a snapshot of its own; PostgreSQL has no READ UNCOMMITTED.
 READ_COMMITTED: Final = frozenset({"read committed", "read uncommitted"})
@@ -67,7 +67,7 @@ class Transaction:
         self.prologue: list[Sequence[bytes]] = []
         """Frames of what it has set for itself (SET LOCAL), each ending in one ReadyForQuery."""
         self.reads = 0
-        """Units run in it so far."""
+        """Units run in it so far that have taken a snapshot."""
         self.rooted = False
         """It has a savepoint or portal, which cannot be taken to another server."""
 
@@ -111,6 +111,22 @@ class Transaction:
             or script.tells_time
             or script.cost.writes
         )
+
+
+def takes_snapshot(script: Script) -> bool:
+    """Return whether *script*, run in a transaction that only reads, does more than ask for or set parameters."""
+    return any(
+        s.verb not in _WITHOUT_SNAPSHOT and s.verb not in TRANSACTION_CONTROL
+        for s in script.statements
+    )
+
+
+def sets_modes(script: Script) -> bool:
+    """Return whether *script* sets modes of the transaction it is in: PostgreSQL refuses some behind a snapshot."""
+    return any(
+        s.verb is Verb.BEGIN or (s.verb is Verb.SET and s.setting == "transaction")
+        for s in script.statements
+    )
 
 
 def is_late(script: Script) -> bool:
@@ -177,13 +193,16 @@ def answer(unit: Unit, tag: str, status: bytes) -> bytes | None:
     if piece.plan is not None and any(step not in (FORWARD, PARSED) for step in piece.plan):
         return None
     answers: list[bytes] = []
+    bound = False
     for part in piece.parts:
         if not isinstance(part, bytes):
             answers.append(PARSE_COMPLETE)
             continue
         for code, start, end in split(part):
-            found = _answer_to(code, part[start + HEADER_SIZE : end], done)
-            if found is None:
+            payload = part[start + HEADER_SIZE : end]
+            bound = bound or code == codes.BIND
+            found = _answer_to(code, payload, done)
+            if found is None or (not bound and _uses_portal(code, payload)):
                 return None
             answers.append(found)
     if answers.count(done) != 1:
@@ -200,6 +219,10 @@ def _answer_to(code: int, payload: bytes, done: bytes) -> bytes | None:
     if code == codes.DESCRIBE:
         return _NO_PARAMETERS + _NO_DATA if payload.startswith(b"S") else _NO_DATA
     return _ANSWERS.get(code)
+
+
+def _uses_portal(code: int, payload: bytes) -> bool:
+    return code == codes.EXECUTE or (code == codes.DESCRIBE and payload.startswith(b"P"))
 
 
 def _binds_nothing(payload: bytes) -> bool:
@@ -224,4 +247,5 @@ def _begins_late(statement: Statement) -> bool:
 _ANSWERS: Final = {codes.PARSE: PARSE_COMPLETE, codes.CLOSE: _CLOSE_COMPLETE, codes.SYNC: b""}
 _UNNAMED_WHOLE: Final = b"\0\0\0\0\0"
 _ENDS: Final = frozenset({Verb.COMMIT, Verb.ROLLBACK})
+_WITHOUT_SNAPSHOT: Final = frozenset({Verb.SHOW, Verb.SET, Verb.RESET, Verb.EMPTY})
 _READS: Final = frozenset({Verb.QUERY, Verb.SHOW, Verb.COPY_OUT, Verb.EXPLAIN, Verb.EMPTY})

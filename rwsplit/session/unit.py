@@ -15,13 +15,14 @@ from rwsplit.protocol.framing import HEADER, HEADER_SIZE
 from rwsplit.protocol.responses import Owed, Step
 from rwsplit.routing.route import Route
 from rwsplit.session.prepared import OWN_NAME, Lesson, Part, Prepared
+from rwsplit.session.renaming import Renaming
 from rwsplit.sql.statement import Script
 
 if TYPE_CHECKING:
     from rwsplit.session.session import Session
 
-#: A named Parse within a unit: its step, the client's name, the identity.
-Taught = tuple[int, bytes, Prepared]
+#: A named Parse within a unit: the client's name, the identity.
+Taught = tuple[bytes, Prepared]
 
 _NOTHING: Final = ()
 #: Never appended to: a unit that teaches gets a list of its own.
@@ -45,6 +46,7 @@ class Piece:
     """Frames to send in one go and what a server must know for them."""
 
     __slots__ = (
+        "called",
         "drops",
         "effects",
         "litter",
@@ -71,6 +73,8 @@ class Piece:
         self.unnamed_parse: Prepared | None = None
         """The statement it leaves under the empty name."""
         self.taught: Sequence[Taught] = _NOTHING
+        self.called: Sequence[Taught] = _NOTHING
+        """Names of statements it uses, and what they mean to it."""
         self.effects: Script | None = None
         """Facts of the notable statements it executes; one that is only parsed has no effect."""
         self.drops: Prepared | None = None
@@ -82,7 +86,16 @@ class Piece:
 class Chunk(Piece):
     """A piece that continues an open unit or a COPY; it goes where the session's server is."""
 
-    __slots__ = ("by_query", "completes", "ends_copy", "is_copy", "is_rest", "terminates")
+    __slots__ = (
+        "by_query",
+        "completes",
+        "ends_copy",
+        "holds",
+        "is_copy",
+        "is_last",
+        "is_rest",
+        "terminates",
+    )
 
     def __init__(self, parts: list[Part], script: Script | None = None) -> None:
         super().__init__(parts, script)
@@ -98,6 +111,10 @@ class Chunk(Piece):
         """It does so by a Query, which is skipped if the unit has failed by then."""
         self.terminates = False
         """Not a frame for a server: the client says goodbye."""
+        self.is_last = False
+        """The client has closed its end of the connection behind it."""
+        self.holds = False
+        """Nothing either: it stands for what waits for names to be settled (`Session.resume`)."""
 
 
 class Unit(Owed):
@@ -119,6 +136,7 @@ class Unit(Owed):
         "plain",
         "planned",
         "refused_by",
+        "renaming",
         "restarts",
         "route",
         "row_limit",
@@ -145,6 +163,7 @@ class Unit(Owed):
         self.kept = None
         self.size = 0
         self.done = 0
+        self.told = 0
         self.reports = None
         self.session: Session | None = session
         """None once the client is gone: the answer is swallowed."""
@@ -187,14 +206,54 @@ class Unit(Owed):
         """It is what pinned its session."""
         self.was_parked = False
         """It waited for a replica to be fresh."""
+        self.renaming: Renaming | None = None
+        """What it does to its session's names, if anything."""
 
     def reword(self, frame: bytes) -> bytes:
         """Return the ErrorResponse *frame* with the client's names of statements in place of ours."""
         if OWN_NAME not in frame or self.session is None:
             return frame
-        for name, prepared in self.session.names.items():
-            frame = frame.replace(b'"%s"' % prepared.name, b'"%s"' % name)
+        for name, prepared in (*self.piece.called, *self.session.names.items()):
+            if name:
+                frame = frame.replace(b'"%s"' % prepared.name, b'"%s"' % name)
         return HEADER.pack(frame[0], len(frame) - 1) + frame[HEADER_SIZE:]
+
+    def end_names(self, dropped: bytes | None = None, number: int = 0) -> None:
+        """Nothing follows that changes names, at most a Query, message *number*, by which *dropped* means nothing."""
+        if dropped is not None and self.session is not None:
+            self.renaming = self.renaming or Renaming(self.session)
+            self.renaming.drop(number, dropped)
+        if self.renaming is not None:
+            self.renaming.end()
+
+    def settle_names(self) -> None:
+        """Take back what it did to its session's names, as far as it did not come to that.
+
+        Answers are counted only where messages could be skipped whose effect matters.
+        """
+        if not self.failed:
+            told = None
+        elif self.piece.plan is not None:
+            told = self.told
+        else:
+            told = None if self.failed_at else 0
+        if self.renaming is not None:
+            self.renaming.settle(told)
+        session, parsed = self.session, self.piece.unnamed_parse
+        if (
+            told == 0
+            and parsed is not None
+            and session is not None
+            and self.parses_unnamed_first
+        ):
+            if session.names.get(b"") is parsed:
+                del session.names[b""]
+
+    @property
+    def parses_unnamed_first(self) -> bool:
+        """Its first message is a Parse of the unnamed statement."""
+        first = self.piece.parts[0]
+        return isinstance(first, bytes) and first.startswith(b"P") and not first[HEADER_SIZE]
 
     def renew(self, frame: bytes, script: Script) -> None:
         """Be the unit of another Query, *frame*; only for one that a plain read has used up."""
@@ -215,6 +274,7 @@ class Unit(Owed):
         self.kept = None
         self.size = 0
         self.done = 0
+        self.told = 0
         self.lessons = _NO_LESSONS
         self.restarts += 1
         self.plain = False

@@ -42,11 +42,15 @@ def twins(
     two_phases = {"max_prepared_transactions": "20"}
     with (
         EmbeddedCluster(replicas=2, postgres=local_binaries, settings=two_phases) as cluster,
-        Proxy(cluster, directory, {"pool": {"size": 2}, "consistency": {"wait": "2s"}}) as proxy,
+        Proxy(
+            cluster, directory, {"pool": {"size": 2}, "consistency": {"wait": "2s"}}
+        ) as proxy,
         Twins(cluster, proxy) as twins,
     ):
         yield twins
-        print(f"{twins.scripts} scripts, {twins.messages} messages said, {twins.ours.frames} compared")
+        print(
+            f"{twins.scripts} scripts, {twins.messages} messages said, {twins.ours.frames} compared"
+        )
 
 
 @scripted(0.8)

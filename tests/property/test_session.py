@@ -20,7 +20,7 @@ from rwsplit.protocol.framing import frame
 from rwsplit.protocol.responses import Owed, What, sqlstate
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import NONE
-from rwsplit.session.prepared import Prepared, ServerState, compose, unlearn, unname
+from rwsplit.session.prepared import Prepared, ServerState, compose, unlearn
 from rwsplit.session.session import Session
 from rwsplit.session.unit import Chunk, Kind, Unit
 from rwsplit.sql.cache import StatementCache
@@ -79,7 +79,6 @@ class SharedServer:
             unit.lessons,
             unnamed=piece.unnamed,
             limit=limit,
-            names=[name for _, name, _ in piece.taught],
         )
         if piece.unnamed_parse is not None:
             state.unnamed = piece.unnamed_parse
@@ -102,14 +101,13 @@ class SharedServer:
             if what is What.FAILED:
                 self.state.unnamed = None
                 unlearn(self.state, owed.lessons, owed.done)
-                if owed.error is None:
-                    unname(owed.session.names, owed.lessons, owed.done)
-            elif owed.error is not None:
+                continue
+            if owed.error is not None:
                 if sqlstate(owed.error) == b"26000" and owed.piece.needs and not owed.restarts:
                     again.append(owed)
                     continue
                 owed.deliver()
-                unname(owed.session.names, owed.lessons, owed.done)
+            owed.settle_names()
         assert not self.state.responses.owed
         self.check()
         for unit in again:  # it relied on a stranger's Parse that failed
@@ -144,24 +142,11 @@ uses = st.one_of(
     st.builds(lambda name: frames.describe(name) + frames.bind(name), names),
     st.builds(frames.describe, names),
     st.just(frames.describe_portal() + frames.execute()),
-    st.builds(frames.parse, st.sampled_from(NAMES[1:]), texts),
+    st.builds(frames.parse, names, texts),
+    st.builds(frames.close, names),
 )
-# What the unnamed statement is after a Parse of it that failed or was skipped is not tracked, nor is that a Close was
-# skipped: so the one comes first and succeeds, and the other comes alone.
 units = st.one_of(
-    st.builds(
-        lambda first, then: first + b"".join(then) + SYNC,
-        st.one_of(
-            st.just(b""), st.builds(frames.parse, st.just(""), st.sampled_from(TEXTS[:-1]))
-        ),
-        st.lists(uses, max_size=5),
-    ),
-    st.builds(lambda name: frames.close(name) + SYNC, names),
-    st.builds(
-        lambda name, text: frames.close(name) + frames.parse(name, text) + SYNC,
-        st.sampled_from(NAMES[1:]),
-        texts,
-    ),
+    st.builds(lambda said: b"".join(said) + SYNC, st.lists(uses, max_size=6)),
     st.builds(frames.query, texts),
 )
 acts = st.builds(
@@ -329,7 +314,7 @@ def test_short_units_are_the_same_in_every_respect_however_they_are_cut(
                     [p.name for p in piece.needs],
                     piece.unnamed and piece.unnamed.query,
                     piece.unnamed_parse and piece.unnamed_parse.query,
-                    [(step, name, p.name) for step, name, p in piece.taught],
+                    [(name, p.name) for name, p in piece.taught],
                     piece.litter,
                     piece.script and piece.script.statements,
                     isinstance(item, Unit) and (item.executes, item.row_limit, item.size_in),

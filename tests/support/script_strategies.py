@@ -33,12 +33,15 @@ from tests.support.scripts import (
     parse,
     query,
 )
+
 _PREPARE: Final = "prepare transaction 'kept_2pc'"
 Lines = tuple[Line, ...]
-#: OID of pg_catalog.upper(text).
-UPPER: Final = 871
+#: OID of pg_catalog.factorial(bigint).
+FACTORIAL: Final = 1376
 
-texts: Final = st.sampled_from([text for kind, times in KINDS for _ in range(times) for text in kind])
+texts: Final = st.sampled_from(
+    [text for kind, times in KINDS for _ in range(times) for text in kind]
+)
 strings: Final = st.one_of(
     texts, texts, texts, texts, st.lists(texts, min_size=2, max_size=3).map("; ".join)
 )
@@ -67,7 +70,11 @@ def _named(text: str, name: str, limit: int) -> Lines:
 def _piecemeal(text: str, portal: str, limit: int) -> Lines:
     """Run it in a portal by its rows."""
     return (
-        *(parse(text), bind("", _values_for(text), portal=portal), execute(portal, limit=limit)),
+        *(
+            parse(text),
+            bind("", _values_for(text), portal=portal),
+            execute(portal, limit=limit),
+        ),
         *(execute(portal, limit=limit), FLUSH),
     )
 
@@ -75,11 +82,17 @@ def _piecemeal(text: str, portal: str, limit: int) -> Lines:
 #: One message each: in any order, most of them do not make sense.
 words: Final = st.one_of(
     st.builds(parse, texts, names),
-    st.builds(lambda name, data, portal: bind(name, data, portal=portal), names, values, portals),
-    st.builds(lambda name: bind(name), names),
+    st.builds(
+        lambda name, data, portal: bind(name, data, portal=portal), names, values, portals
+    ),
+    st.builds(bind, names),
     st.builds(describe_statement, names),
     st.builds(describe_portal, portals),
-    st.builds(lambda portal, limit: execute(portal, limit=limit), portals, st.sampled_from((0, 0, 1, 3))),
+    st.builds(
+        lambda portal, limit: execute(portal, limit=limit),
+        portals,
+        st.sampled_from((0, 0, 1, 3)),
+    ),
     st.builds(close_statement, names),
     st.builds(close_portal, portals),
     st.sampled_from((SYNC, SYNC, SYNC, FLUSH)),
@@ -115,7 +128,7 @@ groups: Final[st.SearchStrategy[Lines]] = st.one_of(
     st.builds(_piecemeal, texts, portals, st.sampled_from((1, 2))),
     *[words.map(lambda line: (line,))] * 4,
     copies,
-    st.just((function_call(UPPER, b"abc"),)),
+    st.just((function_call(FACTORIAL, b"5"),)),
 )
 #: A transaction as drivers have it: BEGIN, reads, a write or not, an end.
 usual: Final[st.SearchStrategy[Lines]] = st.builds(
@@ -162,9 +175,7 @@ alone: Final = st.builds(
 #: Scripts of two sessions that take turns.
 together: Final = st.builds(
     _script,
-    st.lists(
-        st.builds(Step, speeches, cuts, st.sampled_from((1, 2))), min_size=2, max_size=8
-    ),
+    st.lists(st.builds(Step, speeches, cuts, st.sampled_from((1, 2))), min_size=2, max_size=8),
     startups,
     leaving,
 )

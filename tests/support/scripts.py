@@ -14,6 +14,7 @@ from typing import Any, Final
 import attrs
 
 from tests.support import messages
+import itertools
 
 Value = str | None
 
@@ -73,7 +74,7 @@ class Step:
         data = self.data
         places = sorted({len(data) * cut // 1000 for cut in self.cuts} - {0, len(data)})
         bounds = [0, *places, len(data)]
-        return [data[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+        return [data[a:b] for a, b in itertools.pairwise(bounds)]
 
 
 @attrs.frozen

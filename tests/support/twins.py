@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any, Final
 
 import attrs
-import psycopg
 
 from rwsplit.embedded.cluster import EmbeddedCluster
 from tests.support.differential import HIDDEN, without_table_oids
@@ -46,7 +45,9 @@ class Answer:
 class Side:
     """One of the twins, its database and its clients."""
 
-    def __init__(self, cluster: EmbeddedCluster, port: int, database: str, *, pings: bool) -> None:
+    def __init__(
+        self, cluster: EmbeddedCluster, port: int, database: str, *, pings: bool
+    ) -> None:
         self._cluster = cluster
         self._port = port
         self._database = database
@@ -87,7 +88,9 @@ class Side:
 
     def play(self, script: Script) -> list[Answer]:
         """Say *script* and return the answers, one a step, those to its end behind them."""
-        clients = {number: self._client(number, script.parameters) for number in script.sessions}
+        clients = {
+            number: self._client(number, script.parameters) for number in script.sessions
+        }
         answers = [self._step(clients[step.session], step) for step in script.steps]
         for number, client in clients.items():
             if script.leaves:
@@ -129,7 +132,7 @@ class Side:
         except (EOFError, OSError) as error:
             frames.append(Frame(b"!", type(error).__name__.encode()))
         self.frames += len(frames)
-        known = {n: v for n, v in client.parameters.items() if not n.encode() + b"\0" in HIDDEN}
+        known = {n: v for n, v in client.parameters.items() if n.encode() + b"\0" not in HIDDEN}
         return Answer(tuple(frames), tuple(sorted(known.items())))
 
     def _ping(self) -> None:
@@ -154,14 +157,14 @@ class Side:
             "select gid from pg_prepared_xacts where database = current_database() order by 1"
         ).fetchall()
         for [gid] in prepared:  # it may hold locks
-            self.admin.execute(f"rollback prepared '{gid}'")  # type: ignore[arg-type]
-        rows = [self.admin.execute(by(STATE, n)).fetchone() for n in SESSIONS]  # type: ignore[arg-type]
+            self.admin.execute(f"rollback prepared '{gid}'")
+        rows = [self.admin.execute(by(STATE, n)).fetchone() for n in SESSIONS]
         return (*prepared, *rows)
 
     def restore(self) -> None:
         """Put back what was there at first."""
         for number in SESSIONS:
-            self.admin.execute("; ".join(by(text, number) for text in RESTORE))  # type: ignore[arg-type]
+            self.admin.execute("; ".join(by(text, number) for text in RESTORE))
 
     def settle(self) -> None:
         """Block until the replicas have what was written so far, whoever wrote it."""
@@ -183,14 +186,14 @@ class Twins:
         names = (f"{name}_direct", f"{name}_proxied")
         with cluster.primary.connect() as admin:
             for database in names:
-                admin.execute(f"create database {database} owner app")  # type: ignore[arg-type]
+                admin.execute(f"create database {database} owner app")
                 # A script may wait for what it has prepared itself.
-                admin.execute(f"alter database {database} set lock_timeout = '100ms'")  # type: ignore[arg-type]
+                admin.execute(f"alter database {database} set lock_timeout = '100ms'")
         for database in names:
             with cluster.primary.connect(database, "app") as connection:
                 for text in SCHEMA:
                     for number in SESSIONS:
-                        connection.execute(by(text, number))  # type: ignore[arg-type]
+                        connection.execute(by(text, number))
         cluster.wait_until_replayed()
         self.direct = Side(cluster, cluster.primary.port, names[0], pings=False)
         self.ours = Side(cluster, proxy.port, names[1], pings=True)
@@ -219,7 +222,9 @@ class Twins:
         if difference is None:
             return
         again = self.difference(script)
-        where = "on new connections, too" if again else "not on new connections: what was before?"
+        where = (
+            "on new connections, too" if again else "not on new connections: what was before?"
+        )
         raise AssertionError(f"{script}\n{again or difference}\n({where})")
 
     def difference(self, script: Script) -> str | None:
@@ -242,7 +247,10 @@ class Twins:
         self.scripts += 1
         self.messages += script.size
         answers, states = [], []
-        for side in (self.direct, self.ours):  # one after the other: names of 2PC are the cluster's
+        for side in (
+            self.direct,
+            self.ours,
+        ):  # one after the other: names of 2PC are the cluster's
             answers.append(side.play(script))
             states.append(side.state())
             if states[-1] != self._initial:

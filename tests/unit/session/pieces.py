@@ -8,11 +8,22 @@ from rwsplit.session.unit import Chunk, Piece, Unit
 
 
 def said(session: Session, *data: bytes) -> list[Unit | Chunk]:
-    """Return what *data*, received one by one, amounts to; nothing stays pending."""
+    """Return what *data*, received one by one, amounts to; nothing stays pending, and nothing fails."""
     for piece in data:
         session.receive(piece)
-    found = list(session.pending)
-    session.pending.clear()
+    found: list[Unit | Chunk] = []
+    while session.pending:
+        item = session.pending.popleft()
+        if isinstance(item, Chunk) and item.holds:
+            for unit in found:
+                if isinstance(unit, Unit):
+                    unit.settle_names()
+            session.resume()
+        else:
+            found.append(item)
+    for unit in found:
+        if isinstance(unit, Unit):
+            unit.settle_names()
     return found
 
 

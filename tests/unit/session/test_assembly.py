@@ -49,7 +49,7 @@ def test_a_parse_of_a_name_gets_a_name_of_ours_and_is_sent_if_the_server_needs_i
     mine = known_as(session, "s1")
     assert unit.piece.parts == [mine, SYNC]
     assert unit.piece.plan == [PARSED]
-    assert list(unit.piece.taught) == [(0, b"s1", mine)]
+    assert list(unit.piece.taught) == [(b"s1", mine)]
     assert not unit.executes
     assert not unit.row_limit
     assert unit.script is mine.script
@@ -126,7 +126,7 @@ def test_a_name_in_use_is_refused_by_postgresql_and_nothing_stays_behind(session
 
 
 def test_a_name_made_by_prepare_is_judged_by_the_sessions_own_server(session: Session):
-    session.sql_names.add(b"s1")
+    session.sql_names[b"s1"] = True
 
     unit = one(session, parse("s1", "select 1") + SYNC)
 

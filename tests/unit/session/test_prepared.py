@@ -21,7 +21,6 @@ from rwsplit.session.prepared import (
     ServerState,
     compose,
     unlearn,
-    unname,
 )
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.statement import PrimaryOnly, Script
@@ -64,7 +63,6 @@ class Conversation:
         needs: list[Prepared] | None = None,
         steps: list[Step] | None = None,
         unnamed: Prepared | None = None,
-        names: tuple[bytes, ...] = (b"a", b"b", b"c"),
         may_omit: bool = True,
         first: int = 0,
     ) -> tuple[bytes, list[Step] | None]:
@@ -77,7 +75,6 @@ class Conversation:
             self.lessons,
             unnamed=unnamed,
             limit=self.limit,
-            names=names,
             may_omit=may_omit,
             first=first,
         )
@@ -349,26 +346,6 @@ def test_what_a_later_unit_taught_again_is_not_taken_back():
     unlearn(conversation.server, first, done=0)
 
     assert conversation.known == [ONE]
-
-
-def test_names_of_statements_that_did_not_come_to_be_are_taken_back():
-    conversation = Conversation(ONE)
-    conversation.sends(ONE, TWO, THREE, steps=[PARSED, PARSED, PARSED])
-    names = {b"a": ONE, b"b": TWO, b"c": THREE, b"d": TWO}
-
-    unname(names, conversation.lessons, done=1)
-
-    assert names == {b"a": ONE, b"d": TWO}
-
-
-def test_a_name_that_means_something_else_by_now_is_kept():
-    conversation = Conversation()
-    conversation.sends(ONE, steps=[PARSED])
-    names = {b"a": TWO}
-
-    unname(names, conversation.lessons, done=0)
-
-    assert names == {b"a": TWO}
 
 
 def test_steps_of_an_open_unit_count_on():

@@ -227,34 +227,35 @@ def test_several_statements_with_a_special_one_are_left_as_they_are(session: Ses
 
 def test_names_made_by_prepare_are_remembered_and_dropped(session: Session):
     said(session, query("PREPARE s1 AS select 1"), query("PREPARE s2 AS select 2"))
-    assert session.sql_names == {b"s1", b"s2"}
+    assert session.sql_names.keys() == {b"s1", b"s2"}
 
     said(session, query("DEALLOCATE s1"))
-    assert session.sql_names == {b"s2"}
+    assert session.sql_names.keys() == {b"s2"}
 
     said(session, parse("mine", "select 1") + SYNC, query("DEALLOCATE ALL"))
-    assert session.sql_names == set()
+    assert session.sql_names == {}
     assert session.names == {}
 
 
 @pytest.mark.parametrize(
-    ("status", "text", "kept"),
+    ("text", "fails", "kept"),
     [
-        (codes.IDLE, "DISCARD ALL", False),
-        (codes.IN_TRANSACTION, "DISCARD ALL", True),
-        (codes.IN_TRANSACTION, "DEALLOCATE ALL", False),
-        (codes.FAILED, "DEALLOCATE ALL", True),
-        (codes.FAILED, "DEALLOCATE mine", True),
-        (codes.IDLE, "RESET ALL", True),
+        ("DISCARD ALL", False, False),
+        ("DISCARD ALL", True, True),
+        ("DEALLOCATE ALL", False, False),
+        ("DEALLOCATE ALL", True, True),
+        ("DEALLOCATE mine", True, True),
+        ("RESET ALL", False, True),
     ],
 )
-def test_names_survive_what_is_sure_to_fail(
-    session: Session, status: int, text: str, kept: bool
-):
+def test_names_survive_what_fails(session: Session, text: str, fails: bool, kept: bool):
     said(session, parse("mine", "select 1") + SYNC)
-    session.tx = status
 
-    said(session, query(text))
+    session.receive(query(text))
+    unit = session.pending.popleft()
+    assert isinstance(unit, Unit)
+    unit.failed = fails
+    unit.settle_names()
 
     assert (b"mine" in session.names) is kept
 

@@ -44,6 +44,7 @@ def unit_of(session: Session, data: bytes) -> Unit:
     session.receive(data)
     unit = session.pending.popleft()
     assert isinstance(unit, Unit)
+    unit.settle_names()
     return unit
 
 
@@ -152,8 +153,7 @@ def test_what_needs_a_prepared_statement_is_not_repeated(session: Session):
     unit = unit_of(session, parse_message(text) + bind() + execute() + SYNC)
     assert unit.script is not None
     assert is_prologue(unit, unit.script)
-    session.receive(parse_message(text, "s") + SYNC)
-    session.pending.clear()
+    unit_of(session, parse_message(text, "s") + SYNC)
     unit = unit_of(session, bind("s") + execute() + SYNC)
     assert unit.script is not None
     assert not is_prologue(unit, unit.script)

@@ -1,0 +1,99 @@
+"""Renaming: what the messages of one unit do to what its session calls statements, until it is known whether they did.
+
+A client that pipelines says the next thing before it has heard of the one before, so a name means at once what the last
+message has made of it. But behind an error everything is skipped up to the Sync, and then it was not made, or is
+not gone. What was said in vain is taken back when the unit has ended. Nothing in that unit has relied on it, since what
+follows is skipped, too; and a message of a later unit that uses such a name waits until the name is settled
+(`Unsettled`). Waiting costs a turn of the network only where a pipeline names a statement and uses it behind a Sync.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rwsplit.session.prepared import Prepared
+    from rwsplit.session.session import Session
+
+
+class Unsettled(Exception):
+    """A message uses a name of which it is not known yet what it means."""
+
+
+class Renaming:
+    """What one unit does to the names of *session*."""
+
+    __slots__ = ("_entries", "_session")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._entries: list[tuple[int, dict[bytes, Any], bytes, Any, Any]] = []
+        """For each change the number of the message that makes it, the table, the name, what it meant and means."""
+
+    def name(self, number: int, name: bytes, prepared: Prepared) -> None:
+        """Let *name* mean *prepared*, by the unit's message *number*."""
+        self._change(number, self._session.names, name, prepared)
+
+    def name_in_sql(self, number: int, name: bytes) -> None:
+        """Let *name* be one made by PREPARE."""
+        self._change(number, self._session.sql_names, name, True)
+
+    def drop(self, number: int, name: bytes) -> None:
+        """Let *name* mean nothing."""
+        for table in (self._session.names, self._session.sql_names):
+            if name in table:
+                self._change(number, table, name, _NOTHING)
+
+    def drop_all(self, number: int) -> None:
+        """Let no name mean anything; the unnamed statement has none to be deallocated by."""
+        for name in [*self._session.names, *self._session.sql_names]:
+            if name:
+                self.drop(number, name)
+
+    def _change(self, number: int, table: dict[bytes, Any], name: bytes, new: Any) -> None:
+        self._entries.append((number, table, name, table.get(name, _NOTHING), new))
+        _put(table, name, new)
+
+    # Until it is settled...
+
+    def end(self) -> None:
+        """The unit is complete: what comes now cannot rely on its names before it is settled."""
+        unsettled = self._session.unsettled
+        for _, _, name, _, _ in self._entries:
+            unsettled[name] = unsettled.get(name, 0) + 1
+
+    def settle(self, told: int | None) -> None:
+        """The unit has ended; of its messages *told* did what they say, None: all of them.
+
+        A Parse of the unnamed statement that failed leaves none.
+        """
+        unsettled = self._session.unsettled
+        for number, table, name, old, new in reversed(self._entries):
+            count = unsettled.get(name, 0) - 1
+            if count > 0:
+                unsettled[name] = count
+            else:
+                unsettled.pop(name, None)
+            if told is None or number < told or table.get(name, _NOTHING) is not new:
+                continue
+            _put(table, name, old if name or number > told else _NOTHING)
+        self._entries.clear()
+
+    def old_names(self) -> list[tuple[bytes, Prepared]]:
+        """Return what names meant before."""
+        names = self._session.names
+        return [
+            (name, old)
+            for _, table, name, old, _ in self._entries
+            if table is names and old is not _NOTHING
+        ]
+
+
+def _put(table: dict[bytes, Any], name: bytes, value: Any) -> None:
+    if value is _NOTHING:
+        table.pop(name, None)
+    else:
+        table[name] = value
+
+
+_NOTHING: Final = object()
