@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-from rwsplit.app.welcome import Welcome, Welcomes
+from rwsplit.app.welcome import Welcomes
 from rwsplit.client.lobby import Admission, Login
 from rwsplit.config.model import Config
 from rwsplit.errors import CapacityError, ClientError
@@ -21,7 +21,6 @@ from rwsplit.server.stream import WireStream
 from rwsplit.server.wire import Wire
 from rwsplit.session import inband
 from rwsplit.session.knowledge import Knowledge
-from rwsplit.session.session import UNSAFE_ENCODINGS
 
 #: Length of a cancel key for clients that speak protocol 3.2; it is four bytes before.
 LONG_KEY: Final = 32
@@ -66,13 +65,14 @@ class OurLobby:
         self._admitted.add(pid)
         try:
             found = await self._welcomes.get(login)
+            parameters = self._knowledge.parameters.intern(found.overrides)
             client = Client(
                 self._knowledge,
                 user=login.user,
                 database=login.database,
                 application_name=login.application_name,
-                parameters=self._knowledge.parameters.intern(found.overrides),
-                opaque=_is_opaque(found),
+                parameters=parameters,
+                started_with=found.reported,
                 rules=Rules(
                     self.config.routing.rules,
                     user=login.user,
@@ -85,7 +85,7 @@ class OurLobby:
                 now=trio.current_time(),
             )
             client.default_level = self.config.consistency.level
-            client.review()
+            client.adopt_parameters(parameters)
             for name, value in found.in_band.items():
                 try:
                     inband.apply(client, name, value)
@@ -121,16 +121,3 @@ class OurLobby:
             pid = secrets.randbelow(2**31 - 1) + 1
             if pid not in self._relay.by_pid and pid not in self._admitted:
                 return pid
-
-
-def _is_opaque(found: Welcome) -> bool:
-    """Return whether nothing such a session says may go to a replica.
-
-    Its texts cannot be lexed as bytes of ASCII and more, or every transaction of it is SERIALIZABLE, which
-    a hot standby refuses.
-    """
-    reported = found.reported
-    if found.overrides.get("default_transaction_isolation", "").lower() == "serializable":
-        return True
-    encoding = reported.get("client_encoding", "UTF8").upper().replace("_", "").replace("-", "")
-    return encoding in UNSAFE_ENCODINGS or reported.get("standard_conforming_strings") == "off"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 #: How long the next read of a session bound for another replica may wait for it (seconds).
 MOVE_WAIT: Final = 0.05
 
+_SERIALIZABLE: Final = Route(Target.PRIMARY, RouteReason.SERIALIZABLE)
 _OPEN: Final = Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
 _SHARED: Final = Route(Target.PRIMARY, RouteReason.SHARED_READ)
 _FALLBACK: Final = Route(Target.PRIMARY, RouteReason.NO_FRESH_REPLICA)
@@ -39,8 +40,8 @@ class Choice:
     def route(self, client: Client, unit: Unit, script: Script) -> Route:
         if unit.route is not None and unit.restarts:
             return unit.route  # where it is to be run again was decided by what failed
-        if unit.is_open:
-            return _OPEN
+        if unit.is_open or client.only_primary:
+            return _OPEN if unit.is_open else _SERIALIZABLE
         if script.hints is not None:
             hinted = policy.route_hints(script, script.hints)
             if _is_possible(hinted, script):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.session import Session
 
 if TYPE_CHECKING:
+    from rwsplit.relay.injected import Injected
     from rwsplit.server.pool import Pool
     from rwsplit.server.server import Server
     from rwsplit.session.unit import Unit
@@ -35,6 +37,7 @@ class Client(Session):
         "closed",
         "connected_at",
         "dirty",
+        "doubted",
         "fd",
         "host",
         "lingers",
@@ -42,6 +45,7 @@ class Client(Session):
         "pid",
         "pools",
         "rules",
+        "settling",
         "shares",
         "skipped",
         "statements",
@@ -60,12 +64,12 @@ class Client(Session):
         database: str,
         application_name: str,
         parameters: ParameterSet,
-        opaque: bool,
         rules: Rules,
         pid: int,
         cancel_key: bytes,
         host: str,
         now: float,
+        started_with: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(
             knowledge,
@@ -73,7 +77,7 @@ class Client(Session):
             database=database,
             application_name=application_name,
             parameters=parameters,
-            opaque=opaque,
+            started_with=started_with or {},
         )
         self.pools: dict[str, Pool] = {}
         """Its pool on each node, by the node's name."""
@@ -98,6 +102,10 @@ class Client(Session):
         """It is being told why its session ends."""
         self.statements = 0
         self.waiting: Waiting | None = None
+        self.settling: Injected | None = None
+        """What rwsplit itself has asked its server for it; until that is answered its units wait."""
+        self.doubted = False
+        """What keeps it on its server may be gone, or may never have come."""
         self.skipped: Unit | None = None
         """The unit that failed although its Sync has not come: all up to that is skipped."""
         self.shares = False

@@ -72,10 +72,13 @@ class Dispatcher:
         pool.exclusive -= not client.shares
         client.waiting = None
         client.waits_for = None
-        unit = client.pending.popleft()
-        assert isinstance(unit, Unit)
-        client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
         self._relay.counters.load[pool.node_index] -= 1  # it was counted while it waited
+        unit = client.pending[0]
+        assert isinstance(unit, Unit)
+        if client.server is None and self._relay.bringing.starts(client, server, unit):
+            return
+        client.pending.popleft()
+        client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
         if client.server is not None:
             # It held a replica for a READ ONLY transaction, and moves.
             self._relay.read_only.move(client, client.server, server, unit)
@@ -97,6 +100,8 @@ class Dispatcher:
         if not unit.arrived:
             unit.arrived = relay.now
             unit.deadline = relay.now + relay.config.pool.query_wait_timeout
+        if client.settling is not None:
+            return False
         server = client.server
         if server is not None:
             return self._follow(client, server, unit, script)
@@ -133,7 +138,13 @@ class Dispatcher:
                 unit.restarts and unit.route is not None and unit.route.target is Target.PRIMARY
             )
         )
-        server = self._writer(client, pool) if script.needs_session else pool.acquire()
+        server = (
+            self._writer(client, pool)
+            if script.needs_session
+            else pool.acquire_with(client.parameters)
+        )
+        if server is not None and relay.bringing.starts(client, server, unit):
+            return False
         depth = relay.config.pool.lane_depth
         if server is None:
             shares = depth and pool.is_full and lanes.may_share(unit, client)

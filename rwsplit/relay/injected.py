@@ -18,6 +18,7 @@ class Purpose(Enum):
     """Why rwsplit sent something by itself."""
 
     PARAMETERS = "bring the server to the session's parameters"
+    QUESTION = "ask for the session's parameters and what state it has left"
     BEGIN = "begin the session's transaction again on the primary"
     RESTORE = "bring back the session's parameters after a RESET"
     ROLLBACK = "end a transaction nobody owns any more"
@@ -30,13 +31,15 @@ class Purpose(Enum):
 class Injected(Owed):
     """The answers owed for something a client never asked for."""
 
-    __slots__ = ("client", "lessons", "purpose")
+    __slots__ = ("cancels", "client", "lessons", "purpose")
 
     def __init__(self, purpose: Purpose, client: Client | None = None) -> None:
         super().__init__(None)
         self.purpose = purpose
         self.client = client
         """On whose behalf: its unit relies on it."""
+        self.cancels: Client | None = None
+        """Who asked meanwhile for the unit behind it to be cancelled."""
         self.lessons: list[Lesson] = []
         """What it was to teach its server, to be taken back if it fails."""
 

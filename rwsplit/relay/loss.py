@@ -43,6 +43,7 @@ class Loss:
         self.stop_waiting(client)
         relay.drop_client(client)
         client.pending.clear()
+        client.settling = None
         server = client.server
         if server is None:
             return
@@ -118,6 +119,8 @@ class Loss:
         relay = self._relay
         client.in_flight -= len(units)
         client.server = None
+        if client.settling is not None and relay.bringing.lost(client, server):
+            return
         untouched = (
             client.tx == codes.IDLE
             and client.pin is None
@@ -159,9 +162,8 @@ class Loss:
     ) -> None:
         """Answer the unit a session waits with by an error; the session goes on."""
         self.stop_waiting(client)
-        unit = client.pending.popleft()
+        unit = client.pending[0]
         assert isinstance(unit, Unit)
-        client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
         if (
             unit.is_open
             or client.tx != codes.IDLE
@@ -169,7 +171,14 @@ class Loss:
         ):
             self._relay.fail_client(client, error_response("FATAL", code, message, hint=hint))
             return
-        client.sink.append(error_response("ERROR", code, message, hint=hint))
+        self.answer(client, error_response("ERROR", code, message, hint=hint))
+
+    def answer(self, client: Client, error: bytes) -> None:
+        """Have *error* be the answer to the unit at the head of the session's queue."""
+        unit = client.pending.popleft()
+        assert isinstance(unit, Unit)
+        client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
+        client.sink.append(error)
         client.sink.append(frame(codes.READY, b"I"))
         for _, name, prepared in unit.piece.taught:
             if client.names.get(name) is prepared:

@@ -96,13 +96,17 @@ class ReadOnly:
         server.holder = None
         relay.outboxes.touch_server(server)
         client.server = None
-        relay.sender.bring_parameters(client, target)
+        relay.bringing.bring(client, target, lambda: self._arrive(client, target, begin, unit))
+
+    def _arrive(self, client: Client, target: Server, begin: Unit, unit: Unit) -> None:
+        """Begin the transaction again on *target*, which has the session's parameters."""
+        client.server = None
         target.out.extend(part for part in begin.piece.parts if isinstance(part, bytes))
         if begin.kind is Kind.SIMPLE:
             target.unnamed = None
         target.owe(Injected(Purpose.BEGIN, client))
         unit.route = Route(Target.PRIMARY, policy.route_facts(unit.script or OPAQUE).reason)
-        relay.sender.send(client, target, unit)
+        self._relay.sender.send(client, target, unit)
 
     def _refuse_state(self, client: Client, server: Server) -> None:
         """Fail a transaction whose snapshot is on a replica for wanting state on the primary."""

@@ -26,6 +26,7 @@ from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config
 from rwsplit.errors import NodeError, ProtocolViolation, ServerRefused
 from rwsplit.protocol.backend import error_response
+from rwsplit.relay.bringing import Bringing
 from rwsplit.relay.cancelling import Canceller
 from rwsplit.relay.choice import Choice
 from rwsplit.relay.client import Client, Waiting
@@ -38,6 +39,7 @@ from rwsplit.relay.loss import Loss
 from rwsplit.relay.outboxes import HIGH_WATER, IN, OUT, Outboxes, send
 from rwsplit.relay.plain import PlainReads
 from rwsplit.relay.read_only import ReadOnly
+from rwsplit.relay.readback import ReadBack
 from rwsplit.relay.replies import Replies
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.upkeep import Upkeep, is_replica_server
@@ -97,6 +99,8 @@ class Relay:
         self.sender = Sender(self)
         self.plain = PlainReads(self)
         self.read_only = ReadOnly(self)
+        self.readback = ReadBack(self)
+        self.bringing = Bringing(self)
         self.dispatcher = Dispatcher(self)
         self.replies = Replies(self)
         self.loss = Loss(self)

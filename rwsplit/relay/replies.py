@@ -9,8 +9,10 @@ from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import HEADER_SIZE, frame
 from rwsplit.protocol.responses import Owed, What, is_fatal, is_stale_plan, sqlstate
 from rwsplit.relay import lanes
+from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import DISCARD_ALL, ROLLBACK, Injected, Purpose
+from rwsplit.relay.readback import Question
 from rwsplit.routing.consistency import PRIMARY_HOME
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
@@ -138,7 +140,12 @@ class Replies:
         self._remember(client, server, owed, status, now)
         if server.copying and not client.in_flight:
             server.copying = 0
-        if client.in_flight or status != codes.IDLE or client.pin is not None or owed.is_open:
+        if (
+            client.in_flight
+            or status != codes.IDLE
+            or owed.is_open
+            or relay.readback.keeps(client, server)
+        ):
             if client.pending:
                 relay.dispatcher.pump(client)
             return
@@ -183,6 +190,9 @@ class Replies:
             if client.in_flight:
                 return  # what is behind it relies on the pin
             client.pin = None
+            client.doubted = False
+            client.journal.forget()
+            client.adopt_parameters(client.journal.base)
             server.responses.owner = None
             server.soiled = False
             # An open unit cannot be followed by what brings them back.
@@ -192,7 +202,7 @@ class Replies:
         """An ErrorResponse came: take back what the server was not taught after all."""
         relay = self._relay
         if isinstance(owed, Injected):
-            self._injected_failed(server, owed)
+            self._injected_failed(server, owed, error)
             return
         if not isinstance(owed, Unit):
             return
@@ -209,6 +219,8 @@ class Replies:
             # The server stays soiled all the same: it is wiped before anyone else comes.
             client.pin = None
             server.responses.owner = None
+        elif owed.with_pin:
+            client.doubted = True
         if owed.error is None:
             _unname(client, owed)
             relay.outboxes.touch_client(client)
@@ -383,6 +395,16 @@ class Replies:
 
     def _injected_done(self, server: Server, owed: Owed) -> None:
         assert isinstance(owed, Injected)
+        if isinstance(owed, Question):
+            self._relay.readback.answered(server, owed)
+        elif isinstance(owed, Change):
+            self._relay.bringing.answered(server, owed)
+        else:
+            self._cleaned(server, owed)
+        if owed.cancels is not None:
+            self._relay.canceller.injected_done(server, owed.cancels)
+
+    def _cleaned(self, server: Server, owed: Injected) -> None:
         wiped = owed.purpose is Purpose.RESET and server.holder is None and not owed.failed
         if wiped and (server.soiled or server.parameters is None):  # it was a DISCARD ALL
             server.soiled = False
@@ -392,9 +414,12 @@ class Replies:
         if owed.failed and owed.purpose in (Purpose.RESET, Purpose.ROLLBACK):
             self._relay.lose_server(server, None)
 
-    def _injected_failed(self, server: Server, owed: Injected) -> None:
+    def _injected_failed(self, server: Server, owed: Injected, error: bytes) -> None:
         """What rwsplit sent by itself failed: nobody may rely on it."""
         unlearn(server, owed.lessons, owed.done)
+        if isinstance(owed, Change):
+            owed.refusal = error
+            return
         if owed.purpose not in (Purpose.PARAMETERS, Purpose.BEGIN):
             return
         client = owed.client

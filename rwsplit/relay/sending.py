@@ -16,7 +16,14 @@ from rwsplit.relay.client import Client
 from rwsplit.relay.injected import DISCARD_SEQUENCES, Injected, Purpose
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import Server, Use
-from rwsplit.session.pinning import forgets_prepared, pin_reason, reset_parameters
+from rwsplit.session.pinning import (
+    SURE,
+    UNSEEN,
+    PinReason,
+    forgets_prepared,
+    pin_reason,
+    reset_parameters,
+)
 from rwsplit.session.prepared import SYNC, Lesson, compose, unlearn, unname
 from rwsplit.session.unit import Chunk, Kind, Piece, Unit
 from rwsplit.sql.statement import Script
@@ -70,6 +77,7 @@ class Sender:
         client.in_flight += 1
         if script.notable:
             self._note_state(client, server, unit, script)
+            relay.readback.ask_behind(client, server, unit, script)
         if piece.litter is not None and not unit.is_open:  # a Sync of ours would end it
             server.out.append(frame(codes.CLOSE, b"S" + piece.litter + b"\0") + SYNC)
             server.owe(Injected(Purpose.TIDY))
@@ -141,17 +149,20 @@ class Sender:
 
     def _note_state(self, client: Client, server: Server, unit: Unit, script: Script) -> None:
         """Record what the statements queued will do to the server and the session."""
-        if client.pin is None:
-            reason = pin_reason(script)
-            if reason is not None:
-                server.soiled = True
-                # State on a replica could never be used by what must go to the primary.
-                if not server.is_replica:
-                    client.pin = reason
-                    unit.with_pin = True
-                    server.responses.owner = client.sink
+        reason = pin_reason(script)
+        if reason is not None and (client.pin is None or reason in UNSEEN):
+            server.soiled = True
+            # State on a replica could never be used by what must go to the primary.
+            if not server.is_replica:
+                unit.with_pin = client.pin is None
+                client.pin = reason
+                server.responses.owner = client.sink
+        if script.ends_state or (reason is not None and not _is_sure(client, unit, reason)):
+            client.doubted = True
+        if (script.sets or script.discards) and client.journal.note(script, client.parameters):
+            server.parameters = None
         effects = unit.piece.effects
-        if effects is not None and client.parameters.values and not unit.is_open:
+        if effects is not None and client.journal.base.values and not unit.is_open:
             self._restore(client, server, effects)
         if forgets_prepared(script):
             server.forget()
@@ -161,7 +172,7 @@ class Sender:
     def _restore(self, client: Client, server: Server, script: Script) -> None:
         """Bring back what the session asked for at startup, to which PostgreSQL's RESET would lead."""
         names = reset_parameters(script)
-        restored = client.parameters.restored(names) if names else None
+        restored = client.journal.base.restored(names) if names else None
         if restored is not None:
             server.out.append(restored)
             server.unnamed = None
@@ -188,3 +199,15 @@ class Sender:
             if chunk.by_query:
                 unit.kind = Kind.SIMPLE
         self._relay.outboxes.touch_server(server)
+
+
+def _is_sure(client: Client, unit: Unit, reason: PinReason) -> bool:
+    """Return whether *unit* leaves what *reason* says unless it fails."""
+    return (
+        reason in SURE
+        and client.tx == codes.IDLE
+        and client.in_flight == 1
+        and unit.kind is Kind.SIMPLE
+        and unit.script is not None
+        and unit.script.single is not None
+    )

@@ -16,6 +16,7 @@ from rwsplit.config.model import PoolConfig
 from rwsplit.server.server import Server, Use
 
 if TYPE_CHECKING:
+    from rwsplit.session.parameters import ParameterSet
     from rwsplit.session.session import Session
 
 #: Seconds between attempts to open a server after a failure: doubled each time, from ... to ...
@@ -91,6 +92,14 @@ class Pool:
         server = self.idle.pop()
         server.use = Use.HELD
         return server
+
+    def acquire_with(self, parameters: ParameterSet) -> Server | None:
+        """Return an idle server that has *parameters* already, else any, now held by the caller; or None."""
+        for server in reversed(self.idle):
+            if server.parameters is parameters:
+                self.acquire_this(server)
+                return server
+        return self.acquire()
 
     def acquire_this(self, server: Server) -> None:
         """Take one certain idle server."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from rwsplit.cluster.node import NEVER
@@ -24,6 +25,7 @@ from rwsplit.routing.route import Route
 from rwsplit.session import inband
 from rwsplit.session.assembly import NOTHING, OPAQUE, Assembly, special
 from rwsplit.session.function_calls import facts_of_call
+from rwsplit.session.journal import Journal, is_opaque, is_serializable
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pinning import PinReason, drops_prepared
@@ -39,14 +41,8 @@ STREAM_LIMIT: Final = 64 * 1024
 #: A unit without a Sync is opened beyond this.
 UNIT_LIMIT: Final = 256 * 1024
 
-#: Client encodings in which a byte below 0x80 may be part of a character: they cannot be lexed as
-#: bytes (PostgreSQL manual, table 24.3: "not allowed as server encoding").
-UNSAFE_ENCODINGS: Final = frozenset(
-    {"BIG5", "GB18030", "GBK", "JOHAB", "SJIS", "SHIFTJIS", "SHIFTJIS2004", "UHC", "MSKANJI",
-     "WIN932", "WIN936", "WIN949", "WIN950", "WINDOWS932", "WINDOWS936", "WINDOWS949", "WINDOWS950"}
-)  # fmt: skip
-
 _header = HEADER.unpack_from
+_NOTHING_SAID: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Session:
@@ -65,6 +61,7 @@ class Session:
         "has_rules",
         "home",
         "in_flight",
+        "journal",
         "knowledge",
         "last",
         "last_read",
@@ -72,6 +69,7 @@ class Session:
         "level",
         "max_lag",
         "names",
+        "only_primary",
         "opaque",
         "parameters",
         "pending",
@@ -81,13 +79,13 @@ class Session:
         "reads",
         "reads_in_transaction",
         "replica_transaction",
-        "reported",
         "rooted",
         "route_setting",
         "server",
         "sink",
         "spare",
         "sql_names",
+        "started_with",
         "sync_lost",
         "terminated",
         "tick",
@@ -105,14 +103,21 @@ class Session:
         application_name: str = "",
         parameters: ParameterSet,
         opaque: bool = False,
+        started_with: Mapping[str, str] = _NOTHING_SAID,
     ) -> None:
         self.knowledge = knowledge
         self.user = user
         self.database = database
         self.application_name = application_name
         self.parameters = parameters
+        """As of the last read-back; interned."""
+        self.journal = Journal(parameters, user)
+        self.started_with = started_with
+        """Parameters PostgreSQL reported at startup."""
         self.opaque = opaque
-        """Its texts cannot be lexed as bytes (see UNSAFE_ENCODINGS): everything may write."""
+        """Its texts cannot be lexed as bytes (`journal.is_opaque`): everything may write."""
+        self.only_primary = False
+        """Its transactions are SERIALIZABLE, which a replica refuses."""
         self.sink: list[bytes] = []
         """Bytes on their way to the client."""
         self.pending: deque[Unit | Chunk] = deque()
@@ -122,8 +127,6 @@ class Session:
         self.names: dict[bytes, Prepared] = {}
         self.sql_names: set[bytes] = set()
         """Statements it made by PREPARE, which the server it is pinned to has under these names."""
-        self.reported: Mapping[bytes, bytes] = {}
-        """ParameterStatus frames, by name, of the parameters it asked for at startup."""
         self.tx = codes.IDLE
         """Transaction status as of the last ReadyForQuery."""
         self.server: ServerState | None = None
@@ -180,8 +183,29 @@ class Session:
         """Work out *level* and *plain* after a setting or the operator's rules have changed."""
         self.level = self.consistency or self.default_level
         self.plain = (
-            not self.has_rules and self.route_setting == "auto" and self.max_lag is None
+            not self.has_rules
+            and self.route_setting == "auto"
+            and self.max_lag is None
+            and not self.only_primary
         )
+
+    @property
+    def search_path(self) -> str | None:
+        """The search path it has set, as PostgreSQL spells it; None if it is the database's or role's own."""
+        return self.parameters.get("search_path")
+
+    def adopt_parameters(self, parameters: ParameterSet) -> None:
+        """Have *parameters* from now on: what rwsplit itself must know of them may be another than before."""
+        self.parameters = parameters
+        values = {**self.started_with, **dict(parameters.values)}
+        opaque = is_opaque(values)
+        if opaque and not self.opaque:
+            for item in self.pending:  # it was lexed as if nothing had changed
+                if item.script is not None:
+                    item.script = OPAQUE
+        self.opaque = opaque
+        self.only_primary = is_serializable(values)
+        self.review()
 
     @property
     def is_idle(self) -> bool:

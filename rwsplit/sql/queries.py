@@ -27,7 +27,15 @@ from rwsplit.sql.builtin import RESERVED
 from rwsplit.sql.calls import DML, Calls, find_calls, quoted
 from rwsplit.sql.functions import HARMLESS, FunctionBook, FunctionFacts
 from rwsplit.sql.relations import is_catalog, is_temporary, relation_needs
-from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb, strictest
+from rwsplit.sql.settings import readable
+from rwsplit.sql.statement import (
+    PrimaryOnly,
+    SessionState,
+    Statement,
+    Verb,
+    hardest,
+    strictest,
+)
 from rwsplit.sql.tokens import (
     MARK,
     NAME,
@@ -66,6 +74,11 @@ _LABELS: Final = RESERVED - {"not"}
 """Key words that behind AS can only be a label, which sqlglot does not always see."""
 LITERAL: Final = "'x'"
 _NODE_SETTINGS: Final = frozenset({"transaction_read_only", "in_hot_standby"})
+#: State that ends sometime, and can be seen to.
+FINITE: Final = frozenset(SessionState) - {
+    *(SessionState.PARAMETER, SessionState.SEQUENCE, SessionState.SEED),
+    *(SessionState.LIBRARY, SessionState.UNKNOWN_FUNCTION, SessionState.UNRECOGNISED),
+}
 _TRUE: Final = frozenset({"true", "t", "on", "yes", "y", "1"})
 _LOCAL_SETTING: Final = FunctionFacts(PrimaryOnly.SESSION_STATE)
 _NODE_SETTING: Final = FunctionFacts(PrimaryOnly.NEEDS_PRIMARY)
@@ -100,15 +113,25 @@ def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
     if temporary:
         reasons.add(PrimaryOnly.SESSION_STATE)
 
-    state = next((facts.state for facts in called if facts.state), None)
+    sets = _sets(calls)
+    states = {facts.state for facts in called}
     if into is not None and (temporary or "temp" in into):
-        state = SessionState.TEMP_TABLE
+        states.add(SessionState.TEMP_TABLE)
+    if calls.writes and (WORD, "pg_settings") in tokens:
+        states.add(SessionState.PARAMETER)  # its rule calls set_config
+        sets |= {"*"}
+    known = readable(sets)
+    if sets and not known:
+        # What it sets cannot be read back, so nothing that it leaves as well is the worse.
+        states -= FINITE
+    state = hardest(states)
     return Statement(
         verb=Verb.DML if calls.main in DML else Verb.QUERY,
         primary_only=strictest(reasons),
         may_write=PrimaryOnly.UNPARSED in reasons or writes or any(f.may_write for f in called),
         locks_rows=PrimaryOnly.LOCKS_ROWS in reasons,
         state=state,
+        sets=known,
         needs_session=temporary
         or any(facts.needs_session for facts in called)
         or any(relation_needs(t) is PrimaryOnly.SESSION_STATE for t in tables),
@@ -245,6 +268,16 @@ def _called(calls: Calls, book: FunctionBook) -> Iterable[FunctionFacts]:
             by_argument[name] = _NODE_SETTING
     for name in calls.functions:
         yield by_argument.get(name.removeprefix("pg_catalog.")) or book.facts(name)
+
+
+def _sets(calls: Calls) -> frozenset[str]:
+    """Return the parameters that set_config() sets beyond the transaction; `?` stands for one that is not known."""
+    names: set[str] = set()
+    for call in calls.settings:
+        if call[0][1] == "set_config" and not _is_local(call):
+            literal = call[3:4] == ((MARK, ","),) and call[2][1].startswith("'")
+            names.add((literal and string_value_of(call[2])) or "?")
+    return frozenset(names)
 
 
 def string_value_of(token: Token) -> str | None:

@@ -24,7 +24,7 @@ from rwsplit.sql.settings import (
     classify_set,
     classify_show,
 )
-from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb
+from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb, hardest
 from rwsplit.sql.tokens import MARK, NAME, WORD, Token
 
 QUERY_STARTS: Final = DML | {"select", "with", "values", "table", "("}
@@ -252,10 +252,11 @@ def _create(cursor: Cursor, classify: Classify) -> Statement:
         kind in {WORD, NAME} and is_temporary(text) for kind, text in cursor.tokens
     )
     state = SessionState.TEMP_TABLE if temporary else None
-    if is_table and state is None and head.find("as"):
-        head.take("as")
-        state = classify(head.rest).state
-    return attrs.evolve(_DDL, state=state)
+    if not (is_table and head.find("as")):
+        return attrs.evolve(_DDL, state=state)
+    head.take("as")
+    inner = classify(head.rest)
+    return attrs.evolve(_DDL, state=hardest((state, inner.state)), sets=inner.sets)
 
 
 def _ddl(_cursor: Cursor) -> Statement:

@@ -145,7 +145,6 @@ class MemoryRelay:
             database="app",
             application_name="",
             parameters=self.parameters,
-            opaque=False,
             rules=Rules((), user="app", database="app", application_name=""),
             pid=number,
             cancel_key=b"k",

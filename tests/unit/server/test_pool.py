@@ -9,6 +9,7 @@ from rwsplit.config.model import PoolConfig
 from rwsplit.errors import NodeUnreachable
 from rwsplit.server.pool import BACK_OFF, Pool
 from rwsplit.server.server import Server, Use
+from rwsplit.session.parameters import ParameterStore
 from tests.support.silent_wire import SilentWire
 
 REFUSED = NodeUnreachable("connection refused")
@@ -46,6 +47,18 @@ def waits(pool: Pool, count: int = 1, *, since: float = 0.0) -> None:
 
 
 # Taking and giving back...
+
+
+def test_a_server_that_has_the_parameters_already_is_taken_before_others():
+    store = ParameterStore()
+    zone = store.intern({"timezone": "UTC"})
+    pool = a_pool()
+    first, second = opened(pool), opened(pool)
+    first.parameters = zone
+
+    assert pool.acquire_with(zone) is first
+    assert pool.acquire_with(zone) is second
+    assert pool.acquire_with(zone) is None
 
 
 def test_an_empty_pool_has_no_server_to_give():

@@ -67,6 +67,38 @@ def test_the_way_from_one_set_to_another_is_worked_out_once():
     assert zone.change_from(NONE) is zone.change_from(NONE)
 
 
+def test_a_role_is_left_first_and_taken_on_last():
+    plain = STORE.intern({"TimeZone": "UTC"})
+    clerk = STORE.intern({"role": "clerk", "session_authorization": "boss", "work_mem": "4MB"})
+
+    assert clerk.change_from(plain) == query(
+        'RESET "timezone"; '
+        "SELECT pg_catalog.set_config(E'work_mem', E'4MB', false); "
+        "SELECT pg_catalog.set_config(E'session_authorization', E'boss', false); "
+        "SELECT pg_catalog.set_config(E'role', E'clerk', false)"
+    )
+    assert plain.change_from(clerk) == query(
+        'SET ROLE NONE; SET SESSION AUTHORIZATION DEFAULT; RESET "work_mem"; '
+        "SELECT pg_catalog.set_config(E'timezone', E'UTC', false)"
+    )
+
+
+def test_a_change_may_fail_where_it_makes_somebody_else_of_the_session_or_is_hurried():
+    plain = STORE.intern({"TimeZone": "UTC"})
+    clerk = STORE.intern({"role": "clerk"})
+    hurried = STORE.intern({"statement_timeout": "1ms"})
+
+    assert clerk.is_doubtful_from(plain)
+    assert plain.is_doubtful_from(hurried)
+    assert not plain.is_doubtful_from(clerk)
+    assert not hurried.is_doubtful_from(plain)
+
+
+def test_a_set_gives_single_values():
+    assert STORE.intern({"TimeZone": "UTC"}).get("timezone") == "UTC"
+    assert NONE.get("timezone") is None
+
+
 def test_a_session_gets_its_parameters_back_after_a_reset():
     both = STORE.intern({"TimeZone": "UTC", "work_mem": "4MB"})
 
@@ -75,6 +107,13 @@ def test_a_session_gets_its_parameters_back_after_a_reset():
         "SELECT pg_catalog.set_config(E'timezone', E'UTC', false)"
     )
     assert both.restored({"search_path"}) is None
+
+
+def test_reset_all_does_not_lead_back_to_the_role_of_the_startup():
+    clerk = STORE.intern({"role": "clerk", "work_mem": "4MB"})
+
+    assert clerk.restored({"all"}) == STORE.intern({"work_mem": "4MB"}).change_from(NONE)
+    assert clerk.restored({"all", "role"}) == clerk.change_from(NONE)
 
 
 # Constants...

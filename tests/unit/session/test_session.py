@@ -522,3 +522,37 @@ def test_a_query_that_does_not_end_with_its_only_zero_byte_is_a_violation(
         session.receive(frame)
     with pytest.raises(ProtocolViolation, match="invalid message format"):
         session.receive(SYNC + frame)
+
+
+# Parameters...
+
+
+def test_what_is_waiting_is_not_trusted_any_more_once_texts_cannot_be_read(session: Session):
+    session.receive(query("select 1"))
+    session.receive(query("select '" + "x" * 20_000 + "'"))
+    first, later = session.pending
+    later.script = None
+
+    session.adopt_parameters(
+        session.knowledge.parameters.intern({"standard_conforming_strings": "off"})
+    )
+    assert session.opaque
+    assert first.script is OPAQUE
+    assert later.script is None
+
+    session.adopt_parameters(session.knowledge.parameters.intern({}))
+    assert not session.opaque
+
+
+def test_a_session_whose_transactions_are_serializable_reads_nowhere_else(session: Session):
+    session.adopt_parameters(
+        session.knowledge.parameters.intern({"default_transaction_isolation": "serializable"})
+    )
+    assert session.only_primary
+    assert not session.plain
+
+
+def test_the_search_path_is_the_one_it_has_set(session: Session):
+    assert session.search_path is None
+    session.adopt_parameters(session.knowledge.parameters.intern({"search_path": "a, b"}))
+    assert session.search_path == "a, b"

@@ -1,0 +1,139 @@
+"""Bringing: have a server take on a session's parameters before the session's unit runs on it.
+
+Nearly always the change goes ahead of the unit in one write: what PostgreSQL took from the session once it takes
+again. But a unit must never run as somebody else, so where the change may fail - a role may have been dropped, or
+not be known to a replica yet; a tiny statement_timeout of the server's last session may cut it short - the unit waits for
+the answer. Refused by a replica it runs on the primary; refused there, the refusal is its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.relay import lanes
+from rwsplit.relay.client import Client
+from rwsplit.relay.injected import Injected, Purpose
+from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.server.server import Server, Use
+from rwsplit.session.parameters import ParameterSet
+from rwsplit.session.unit import Unit
+
+if TYPE_CHECKING:
+    from rwsplit.relay.relay import Relay
+
+_NOT_REPLAYED: Final = Route(Target.PRIMARY, RouteReason.RETRIED_NOT_REPLAYED)
+
+
+class Change(Injected):
+    """A change of parameters something waits for: *unit*, or what *then* does."""
+
+    __slots__ = ("refusal", "then", "to", "unit")
+
+    def __init__(
+        self, client: Client, to: ParameterSet, unit: Unit | None, then: Callable[[], None]
+    ) -> None:
+        super().__init__(Purpose.PARAMETERS, client)
+        self.to = to
+        self.unit = unit
+        self.then = then
+        self.refusal = b""
+
+
+class Bringing:
+    """Brings servers to sessions' parameters where the answer must be awaited."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def starts(self, client: Client, server: Server, unit: Unit) -> bool:
+        """Bring *server*, just taken for *unit*, which then waits; False: it need not wait."""
+        if not _must_wait(client, server):
+            return False
+        if server.use is Use.LANE:
+            lanes.close_lane(server)
+        self._start(client, server, unit, lambda: self._send(client, server))
+        return True
+
+    def bring(self, client: Client, server: Server, then: Callable[[], None]) -> None:
+        """Bring *server* to the session's parameters and call *then*, at once unless that must be awaited."""
+        if _must_wait(client, server):
+            self._start(client, server, None, then)
+            return
+        self._relay.sender.bring_parameters(client, server)
+        then()
+
+    def _start(
+        self, client: Client, server: Server, unit: Unit | None, then: Callable[[], None]
+    ) -> None:
+        assert server.parameters is not None
+        change = Change(client, client.parameters, unit, then)
+        server.out.append(client.parameters.change_from(server.parameters))
+        server.parameters = None
+        server.unnamed = None
+        server.owe(change)
+        server.holder = client
+        client.server = server
+        client.settling = change
+        self._relay.outboxes.touch_server(server)
+
+    def _send(self, client: Client, server: Server) -> None:
+        """Send the unit that has waited; what follows it goes its way."""
+        unit = client.pending.popleft()
+        assert isinstance(unit, Unit)
+        client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
+        client.server = None
+        self._relay.sender.send(client, server, unit)
+        if client.pending or client.paused:
+            self._relay.dispatcher.pump(client)
+
+    def answered(self, server: Server, change: Change) -> None:
+        """Go on now that *server* has taken on the parameters, or not."""
+        if not change.failed:
+            server.parameters = change.to
+        client = change.client
+        assert client is not None
+        if client.settling is not change:
+            return  # the session is gone
+        client.settling = None
+        unit = change.unit
+        if unit is not None and not (client.pending and client.pending[0] is unit):
+            self._relay.replies.release(client, server)  # it was cancelled meanwhile
+            self._relay.dispatcher.pump(client)
+        elif not change.failed:
+            change.then()
+        elif unit is None:
+            self._relay.fail_client(client, change.refusal)
+        else:
+            self._refused(client, server, unit, change.refusal)
+
+    def _refused(self, client: Client, server: Server, unit: Unit, refusal: bytes) -> None:
+        relay = self._relay
+        relay.replies.release(client, server)
+        if server.is_replica:
+            unit.refused_by |= 1 << server.pool.node_index
+            unit.restart()
+            unit.route = _NOT_REPLAYED
+            relay.counters.retries += 1
+            relay.dispatcher.pump(client)
+            return
+        relay.loss.answer(client, refusal)
+
+    def lost(self, client: Client, server: Server) -> bool:
+        """A server is gone while it was being brought: the unit that waits looks for another; False if none does."""
+        change = client.settling
+        client.settling = None
+        if not isinstance(change, Change) or change.unit is None:
+            return False
+        change.unit.refused_by |= 1 << server.pool.node_index
+        self._relay.dispatcher.pump(client)
+        return True
+
+
+def _must_wait(client: Client, server: Server) -> bool:
+    parameters = server.parameters
+    return (
+        parameters is not client.parameters
+        and parameters is not None
+        and client.parameters.is_doubtful_from(parameters)
+    )
