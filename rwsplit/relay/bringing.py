@@ -16,8 +16,9 @@ from rwsplit.relay.client import Client
 from rwsplit.relay.injected import Injected, Purpose
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import Server, Use
-from rwsplit.session.parameters import ParameterSet
+from rwsplit.session.parameters import IDENTITY, ParameterSet
 from rwsplit.session.unit import Unit
+from rwsplit.sql.statement import Script, Verb
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -117,6 +118,12 @@ class Bringing:
             relay.counters.retries += 1
             relay.dispatcher.pump(client)
             return
+        if unit.script is not None and _leaves_identity(unit.script):
+            # It would not be the session's way out of a role that is gone if it had to take it on first.
+            values = dict(pair for pair in client.parameters.values if pair[0] not in IDENTITY)
+            client.adopt_parameters(client.knowledge.parameters.intern(values))
+            relay.dispatcher.pump(client)
+            return
         relay.loss.answer(client, refusal)
 
     def lost(self, client: Client, server: Server) -> bool:
@@ -128,6 +135,15 @@ class Bringing:
         change.unit.refused_by |= 1 << server.pool.node_index
         self._relay.dispatcher.pump(client)
         return True
+
+
+def _leaves_identity(script: Script) -> bool:
+    """Return whether *script* does nothing but become oneself again, which cannot fail."""
+    statement = script.single
+    if statement is None or statement.discards:
+        return statement is not None
+    is_back = statement.verb is Verb.RESET or statement.to_default or statement.value == "none"
+    return is_back and not statement.local and statement.setting in IDENTITY
 
 
 def _must_wait(client: Client, server: Server) -> bool:

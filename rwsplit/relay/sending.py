@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import DISCARD_SEQUENCES, Injected, Purpose
+from rwsplit.relay.injected import DISCARD_SEQUENCES, Injected, Purpose, query
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import Server, Use
+from rwsplit.session import restoring
 from rwsplit.session.pinning import (
     SURE,
     UNSEEN,
     PinReason,
     forgets_prepared,
     pin_reason,
-    reset_parameters,
 )
 from rwsplit.session.prepared import SYNC, Lesson, compose, unlearn, unname
 from rwsplit.session.unit import Chunk, Kind, Piece, Unit
@@ -38,7 +38,7 @@ class Sender:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
-    def send(self, client: Client, server: Server, unit: Unit) -> None:  # noqa: C901 - the hot path, in one frame
+    def send(self, client: Client, server: Server, unit: Unit) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot path, in one frame
         """Queue the bytes of *unit* on *server*, behind what the server must know for it."""
         relay = self._relay
         script = unit.script
@@ -53,6 +53,11 @@ class Sender:
             if script.needs_session and server.last_writer is not client:
                 server.out.append(DISCARD_SEQUENCES)
                 server.owe(Injected(Purpose.RESET))
+        restores = script.notable and bool(client.journal.base.values) and not unit.is_open
+        if restores and client.tx != codes.FAILED:
+            restores = not restoring.extend(
+                unit, client.journal.base, restoring.restored_names(unit)
+            )
         if (
             piece.plan is None
             and not piece.needs
@@ -77,6 +82,8 @@ class Sender:
         client.in_flight += 1
         if script.notable:
             self._note_state(client, server, unit, script)
+            if restores:
+                self._restore(client, server, unit)
             relay.readback.ask_behind(client, server, unit, script)
         if piece.litter is not None and not unit.is_open:  # a Sync of ours would end it
             server.out.append(frame(codes.CLOSE, b"S" + piece.litter + b"\0") + SYNC)
@@ -161,20 +168,16 @@ class Sender:
             client.doubted = True
         if (script.sets or script.discards) and client.journal.note(script, client.parameters):
             server.parameters = None
-        effects = unit.piece.effects
-        if effects is not None and client.journal.base.values and not unit.is_open:
-            self._restore(client, server, effects)
         if forgets_prepared(script):
             server.forget()
         if unit.route is not None and unit.route.reason is RouteReason.READ_ONLY_TRANSACTION:
             client.replica_transaction = unit
 
-    def _restore(self, client: Client, server: Server, script: Script) -> None:
-        """Bring back what the session asked for at startup, to which PostgreSQL's RESET would lead."""
-        names = reset_parameters(script)
-        restored = client.journal.base.restored(names) if names else None
+    def _restore(self, client: Client, server: Server, unit: Unit) -> None:
+        """Bring back behind *unit* what the session asked for at startup: its RESET is one among others."""
+        restored = client.journal.base.restored(restoring.restored_names(unit))
         if restored is not None:
-            server.out.append(restored)
+            server.out.append(query(restored))
             server.unnamed = None
             injected = Injected(Purpose.RESTORE, client)
             injected.reports = client.sink

@@ -120,14 +120,15 @@ UNSAFE_ENCODINGS: Final = frozenset(
     {"BIG5", "GB18030", "GBK", "JOHAB", "SJIS", "SHIFTJIS", "SHIFTJIS2004", "UHC", "MSKANJI",
      "WIN932", "WIN936", "WIN949", "WIN950", "WINDOWS932", "WINDOWS936", "WINDOWS949", "WINDOWS950"}
 )  # fmt: skip
-_OFF: Final = frozenset({"off", "false", "no", "0", "f", "n", "fa", "fal", "fals", "of"})
 
 
 def is_opaque(values: Mapping[str, str]) -> bool:
     """Return whether texts of a session with the parameters *values* cannot be lexed as bytes."""
     encoding = values.get("client_encoding", "").upper().replace("_", "").replace("-", "")
     conforming = values.get("standard_conforming_strings", "on").lower()
-    return encoding in UNSAFE_ENCODINGS or conforming in _OFF
+    return encoding in UNSAFE_ENCODINGS or any(
+        word.startswith(conforming) for word in ("off", "false", "no", "0")
+    )
 
 
 def is_serializable(values: Mapping[str, str]) -> bool:

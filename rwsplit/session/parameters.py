@@ -58,16 +58,17 @@ class ParameterSet:
         return change
 
     def restored(self, names: Collection[str]) -> bytes | None:
-        """Return the Query frame that sets those of *names* it has anew, None if it has none.
+        """Return the statement that sets those of *names* it has anew, None if it has none.
 
-        `all` stands for what RESET ALL leads back, which is not who one acts as.
+        `all` stands for what RESET ALL leads back, which is not who one acts as. The statement returns no row, so
+        that one message answers it: no value is null, so all are set to find that out.
         """
-        values = tuple(
-            (name, value)
+        settings = [
+            f"{_setting(name, value)} IS NULL"
             for name, value in self.values
             if name in names or ("all" in names and name not in IDENTITY)
-        )
-        return ParameterSet(values).change_from(NONE) if values else None
+        ]
+        return f"SELECT WHERE {' OR '.join(settings)}".encode() if settings else None
 
 
 class ParameterStore:

@@ -169,6 +169,7 @@ def test_what_is_known_need_not_be_asked_for():
         ({"client_encoding": "UTF8"}, False),
         ({"client_encoding": "shift_jis_2004"}, True),
         ({"standard_conforming_strings": "off"}, True),
+        ({"standard_conforming_strings": "F"}, True),
         ({"standard_conforming_strings": "on"}, False),
     ],
 )

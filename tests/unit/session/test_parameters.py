@@ -102,9 +102,12 @@ def test_a_set_gives_single_values():
 def test_a_session_gets_its_parameters_back_after_a_reset():
     both = STORE.intern({"TimeZone": "UTC", "work_mem": "4MB"})
 
-    assert both.restored({"all"}) == both.change_from(NONE)
-    assert both.restored({"timezone"}) == query(
-        "SELECT pg_catalog.set_config(E'timezone', E'UTC', false)"
+    assert both.restored({"all"}) == (
+        b"SELECT WHERE pg_catalog.set_config(E'timezone', E'UTC', false) IS NULL"
+        b" OR pg_catalog.set_config(E'work_mem', E'4MB', false) IS NULL"
+    )
+    assert both.restored({"timezone"}) == (
+        b"SELECT WHERE pg_catalog.set_config(E'timezone', E'UTC', false) IS NULL"
     )
     assert both.restored({"search_path"}) is None
 
@@ -112,8 +115,11 @@ def test_a_session_gets_its_parameters_back_after_a_reset():
 def test_reset_all_does_not_lead_back_to_the_role_of_the_startup():
     clerk = STORE.intern({"role": "clerk", "work_mem": "4MB"})
 
-    assert clerk.restored({"all"}) == STORE.intern({"work_mem": "4MB"}).change_from(NONE)
-    assert clerk.restored({"all", "role"}) == clerk.change_from(NONE)
+    restored = clerk.restored({"all"})
+    assert restored is not None
+    assert b"work_mem" in restored
+    assert b"clerk" not in restored
+    assert b"clerk" in (clerk.restored({"all", "role"}) or b"")
 
 
 # Constants...
