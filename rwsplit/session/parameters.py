@@ -12,6 +12,7 @@ takes on the new one last.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -21,8 +22,9 @@ from rwsplit.protocol.framing import frame
 
 #: Who a session acts as; the later one rests on the earlier.
 IDENTITY: Final = ("session_authorization", "role")
-#: Parameters under which even a short query of rwsplit's own may be cancelled.
-_HURRY: Final = frozenset({"statement_timeout", "transaction_timeout"})
+#: Parameters under which even a short query of rwsplit's own may be cancelled if they are less than a second.
+_TIMEOUTS: Final = ("statement_timeout", "transaction_timeout")
+_TINY: Final = re.compile(r"\s*0*[1-9][0-9]{0,2}(?:\.[0-9]*)?\s*(?:ms|us)?\s*")
 
 
 class ParameterSet:
@@ -36,7 +38,7 @@ class ParameterSet:
         self._by_name = dict(values)
         self.has_identity = any(name in self._by_name for name in IDENTITY)
         """It acts as another role: what runs as the wrong one may see what it must not."""
-        self.hurries = not _HURRY.isdisjoint(self._by_name)
+        self.hurries = any(_TINY.fullmatch(self._by_name.get(name, "")) for name in _TIMEOUTS)
         self._changes: WeakKeyDictionary[ParameterSet, bytes] = WeakKeyDictionary()
 
     def get(self, name: str) -> str | None:

@@ -204,6 +204,7 @@ class Session:
                 if item.script is not None:
                     item.script = OPAQUE
         self.opaque = opaque
+        self.application_name = values.get("application_name", self.application_name)
         self.only_primary = is_serializable(values)
         self.review()
 

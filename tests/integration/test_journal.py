@@ -422,11 +422,12 @@ class Life:
         self.client.execute("deallocate mine", prepare=False)
 
 
+@pytest.mark.parametrize("depth", [0, 8])
 def test_nobody_ever_sees_what_another_has(
-    cluster: ReachableCluster[Any], make_proxy: Any, roles: list[str]
+    cluster: ReachableCluster[Any], make_proxy: Any, roles: list[str], depth: int
 ):
     """Each of 50 clients has a role, a path, a zone, a statement, a table, a lock; there are 4 servers a node."""
-    proxy = make_proxy(cluster, {"pool": {"size": 4}})
+    proxy = make_proxy(cluster, {"pool": {"size": 4, "lane_depth": depth}})
     lives = [Life(proxy, number, roles[number % 5]) for number in range(50)]
     threads = [threading.Thread(target=life.live) for life in lives]
     for thread in threads:

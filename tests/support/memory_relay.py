@@ -134,6 +134,12 @@ class MemoryRelay:
             wire_of(server).incoming = answer * len(server.responses.owed)
         self.relay.turn([(server.fd, IN) for server in servers])
 
+    def turn_servers(self, answers: Sequence[tuple[Server, bytes]]) -> None:
+        """Have each server send what stands beside it, in one turn."""
+        for server, data in answers:
+            wire_of(server).incoming = data
+        self.relay.turn([(server.fd, IN) for server, _ in answers])
+
     def _clock(self) -> float:
         self.now += 1e-6
         return self.now

@@ -94,6 +94,23 @@ def test_a_change_may_fail_where_it_makes_somebody_else_of_the_session_or_is_hur
     assert not hurried.is_doubtful_from(plain)
 
 
+@pytest.mark.parametrize(
+    ("timeout", "hurries"),
+    [
+        ("1", True),
+        ("999ms", True),
+        ("0", False),
+        ("1000", False),
+        ("30s", False),
+        ("1min", False),
+    ],
+)
+def test_only_a_timeout_of_less_than_a_second_may_cut_short_what_rwsplit_does(
+    timeout: str, hurries: bool
+):
+    assert STORE.intern({"transaction_timeout": timeout}).hurries is hurries
+
+
 def test_a_set_gives_single_values():
     assert STORE.intern({"TimeZone": "UTC"}).get("timezone") == "UTC"
     assert NONE.get("timezone") is None

@@ -552,6 +552,11 @@ def test_a_session_whose_transactions_are_serializable_reads_nowhere_else(sessio
     assert not session.plain
 
 
+def test_the_name_of_the_application_is_the_one_it_has_set(session: Session):
+    session.adopt_parameters(session.knowledge.parameters.intern({"application_name": "job"}))
+    assert session.application_name == "job"
+
+
 def test_the_search_path_is_the_one_it_has_set(session: Session):
     assert session.search_path is None
     session.adopt_parameters(session.knowledge.parameters.intern({"search_path": "a, b"}))
