@@ -13,6 +13,7 @@ from rwsplit.app.welcome import Welcomes
 from rwsplit.client.lobby import Admission, Login
 from rwsplit.config.model import Config
 from rwsplit.errors import CapacityError, ClientError
+from rwsplit.monitor.catalog import Catalogs
 from rwsplit.relay.client import Client
 from rwsplit.relay.relay import Relay
 from rwsplit.routing.policy import Rules
@@ -36,6 +37,7 @@ class OurLobby:
         *,
         relay: Relay,
         knowledge: Knowledge,
+        catalogs: Catalogs,
         welcomes: Welcomes,
         tls_context: ssl.SSLContext | None,
         console: Callable[[WireStream, Login], Awaitable[None]],
@@ -45,6 +47,7 @@ class OurLobby:
         self.tls_context = tls_context
         self._relay = relay
         self._knowledge = knowledge
+        self._catalogs = catalogs
         self._welcomes = welcomes
         self._console = console
         self._admitted: set[int] = set()
@@ -72,7 +75,10 @@ class OurLobby:
                 database=login.database,
                 application_name=login.application_name,
                 parameters=parameters,
-                started_with=found.reported,
+                started_with={
+                    **found.reported,
+                    "default_transaction_isolation": found.isolation,
+                },
                 rules=Rules(
                     self.config.routing.rules,
                     user=login.user,
@@ -84,6 +90,7 @@ class OurLobby:
                 host=login.peer,
                 now=trio.current_time(),
             )
+            self._catalogs.want(login.database)
             client.default_level = self.config.consistency.level
             client.adopt_parameters(parameters)
             for name, value in found.in_band.items():

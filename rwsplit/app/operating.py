@@ -279,13 +279,14 @@ class OurOperator:
         proxy.memory.relocate(config)
         if config.log != proxy.config.log:
             configure_logs(config.log)
-        proxy.knowledge.statements.resize(config.limits.statement_cache_size)
+        proxy.knowledge.resize(config.limits.statement_cache_size)
         functions = config.routing.functions
         if functions != proxy.config.routing.functions:
             proxy.knowledge.reconfigure(functions.reads, functions.writes)
         proxy.config = config
         proxy.welcomes.forget()
         proxy.board.reconfigure(config)
+        proxy.catalogs.refresh_all()
         return changes
 
     def shutdown(self, *, wait: bool) -> None:
@@ -294,7 +295,7 @@ class OurOperator:
 
     async def explain_route(self, sql: str, *, in_transaction: bool) -> Explanation:
         """Return where *sql* would go now."""
-        script = self._proxy.knowledge.statements.lookup(sql.encode())
+        script = self._proxy.knowledge.typical_scope().statements.lookup(sql.encode())
         route = policy.route_facts(script)
         if script.hints is not None:
             route = policy.route_hints(script, script.hints) or route

@@ -2,6 +2,7 @@
 
     serve
     |- monitor            one watcher per node
+    |- catalogs           what names mean, one task per database in use
     |- relay              established sessions and servers; outlives the listeners
     |- signals
     `- listeners          die first, so nothing new gets in; the console goes on until the end
@@ -38,6 +39,7 @@ from rwsplit.cluster.view import ClusterView
 from rwsplit.config.loader import load
 from rwsplit.config.model import Address, Config
 from rwsplit.monitor.board import Board
+from rwsplit.monitor.catalog import Catalogs
 from rwsplit.monitor.watcher import run_monitor
 from rwsplit.relay.driving import Driver
 from rwsplit.relay.relay import Relay
@@ -92,6 +94,7 @@ async def serve(
         async with trio.open_nursery() as root:
             await root.start(run_monitor, proxy.board, name="monitor")
             await root.start(proxy.relay.run, name="relay")
+            await root.start(proxy.catalogs.run, name="catalogs")
             if signals:
                 root.start_soon(heed_signals, proxy.shutdown, proxy.operator, name="signals")
             async with trio.open_nursery() as listeners:
@@ -121,6 +124,7 @@ class Proxy:
         self.board = Board(config, admin=self.memory.states, clock=clock)
         self.opener = Opener(config, keyring)
         self.knowledge = Knowledge(statements, functions)
+        self.catalogs = Catalogs(self.board, self.knowledge)
         self.relay = Relay(
             config,
             self.board.view,
@@ -139,6 +143,7 @@ class Proxy:
             keyring,
             relay=self.relay,
             knowledge=self.knowledge,
+            catalogs=self.catalogs,
             welcomes=self.welcomes,
             tls_context=make_client_context(config.tls),
             console=self._console,

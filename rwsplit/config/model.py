@@ -94,6 +94,13 @@ class Balance(Enum):
     RANDOM = "random"
 
 
+class Transactions(Enum):
+    """Where a transaction runs that may write."""
+
+    LATE = "late"
+    PRIMARY = "primary"
+
+
 class ReadsOnPrimary(Enum):
     """Whether the primary answers reads."""
 
@@ -175,6 +182,9 @@ class MonitorConfig:
     """Successful probes in a row that bring a node up."""
     fall: int = attrs.field(default=3, validator=at_least(1))
     """Failed probes in a row that take a node down."""
+    catalog_interval: Seconds = attrs.field(default=60.0, validator=at_least(0))
+    """Time between two readings of what functions and views do, for each database in use; DDL that
+    passes through rwsplit is noticed at once. 0 turns it off: functions of your own are unknown."""
 
 
 @attrs.frozen(kw_only=True)
@@ -213,6 +223,9 @@ class RoutingConfig:
     """How a replica is chosen among the eligible ones, statement by statement."""
     reads_on_primary: ReadsOnPrimary = ReadsOnPrimary.FALLBACK
     """Whether the primary answers reads: only when no replica is eligible, with the replicas, never."""
+    transactions: Transactions = Transactions.LATE
+    """Where a READ COMMITTED transaction runs: `late` on a replica until its first statement that is not a
+    read moves it to the primary, `primary` there from the start."""
     functions: FunctionsConfig = attrs.field(factory=FunctionsConfig)
     rules: tuple[RuleConfig, ...] = ()
     """Where statements go whatever they are; hints beat rules."""

@@ -1,8 +1,11 @@
 """Watchers: one loop per node that probes it, and the rounds that hurry them.
 
 A watcher probes its node every `interval`, and at once when it is kicked; one probe at a time. The
-moment a probe was sent is read before the worker thread is started, so it is early rather than
-late, which is the safe side (`cluster.freshness`).
+moment a probe was sent is read before anything is sent, so it is early rather than late, which is the
+safe side (`cluster.freshness`).
+
+Regular probes keep to one grid, so that the process wakes up once for all of them, and replicas are probed a little
+after the primary: what its sample saw has reached them by then, and proves them fresh up to that sample.
 
 A *round* serves `Board.hurry`: it samples the primary by a probe started after the request, and
 then kicks those replicas that are not known to have replayed that sample, so that their answers can
@@ -23,10 +26,13 @@ from rwsplit.cluster.node import NEVER
 from rwsplit.cluster.observation import Observation
 from rwsplit.config.model import Config, MonitorConfig, NodeConfig, TlsConfig
 from rwsplit.monitor.board import Board
-from rwsplit.monitor.probe import Probe, ProbeFailed
+from rwsplit.monitor.link import ProbeFailed
+from rwsplit.monitor.probe import Probe
 
 #: Seconds after which a replica that is chased is looked at again; doubles each time.
 CHASE_DELAY: Final = 0.001
+#: Part of the interval by which replicas are probed after the primary.
+REPLICA_PHASE: Final = 0.1
 #: Seconds between the starts of two rounds at least, however many ask for them.
 ROUND_SPACING: Final = 0.005
 
@@ -116,9 +122,17 @@ class Watcher:
         finally:
             done.set()
 
+    def _next_on_grid(self, started: float) -> float:
+        """Return the moment of the next regular probe after one at *started*."""
+        is_primary = self._board.picture.topology.primary == self.name
+        phase = 0.0 if is_primary else self.interval * REPLICA_PHASE
+        due = ((started - phase) // self.interval + 1) * self.interval + phase
+        # Not one right behind another, nor, by a rounding error, at the same moment.
+        return due if due - started > self.interval * REPLICA_PHASE else due + self.interval
+
     def _due(self, started: float) -> float:
         """Return when the next probe is due if nobody asks for one."""
-        regular = started + self.interval
+        regular = self._next_on_grid(started)
         if self._board.picture.clock.fresh_until(self.name) >= self._chased:
             return regular
         delay = self._chase_delay

@@ -214,8 +214,6 @@ class ResponseQueue:
             if code not in _PASSED_ON or length < 4:
                 return False
             pos += 1 + length
-            if pos > last - HEADER_SIZE and pos != last:
-                return False
         if pos != last:
             return False
         self.owed.popleft()

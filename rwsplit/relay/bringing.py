@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.protocol.backend import error_response
 from rwsplit.relay import lanes
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import Injected, Purpose
 from rwsplit.routing.route import Route, RouteReason, Target
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import LANE, Server
 from rwsplit.session.parameters import IDENTITY, ParameterSet
 from rwsplit.session.unit import Unit
 from rwsplit.sql.statement import Script, Verb
@@ -51,18 +52,17 @@ class Bringing:
         """Bring *server*, just taken for *unit*, which then waits; False: it need not wait."""
         if not _must_wait(client, server):
             return False
-        if server.use is Use.LANE:
+        if server.use is LANE:
             lanes.close_lane(server)
         self._start(client, server, unit, lambda: self._send(client, server))
         return True
 
     def bring(self, client: Client, server: Server, then: Callable[[], None]) -> None:
-        """Bring *server* to the session's parameters and call *then*, at once unless that must be awaited."""
+        """Call *then*, which sends something to *server*, once nothing can go wrong in front of that any more."""
         if _must_wait(client, server):
             self._start(client, server, None, then)
-            return
-        self._relay.sender.bring_parameters(client, server)
-        then()
+        else:
+            then()
 
     def _start(
         self, client: Client, server: Server, unit: Unit | None, then: Callable[[], None]
@@ -83,7 +83,6 @@ class Bringing:
         unit = client.pending.popleft()
         assert isinstance(unit, Unit)
         client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
-        client.server = None
         self._relay.sender.send(client, server, unit)
         if client.pending or client.paused:
             self._relay.dispatcher.pump(client)
@@ -102,6 +101,7 @@ class Bringing:
             self._relay.replies.release(client, server)  # it was cancelled meanwhile
             self._relay.dispatcher.pump(client)
         elif not change.failed:
+            client.server = None  # to be taken by what is sent
             change.then()
         elif unit is None:
             self._relay.fail_client(client, change.refusal)
@@ -127,11 +127,15 @@ class Bringing:
         relay.loss.answer(client, refusal)
 
     def lost(self, client: Client, server: Server) -> bool:
-        """A server is gone while it was being brought: the unit that waits looks for another; False if none does."""
+        """A server is gone while it was being brought: the unit that waits looks for another, if it can."""
         change = client.settling
         client.settling = None
-        if not isinstance(change, Change) or change.unit is None:
+        if not isinstance(change, Change):
             return False
+        if change.unit is None:
+            message = f"server closed the connection unexpectedly ({server.pool.node})"
+            self._relay.fail_client(client, error_response("FATAL", "08006", message))
+            return True
         change.unit.refused_by |= 1 << server.pool.node_index
         self._relay.dispatcher.pump(client)
         return True

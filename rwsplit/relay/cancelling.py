@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import Injected
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import LANE, RESETTING, Server
 from rwsplit.session.unit import Unit
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Canceller:
             # It must not fail; what the client means is cancelled as soon as it runs.
             head.cancels = client
             return
-        if server.use is not Use.LANE:
+        if server.use is not LANE:
             self.cancel_server(server)
             return
         if isinstance(head, Unit) and head.session is client:
@@ -79,7 +79,7 @@ class Canceller:
         relay.now = relay.clock()
         if (
             not server.cancels
-            and server.use is Use.RESETTING
+            and server.use is RESETTING
             and not server.responses.owed
             and server.holder is None
         ):

@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 from rwsplit.cluster.node import NEVER, AdminState, NodeView, Up
-from rwsplit.config.model import ConsistencyLevel, ReadsOnPrimary
+from rwsplit.config.model import Config, ConsistencyLevel, ReadsOnPrimary
 from rwsplit.relay.client import Client
 from rwsplit.routing import policy
 from rwsplit.routing.consistency import NOWHERE, all_but, readers
 from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.session.journal import SERIALIZABLE
 from rwsplit.session.pinning import pin_reason
 from rwsplit.session.unit import Unit
 from rwsplit.sql.statement import Script
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 #: How long the next read of a session bound for another replica may wait for it (seconds).
 MOVE_WAIT: Final = 0.05
 
+_SESSION: Final = ConsistencyLevel.SESSION
 _SERIALIZABLE: Final = Route(Target.PRIMARY, RouteReason.SERIALIZABLE)
 _OPEN: Final = Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
 _SHARED: Final = Route(Target.PRIMARY, RouteReason.SHARED_READ)
@@ -36,11 +38,17 @@ class Choice:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
+        self._reads_at_home = True
+        self.reconfigure(relay.config)
+
+    def reconfigure(self, config: Config) -> None:
+        """Go by *config* from now on."""
+        self._reads_at_home = config.routing.reads_on_primary is not ReadsOnPrimary.SHARE
 
     def route(self, client: Client, unit: Unit, script: Script) -> Route:
         if unit.route is not None and unit.restarts:
             return unit.route  # where it is to be run again was decided by what failed
-        if unit.is_open or client.only_primary:
+        if unit.is_open or client.isolation == SERIALIZABLE:
             return _OPEN if unit.is_open else _SERIALIZABLE
         if script.hints is not None:
             hinted = policy.route_hints(script, script.hints)
@@ -70,8 +78,8 @@ class Choice:
             and node.fresh_until > client.last_write
             and node.fresh_until > relay.floor
             and node.lost_at < last_read
-            and client.level is ConsistencyLevel.SESSION
-            and relay.config.routing.reads_on_primary is not ReadsOnPrimary.SHARE
+            and client.level is _SESSION
+            and self._reads_at_home
         ):
             return node
         return None

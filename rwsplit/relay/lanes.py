@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.protocol import codes
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import HELD, LANE, Server
 from rwsplit.session.unit import Unit
 from rwsplit.sql.statement import Cost
 
@@ -33,7 +34,7 @@ def may_share(unit: Unit, client: Client) -> bool:
     cost = script.cost
     if cost.seconds < 0 or cost.seconds > SHORT or cost.size > SMALL:
         return False
-    return not (script.needs_session or client.in_flight)
+    return not (script.needs_session or client.in_flight or client.tx != codes.IDLE)
 
 
 def join(pool: Pool, client: Client, depth: int) -> Server | None:
@@ -49,14 +50,14 @@ def join(pool: Pool, client: Client, depth: int) -> Server | None:
 
 def open_lane(pool: Pool, server: Server) -> None:
     """Let others share *server*, which was just taken for a short read."""
-    server.use = Use.LANE
+    server.use = LANE
     pool.lanes.append(server)
 
 
 def close_lane(server: Server) -> None:
     """Take *server*, which owes nothing any more, out of the lanes."""
     server.pool.lanes.remove(server)
-    server.use = Use.HELD
+    server.use = HELD
 
 
 def observe(cost: Cost, seconds: float, size: int) -> None:

@@ -16,8 +16,8 @@ from rwsplit.protocol.responses import sqlstate
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import Server, Use
-from rwsplit.session.unit import Kind, Unit
+from rwsplit.server.server import CLOSED, LANE, Server
+from rwsplit.session.unit import SIMPLE, Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -54,7 +54,7 @@ class Loss:
                 unit.session = None
                 unit.sink = None
                 streaming = streaming or unit.is_open or unit.row_limit or _copies_in(unit)
-        if server.use is Use.LANE:
+        if server.use is LANE:
             return
         server.holder = None
         server.responses.owner = None
@@ -67,7 +67,7 @@ class Loss:
                 relay.canceller.cancel_server(server)
         else:
             relay.replies.settle(server)
-        if server.paused and server.use is not Use.CLOSED:
+        if server.paused and server.use is not CLOSED:
             relay.outboxes.resume_server(server)
 
     def stop_waiting(self, client: Client) -> None:
@@ -85,7 +85,7 @@ class Loss:
 
     def server_lost(self, server: Server, message: bytes | None) -> None:
         """The connection to a node ended."""
-        if server.use is Use.CLOSED:
+        if server.use is CLOSED:
             return
         relay = self._relay
         node = server.pool.node
@@ -121,8 +121,10 @@ class Loss:
         client.server = None
         if client.settling is not None and relay.bringing.lost(client, server):
             return
+        if not units and relay.late.lost(client, units):
+            return  # its transaction is nowhere again
         untouched = (
-            client.tx == codes.IDLE
+            (client.tx == codes.IDLE or relay.late.lost(client, units))
             and client.pin is None
             and units
             and all(unit.guarded and not unit.forwarded for unit in units)
@@ -164,11 +166,7 @@ class Loss:
         self.stop_waiting(client)
         unit = client.pending[0]
         assert isinstance(unit, Unit)
-        if (
-            unit.is_open
-            or client.tx != codes.IDLE
-            or (unit.row_limit and unit.kind is Kind.SIMPLE)
-        ):
+        if unit.is_open or client.tx != codes.IDLE or (unit.row_limit and unit.kind is SIMPLE):
             self._relay.fail_client(client, error_response("FATAL", code, message, hint=hint))
             return
         self.answer(client, error_response("ERROR", code, message, hint=hint))

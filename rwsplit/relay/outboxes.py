@@ -12,7 +12,7 @@ import select
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.relay.client import Client
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import CLOSED, LANE, Server
 from rwsplit.server.wire import Wire
 
 if TYPE_CHECKING:
@@ -66,10 +66,11 @@ class Outboxes:
                         self._relay.loss.client_gone(client)
 
     def send_server(self, server: Server) -> None:
-        if server.use is Use.CLOSED:
+        if server.use is CLOSED:
             return
-        left = send(server.wire, server.out)
-        blocked = left > 0 or server.wire.wants_write
+        wire = server.wire
+        left = send(wire, server.out)
+        blocked = left > 0 or wire.wants_write
         if blocked is not server.armed:
             server.armed = blocked
             self._arm(server.fd, read=not server.paused, write=blocked)
@@ -95,7 +96,7 @@ class Outboxes:
             client.blocked = blocked
             self._arm(client.fd, read=not client.paused, write=blocked)
         server = client.server
-        if server is not None and server.use is not Use.LANE:
+        if server is not None and server.use is not LANE:
             if left > HIGH_WATER and not server.paused:
                 server.paused = True
                 self._arm(server.fd, read=False, write=server.armed)
@@ -114,7 +115,7 @@ class Outboxes:
 
     def resume_server(self, server: Server) -> None:
         """Read a paused server again."""
-        if server.paused and server.use is not Use.CLOSED:
+        if server.paused and server.use is not CLOSED:
             server.paused = False
             self._arm(server.fd, read=True, write=server.armed)
             if server.wire.has_pending:

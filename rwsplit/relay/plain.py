@@ -8,7 +8,7 @@ step (measured by `python -m tests.bench.turns`); whatever is out of the ordinar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rwsplit.protocol import codes
 from rwsplit.relay import lanes
@@ -16,8 +16,8 @@ from rwsplit.relay.client import Client
 from rwsplit.routing import policy
 from rwsplit.routing.consistency import PRIMARY_HOME
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import Server, Use
-from rwsplit.session.unit import Kind, Unit
+from rwsplit.server.server import HELD, LANE, Server
+from rwsplit.session.unit import SIMPLE, Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -35,29 +35,21 @@ class PlainReads:
 
         False, and nothing has happened: it is for `Dispatcher`.
         """
-        relay = self._relay
         unit = client.pending[0]
         if (
             not isinstance(unit, Unit)
+            or not (unit.plain and client.plain)
             or client.waiting is not None
             or client.skipped is not None
+            or client.tx != _IDLE
             or client.closed
-            or not client.plain
         ):
             return False
-        script, piece = unit.script, unit.piece
-        if (
-            script is None
-            or not script.plain_read
-            or script.cost.writes
-            or unit.is_open
-            or unit.restarts
-            or unit.row_limit
-            or piece.plan is not None
-            or piece.unnamed is not None
-            or piece.litter is not None
-        ):
+        script = unit.script
+        if script is None or script.cost.writes:
             return False
+        relay = self._relay
+        piece = unit.piece
         home = relay.choice.home(client)
         if home is None:
             return False
@@ -77,7 +69,7 @@ class PlainReads:
         client.in_flight = 1
         server.out += piece.parts  # type: ignore[arg-type]  # no plan: all are bytes
         server.responses.owed.append(unit)
-        if unit.kind is Kind.SIMPLE:
+        if unit.kind is SIMPLE:
             server.unnamed = None
         elif piece.unnamed_parse is not None:
             server.unnamed = piece.unnamed_parse
@@ -102,7 +94,7 @@ class PlainReads:
             if not _is_ready(server, client, unit):
                 return None
             idle.pop()
-            server.use = Use.HELD
+            server.use = HELD
             server.holder = client
             if depth and lanes.may_share(unit, client):
                 server.holder = None
@@ -123,7 +115,7 @@ class PlainReads:
             client is None
             or client.in_flight != 1
             or client.pending
-            or client.tx != codes.IDLE
+            or client.tx != _IDLE
             or client.is_mid_frame
             or not server.responses.takes_whole(unit, data)
         ):
@@ -131,13 +123,13 @@ class PlainReads:
         relay = self._relay
         unit.sink.append(data)  # type: ignore[union-attr]  # a session's unit has a sink
         unit.size = len(data)
-        server.tx = codes.IDLE
+        server.tx = _IDLE
         relay.counters.load[unit.node] -= 1
         client.in_flight = 0
         self.note(client, server, unit, now)
-        if _may_be_renewed(unit):
+        if unit.plain and unit.kind is SIMPLE and not (unit.was_parked or unit.cancelled):
             client.spare = unit
-        if server.use is Use.LANE:
+        if server.use is LANE:
             lanes.close_lane(server)
         pool = server.pool
         if (
@@ -193,12 +185,4 @@ def _is_ready(server: Server, client: Client, unit: Unit) -> bool:
     return True
 
 
-def _may_be_renewed(unit: Unit) -> bool:
-    """Return whether nothing about *unit* differs from a new one but what `Unit.renew` sets."""
-    script = unit.script
-    return (
-        unit.kind is Kind.SIMPLE
-        and script is not None
-        and script.plain_read
-        and not (unit.restarts or unit.was_parked or unit.cancelled)
-    )
+_IDLE: Final = codes.IDLE

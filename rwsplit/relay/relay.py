@@ -34,11 +34,11 @@ from rwsplit.relay.counters import Counters
 from rwsplit.relay.dispatch import Dispatcher
 from rwsplit.relay.driving import Driver, TrioDriver
 from rwsplit.relay.homes import Homes
+from rwsplit.relay.late import Late
 from rwsplit.relay.lingering import Lingering
 from rwsplit.relay.loss import Loss
 from rwsplit.relay.outboxes import HIGH_WATER, IN, OUT, Outboxes, send
 from rwsplit.relay.plain import PlainReads
-from rwsplit.relay.read_only import ReadOnly
 from rwsplit.relay.readback import ReadBack
 from rwsplit.relay.replies import Replies
 from rwsplit.relay.sending import Sender
@@ -47,7 +47,7 @@ from rwsplit.routing.balancing import Chooser
 from rwsplit.routing.policy import Rules
 from rwsplit.server.pool import Pool
 from rwsplit.server.pools import Pools
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import CLOSED, HELD, Server
 from rwsplit.server.wire import Wire
 from rwsplit.session.unit import Chunk, Unit
 
@@ -98,7 +98,7 @@ class Relay:
         self.choice = Choice(self)
         self.sender = Sender(self)
         self.plain = PlainReads(self)
-        self.read_only = ReadOnly(self)
+        self.late = Late(self)
         self.readback = ReadBack(self)
         self.bringing = Bringing(self)
         self.dispatcher = Dispatcher(self)
@@ -130,7 +130,9 @@ class Relay:
 
     async def _tick(self) -> None:
         while True:
-            await trio.sleep(TICK)
+            # On a grid, as the watchers are, so that the process wakes up once for all of them.
+            due = (self.clock() // TICK + 1) * TICK
+            await trio.sleep_until(due if due - self.clock() > TICK / 10 else due + TICK)
             self.now = self.clock()
             self.upkeep.tick()
             self.outboxes.flush()
@@ -153,17 +155,11 @@ class Relay:
 
     # Reading...
 
-    def serve_client(self, client: Client, mask: int) -> None:  # noqa: C901 - every way a read can end
+    def serve_client(self, client: Client, mask: int) -> None:
         wire = client.wire
         assert wire is not None
         try:
-            if mask & OUT:
-                self.outboxes.send_client(client)
-                if client.closed:
-                    return
-            if not mask & ~OUT or client.paused:
-                if mask & (_HUP | _ERR):
-                    self.loss.client_gone(client)
+            if (mask != _READABLE or client.paused) and not self._may_read_client(client, mask):
                 return
             data = wire.recv()
             while data:
@@ -190,6 +186,18 @@ class Relay:
                 client, error_response("FATAL", "XX000", "rwsplit failed; its log says how")
             )
 
+    def _may_read_client(self, client: Client, mask: int) -> bool:
+        """Do what *mask* says besides that there is something to read; return whether to read it."""
+        if mask & OUT:
+            self.outboxes.send_client(client)
+            if client.closed:
+                return False
+        if mask & ~OUT and not client.paused:
+            return True
+        if mask & (_HUP | _ERR):
+            self.loss.client_gone(client)
+        return False
+
     def _client_ended(self, client: Client) -> None:
         """The client said all it will ever say: what it sent before a Terminate is still done."""
         last = client.pending[-1] if client.pending else None
@@ -201,18 +209,14 @@ class Relay:
     def serve_server(self, server: Server, mask: int) -> None:
         wire = server.wire
         try:
-            if mask & OUT:
-                self.outboxes.send_server(server)
-            if not mask & ~OUT or server.paused:
-                if mask & (_HUP | _ERR) and server.use is not Use.CLOSED:
-                    self.lose_server(server, None)
+            if (mask != _READABLE or server.paused) and not self._may_read_server(server, mask):
                 return
             data = wire.recv()
             while data:
                 now = self.clock()
                 self.counters.bytes_out += len(data)
                 self.replies.received(server, data, now)
-                if not wire.has_pending or server.use is Use.CLOSED:
+                if not wire.has_pending or server.use is CLOSED:
                     break
                 data = wire.recv()
             if data == b"":
@@ -225,6 +229,16 @@ class Relay:
         except Exception:  # noqa: BLE001 - one session's failure must not end the others
             _log.exception("server_failed", server=repr(server))
             self.lose_server(server, None)
+
+    def _may_read_server(self, server: Server, mask: int) -> bool:
+        """Do what *mask* says besides that there is something to read; return whether to read it."""
+        if mask & OUT:
+            self.outboxes.send_server(server)
+        if mask & ~OUT and not server.paused:
+            return True
+        if mask & (_HUP | _ERR) and server.use is not CLOSED:
+            self.lose_server(server, None)
+        return False
 
     # Clients come and go...
 
@@ -271,6 +285,8 @@ class Relay:
         """Close the client's socket and forget it."""
         client.closed = True
         self.by_pid.pop(client.pid, None)
+        if client.doubts:
+            client.knowledge.settle(client.database, client.doubts)
         if self.clients.pop(client.fd, None) is not None:
             self.outboxes.unregister(client.fd)
         if client.wire is None:
@@ -323,7 +339,7 @@ class Relay:
         server.is_replica = is_replica_server(node)
         if not self.upkeep.is_usable(pool.node):
             server.expired = True
-        server.use = Use.HELD
+        server.use = HELD
         unread, server.unread = server.unread, b""
         if unread:
             self.replies.received(server, unread, self.now)
@@ -333,7 +349,7 @@ class Relay:
 
     def close_server(self, server: Server) -> None:
         """Close a server that nobody uses."""
-        if server.use is Use.CLOSED:
+        if server.use is CLOSED:
             return
         server.pool.remove(server)
         if self.servers.pop(server.fd, None) is not None:
@@ -405,6 +421,7 @@ class Relay:
         self.config = config
         self.chooser = chooser
         self.pools.reconfigure(config.pool)
+        self.choice.reconfigure(config)
         for client in self.clients.values():
             client.default_level = config.consistency.level
             client.rules = Rules(
@@ -422,6 +439,7 @@ class Relay:
         self.homes.note_reader(client, index)
 
 
+_READABLE: Final = select.EPOLLIN
 _HUP: Final = select.EPOLLHUP
 _ERR: Final = select.EPOLLERR
 _TERMINATE: Final = b"X\0\0\0\4"

@@ -16,11 +16,11 @@ from rwsplit.relay.readback import Question
 from rwsplit.routing.consistency import PRIMARY_HOME
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
 from rwsplit.session.parameters import NONE
 from rwsplit.session.pinning import leaves_state
 from rwsplit.session.prepared import SYNC, unlearn, unname
-from rwsplit.session.unit import Kind, Unit
+from rwsplit.session.unit import EXTENDED, Unit
 from rwsplit.sql.statement import Script, Verb
 
 if TYPE_CHECKING:
@@ -90,11 +90,11 @@ class Replies:
                 assert isinstance(value, bytes)
                 relay.lose_server(server, value)
                 return
-            if server.use is Use.CLOSED:
+            if server.use is CLOSED:
                 return
         # Only now: while events are worked off, what is owed may be empty before its last event.
-        if not server.responses.owed and server.holder is None and server.use is not Use.IDLE:
-            if server.use is Use.LANE:
+        if not server.responses.owed and server.holder is None and server.use is not IDLE:
+            if server.use is LANE:
                 lanes.close_lane(server)
             self.settle(server)
 
@@ -123,7 +123,7 @@ class Replies:
             or client.is_mid_frame
         ):
             relay.plain.note(client, server, owed, now)
-            if server.use is not Use.LANE:
+            if server.use is not LANE:
                 server.holder = None
                 self.settle(server)
             return
@@ -149,7 +149,7 @@ class Replies:
             if client.pending:
                 relay.dispatcher.pump(client)
             return
-        if client.is_mid_frame and server.use is not Use.LANE:
+        if client.is_mid_frame and server.use is not LANE:
             server.expired = True  # it got half a frame, and nobody will send the rest
         self._leave(client, server)
         if client.pending:
@@ -164,6 +164,8 @@ class Replies:
         route = unit.route
         assert script is not None
         failed, client.tx = client.tx == codes.FAILED, status
+        if client.doubts and status == codes.IDLE and client.is_idle:
+            client.knowledge.settle(client.database, client.doubts)
         refused = route is not None and route.reason is RouteReason.RETRIED_READ_ONLY
         if script.may_write or client.wrote or script.cost.writes or refused:
             if status != codes.IDLE:
@@ -178,7 +180,7 @@ class Replies:
         client.home = unit.node if replica else PRIMARY_HOME
         if route is not None and unit.executes:
             client.last = (server.pool.node, route)
-        _note_transaction(client, unit, script, status)
+        relay.late.note(client, unit, script, status)
         if unit.guarded:
             relay.note_read(client, unit.node)
             if relay.config.pool.lane_depth and not unit.failed:
@@ -252,7 +254,7 @@ class Replies:
             return
         self._relay.outboxes.touch_client(client)
         server.copying += 1
-        if owed.kind is Kind.EXTENDED and not (owed.is_open or owed.copy_ended):
+        if owed.kind is EXTENDED and not (owed.is_open or owed.copy_ended):
             self._sync_lost(client, server, owed)
         if client.pending:
             self._relay.dispatcher.pump(client)
@@ -275,7 +277,9 @@ class Replies:
     def _heal(self, client: Client, server: Server, unit: Unit) -> bool:
         """Run *unit*, which a replica refused before anything was answered, elsewhere."""
         assert unit.error is not None
-        if client.in_flight or client.tx != codes.IDLE or unit.restarts > MOST_RESTARTS:
+        if client.in_flight or unit.restarts > MOST_RESTARTS:
+            return False
+        if client.tx != codes.IDLE and not self._relay.late.lost(client, [unit]):
             return False
         state = sqlstate(unit.error)
         if state in (b"26000", b"57014") or is_stale_plan(unit.error):
@@ -317,7 +321,7 @@ class Replies:
 
     def _leave(self, client: Client, server: Server) -> None:
         """Give back a server at the end of the session's last unit on it."""
-        if server.use is not Use.LANE:
+        if server.use is not LANE:
             self.release(client, server)
             return
         client.server = None
@@ -347,7 +351,7 @@ class Replies:
     def settle(self, server: Server) -> None:
         """Give a server that owes nothing and has no holder to the next session, clean."""
         relay = self._relay
-        if server.use is Use.CLOSED or server.responses.owed:
+        if server.use is CLOSED or server.responses.owed:
             return
         if server.expired or len(server.pool.servers) > server.pool.config.size:
             relay.close_server(server)
@@ -359,7 +363,7 @@ class Replies:
             self._inject(server, DISCARD_ALL, Purpose.RESET)
             return
         if server.cancels:
-            server.use = Use.RESETTING  # a cancel request under way must not hit the next one
+            server.use = RESETTING  # a cancel request under way must not hit the next one
             return
         pool = server.pool
         while pool.waiters:
@@ -367,7 +371,7 @@ class Replies:
             if waiter.shares:
                 lanes.open_lane(pool, server)
             else:
-                server.use = Use.HELD
+                server.use = HELD
             relay.dispatcher.start(waiter, server)
             if waiter.shares:
                 self._fill(pool, server)
@@ -386,7 +390,7 @@ class Replies:
             self._relay.dispatcher.start(waiter, lane)
 
     def _inject(self, server: Server, query: bytes, purpose: Purpose) -> None:
-        server.use = Use.RESETTING
+        server.use = RESETTING
         server.unnamed = None
         server.responses.owner = None
         server.out.append(query)
@@ -427,18 +431,6 @@ class Replies:
         if client is not None and not client.closed and client.server is server:
             message = f"rwsplit could not {owed.purpose.value} on {server.pool.node}"
             self._relay.fail_client(client, error_response("FATAL", "08006", message))
-
-
-def _note_transaction(client: Client, unit: Unit, script: Script, status: int) -> None:
-    """Note what keeps a READ ONLY transaction where it is (`ReadOnly.leave_replica`)."""
-    if status == codes.IDLE:
-        client.replica_transaction = None
-        client.reads_in_transaction = 0
-        client.rooted = False
-        return
-    client.reads_in_transaction += not script.controls_transaction
-    if unit.row_limit or script.roots:
-        client.rooted = True
 
 
 def _rolls_back(script: Script) -> bool:

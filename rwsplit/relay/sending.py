@@ -15,7 +15,7 @@ from rwsplit.protocol.framing import frame
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import DISCARD_SEQUENCES, Injected, Purpose, query
 from rwsplit.routing.route import RouteReason
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import HELD, LANE, Server
 from rwsplit.session import restoring
 from rwsplit.session.pinning import (
     SURE,
@@ -25,7 +25,8 @@ from rwsplit.session.pinning import (
     pin_reason,
 )
 from rwsplit.session.prepared import SYNC, Lesson, compose, unlearn, unname
-from rwsplit.session.unit import Chunk, Kind, Piece, Unit
+from rwsplit.session.transaction import Transaction
+from rwsplit.session.unit import SIMPLE, Chunk, Piece, Unit
 from rwsplit.sql.statement import Script
 
 if TYPE_CHECKING:
@@ -38,26 +39,15 @@ class Sender:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
-    def send(self, client: Client, server: Server, unit: Unit) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot path, in one frame
+    def send(self, client: Client, server: Server, unit: Unit) -> None:
         """Queue the bytes of *unit* on *server*, behind what the server must know for it."""
         relay = self._relay
         script = unit.script
         piece = unit.piece
         assert script is not None
         if client.server is not server:
-            client.server = server
-            if server.use is Use.HELD:
-                server.holder = client
-            if server.parameters is not client.parameters:
-                self.bring_parameters(client, server)
-            if script.needs_session and server.last_writer is not client:
-                server.out.append(DISCARD_SEQUENCES)
-                server.owe(Injected(Purpose.RESET))
-        restores = script.notable and bool(client.journal.base.values) and not unit.is_open
-        if restores and client.tx != codes.FAILED:
-            restores = not restoring.extend(
-                unit, client.journal.base, restoring.restored_names(unit)
-            )
+            self._take(client, server, unit, script)
+        restores = script.notable and not self._restores_itself(client, unit)
         if (
             piece.plan is None
             and not piece.needs
@@ -67,7 +57,7 @@ class Sender:
             server.out.extend(piece.parts)  # type: ignore[arg-type]  # no plan: all are bytes
         else:
             self._compose(server, unit, piece)
-        if unit.kind is Kind.SIMPLE:
+        if unit.kind is SIMPLE:
             server.unnamed = None
         elif piece.unnamed_parse is not None:
             server.unnamed = piece.unnamed_parse
@@ -92,14 +82,27 @@ class Sender:
             server.dirty = True
             relay.outboxes.servers.append(server)
 
+    def _take(self, client: Client, server: Server, unit: Unit, script: Script) -> None:
+        """Make *server* the session's own, as *unit* must find it."""
+        client.server = server
+        if server.use is HELD:
+            server.holder = client
+        if server.parameters is not client.parameters:
+            self.bring_parameters(client, server)
+        if script.needs_session and server.last_writer is not client:
+            server.out.append(DISCARD_SEQUENCES)
+            server.owe(Injected(Purpose.RESET))
+        if client.transaction is not None:
+            self._relay.late.begin_on(client, server, unit)
+
     def _compose(self, server: Server, unit: Unit, piece: Piece) -> None:
         limit = self._relay.config.limits.max_prepared_statements
         if piece.script is not None and forgets_prepared(piece.script):
             server.forget()  # what follows within the piece cannot rely on anything
-        if server.use is Use.LANE:
+        if server.use is LANE:
             server.unnamed = None  # it hangs on units of strangers, which may still fail
         lessons: list[Lesson] = []
-        if unit.kind is Kind.SIMPLE:
+        if unit.kind is SIMPLE:
             # Were the Parse to fail in front of a Query, the server would skip the Query: it is a unit by itself.
             if any(prepared not in server.known for prepared in piece.needs):
                 injected = Injected(Purpose.TEACH)
@@ -168,10 +171,23 @@ class Sender:
             client.doubted = True
         if (script.sets or script.discards) and client.journal.note(script, client.parameters):
             server.parameters = None
+        if script.redefines is not None and (unit.waiting_for or unit.is_open):
+            client.doubts.append(client.knowledge.doubt(client.database, script.redefines))
         if forgets_prepared(script):
             server.forget()
-        if unit.route is not None and unit.route.reason is RouteReason.READ_ONLY_TRANSACTION:
-            client.replica_transaction = unit
+        if unit.route is not None and server.is_replica:
+            if unit.route.reason is RouteReason.READ_ONLY_TRANSACTION:
+                client.transaction = Transaction.read_only(unit)
+            elif unit.route.reason is RouteReason.LATE_TRANSACTION:
+                client.transaction = Transaction.may_write(script.statements[0])
+
+    def _restores_itself(self, client: Client, unit: Unit) -> bool:
+        """Return whether nothing must follow *unit* that brings back what it resets."""
+        base = client.journal.base
+        if not base.values or unit.is_open:
+            return True
+        names = restoring.restored_names(unit)
+        return client.tx != codes.FAILED and restoring.extend(unit, base, names)
 
     def _restore(self, client: Client, server: Server, unit: Unit) -> None:
         """Bring back behind *unit* what the session asked for at startup: its RESET is one among others."""
@@ -200,7 +216,7 @@ class Sender:
         if chunk.completes:
             unit.is_open = False
             if chunk.by_query:
-                unit.kind = Kind.SIMPLE
+                unit.kind = SIMPLE
         self._relay.outboxes.touch_server(server)
 
 
@@ -210,7 +226,7 @@ def _is_sure(client: Client, unit: Unit, reason: PinReason) -> bool:
         reason in SURE
         and client.tx == codes.IDLE
         and client.in_flight == 1
-        and unit.kind is Kind.SIMPLE
+        and unit.kind is SIMPLE
         and unit.script is not None
         and unit.script.single is not None
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.session.prepared import SYNC
-from rwsplit.session.unit import Chunk, Kind, Unit
+from rwsplit.session.unit import EXTENDED, Chunk, Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.client import Client
@@ -35,7 +35,7 @@ def is_undecided(server: Server, unit: Unit) -> bool:
 def skip(client: Client, server: Server, item: Unit | Chunk) -> None:
     """Drop *item*, which comes behind an error; if it ends by a Sync, that ends the failed unit."""
     if isinstance(item, Unit):
-        ends = item.kind is Kind.EXTENDED and not item.is_open
+        ends = item.kind is EXTENDED and not item.is_open
         for _, name, prepared in item.piece.taught:
             if client.names.get(name) is prepared:
                 del client.names[name]

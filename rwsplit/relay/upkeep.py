@@ -17,9 +17,9 @@ from rwsplit.relay.client import Client
 from rwsplit.routing.consistency import NO_HOME, PRIMARY_HOME, all_but, readers
 from rwsplit.routing.route import Target
 from rwsplit.server.janitor import due
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import IDLE, Server
 from rwsplit.session.assembly import OPAQUE, merge
-from rwsplit.session.unit import Kind, Unit
+from rwsplit.session.unit import SIMPLE, Unit
 from rwsplit.sql.classify import parse
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Upkeep:
     def _retire(self, server: Server, node: NodeView | None) -> None:
         """Close a server of a node that left: now if idle, at once if the node is no longer ours."""
         relay = self._relay
-        if server.use is Use.IDLE:
+        if server.use is IDLE:
             relay.close_server(server)
         elif node is not None and node.admin is not AdminState.ATTACHED:
             return  # detached by an operator: what runs may finish, and then it is closed
@@ -233,15 +233,18 @@ class Upkeep:
 
     def parse(self, client: Client, unit: Unit) -> None:
         """Parse the long statements *unit* waits for; runs in a worker thread."""
-        knowledge = client.knowledge
+        vocabulary = client.scope.vocabulary
+        functions = vocabulary.functions
         for query in unit.waiting_for:
-            knowledge.statements.store(query, parse(query, knowledge.functions))
+            script = parse(query, functions)
+            if vocabulary.functions is functions:  # it has learned nothing else meanwhile
+                vocabulary.statements.store(query, script)
 
     def parsed(self, client: Client, unit: Unit) -> None:
         """Give *unit* the facts that are known now."""
-        statements = client.knowledge.statements
+        statements = client.scope.statements
         piece = unit.piece
-        if unit.kind is Kind.SIMPLE:
+        if unit.kind is SIMPLE:
             piece.script = unit.script = statements.peek(unit.waiting_for[0]) or OPAQUE
             return
         used = [prepared for _, _, prepared in piece.taught]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from rwsplit.config.model import PoolConfig
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
 
 if TYPE_CHECKING:
     from rwsplit.session.parameters import ParameterSet
@@ -90,7 +90,7 @@ class Pool:
         if not self.idle:
             return None
         server = self.idle.pop()
-        server.use = Use.HELD
+        server.use = HELD
         return server
 
     def acquire_with(self, parameters: ParameterSet) -> Server | None:
@@ -104,11 +104,11 @@ class Pool:
     def acquire_this(self, server: Server) -> None:
         """Take one certain idle server."""
         self.idle.remove(server)
-        server.use = Use.HELD
+        server.use = HELD
 
     def release(self, server: Server, now: float) -> None:
         """Take back a clean server."""
-        server.use = Use.IDLE
+        server.use = IDLE
         server.holder = None
         server.responses.owner = None
         server.idle_since = now
@@ -151,11 +151,11 @@ class Pool:
     def remove(self, server: Server) -> None:
         """Forget a server that is closed."""
         self.servers.discard(server)
-        if server.use is Use.IDLE and server in self.idle:
+        if server.use is IDLE and server in self.idle:
             self.idle.remove(server)
         if server in self.lanes:
             self.lanes.remove(server)
-        server.use = Use.CLOSED
+        server.use = CLOSED
 
     def statistics(self) -> PoolStatistics:
         """Return the counts as of now."""
@@ -165,10 +165,10 @@ class Pool:
             node=self.node,
             database=self.database,
             user=self.user,
-            active=uses.count(Use.HELD),
-            idle=uses.count(Use.IDLE),
-            lanes=uses.count(Use.LANE),
-            resetting=uses.count(Use.RESETTING),
+            active=uses.count(HELD),
+            idle=uses.count(IDLE),
+            lanes=uses.count(LANE),
+            resetting=uses.count(RESETTING),
             starting=self.starting,
             waiting=len(self.waiters),
             oldest_wait=min(waits, default=float("inf")),

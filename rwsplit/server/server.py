@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.responses import Owed
@@ -26,6 +26,14 @@ class Use(Enum):
     RESETTING = "resetting"
     """State of a pinned session is being wiped, or a ROLLBACK is under way."""
     CLOSED = "closed"
+
+
+# To read a member off its Enum costs 0.1 us in CPython 3.11, ten times a global: the relay reads these.
+IDLE: Final = Use.IDLE
+HELD: Final = Use.HELD
+LANE: Final = Use.LANE
+RESETTING: Final = Use.RESETTING
+CLOSED: Final = Use.CLOSED
 
 
 class Server(ServerState):

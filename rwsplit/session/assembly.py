@@ -102,6 +102,11 @@ class Assembly:
     def __bool__(self) -> bool:
         return bool(self._parts)
 
+    @property
+    def keeps_portal(self) -> bool:
+        """A portal of it may be executed later in the transaction: by a row limit, or not at all so far."""
+        return self.row_limit or (self._bound is not None and not self.executes)
+
     def add_raw(self, data: bytes) -> None:
         """Append frames that need no change."""
         self._parts.append(data)
@@ -264,7 +269,7 @@ class Assembly:
             name = data[start + HEADER_SIZE : _zero(data, start + HEADER_SIZE, len(data))]
             self._session.names.pop(name, None)
             if not name:
-                long = self._session.knowledge.prepared.private(b"\0", OPAQUE)
+                long = self._session.scope.prepared.private(b"\0", OPAQUE)
                 self._session.names[b""] = self._unnamed_parse = long
             self._scripts.append(OPAQUE)
         else:
@@ -275,7 +280,7 @@ class Assembly:
 
     def _identify(self, tail: bytes) -> Prepared:
         """Return the identity of a Parse; in-band and SQL-level statements get a text of ours."""
-        registry = self._session.knowledge.prepared
+        registry = self._session.scope.prepared
         if self._session.opaque:
             return registry.private(tail, OPAQUE)
         prepared = registry.get(tail)
@@ -306,6 +311,8 @@ class Assembly:
             self._scripts.append(ORPHAN)
             # PostgreSQL's error is wanted, not what a stranger may have left under that name.
             return (_NONE if name.startswith(OWN_NAME) else name) if name else None
+        if prepared.version is not session.scope.prepared.version:
+            prepared = _up_to_date(session, name, prepared)
         if not name and prepared is self._unnamed_parse:
             return name
         if prepared.in_band is not None and session.tx != codes.FAILED:
@@ -326,7 +333,7 @@ class Assembly:
         query = text.encode()
         if query == old.query or any(taught[2] is old for taught in self._taught):
             return old
-        registry = self._session.knowledge.prepared
+        registry = self._session.scope.prepared
         new = registry.private(query + old.tail[old.tail.index(0) :], facts)
         new.in_band = statement
         self._session.names[name] = new
@@ -368,7 +375,10 @@ def special(  # noqa: PLR0911 - one line a case
     if statement.setting is not None and statement.setting.startswith(inband.PREFIX):
         sql, facts = inband.substitute(session, statement)
         return sql.encode(), facts, None
-    prepared = session.names.get((statement.name or "").encode())
+    name = (statement.name or "").encode()
+    prepared = session.names.get(name)
+    if prepared is not None:
+        prepared = _up_to_date(session, name, prepared)
     matched = _NAMED.match(query)
     if matched is None:
         return None
@@ -377,7 +387,7 @@ def special(  # noqa: PLR0911 - one line a case
             return None  # one made by PREPARE, on the server the session is pinned to
         return matched[1] + _NONE + query[matched.end() :], script, None
     if statement.verb is Verb.DEALLOCATE:
-        del session.names[(statement.name or "").encode()]
+        del session.names[name]
         # The server keeps it for others: an equal one of its own dies in its place.
         text = b'DEALLOCATE "%s"' % prepared.name
         return text, script, prepared
@@ -386,6 +396,12 @@ def special(  # noqa: PLR0911 - one line a case
         prepared.script or ORPHAN,
         prepared,
     )
+
+
+def _up_to_date(session: Session, name: bytes, prepared: Prepared) -> Prepared:
+    """Return *prepared*, which the client calls *name*, with the facts of now, remembered as such."""
+    new = session.names[name] = session.scope.prepared.renewed(prepared)
+    return new
 
 
 def _zero(data: bytes, start: int, end: int) -> int:

@@ -114,6 +114,9 @@ def _decoded(value: bytes, *, utf8: bool) -> str:
 
 # What rwsplit itself must know...
 
+#: The isolation level a hot standby refuses: a session that has it by default cannot read there.
+SERIALIZABLE: Final = "serializable"
+
 #: Client encodings in which a byte below 0x80 may be part of a character: they cannot be lexed as
 #: bytes (PostgreSQL manual, table 24.3: "not allowed as server encoding").
 UNSAFE_ENCODINGS: Final = frozenset(
@@ -129,8 +132,3 @@ def is_opaque(values: Mapping[str, str]) -> bool:
     return encoding in UNSAFE_ENCODINGS or any(
         word.startswith(conforming) for word in ("off", "false", "no", "0")
     )
-
-
-def is_serializable(values: Mapping[str, str]) -> bool:
-    """Return whether every transaction is SERIALIZABLE, which a hot standby refuses."""
-    return values.get("default_transaction_isolation", "").lower() == "serializable"

@@ -13,7 +13,8 @@ its empty name, because its lifetime (until the next Parse or Query) is part of 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Final, NamedTuple
 
 from rwsplit.protocol import codes
@@ -37,9 +38,16 @@ SHARED_LIMIT: Final = 16 * 1024
 class Prepared:
     """One statement identity."""
 
-    __slots__ = ("in_band", "name", "query", "script", "tail")
+    __slots__ = ("in_band", "name", "query", "script", "tail", "version")
 
-    def __init__(self, name: bytes, tail: bytes, query: bytes, script: Script | None) -> None:
+    def __init__(
+        self,
+        name: bytes,
+        tail: bytes,
+        query: bytes,
+        script: Script | None,
+        version: object | None = None,
+    ) -> None:
         self.name = name
         """Its name on servers."""
         self.tail = tail
@@ -47,6 +55,8 @@ class Prepared:
         self.query = query
         self.script = script
         """Facts of the query; None until a worker thread has parsed a long one."""
+        self.version = version
+        """Of the registry whose facts these are; None: it is nobody else's, and they do not change."""
         self.in_band: Statement | None = None
         """The in-band statement that *query* stands for."""
 
@@ -59,13 +69,25 @@ class Prepared:
 
 
 class PreparedRegistry:
-    """Identities in use; bounded. An evicted one that a session still holds goes on living there."""
+    """Identities in use; bounded. An evicted one that a session still holds goes on living there.
 
-    def __init__(self, statements: StatementCache, *, size: int = 10_000) -> None:
+    Several registries (`vocabulary.py`) share the *numbers* their names are made of: on a server the
+    names of all of them meet.
+    """
+
+    def __init__(
+        self,
+        statements: StatementCache,
+        *,
+        size: int = 10_000,
+        numbers: Iterator[int] | None = None,
+    ) -> None:
         self._statements = statements
         self._size = size
         self._by_tail: dict[bytes, Prepared] = {}
-        self._count = 0
+        self._numbers = numbers if numbers is not None else count(1)
+        self.version = object()
+        """Another one whenever facts may have changed."""
 
     def get(self, tail: bytes) -> Prepared:
         """Return the identity of the Parse message behind its name, *tail*.
@@ -75,24 +97,37 @@ class PreparedRegistry:
         found = self._by_tail.get(tail)
         if found is None:
             query = tail[: tail.index(0)]
-            self._count += 1
-            found = Prepared(b"%s%d" % (OWN_NAME, self._count), tail, query, self._facts(query))
+            found = Prepared(self._name(), tail, query, self._facts(query), self.version)
             if len(tail) > SHARED_LIMIT:
                 return found
             if len(self._by_tail) >= self._size:
                 del self._by_tail[next(iter(self._by_tail))]
             self._by_tail[tail] = found
+        elif found.version is not self.version:
+            found.script = self._facts(found.query)
+            found.version = self.version
         return found
 
-    def clear(self) -> None:
-        """Identify everything anew from now on."""
-        self._by_tail.clear()
+    def renewed(self, prepared: Prepared) -> Prepared:
+        """Return *prepared* with the facts of now.
+
+        It is the same identity unless it came from another registry, or is not remembered any more.
+        """
+        if prepared.version is None or prepared.version is self.version:
+            return prepared
+        return self.get(prepared.tail)
+
+    def renew(self) -> None:
+        """Find out all facts anew, each when it is next asked for."""
+        self.version = object()
 
     def private(self, tail: bytes, script: Script) -> Prepared:
         """Return an identity that is shared with nobody and known only by the caller."""
-        self._count += 1
         query = tail[: tail.index(0)]
-        return Prepared(b"%s%d" % (OWN_NAME, self._count), tail, query, script)
+        return Prepared(self._name(), tail, query, script)
+
+    def _name(self) -> bytes:
+        return b"%s%d" % (OWN_NAME, next(self._numbers))
 
     def _facts(self, query: bytes) -> Script | None:
         if len(query) <= INLINE_LIMIT:

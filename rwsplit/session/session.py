@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import NEVER
 from rwsplit.config.model import ConsistencyLevel
@@ -25,15 +25,18 @@ from rwsplit.routing.route import Route
 from rwsplit.session import inband
 from rwsplit.session.assembly import NOTHING, OPAQUE, Assembly, special
 from rwsplit.session.function_calls import facts_of_call
-from rwsplit.session.journal import Journal, is_opaque, is_serializable
-from rwsplit.session.knowledge import Knowledge
+from rwsplit.session.journal import SERIALIZABLE, Journal, is_opaque
+from rwsplit.session.knowledge import Doubt, Knowledge
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pinning import PinReason, drops_prepared
 from rwsplit.session.prepared import Prepared, ServerState
-from rwsplit.session.unit import Chunk, Kind, Piece, Unit
+from rwsplit.session.unit import EXTENDED, SIMPLE, Chunk, Kind, Piece, Unit
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import PARSE_LIMIT
 from rwsplit.sql.statement import Script, Verb
+
+if TYPE_CHECKING:
+    from rwsplit.session.transaction import Transaction
 
 #: A frame that need not be understood is passed through as it comes beyond this; the names it
 #: carries are at its beginning.
@@ -58,9 +61,11 @@ class Session:
         "consistency",
         "database",
         "default_level",
+        "doubts",
         "has_rules",
         "home",
         "in_flight",
+        "isolation",
         "journal",
         "knowledge",
         "last",
@@ -69,7 +74,6 @@ class Session:
         "level",
         "max_lag",
         "names",
-        "only_primary",
         "opaque",
         "parameters",
         "pending",
@@ -77,10 +81,8 @@ class Session:
         "pin",
         "plain",
         "reads",
-        "reads_in_transaction",
-        "replica_transaction",
-        "rooted",
         "route_setting",
+        "scope",
         "server",
         "sink",
         "spare",
@@ -89,6 +91,7 @@ class Session:
         "sync_lost",
         "terminated",
         "tick",
+        "transaction",
         "tx",
         "user",
         "wrote",
@@ -113,11 +116,12 @@ class Session:
         """As of the last read-back; interned."""
         self.journal = Journal(parameters, user)
         self.started_with = started_with
-        """Parameters PostgreSQL reported at startup."""
+        """Parameters PostgreSQL reported at startup, and default_transaction_isolation."""
+        self.enter_scope()
+        self.doubts: list[Doubt] = []
+        """About names, because of DDL of its own that is not over."""
         self.opaque = opaque
         """Its texts cannot be lexed as bytes (`journal.is_opaque`): everything may write."""
-        self.only_primary = False
-        """Its transactions are SERIALIZABLE, which a replica refuses."""
         self.sink: list[bytes] = []
         """Bytes on their way to the client."""
         self.pending: deque[Unit | Chunk] = deque()
@@ -143,12 +147,10 @@ class Session:
         """Index of the replica its next read waits for, to make it its home."""
         self.reads = 0
         self.tick = 0
-        self.replica_transaction: Unit | None = None
-        """The unit that began the READ ONLY transaction it has on a replica."""
-        self.rooted = False
-        """The transaction has savepoints or portals, which cannot be taken to another server."""
-        self.reads_in_transaction = 0
-        """Units run in it so far."""
+        self.transaction: Transaction | None = None
+        """The transaction it has on a replica, or nowhere yet."""
+        self.isolation = "read committed"
+        """The isolation level of its transactions unless they say otherwise."""
         self.sync_lost = False
         """A COPY swallowed a Sync, so the next one answers for both."""
         self.route_setting: str = "auto"
@@ -186,7 +188,7 @@ class Session:
             not self.has_rules
             and self.route_setting == "auto"
             and self.max_lag is None
-            and not self.only_primary
+            and self.isolation != SERIALIZABLE
         )
 
     @property
@@ -205,7 +207,8 @@ class Session:
                     item.script = OPAQUE
         self.opaque = opaque
         self.application_name = values.get("application_name", self.application_name)
-        self.only_primary = is_serializable(values)
+        self.isolation = values.get("default_transaction_isolation", self.isolation).lower()
+        self.enter_scope()
         self.review()
 
     @property
@@ -224,6 +227,12 @@ class Session:
     def is_mid_frame(self) -> bool:
         """The beginning of a frame has been passed on and its end has not been received."""
         return self._through > 0
+
+    def enter_scope(self) -> None:
+        """Let names mean what *parameters* say: by the search path, and by the role `$user` stands for."""
+        own = dict(self.parameters.values)
+        user = own.get("role", own.get("session_authorization", self.user))
+        self.scope = self.knowledge.scope(self.database, user, own.get("search_path"))
 
     def last_route(self) -> str:
         """Return node and reason of the previous statement, as `SHOW rwsplit.last_route` says it."""
@@ -250,6 +259,8 @@ class Session:
 
     def note_names(self, script: Script) -> None:
         """Take note of the names *script* makes (PREPARE) and drops, unless it is sure to fail."""
+        if script.redefines is not None:  # what follows is classified before this is sent
+            self.doubts.append(self.knowledge.doubt(self.database, script.redefines))
         if self.tx == codes.FAILED:
             return
         for statement in script.statements:
@@ -351,9 +362,9 @@ class Session:
         if self.opaque:
             script = OPAQUE
         elif end - pos <= INLINE_LIMIT:
-            script = self.knowledge.statements.lookup(text)
+            script = self.scope.statements.lookup(text)
         else:
-            script = OPAQUE if len(text) > PARSE_LIMIT else self.knowledge.statements.peek(text)
+            script = OPAQUE if len(text) > PARSE_LIMIT else self.scope.statements.peek(text)
         if self._open:
             self._end_with(data[pos:end], script or OPAQUE)
             return
@@ -365,11 +376,13 @@ class Session:
             self.pending.append(spare)
             self.pending_bytes += end - pos
             return
-        unit = Unit(self, Kind.SIMPLE, Piece([query], script), end - pos)
+        unit = Unit(self, SIMPLE, Piece([query], script), end - pos)
         if script is None:
             unit.waiting_for = (text,)
         elif script.notable:
             self._special(unit, text, script)
+        else:
+            unit.plain = script.plain_read
         self.pending.append(unit)
         self.pending_bytes += end - pos
 
@@ -412,7 +425,7 @@ class Session:
             size, executes, row_limit, waiting = end - pos, False, False, _NOTHING
         else:
             assembly.add_raw(data[run:end] if run < pos else data[pos:end])
-            size, executes, row_limit = assembly.size, assembly.executes, assembly.row_limit
+            size, executes, row_limit = assembly.size, assembly.executes, assembly.keeps_portal
             waiting = assembly.waiting_for
             piece = assembly.take(keep_plan=self._open)
             self._assembly = None
@@ -420,11 +433,20 @@ class Session:
             self._open = False
             self._continue(piece, size).completes = True
             return
-        unit = Unit(self, Kind.EXTENDED, piece, size)
+        unit = Unit(self, EXTENDED, piece, size)
         unit.executes = executes and piece.script is not inband.ANSWER
         unit.describes = assembly is not None and assembly.describes
         unit.row_limit = row_limit
         unit.waiting_for = waiting
+        script = piece.script
+        unit.plain = (
+            script is not None
+            and script.plain_read
+            and piece.plan is None
+            and piece.unnamed is None
+            and piece.litter is None
+            and not row_limit
+        )
         self._append(unit, size)
 
     def _flush(self, data: bytes, run: int, pos: int, end: int) -> None:
@@ -445,7 +467,7 @@ class Session:
             self._continue(piece, size)
             return
         self._open = True
-        unit = Unit(self, Kind.EXTENDED, piece, size)
+        unit = Unit(self, EXTENDED, piece, size)
         unit.is_open = True
         unit.row_limit = True
         unit.waiting_for = waiting
@@ -477,7 +499,7 @@ class Session:
                 self._interrupt(data, run, pos)
             else:
                 self.names.pop(b"", None)
-                unit = Unit(self, Kind.SIMPLE, Piece([data[pos:]], OPAQUE), size - pos)
+                unit = Unit(self, SIMPLE, Piece([data[pos:]], OPAQUE), size - pos)
                 unit.row_limit = True
                 self._append(unit, size - pos)
                 self._through = end - size

@@ -36,6 +36,11 @@ class Kind(Enum):
     FUNCTION = "FunctionCall"
 
 
+# As constants: see `server.server`.
+SIMPLE: Final = Kind.SIMPLE
+EXTENDED: Final = Kind.EXTENDED
+
+
 class Piece:
     """Frames to send in one go and what a server must know for them."""
 
@@ -111,6 +116,7 @@ class Unit(Owed):
         "lessons",
         "node",
         "piece",
+        "plain",
         "planned",
         "refused_by",
         "restarts",
@@ -170,6 +176,8 @@ class Unit(Owed):
         self.route: Route | None = None
         self.node = -1
         """Index of the node it was sent to."""
+        self.plain = False
+        """It is a read that any server can answer as it is; see `relay.plain`."""
         self.refused_by = 0
         """Bit set of node indexes that failed it; each node is tried at most once."""
         self.restarts = 0
@@ -209,3 +217,4 @@ class Unit(Owed):
         self.done = 0
         self.lessons = _NO_LESSONS
         self.restarts += 1
+        self.plain = False

@@ -85,9 +85,11 @@ class StatementCache:
         "_texts",
         "_too_long",
         "_unparsed",
+        "size",
     )
 
     def __init__(self, functions: FunctionBook, *, size: int) -> None:
+        self.size = size
         self._functions = functions
         self._texts: Generations[Key, Script] = Generations(size)
         self._shapes: Generations[Key, _Shape] = Generations(size)
@@ -154,6 +156,7 @@ class StatementCache:
 
     def resize(self, size: int) -> None:
         """Hold at most *size* texts and as many shapes from now on."""
+        self.size = size
         self._texts.resize(size)
         self._shapes.resize(size)
 

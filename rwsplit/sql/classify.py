@@ -35,12 +35,23 @@ def parse_scan(found: Scan, book: FunctionBook) -> Script:
     hints = parse_hints(found.comments)
     try:
         parts = list(split(found.tokens))
-        return Script(
-            tuple(classify_statement(part, book, alone=len(parts) == 1) for part in parts),
-            hints=hints,
-        )
+        script = _script(parts, book, hints)
+        if len(parts) > 1 and script.redefines is not None and any(script.redefines):
+            # What one of its statements defines, another one may use.
+            names = script.redefines.functions | script.redefines.views
+            script = _script(parts, book.doubting(names), hints)
+        return script
     except Exception:  # noqa: BLE001 - sqlglot is large, and a query it stumbles over must still run
         return unreadable(hints)
+
+
+def _script(
+    parts: Sequence[Sequence[Token]], book: FunctionBook, hints: Hints | None
+) -> Script:
+    alone = len(parts) == 1
+    return Script(
+        tuple(classify_statement(part, book, alone=alone) for part in parts), hints=hints
+    )
 
 
 def unreadable(hints: Hints | None = None) -> Script:

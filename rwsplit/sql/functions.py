@@ -1,12 +1,9 @@
-"""FunctionBook: what calling a function means for routing, by name alone.
+"""FunctionBook: what calling a function, or reading a relation, means for routing, by name alone.
 
 Arguments and overloads are not looked at: one volatile overload makes the name volatile. The order of
-authority: the operator's patterns, the lists below, the volatility PostgreSQL's own catalog gives
-(`builtin.py`). A name nobody knows may do anything, so it writes and leaves state behind.
-
-Volatility is not quite the question. `random()` and `pg_sleep()` are volatile and harmless on a
-replica; `pg_current_xact_id()` is stable, yet writes; `pg_blocking_pids()` changes nothing, but its answer
-is about one node. Hence the lists.
+authority: the operator's patterns, what is known of PostgreSQL's own functions (`chart.py`), the catalog of the
+database if it has been read (`catalog.py`). A name nobody knows may do anything, so it writes and leaves
+state behind.
 
 `set_config` and `current_setting` depend on their arguments and are judged in `queries.py`.
 """
@@ -14,149 +11,135 @@ is about one node. Hence the lists.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import translate
-from typing import Final, NamedTuple
+from typing import Final
 
-from rwsplit.sql.builtin import (
-    NEWER_FUNCTIONS,
-    OPERATORS,
-    SCHEMA_FUNCTIONS,
-    STEADY_FUNCTIONS,
-    VOLATILE_FUNCTIONS,
-)
-from rwsplit.sql.statement import PrimaryOnly, SessionState
+from rwsplit.sql.catalog import Catalog, symbol_of
+from rwsplit.sql.chart import builtin_facts
+from rwsplit.sql.facts import HARMLESS, UNKNOWN, FunctionFacts, combine
+from rwsplit.sql.relations import relation_needs
+from rwsplit.sql.search_path import Path
+from rwsplit.sql.statement import PrimaryOnly
+from rwsplit.sql.tokens import MARK, NAME, OPERATOR, WORD, Token
 
-
-class FunctionFacts(NamedTuple):
-    """What a call of one function means."""
-
-    primary_only: PrimaryOnly | None = None
-    may_write: bool = False
-    state: SessionState | None = None
-    needs_session: bool = False
-
-
-HARMLESS: Final = FunctionFacts()
-UNKNOWN: Final = FunctionFacts(
-    PrimaryOnly.UNKNOWN_FUNCTION, may_write=True, state=SessionState.UNKNOWN_FUNCTION
-)
 LISTED_AS_WRITING: Final = FunctionFacts(PrimaryOnly.MAY_WRITE, may_write=True)
-_VOLATILE: Final = FunctionFacts(PrimaryOnly.VOLATILE_FUNCTION, may_write=True)
-_PRIMARY: Final = FunctionFacts(PrimaryOnly.NEEDS_PRIMARY)
-_SESSION: Final = FunctionFacts(PrimaryOnly.SESSION_STATE, needs_session=True)
-
-
-def _leaves(state: SessionState) -> FunctionFacts:
-    return FunctionFacts(
-        PrimaryOnly.SESSION_STATE,
-        may_write=state in {SessionState.LARGE_OBJECT, SessionState.UNRECOGNISED},
-        state=state,
-        needs_session=state in {SessionState.LARGE_OBJECT, SessionState.SEQUENCE},
-    )
-
-
-_VOLATILE_BUT_HARMLESS: Final = """
-    clock_timestamp timeofday current_query pg_jit_available gen_random_uuid random random_normal
-    array_sample array_shuffle pg_sleep pg_sleep_for pg_sleep_until
-    pg_is_in_recovery pg_last_wal_receive_lsn pg_last_wal_replay_lsn pg_last_xact_replay_timestamp
-    pg_is_wal_replay_paused pg_get_wal_replay_pause_state
-    pg_relation_size pg_table_size pg_indexes_size pg_total_relation_size pg_database_size
-    pg_tablespace_size pg_partition_tree pg_partition_ancestors
-    pg_collation_actual_version pg_database_collation_actual_version
-"""
-_ABOUT_THE_PRIMARY: Final = """
-    pg_blocking_pids pg_safe_snapshot_blocking_pids pg_isolation_test_session_is_blocked pg_lock_status
-    pg_prepared_xact pg_get_replication_slots pg_show_all_settings pg_show_all_file_settings
-    pg_hba_file_rules pg_ident_file_mappings pg_control_checkpoint pg_control_init pg_control_recovery
-    pg_control_system pg_current_logfile pg_current_wal_flush_lsn pg_current_wal_insert_lsn
-    pg_current_wal_lsn pg_walfile_name pg_walfile_name_offset pg_get_shmem_allocations
-    pg_get_wal_resource_managers pg_last_committed_xact pg_get_multixact_members pg_ls_archive_statusdir
-    pg_ls_dir pg_ls_logdir pg_ls_logicalmapdir pg_ls_logicalsnapdir pg_ls_replslotdir pg_ls_tmpdir
-    pg_ls_waldir pg_notification_queue_usage pg_read_binary_file pg_read_file pg_read_file_old pg_stat_file
-    pg_replication_origin_progress pg_show_replication_origin_status pg_sequence_last_value
-    pg_stat_have_stats pg_xact_commit_timestamp pg_xact_commit_timestamp_origin pg_xact_status txid_status
-    lo_get pg_advisory_xact_lock pg_advisory_xact_lock_shared pg_try_advisory_xact_lock
-    pg_try_advisory_xact_lock_shared
-"""
-_ABOUT_THE_SESSION: Final = """
-    pg_backend_pid pg_my_temp_schema pg_is_other_temp_schema pg_listening_channels pg_prepared_statement
-    pg_cursor pg_get_backend_memory_contexts pg_stat_clear_snapshot pg_advisory_unlock
-    pg_advisory_unlock_all pg_advisory_unlock_shared pg_replication_origin_session_is_setup
-    pg_replication_origin_session_progress pg_replication_origin_session_reset
-"""
-_STEADY_BUT_WRITES: Final = "pg_current_xact_id txid_current"
-_RUNS_SQL_IT_IS_GIVEN: Final = """
-    query_to_xml query_to_xml_and_xmlschema query_to_xmlschema cursor_to_xml cursor_to_xmlschema
-    ts_rewrite ts_stat
-"""
-_STATE: Final = {
-    SessionState.SEQUENCE: "currval lastval",
-    SessionState.ADVISORY_LOCK: """
-        pg_advisory_lock pg_advisory_lock_shared pg_try_advisory_lock pg_try_advisory_lock_shared
-    """,
-    SessionState.PARAMETER: "set_config",
-    SessionState.SEED: "setseed",
-    SessionState.SNAPSHOT: "pg_export_snapshot",
-    SessionState.LARGE_OBJECT: """
-        lo_open lo_close lo_lseek lo_lseek64 lo_tell lo_tell64 lo_truncate lo_truncate64 loread lowrite
-    """,
-    SessionState.UNRECOGNISED: """
-        pg_backup_start pg_backup_stop pg_replication_origin_session_setup pg_replication_origin_xact_setup
-        pg_create_logical_replication_slot pg_create_physical_replication_slot
-        pg_copy_logical_replication_slot pg_copy_physical_replication_slot
-    """,
-}
-_EXTENSION_OPERATORS: Final = """
-    <#> <=> <+> <~> <%> <<-> <->> <<<-> <->>> %> <% <<% %>> #= %% %# ^@> ^<@ ^~ ^? ?@> ?<@ ?~ ?@ ~> =%
-    &&& |=| <<->> <<#>> ~== !=
-"""
-"""Of pgvector, pg_trgm, hstore, ltree, cube, PostGIS, pg_bigm: reads, all of them."""
-
-
-def _chart() -> dict[str, FunctionFacts]:
-    """Return the facts of every built-in function and operator by name; later lines win."""
-    chart = dict.fromkeys(STEADY_FUNCTIONS | NEWER_FUNCTIONS | SCHEMA_FUNCTIONS, HARMLESS)
-    chart |= dict.fromkeys(VOLATILE_FUNCTIONS, _VOLATILE)
-    chart |= {name: _PRIMARY for name in chart if name.startswith("pg_stat_get_")}
-    chart |= dict.fromkeys(_VOLATILE_BUT_HARMLESS.split(), HARMLESS)
-    chart |= dict.fromkeys(_ABOUT_THE_PRIMARY.split(), _PRIMARY)
-    chart |= dict.fromkeys(_ABOUT_THE_SESSION.split(), _SESSION)
-    chart |= dict.fromkeys(_STEADY_BUT_WRITES.split(), _VOLATILE)
-    chart |= dict.fromkeys(_RUNS_SQL_IT_IS_GIVEN.split(), UNKNOWN)
-    for state, names in _STATE.items():
-        chart |= dict.fromkeys(names.split(), _leaves(state))
-    operators = OPERATORS | set(_EXTENSION_OPERATORS.split())
-    return chart | {f"operator({symbol})": HARMLESS for symbol in operators}
-
-
-_CHART: Final = _chart()
 
 
 class FunctionBook:
-    """Facts of functions by name. Patterns (`app.report_*`) are shell patterns over lower-case names.
+    """Facts of functions, and of relations, by name. Immutable.
 
-    A pattern with a schema matches calls written with that schema; one without matches the name in
-    any schema. In *writes* a pattern with a schema also matches the bare name, which may resolve to
-    it. *reads* does not override what is known to be state or a write of PostgreSQL's own functions.
+    Patterns (`app.report_*`) are shell patterns over lower-case names. A pattern with a schema matches calls written
+    with that schema; one without matches the name in any schema. In *writes* a pattern with a schema also
+    matches the bare name, which may resolve to it. *reads* overrides the catalog, but not what is known to be state or
+    a write of PostgreSQL's own functions.
     """
+
+    __slots__ = ("_catalog", "_doubted", "_path", "_reads", "_writes", "watches_tokens")
 
     def __init__(self, reads: Iterable[str] = (), writes: Iterable[str] = ()) -> None:
         self._reads = _compile(reads)
         self._writes = _compile([form for pattern in writes for form in _forms(pattern)])
+        self._catalog = Catalog()
+        self._path: Path = ()
+        self._doubted: frozenset[str] = frozenset()
+        self.watches_tokens = False
+        """`token_facts` has something to look for."""
+
+    def within(
+        self, catalog: Catalog, path: Path, doubted: frozenset[str] = frozenset()
+    ) -> FunctionBook:
+        """Return a book with the same patterns for names that *path* resolves in *catalog*.
+
+        *doubted* are names (`operator(+)` for an operator) about which the catalog may be out of date.
+        """
+        book = FunctionBook()
+        book._reads, book._writes = self._reads, self._writes
+        book._catalog, book._path, book._doubted = catalog, path, doubted
+        book.watches_tokens = bool(catalog.operators or catalog.types or catalog.fields)
+        return book
+
+    def doubting(self, names: frozenset[str]) -> FunctionBook:
+        """Return a book that is the same but does not know *names*."""
+        return self.within(self._catalog, self._path, self._doubted | names)
 
     def facts(self, name: str) -> FunctionFacts:
         """Return the facts of the function *name*: `now`, `app.f`, `operator(<->)`."""
+        listed = self.listed(name)
+        if listed is LISTED_AS_WRITING:
+            return listed
+        known = builtin_facts(name)
+        if known is None and listed is not None:
+            return listed
+        schema, bare = split_name(name)
+        if bare in self._doubted:
+            own: FunctionFacts | None = UNKNOWN
+        elif symbol := symbol_of(bare):
+            own = self._catalog.operators.get(symbol)
+        else:
+            own = self._catalog.function(schema, bare, self._path)
+        if own is None or (known is not None and listed is not None):
+            return known or UNKNOWN
+        return own if known is None else combine((known, own))
+
+    def listed(self, name: str) -> FunctionFacts | None:
+        """Return what the operator's patterns say of the function *name*, None if they say nothing."""
+        if self._writes is None and self._reads is None:
+            return None
         lower = name.lower()
         bare = lower.rpartition(".")[2]
         if self._writes is not None and (self._writes.match(lower) or self._writes.match(bare)):
             return LISTED_AS_WRITING
-        known = _CHART.get(name.removeprefix("pg_catalog."))
-        if known is not None:
-            return known
         if self._reads is not None and (self._reads.match(lower) or self._reads.match(bare)):
             return HARMLESS
-        return UNKNOWN
+        return None
+
+    def relation(self, name: str) -> FunctionFacts:
+        """Return the facts of reading the relation *name*: `t`, `app.t`."""
+        needs = relation_needs(name)
+        if needs is not None:
+            return FunctionFacts(needs, needs_session=needs is PrimaryOnly.SESSION_STATE)
+        schema, bare = split_name(name)
+        if bare in self._doubted:
+            return UNKNOWN
+        return self._catalog.relation(schema, bare, self._path) or HARMLESS
+
+    def token_facts(self, tokens: Sequence[Token]) -> Iterable[FunctionFacts]:
+        """Yield the facts of what is called without parentheses: operators, casts, `row.function`."""
+        catalog, before = self._catalog, ""
+        for kind, text in tokens:
+            if kind == OPERATOR:
+                yield catalog.operators.get(text, HARMLESS)
+            elif kind in {WORD, NAME}:
+                yield catalog.types.get(text, HARMLESS)
+                if before == ".":
+                    yield catalog.fields.get(text, HARMLESS)
+            before = text if kind == MARK else ""
+
+    def mentioned(self, tokens: Sequence[Token]) -> Iterable[FunctionFacts]:
+        """Yield the facts of every relation that *tokens*, which could not be parsed, may be about."""
+        if not (self._doubted or self._catalog.relations):
+            return
+        words = {text for kind, text in tokens if kind in {WORD, NAME}}
+        if words & self._doubted:
+            yield UNKNOWN
+        for (_, name), facts in self._catalog.relations.items():
+            if name in words:
+                yield facts
+
+
+def split_name(name: str) -> tuple[str | None, str]:
+    """Return schema and name of *name*, parts of which that hold a dot stand in quotes."""
+    if '"' in name:
+        parts = [plain or quoted for quoted, plain in _PART.findall(name)]
+        schema, bare = (parts[-2] if len(parts) > 1 else ""), parts[-1]
+    else:
+        qualifier, _, bare = name.rpartition(".")
+        schema = qualifier.rpartition(".")[2]
+    return schema or None, bare
+
+
+_PART: Final = re.compile(r'"([^.]*(?:\.[^.]*)*?)"(?=\.|\Z)|([^.]+)')
 
 
 def _forms(pattern: str) -> set[str]:

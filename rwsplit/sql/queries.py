@@ -25,8 +25,9 @@ from sqlglot.errors import SqlglotError
 
 from rwsplit.sql.builtin import RESERVED
 from rwsplit.sql.calls import DML, Calls, find_calls, quoted
-from rwsplit.sql.functions import HARMLESS, FunctionBook, FunctionFacts
-from rwsplit.sql.relations import is_catalog, is_temporary, relation_needs
+from rwsplit.sql.facts import HARMLESS, FunctionFacts
+from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.relations import is_catalog, is_temporary
 from rwsplit.sql.settings import readable
 from rwsplit.sql.statement import (
     PrimaryOnly,
@@ -73,14 +74,20 @@ _PLAIN_CALLS: Final = frozenset({"coalesce", "nullif", "greatest", "least"})
 _LABELS: Final = RESERVED - {"not"}
 """Key words that behind AS can only be a label, which sqlglot does not always see."""
 LITERAL: Final = "'x'"
+_TIME_WORDS: Final = frozenset(
+    (WORD, word)
+    for word in (
+        "current_date",
+        "current_time",
+        "current_timestamp",
+        "localtime",
+        "localtimestamp",
+    )
+)
+_TIME_FUNCTIONS: Final = frozenset({"now", "transaction_timestamp", "age"})
+"""`age` with one argument counts from today."""
 _NODE_SETTINGS: Final = frozenset({"transaction_read_only", "in_hot_standby"})
-#: State that ends sometime, and can be seen to.
-FINITE: Final = frozenset(SessionState) - {
-    *(SessionState.PARAMETER, SessionState.SEQUENCE, SessionState.SEED),
-    *(SessionState.LIBRARY, SessionState.UNKNOWN_FUNCTION, SessionState.UNRECOGNISED),
-}
 _TRUE: Final = frozenset({"true", "t", "on", "yes", "y", "1"})
-_LOCAL_SETTING: Final = FunctionFacts(PrimaryOnly.SESSION_STATE)
 _NODE_SETTING: Final = FunctionFacts(PrimaryOnly.NEEDS_PRIMARY)
 
 
@@ -102,8 +109,11 @@ def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
     tree = read_tree(tokens, calls.heads, limit=MAX_DML_WORDS if writes else MAX_WORDS)
 
     tables = tree.tables if tree else frozenset()
+    called += map(book.relation, tables) if tree else book.mentioned(tokens)
+    if book.watches_tokens:
+        called += book.token_facts(tokens)
     temporary = _mentions_temporary(tokens)
-    reasons = {facts.primary_only for facts in called} | {relation_needs(t) for t in tables}
+    reasons = {facts.primary_only for facts in called}
     if writes:
         reasons.add(PrimaryOnly.MAY_WRITE)
     elif tree is None or not tree.reads_only:
@@ -118,13 +128,12 @@ def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
     if into is not None and (temporary or "temp" in into):
         states.add(SessionState.TEMP_TABLE)
     if calls.writes and (WORD, "pg_settings") in tokens:
-        states.add(SessionState.PARAMETER)  # its rule calls set_config
-        sets |= {"*"}
-    known = readable(sets)
-    if sets and not known:
-        # What it sets cannot be read back, so nothing that it leaves as well is the worse.
-        states -= FINITE
-    state = hardest(states)
+        sets |= {"*"}  # its rule calls set_config
+    # What else sets parameters does so out of sight, in a body.
+    known = frozenset() if SessionState.PARAMETER in states else readable(sets)
+    if sets:
+        states.add(SessionState.PARAMETER)
+    state = hardest(states, is_read_back=bool(known))
     return Statement(
         verb=Verb.DML if calls.main in DML else Verb.QUERY,
         primary_only=strictest(reasons),
@@ -132,12 +141,11 @@ def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
         locks_rows=PrimaryOnly.LOCKS_ROWS in reasons,
         state=state,
         sets=known,
-        needs_session=temporary
-        or any(facts.needs_session for facts in called)
-        or any(relation_needs(t) is PrimaryOnly.SESSION_STATE for t in tables),
+        needs_session=temporary or any(facts.needs_session for facts in called),
         is_catalog=any(map(is_catalog, tables)),
         functions=calls.functions,
         tables=tables,
+        tells_time=_tells_time(tokens, calls.functions),
     )
 
 
@@ -260,10 +268,7 @@ def _called(calls: Calls, book: FunctionBook) -> Iterable[FunctionFacts]:
     for call in calls.settings:
         name = call[0][1]
         if name == "set_config":
-            facts = _LOCAL_SETTING if _is_local(call) else book.facts(name)
-            by_argument[name] = (
-                facts if facts.state or by_argument[name] is HARMLESS else by_argument[name]
-            )
+            by_argument[name] = book.facts(name)._replace(state=None)  # see `_sets`
         elif call[2:3] and string_value_of(call[2]) in _NODE_SETTINGS:
             by_argument[name] = _NODE_SETTING
     for name in calls.functions:
@@ -274,7 +279,7 @@ def _sets(calls: Calls) -> frozenset[str]:
     """Return the parameters that set_config() sets beyond the transaction; `?` stands for one that is not known."""
     names: set[str] = set()
     for call in calls.settings:
-        if call[0][1] == "set_config" and not _is_local(call):
+        if call[0][1] == "set_config" and not sets_locally(call):
             literal = call[3:4] == ((MARK, ","),) and call[2][1].startswith("'")
             names.add((literal and string_value_of(call[2])) or "?")
     return frozenset(names)
@@ -286,9 +291,12 @@ def string_value_of(token: Token) -> str | None:
     return string_value(text).lower() if kind == STRING else None
 
 
-def _is_local(call: tuple[Token, ...]) -> bool:
-    """Say whether the last argument of set_config(name, value, is_local) is a literal true."""
-    if call[-2:-1] != ((MARK, ","),):
+def sets_locally(call: Sequence[Token]) -> bool:
+    """Say whether the last argument of set_config(name, value, is_local) is a literal true.
+
+    *call* are its tokens without the closing parenthesis.
+    """
+    if tuple(call[-2:-1]) != ((MARK, ","),):
         return False
     kind, text = call[-1]
     return (kind == WORD and text == "true") or string_value_of(call[-1]) in _TRUE
@@ -317,6 +325,13 @@ def _has_lock(tokens: Sequence[Token]) -> bool:
 def _is_label(tokens: Sequence[Token], index: int) -> bool:
     """Say whether the word at *index* is only a column (`t.into`) or its label (`AS into`)."""
     return index > 0 and tokens[index - 1] in {(MARK, "."), (WORD, "as")}
+
+
+def _tells_time(tokens: Sequence[Token], functions: frozenset[str]) -> bool:
+    """Say whether it asks when its transaction began (PostgreSQL manual, "Current Date/Time")."""
+    return any(token in _TIME_WORDS for token in tokens) or any(
+        name.removeprefix("pg_catalog.") in _TIME_FUNCTIONS for name in functions
+    )
 
 
 def _mentions_temporary(tokens: Sequence[Token]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 import attrs
 
@@ -89,9 +89,30 @@ def strictest(reasons: Iterable[PrimaryOnly | None]) -> PrimaryOnly | None:
     return next((reason for reason in PrimaryOnly if reason in present), None)
 
 
-def hardest(states: Iterable[SessionState | None]) -> SessionState | None:
-    """Return the one of *states* that is hardest to get rid of, None if there is none."""
+#: State that ends sometime, and can be seen to.
+_FINITE: Final = frozenset(
+    {
+        SessionState.SNAPSHOT,
+        SessionState.LARGE_OBJECT,
+        SessionState.PREPARED,
+        SessionState.LISTEN,
+        SessionState.TEMP_TABLE,
+        SessionState.ADVISORY_LOCK,
+        SessionState.HOLD_CURSOR,
+    }
+)
+
+
+def hardest(
+    states: Iterable[SessionState | None], *, is_read_back: bool = False
+) -> SessionState | None:
+    """Return the one of *states* that is hardest to get rid of, None if there is none.
+
+    *is_read_back*: it is known which parameters are set, so that they trouble nobody.
+    """
     present = set(states)
+    if SessionState.PARAMETER in present and not is_read_back:
+        present -= _FINITE
     return next((state for state in reversed(SessionState) if state in present), None)
 
 
@@ -118,6 +139,23 @@ class Hints:
     max_lag: float | None = None
     """Seconds."""
     consistency: str | None = None
+
+
+class Redefined(NamedTuple):
+    """What names DDL may give another meaning, whatever their schema; none if it only adds or drops tables."""
+
+    functions: frozenset[str] = frozenset()
+    """Functions, and operators as `operator(+)`."""
+    views: frozenset[str] = frozenset()
+
+
+def unite(parts: Iterable[Redefined]) -> Redefined:
+    """Return all that *parts* redefine."""
+    found = list(parts)
+    return Redefined(
+        frozenset().union(*(each.functions for each in found)),
+        frozenset().union(*(each.views for each in found)),
+    )
 
 
 @attrs.frozen
@@ -151,6 +189,10 @@ class Statement:
     """BEGIN, SET TRANSACTION: READ ONLY or READ WRITE if said."""
     deferrable: bool | None = None
     """BEGIN, SET TRANSACTION: DEFERRABLE or NOT DEFERRABLE if said."""
+    tag: str | None = None
+    """BEGIN, COMMIT, ROLLBACK with nothing in them but what is told here: what PostgreSQL answers, `BEGIN`."""
+    tells_time: bool = False
+    """Its answer says when its transaction began (now(), CURRENT_DATE): another transaction's differs."""
     chain: bool = False
     """COMMIT, ROLLBACK: AND CHAIN, so that a transaction is open afterwards."""
     setting: str | None = None
@@ -165,6 +207,8 @@ class Statement:
     name: str | None = None
     """PREPARE, EXECUTE, DEALLOCATE, LISTEN, UNLISTEN, NOTIFY, DECLARE, FETCH, CLOSE, SAVEPOINT, RELEASE,
     ROLLBACK TO: the object's name; `all` for DEALLOCATE ALL and CLOSE ALL, `*` for UNLISTEN *."""
+    redefines: Redefined | None = None
+    """DDL that may change what names mean."""
     inner: Statement | None = None
     """EXPLAIN, PREPARE, DECLARE, COPY (query): the statement inside."""
 
@@ -200,12 +244,14 @@ class Script:
         "notable",
         "plain_read",
         "primary_only",
+        "redefines",
         "roots",
         "sets",
         "single",
         "special",
         "state",
         "statements",
+        "tells_time",
     )
 
     def __init__(
@@ -231,6 +277,9 @@ class Script:
         self.controls_transaction: bool = any(s.verb in TRANSACTION_CONTROL for s in statements)
         self.copies_in: bool = any(s.verb is Verb.COPY_IN for s in statements)
         """The client is to send data: what comes behind it waits for what the server says."""
+        redefined = [s.redefines for s in statements if s.redefines is not None]
+        self.redefines: Redefined | None = unite(redefined) if redefined else None
+        self.tells_time: bool = any(s.tells_time for s in statements)
         self.roots: bool = any(s.verb in _ROOTS for s in statements)
         """It makes a savepoint or a cursor, which cannot be taken to another server."""
         self.ends_state: bool = any(
@@ -239,6 +288,7 @@ class Script:
         """It may take away state that keeps its session on a server."""
         self.notable: bool = (
             self.special
+            or self.redefines is not None
             or self.controls_transaction
             or self.ends_state
             or bool(self.sets)

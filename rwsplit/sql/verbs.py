@@ -14,6 +14,7 @@ import attrs
 
 from rwsplit.sql.calls import DML
 from rwsplit.sql.cursor import Cursor
+from rwsplit.sql.definitions import redefined
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.queries import classify_query
 from rwsplit.sql.relations import is_temporary
@@ -24,7 +25,14 @@ from rwsplit.sql.settings import (
     classify_set,
     classify_show,
 )
-from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb, hardest
+from rwsplit.sql.statement import (
+    PrimaryOnly,
+    Redefined,
+    SessionState,
+    Statement,
+    Verb,
+    hardest,
+)
 from rwsplit.sql.tokens import MARK, NAME, WORD, Token
 
 QUERY_STARTS: Final = DML | {"select", "with", "values", "table", "("}
@@ -77,10 +85,12 @@ def _rollback(cursor: Cursor) -> Statement:
 
 
 def _end(verb: Verb, cursor: Cursor) -> Statement:
-    if cursor.take("prepared"):
-        return _WRITE
+    if cursor.take("prepared"):  # there may have been DDL in it
+        return attrs.evolve(_WRITE, redefines=Redefined())
     cursor.take_any("work", "transaction")
-    return Statement(verb, chain=cursor.take("and", "chain"))
+    cursor.take("and", "no", "chain")
+    chain = cursor.take("and", "chain")
+    return Statement(verb, chain=chain, tag=None if chain or cursor.rest else verb.name)
 
 
 def _release(cursor: Cursor) -> Statement:
@@ -252,11 +262,17 @@ def _create(cursor: Cursor, classify: Classify) -> Statement:
         kind in {WORD, NAME} and is_temporary(text) for kind, text in cursor.tokens
     )
     state = SessionState.TEMP_TABLE if temporary else None
+    redefines = None if temporary else redefined(cursor.tokens)
     if not (is_table and head.find("as")):
-        return attrs.evolve(_DDL, state=state)
+        return attrs.evolve(_DDL, state=state, redefines=redefines)
     head.take("as")
     inner = classify(head.rest)
-    return attrs.evolve(_DDL, state=hardest((state, inner.state)), sets=inner.sets)
+    state = hardest((state, inner.state), is_read_back=bool(inner.sets))
+    return attrs.evolve(_DDL, state=state, sets=inner.sets, redefines=redefines)
+
+
+def _define(cursor: Cursor) -> Statement:
+    return attrs.evolve(_DDL, redefines=redefined(cursor.tokens))
 
 
 def _ddl(_cursor: Cursor) -> Statement:
@@ -267,8 +283,8 @@ def _write(_cursor: Cursor) -> Statement:
     return _WRITE
 
 
-def _anything(verb: Verb) -> Callable[[Cursor], Statement]:
-    facts = attrs.evolve(_ANYTHING, verb=verb)
+def _anything(verb: Verb, redefines: Redefined | None = None) -> Callable[[Cursor], Statement]:
+    facts = attrs.evolve(_ANYTHING, verb=verb, redefines=redefines)
     return lambda _cursor: facts
 
 
@@ -309,16 +325,17 @@ _UTILITIES: Final[dict[str, Callable[[Cursor], Statement]]] = {
     "load": _load,
     "lock": _lock,
     "call": _anything(Verb.CALL),
-    "do": _anything(Verb.DO),
+    "do": _anything(Verb.DO, Redefined()),  # migrations like to hide DDL there
     "vacuum": _vacuum,
     "analyze": _vacuum,
     "analyse": _vacuum,
     "checkpoint": _write,
     **dict.fromkeys(
         (
-            *("alter", "drop", "grant", "revoke", "comment", "security", "truncate"),
-            *("reindex", "cluster", "refresh", "reassign", "import"),
+            *("grant", "revoke", "comment", "security", "truncate"),
+            *("reindex", "cluster", "refresh", "reassign"),
         ),
         _ddl,
     ),
+    **dict.fromkeys(("alter", "drop", "import"), _define),
 }

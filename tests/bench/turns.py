@@ -74,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=150)
     parser.add_argument("--size", type=int, default=20, help="servers a pool")
     parser.add_argument("--lane-depth", type=int, default=0)
+    parser.add_argument("--runs", type=int, default=25)
     parser.add_argument("--write", action="store_true", help="pgbench -N, not -S")
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args(arguments)
@@ -87,7 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         profile.runcall(play, rig, script, options.rounds, batch=options.batch)
         pstats.Stats(profile).sort_stats("tottime").print_stats(35)
         return
-    runs = [play(rig, script, options.rounds, batch=options.batch) * 1e6 for _ in range(25)]
+    if options.runs == 0:
+        return
+    runs = [
+        play(rig, script, options.rounds, batch=options.batch) * 1e6
+        for _ in range(options.runs)
+    ]
     print(f"{min(runs):.2f} us per query (best of {len(runs)}; worst {max(runs):.2f})")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from rwsplit.relay.client import Client
 from rwsplit.relay.readback import ATTEMPTS
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import IDLE, Server
 from rwsplit.session import audit
 from rwsplit.session.pinning import PinReason
 from tests.support.frames import complete, error, message, query, ready
@@ -96,7 +96,7 @@ def test_in_a_transaction_the_question_waits_for_its_end(rig: MemoryRelay):
     assert b"current_setting" in wire_of(server).sent
     answers(rig, server, values("UTF8", hexed("GMT")))
     assert client.parameters.values == (("timezone", "GMT"),)
-    assert server.use is Use.IDLE
+    assert server.use is IDLE
 
 
 def test_a_question_that_is_cancelled_is_asked_again(rig: MemoryRelay):
@@ -156,7 +156,7 @@ def test_what_is_left_is_asked_after_what_may_have_ended_it(rig: MemoryRelay):
     assert client.pin is PinReason.TEMP_TABLE
     says(rig, client, b"drop table t")
     answers(rig, server, complete("DROP TABLE") + ready() + values(*left(None)))
-    assert (client.pin, client.server, server.use) == (None, None, Use.IDLE)
+    assert (client.pin, client.server, server.use) == (None, None, IDLE)
     assert not server.soiled
 
 
@@ -183,7 +183,7 @@ def test_a_unit_waits_until_its_server_acts_as_its_role(rig: MemoryRelay):
     assert wire_of(server).sent == query("insert into t values (1)")
     assert server.parameters is client.parameters
     answers(rig, server, complete("INSERT 0 1") + ready())
-    assert server.use is Use.IDLE
+    assert server.use is IDLE
 
     says(rig, client, b"insert into t values (2)")
     assert wire_of(server).sent == query("insert into t values (2)")
@@ -241,7 +241,7 @@ def test_a_unit_that_is_cancelled_while_it_waits_for_a_change_never_runs(rig: Me
     rig.relay.canceller.cancel(client.pid, client.cancel_key)
     assert b"C57014" in wire_of(client).sent
     answers(rig, server, complete() + ready())
-    assert (client.server, server.use) == (None, Use.IDLE)
+    assert (client.server, server.use) == (None, IDLE)
     assert b"insert" not in wire_of(server).sent
 
 
@@ -251,7 +251,7 @@ def test_a_session_that_leaves_while_its_server_is_changed_leaves_it_as_it_is(ri
     server = says(rig, client, b"insert into t values (1)")
     rig.relay.loss.client_gone(client)
     answers(rig, server, complete() + ready())
-    assert (server.use, server.parameters) == (Use.IDLE, client.parameters)
+    assert (server.use, server.parameters) == (IDLE, client.parameters)
 
 
 def test_a_lane_is_opened_for_a_waiter_only_when_its_server_needs_no_answer():

@@ -10,6 +10,7 @@ For tests of the turn loop's own books, and for measuring what its Python costs 
 
 from __future__ import annotations
 
+import select
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -20,7 +21,6 @@ from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config, PoolConfig
 from rwsplit.lsn import LSN
 from rwsplit.relay.client import Client
-from rwsplit.relay.outboxes import IN
 from rwsplit.relay.relay import Relay
 from rwsplit.routing.balancing import LeastConnections
 from rwsplit.routing.policy import Rules
@@ -122,7 +122,7 @@ class MemoryRelay:
 
     def turn_clients(self, clients: Sequence[Client]) -> None:
         """Serve *clients* in one turn."""
-        self.relay.turn([(client.fd, IN) for client in clients])
+        self.relay.turn([(client.fd, select.EPOLLIN) for client in clients])
 
     def busy(self) -> list[Server]:
         """Return the servers that owe something."""
@@ -132,13 +132,13 @@ class MemoryRelay:
         """Have each of *servers* answer all it owes by *answer*, in one turn."""
         for server in servers:
             wire_of(server).incoming = answer * len(server.responses.owed)
-        self.relay.turn([(server.fd, IN) for server in servers])
+        self.relay.turn([(server.fd, select.EPOLLIN) for server in servers])
 
     def turn_servers(self, answers: Sequence[tuple[Server, bytes]]) -> None:
         """Have each server send what stands beside it, in one turn."""
         for server, data in answers:
             wire_of(server).incoming = data
-        self.relay.turn([(server.fd, IN) for server, _ in answers])
+        self.relay.turn([(server.fd, select.EPOLLIN) for server, _ in answers])
 
     def _clock(self) -> float:
         self.now += 1e-6

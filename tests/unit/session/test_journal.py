@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from rwsplit.session.journal import Journal, is_opaque, is_serializable
-from rwsplit.session.parameters import NONE, ParameterSet, ParameterStore
+from rwsplit.session.journal import Journal, is_opaque
+from rwsplit.session.parameters import ParameterSet, ParameterStore
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
 
@@ -175,9 +175,3 @@ def test_what_is_known_need_not_be_asked_for():
 )
 def test_texts_that_cannot_be_lexed_as_bytes(values: dict[str, str], opaque: bool):
     assert is_opaque(values) is opaque
-
-
-def test_a_session_whose_transactions_are_serializable():
-    assert is_serializable({"default_transaction_isolation": "Serializable"})
-    assert not is_serializable({"default_transaction_isolation": "read committed"})
-    assert not is_serializable(dict(NONE.values))

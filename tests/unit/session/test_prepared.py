@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 
 from rwsplit.protocol.responses import FORWARD, SWALLOW, Owed, Step
@@ -22,7 +24,7 @@ from rwsplit.session.prepared import (
     unname,
 )
 from rwsplit.sql.cache import INLINE_LIMIT
-from rwsplit.sql.statement import Script
+from rwsplit.sql.statement import PrimaryOnly, Script
 from tests.support.frames import bind, close, execute, parse
 
 NO_TYPES = b"\0\0\0"
@@ -127,12 +129,39 @@ def test_a_private_identity_is_shared_with_nobody(knowledge: Knowledge):
     assert knowledge.prepared.private(b"select 1" + NO_TYPES, facts).name != mine.name
 
 
-def test_identities_are_made_anew_when_the_rules_change(knowledge: Knowledge):
-    one = knowledge.prepared.get(b"select 1" + NO_TYPES)
+def test_facts_are_found_out_anew_under_the_same_identity(knowledge: Knowledge):
+    registry = knowledge.prepared
+    one = registry.get(b"select f()" + NO_TYPES)
+    before = one.script
 
-    knowledge.prepared.clear()
+    knowledge.reconfigure(["f"], [])
 
-    assert knowledge.prepared.get(b"select 1" + NO_TYPES) is not one
+    assert one.script is before
+    assert registry.renewed(one) is one
+    assert one.script is not None
+    assert one.script.primary_only is None
+    knowledge.reconfigure([], [])
+    assert registry.get(b"select f()" + NO_TYPES) is one
+    assert one.script is not None
+    assert one.script.primary_only is PrimaryOnly.UNKNOWN_FUNCTION
+
+
+def test_an_identity_of_another_registry_is_changed_for_one_of_this(knowledge: Knowledge):
+    numbers = count(100)
+    one, other = (PreparedRegistry(knowledge.statements, numbers=numbers) for _ in range(2))
+    stranger = other.get(b"select 1" + NO_TYPES)
+
+    mine = one.renewed(stranger)
+
+    assert one.renewed(mine) is mine
+    assert mine is one.get(b"select 1" + NO_TYPES)
+    assert mine.name != stranger.name
+
+
+def test_a_private_identity_stays_what_it_is(knowledge: Knowledge):
+    mine = knowledge.prepared.private(b"select 1" + NO_TYPES, Script(()))
+
+    assert knowledge.prepared.renewed(mine) is mine
 
 
 def test_a_long_text_is_not_parsed_on_the_way_unless_its_facts_are_known(

@@ -1,0 +1,268 @@
+"""CensusReader: reads from one database what a catalog is composed from, by psycopg in a worker thread.
+
+The system catalogs are visible to every role, so the monitor's needs nothing but the right to connect. A look takes a
+connection of its own and ends it: one kept for each database would stand in the way of DROP DATABASE. It is a
+few scans of pg_proc, pg_class and their like, without the rows PostgreSQL brings along
+(oid < 16384), and of ordinary tables only those that are called like something else. What is costly, the texts of
+functions and views, is read and cut into tokens again only where their row has another `xmin`.
+
+Views are deparsed under an empty search path, so every name of the user's own in them has its schema. A text does not
+change its row when what it mentions is renamed; so if anything has another name than before, all are read again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+import trio
+
+from rwsplit.errors import NodeError
+from rwsplit.monitor.system_catalogs import (
+    CAST_TYPES,
+    CHECKED_TYPES,
+    CLUSTER_PATH,
+    DEFAULT_PATHS,
+    FUNCTION_TEXTS,
+    FUNCTIONS,
+    MOST_ROWS,
+    NAMESAKES,
+    OPERATORS,
+    POLICIES,
+    RELATIONS,
+    SQL_BODIES_SINCE,
+    VIEW_TEXTS,
+)
+from rwsplit.sql.body import UNREADABLE, Body, read_body
+from rwsplit.sql.catalog import Catalog, Name
+from rwsplit.sql.census import (
+    Census,
+    FunctionRow,
+    Listed,
+    OperatorRow,
+    RelationRow,
+    TypeRow,
+    compose,
+)
+from rwsplit.sql.search_path import DEFAULT, DefaultPaths
+
+#: Seconds a look may take.
+TIMEOUT: Final = 60.0
+#: Texts fetched at once.
+BATCH: Final = 200
+_FROM_ELSEWHERE: Final = frozenset({"database", "user", "database user"})
+"""Sources of a parameter's value that say nothing about other roles."""
+
+Parameters = Mapping[str, str | int]
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class CensusFailed(NodeError):
+    """A database could not be read; *refused* says that no connection came about."""
+
+    def __init__(self, reason: str, *, refused: bool) -> None:
+        super().__init__(reason)
+        self.refused = refused
+
+
+class CatalogReader:
+    """Reads one database again and again in worker threads out of *limiter*."""
+
+    def __init__(self, limiter: trio.CapacityLimiter) -> None:
+        self._limiter = limiter
+        self._reader = CensusReader()
+        self._last: tuple[Census, Listed, Catalog] | None = None
+        """What was read last, and what followed from it: mostly nothing has changed since."""
+
+    async def read(
+        self, parameters: Parameters, password: str | Path | None, listed: Listed
+    ) -> Catalog:
+        """Return the catalog of the database libpq's *parameters* lead to.
+
+        Raises:
+            CensusFailed: it could not be read, or not in time.
+        """
+        reader = self._reader
+
+        def look() -> Catalog:
+            census, last = reader.read(parameters, password), self._last
+            if last is not None and (census, listed) == last[:2]:
+                return last[2]
+            catalog = compose(census, listed)
+            self._last = (census, listed, catalog)
+            return catalog
+
+        try:
+            with trio.fail_after(TIMEOUT):
+                return await trio.to_thread.run_sync(
+                    look, abandon_on_cancel=True, limiter=self._limiter
+                )
+        except trio.TooSlowError as error:
+            self._reader = (
+                CensusReader()
+            )  # the thread, which libpq's timeouts will end, has the old one
+            raise CensusFailed(f"no answer in {TIMEOUT:g} s", refused=False) from error
+        except CensusFailed:
+            raise
+        except (
+            Exception
+        ) as error:  # a catalog that surprises us must not be the end of everything
+            raise CensusFailed(repr(error), refused=False) from error
+
+
+class CensusReader:
+    """Reads one database again and again, one look at a time; remembers the texts it has read."""
+
+    def __init__(self) -> None:
+        self._bodies: dict[int, tuple[str, Body]] = {}
+        """By OID, a relation's negated: the version of the row, and what its text may do."""
+        self._names: dict[int, Name] = {}
+
+    def read(self, parameters: Parameters, password: str | Path | None) -> Census:
+        """Read the database libpq's *parameters* lead to.
+
+        Raises:
+            CensusFailed: it could not be read.
+        """
+        connection = _connect(parameters, password)
+        try:
+            with connection:
+                return self._read(connection)
+        except psycopg.Error as error:
+            raise CensusFailed(_sentence(error), refused=False) from error
+
+    def _read(self, connection: Connection) -> Census:
+        paths = _default_paths(connection)
+        connection.execute("set search_path = ''")
+        functions = connection.execute(FUNCTIONS).fetchall()
+        relations = connection.execute(RELATIONS).fetchall()
+        if max(len(functions), len(relations)) >= MOST_ROWS:
+            raise CensusFailed(
+                f"it has more than {MOST_ROWS} functions or views", refused=False
+            )
+        function_rows = [_function(*row[:-1]) for row in functions]
+        relation_rows = [_relation(*row) for row in relations]
+        self._forget_if_renamed(function_rows, relation_rows)
+        sql_bodies = connection.info.server_version >= SQL_BODIES_SINCE
+        texts = {row[0]: row[1] for row in functions if row[9]}
+        views = {-row[0]: row[1] for row in relations if row[4] == "v"}
+        self._update(connection, FUNCTION_TEXTS[sql_bodies], texts)
+        self._update(connection, VIEW_TEXTS, views)
+        self._bodies = {key: self._bodies[key] for key in (*texts, *views)}
+        policies: dict[int, list[Body]] = {}
+        for table, text in connection.execute(POLICIES):
+            policies.setdefault(table, []).append(read_body(text))
+        return Census(
+            functions=function_rows,
+            relations=relation_rows,
+            namesakes=_namesakes(connection, relation_rows),
+            operators=[OperatorRow(*row) for row in connection.execute(OPERATORS)],
+            types=[
+                *(TypeRow(*row) for row in connection.execute(CAST_TYPES)),
+                *(
+                    TypeRow(name, check=read_body(text))
+                    for name, text in connection.execute(CHECKED_TYPES)
+                ),
+            ],
+            bodies={abs(key): body for key, (_, body) in self._bodies.items()},
+            policies=policies,
+            paths=paths,
+        )
+
+    def _forget_if_renamed(
+        self, functions: Sequence[FunctionRow], relations: Sequence[RelationRow]
+    ) -> None:
+        names = {row.oid: (row.schema, row.name) for row in functions}
+        names |= {-row.oid: (row.schema, row.name) for row in relations}
+        if any(names.get(key, name) != name for key, name in self._names.items()):
+            self._bodies.clear()
+        self._names = names
+
+    def _update(self, connection: Connection, query: str, versions: Mapping[int, str]) -> None:
+        """Read the texts whose version is not the one known."""
+        unread = iter(
+            [
+                key
+                for key, version in versions.items()
+                if self._bodies.get(key, _NONE)[0] != version
+            ]
+        )
+        while batch := list(islice(unread, BATCH)):
+            found = dict(_texts(connection, query, batch))
+            for key in batch:
+                text = found.get(abs(key))
+                body = UNREADABLE if text is None else read_body(text)
+                self._bodies[key] = versions[key], body
+
+
+_NONE: Final = ("", UNREADABLE)
+
+
+def _texts(
+    connection: Connection, query: str, keys: Iterable[int]
+) -> Iterable[tuple[int, str]]:
+    rows = connection.execute(query.encode(), ([abs(key) for key in keys],))
+    return ((row[0], row[1]) for row in rows)
+
+
+def _function(oid: int, _version: str, *columns: Any) -> FunctionRow:
+    schema, name, volatility, language, extension, uses, is_field = columns
+    return FunctionRow(
+        oid, schema, name, volatility, language, extension, tuple(uses), is_field
+    )
+
+
+def _relation(oid: int, _version: str, *columns: Any) -> RelationRow:
+    schema, name, kind, persistence, parents = columns
+    return RelationRow(oid, schema, name, kind, persistence, tuple(parents))
+
+
+def _namesakes(connection: Connection, relations: Iterable[RelationRow]) -> list[Name]:
+    names = list({row.name for row in relations})
+    return [(row[0], row[1]) for row in connection.execute(NAMESAKES, (names,))]
+
+
+def _connect(parameters: Parameters, password: str | Path | None) -> Connection:
+    try:
+        if isinstance(password, Path):
+            password = password.read_text(encoding="utf-8").rstrip("\r\n")
+        return psycopg.connect(
+            **parameters,  # type: ignore[arg-type]  # libpq's parameters are open-ended
+            password=password,
+            autocommit=True,
+        )
+    except (psycopg.Error, OSError) as error:
+        raise CensusFailed(_sentence(error), refused=True) from error
+
+
+def _default_paths(connection: Connection) -> DefaultPaths:
+    """Return the search paths sessions start with.
+
+    What holds for all roles everywhere is hidden if the monitor's own role or this database has another one: for
+    the database that does not matter, for the role it is a guess.
+    """
+    row = connection.execute(CLUSTER_PATH).fetchone()
+    value, source = row or (DEFAULT, "default")
+    anywhere = DEFAULT if source in _FROM_ELSEWHERE else value
+    roles: dict[str, str] = {}
+    for role, setting in connection.execute(DEFAULT_PATHS):  # the more special ones later
+        if role is None:
+            anywhere = setting
+        else:
+            roles[role] = setting
+    return DefaultPaths(anywhere, roles)
+
+
+def _sentence(error: Exception) -> str:
+    """Return the first line of what went wrong, without libpq's preamble."""
+    lines = str(error).strip().splitlines()
+    return _PREAMBLE.sub("", lines[0]) if lines else type(error).__name__
+
+
+_PREAMBLE: Final = re.compile(
+    r"^(connection failed: )?(connection to server .* failed: )?(FATAL:  )?"
+)

@@ -1,0 +1,156 @@
+"""Body: what a text of the user's own that PostgreSQL will run - a function, a view, a policy - may do.
+
+Not parsed, only cut into tokens, since PL/pgSQL is a language of its own. That is enough for what matters: which
+names are called or mentioned, whose facts then count (`census.py`), and which words could leave session
+state behind. Only where a statement begins do SET, LISTEN and their like mean something: `UPDATE t SET` is a
+write. Dynamic SQL (EXECUTE) may do whatever its function may. Names are kept with the schema they are written with; where there is
+none, every function or relation of that name is meant, because a body runs under a search path nobody knows.
+
+A name that is only a variable or a column may be taken for a relation: such a body is thought worse of than it
+deserves, which costs a read its replica.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from sys import intern
+from typing import Final, NamedTuple
+
+from rwsplit.sql.builtin import RESERVED
+from rwsplit.sql.calls import quoted
+from rwsplit.sql.chart import builtin_facts
+from rwsplit.sql.cursor import Cursor
+from rwsplit.sql.facts import (
+    ABOUT_THE_SESSION,
+    HARMLESS,
+    LOCKING,
+    FunctionFacts,
+    combine,
+    leaving,
+)
+from rwsplit.sql.queries import sets_locally
+from rwsplit.sql.relations import is_temporary, relation_needs
+from rwsplit.sql.statement import PrimaryOnly, SessionState
+from rwsplit.sql.tokens import MARK, NAME, OPERATOR, WORD, Token, scan
+
+LIMIT: Final = 256 << 10
+"""Bytes of a body beyond which it is not read and may do anything."""
+
+_BEFORE_STATEMENT: Final = frozenset({";", "begin", "then", "else", "loop", "atomic", ">>"})
+_STATEMENTS: Final = {
+    "set": SessionState.PARAMETER,
+    "reset": SessionState.PARAMETER,
+    "listen": SessionState.LISTEN,
+    "prepare": SessionState.PREPARED,
+    "load": SessionState.LIBRARY,
+}
+_LOCAL: Final = frozenset({"local", "transaction", "constraints"})
+_MAKES_TEMPORARY: Final = frozenset({"create", "replace", "local", "global", "into"})
+_LOCKS: Final = frozenset({"update", "share", "no", "key"})
+
+
+class Body(NamedTuple):
+    """What one text does by itself, and the names it mentions."""
+
+    facts: FunctionFacts
+    calls: frozenset[str] = frozenset()
+    """Functions, and operators as `operator(+)`, that PostgreSQL does not bring along or that may have overloads."""
+    names: frozenset[str] = frozenset()
+    """Whatever else may be a relation or a type; a column of something as `?.name`."""
+    is_dynamic: bool = False
+    """It runs SQL that it makes up, or could not be read."""
+
+
+UNREADABLE: Final = Body(HARMLESS, is_dynamic=True)
+
+
+def read_body(source: str) -> Body:
+    """Return what *source*, of SQL or PL/pgSQL, may do."""
+    data = source.encode(errors="replace")
+    found = scan(data) if len(data) <= LIMIT else None
+    if found is None:
+        return UNREADABLE
+    tokens = found.tokens
+    facts: set[FunctionFacts] = set()
+    calls: set[str] = set()
+    names: set[str] = set()
+    is_dynamic = False
+    for index, (kind, text) in enumerate(tokens):
+        if kind == OPERATOR:
+            calls.add(intern(f"operator({text})"))
+        elif kind in {WORD, NAME}:
+            if kind == WORD:
+                facts.add(_word(tokens, index))
+                is_dynamic = is_dynamic or _is_dynamic(tokens, index)
+            if is_temporary(text):
+                facts.add(leaving(SessionState.TEMP_TABLE))
+            name = _name(tokens, index)
+            if name is None:
+                continue
+            if tokens[index + 1 : index + 2] == [(MARK, "(")]:
+                calls.add(intern(name))
+                facts.add(_builtin_call(tokens, index, name))
+            elif kind == NAME or text not in RESERVED:
+                names.add(intern(name))
+                facts.add(_builtin_relation(name))
+    return Body(combine(sorted(facts, key=str)), frozenset(calls), frozenset(names), is_dynamic)
+
+
+def _word(tokens: Sequence[Token], index: int) -> FunctionFacts:
+    """Return the facts of the word at *index* as a key word."""
+    text, before, after = tokens[index][1], _text(tokens, index - 1), _text(tokens, index + 1)
+    state: SessionState | None = None
+    if text == "for" and after in _LOCKS:
+        return LOCKING
+    if text == "hold" and before == "with":
+        state = SessionState.HOLD_CURSOR
+    elif text in {"temp", "temporary"} and before in _MAKES_TEMPORARY:
+        state = SessionState.TEMP_TABLE
+    elif text in _STATEMENTS and _begins_statement(tokens, index):
+        state = None if text == "set" and after in _LOCAL else _STATEMENTS[text]
+    return HARMLESS if state is None else leaving(state)
+
+
+def _is_dynamic(tokens: Sequence[Token], index: int) -> bool:
+    """Return whether EXECUTE or DO stands at *index*."""
+    text, before = tokens[index][1], _text(tokens, index - 1)
+    if text == "execute":
+        return before not in {".", "as"}
+    return text == "do" and _begins_statement(tokens, index)
+
+
+def _begins_statement(tokens: Sequence[Token], index: int) -> bool:
+    return index == 0 or _text(tokens, index - 1) in _BEFORE_STATEMENT
+
+
+def _name(tokens: Sequence[Token], index: int) -> str | None:
+    """Return the name that ends at *index* with its qualifier, None if it goes on there."""
+    if _text(tokens, index + 1) == ".":
+        return None
+    own = quoted(tokens[index][1])
+    if _text(tokens, index - 1) != ".":
+        return own
+    kind, qualifier = tokens[index - 2] if index > 1 else (MARK, "")
+    return f"{quoted(qualifier) if kind in {WORD, NAME} else '?'}.{own}"
+
+
+def _builtin_call(tokens: Sequence[Token], index: int, name: str) -> FunctionFacts:
+    if name.removeprefix("pg_catalog.") == "set_config":
+        rest = Cursor(tokens, index + 1)
+        rest.skip_parentheses()
+        if sets_locally(tokens[index : rest.position - 1]):
+            return HARMLESS
+    return builtin_facts(name) or HARMLESS
+
+
+def _builtin_relation(name: str) -> FunctionFacts:
+    needs = relation_needs(name)
+    if needs is PrimaryOnly.SESSION_STATE:
+        return ABOUT_THE_SESSION
+    return HARMLESS if needs is None else FunctionFacts(needs)
+
+
+def _text(tokens: Sequence[Token], index: int) -> str:
+    """Return the text of the word, operator or mark at *index*; of nothing else."""
+    kind, text = tokens[index] if 0 <= index < len(tokens) else (MARK, "")
+    return text if kind in {WORD, OPERATOR, MARK} else ""

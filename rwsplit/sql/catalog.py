@@ -1,0 +1,91 @@
+"""Catalog: what the names of one database stand for, as far as routing asks.
+
+A frozen snapshot, composed by `census.py` of what the monitor has read. It holds every function of the user's own
+(a name that is missing is unknown), and of the relations those about which there is something to say: views over
+something that matters, unlogged and foreign tables, tables whose policies call functions. So it stays small
+however many tables there are, and plain tables come and go without changing it. A plain relation
+is in it only as the namesake of one that is not plain, which it hides where its schema comes first.
+
+Functions of one name are overloads of each other across *all* schemas of the search path (PostgreSQL prefers
+the better match of arguments, and the earlier schema only between equals): their facts are combined.
+Relations are not: the first one hides the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from rwsplit.sql.facts import FunctionFacts, combine
+from rwsplit.sql.search_path import DefaultPaths, Path, parse_search_path
+
+Name = tuple[str, str]
+"""Schema and name."""
+
+
+@attrs.frozen(kw_only=True)
+class Catalog:
+    """Facts of names in one database."""
+
+    functions: Mapping[Name, FunctionFacts] = attrs.field(factory=dict)
+    relations: Mapping[Name, FunctionFacts] = attrs.field(factory=dict)
+    operators: Mapping[str, FunctionFacts] = attrs.field(factory=dict)
+    """By symbol, of all schemas together: `OPERATOR(schema.+)` needs no search path."""
+    types: Mapping[str, FunctionFacts] = attrs.field(factory=dict)
+    """Of types, by name alone, to which a cast is more than a conversion (domains whose checks call functions)."""
+    fields: Mapping[str, FunctionFacts] = attrs.field(factory=dict)
+    """Of functions of a row that may be written like a column, `r.f`, and are not harmless."""
+    paths: DefaultPaths = attrs.field(factory=DefaultPaths)
+    schemas: frozenset[str] = attrs.field(init=False, eq=False)
+    """In which there is anything."""
+    names: frozenset[str] = attrs.field(init=False, eq=False)
+    """Of everything, whatever its schema; `operator(+)` for an operator."""
+
+    @schemas.default
+    def _every_schema(self) -> frozenset[str]:
+        return frozenset(schema for schema, _ in (*self.functions, *self.relations))
+
+    @names.default
+    def _every_name(self) -> frozenset[str]:
+        operators = (f"operator({symbol})" for symbol in self.operators)
+        return frozenset(
+            (*(name for _, name in (*self.functions, *self.relations)), *operators)
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """There is nothing a name could stand for that is not known without it."""
+        return not (
+            self.functions or self.relations or self.operators or self.types or self.fields
+        )
+
+    def path(self, text: str | None, user: str) -> Path:
+        """Return the part that matters here of the search path *text* of *user*; None: its default one."""
+        path = parse_search_path(self.paths.of(user) if text is None else text, user)
+        return tuple(schema for schema in path if schema in self.schemas)
+
+    def function(self, schema: str | None, name: str, path: Path) -> FunctionFacts | None:
+        """Return the facts of a function, None if there is none of that name."""
+        found = _found(self.functions, schema, name, path)
+        return combine(found) if found else None
+
+    def relation(self, schema: str | None, name: str, path: Path) -> FunctionFacts | None:
+        """Return the facts of a relation, None if nothing is known against it."""
+        found = _found(self.relations, schema, name, path)
+        return found[0] if found else None
+
+
+def symbol_of(name: str) -> str:
+    """Return the symbol of an operator's *name*, `operator(+)`; nothing of any other name."""
+    return name[len("operator(") : -1] if name.startswith("operator(") else ""
+
+
+def _found(
+    names: Mapping[Name, FunctionFacts], schema: str | None, name: str, path: Path
+) -> list[FunctionFacts]:
+    if schema is not None:
+        places: Path = (schema,)
+    else:
+        places = path if "pg_catalog" in path else ("pg_catalog", *path)
+    return [names[place, name] for place in places if (place, name) in names]

@@ -1,0 +1,267 @@
+"""Census: what the monitor read of one database, and the Catalog that follows from it.
+
+What an object means is what it is declared as, what its text does (`body.py`), and what everything mentioned there
+means, and so on: a view over a function that calls another one which is volatile belongs on the primary. Facts
+only ever get worse on the way, so they are combined again and again until nothing changes.
+
+A function is trusted in what it is declared as: one that is STABLE and calls none that is not is a read
+(if it writes all the same, PostgreSQL refuses that everywhere). Session state is another matter, since a STABLE
+function may well call set_config(): it is looked for in every text of SQL and PL/pgSQL. A volatile function in any other
+language, or with dynamic SQL, may leave anything behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, TypeVar
+
+import attrs
+
+from rwsplit.sql.body import Body
+from rwsplit.sql.calls import quoted
+from rwsplit.sql.catalog import Catalog, Name, symbol_of
+from rwsplit.sql.facts import (
+    ABOUT_THE_PRIMARY,
+    HARMLESS,
+    UNKNOWN,
+    VOLATILE,
+    FunctionFacts,
+    combine,
+)
+from rwsplit.sql.functions import split_name
+from rwsplit.sql.search_path import DefaultPaths
+from rwsplit.sql.statement import SessionState
+
+K = TypeVar("K", bound=Hashable)
+
+READ_LANGUAGES: Final = frozenset({"sql", "plpgsql"})
+_ANYTHING: Final = VOLATILE._replace(state=SessionState.UNKNOWN_FUNCTION)
+_ONLY_COMPUTE: Final = frozenset({"uuid-ossp", "pgcrypto"})
+"""Extensions whose volatile functions are random, not writing."""
+_TYPE: Final = 1 << 40
+_NO_BODY: Final = Body(HARMLESS)
+_RUN_SQL: Final = ("crosstab", "connectby", "xpath_table")
+"""How the names of functions begin that run SQL they are given, although they are declared as STABLE."""
+
+
+class FunctionRow(NamedTuple):
+    """One overload of a function or procedure."""
+
+    oid: int
+    schema: str
+    name: str
+    volatility: str
+    """`i`, `s` or `v`, as in pg_proc."""
+    language: str
+    extension: str | None = None
+    uses: tuple[int, ...] = ()
+    """OIDs of what an aggregate is made of."""
+    is_field: bool = False
+    """It takes one row, so `r.f` calls it."""
+
+
+class RelationRow(NamedTuple):
+    """One relation that is not a plain table, or has partitions or policies that matter."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    """As pg_class.relkind."""
+    persistence: str
+    """As pg_class.relpersistence."""
+    parents: tuple[int, ...] = ()
+
+
+class OperatorRow(NamedTuple):
+    """One operator and the function behind it."""
+
+    symbol: str
+    function: int
+
+
+class TypeRow(NamedTuple):
+    """A type to which a cast calls the function *function* or runs the text *check*."""
+
+    name: str
+    function: int = 0
+    check: Body = _NO_BODY
+
+
+@attrs.frozen(kw_only=True)
+class Census:
+    """Everything that was read of one database."""
+
+    functions: Sequence[FunctionRow] = ()
+    relations: Sequence[RelationRow] = ()
+    namesakes: Sequence[Name] = ()
+    """Relations of any kind that are called like one of *relations*."""
+    operators: Sequence[OperatorRow] = ()
+    types: Sequence[TypeRow] = ()
+    bodies: Mapping[int, Body] = attrs.field(factory=dict)
+    """By OID of a function or view."""
+    policies: Mapping[int, Sequence[Body]] = attrs.field(factory=dict)
+    """Of row security, by OID of their table."""
+    paths: DefaultPaths = attrs.field(factory=DefaultPaths)
+
+
+Listed = Callable[[str], FunctionFacts | None]
+"""What the operator's patterns say of a function."""
+
+
+def compose(census: Census, listed: Listed) -> Catalog:
+    """Return the catalog that follows from *census*."""
+    return _Composer(census, listed).run()
+
+
+class _Names:
+    """Which functions, relations and types the names in a body may stand for; all have keys of their own."""
+
+    def __init__(self, census: Census) -> None:
+        functions = census.functions
+        self._functions = _index((f.schema, f.name, f.oid) for f in functions)
+        self._fields = _index(("", f.name, f.oid) for f in functions if f.is_field)
+        self._relations = _index((r.schema, r.name, -r.oid) for r in census.relations)
+        self._operators = _index(("", o.symbol, o.function) for o in census.operators)
+        self._types = _index(("", t.name, _TYPE | n) for n, t in enumerate(census.types))
+
+    def mentioned(self, body: Body) -> Iterator[int]:
+        """Yield the keys of everything *body* mentions."""
+        for name in body.calls:
+            schema, bare = split_name(name)
+            yield from self._functions.get((schema or "", bare), ())
+            yield from self._operators.get(("", symbol_of(bare)), ())
+        for name in body.names:
+            schema, bare = split_name(name)
+            yield from self._relations.get((schema or "", bare), ())
+            yield from self._types.get(("", bare), ())
+            if schema is not None:
+                yield from self._fields.get(("", bare), ())
+
+
+class _Composer:
+    """Facts of everything in a census, by key: a function's OID, a relation's negated, a type's number."""
+
+    def __init__(self, census: Census, listed: Listed) -> None:
+        self._census = census
+        self._listed = listed
+        self._facts: dict[int, FunctionFacts] = {}
+        self._mentions: dict[int, set[int]] = {}
+
+    def run(self) -> Catalog:
+        census = self._census
+        names = _Names(census)
+        for function in census.functions:
+            self._enter_function(function, names)
+        for relation in census.relations:
+            self._enter_relation(relation, names)
+        for number, row in enumerate(census.types):
+            self._facts[_TYPE | number] = _read(row.check)
+            self._mentions[_TYPE | number] = {row.function, *names.mentioned(row.check)}
+        self._hand_up_partitions()
+        self._settle()
+        return self._catalog()
+
+    def _enter_function(self, function: FunctionRow, names: _Names) -> None:
+        listed = self._listed(f"{quoted(function.schema)}.{quoted(function.name)}")
+        if listed is not None:  # the operator has the last word
+            self._facts[function.oid] = listed
+            return
+        body = self._census.bodies.get(function.oid, _NO_BODY)
+        self._facts[function.oid] = combine((_declared(function, body), body.facts))
+        self._mentions[function.oid] = {*names.mentioned(body), *function.uses}
+
+    def _enter_relation(self, relation: RelationRow, names: _Names) -> None:
+        bodies = [*self._census.policies.get(relation.oid, ())]
+        if relation.kind == "v":
+            bodies.append(self._census.bodies[relation.oid])
+        own = combine((_storage(relation), *map(_read, bodies)))
+        self._facts[-relation.oid] = own
+        self._mentions[-relation.oid] = {
+            key for body in bodies for key in names.mentioned(body)
+        }
+
+    def _hand_up_partitions(self) -> None:
+        """A table is read with its partitions: it is no better than how they are stored."""
+        by_oid = {relation.oid: relation for relation in self._census.relations}
+        for relation in self._census.relations:
+            storage = _storage(relation)
+            above, seen = list(relation.parents), set[int]()
+            while storage != HARMLESS and above:
+                parent = above.pop()
+                if parent in by_oid and parent not in seen:
+                    seen.add(parent)
+                    self._facts[-parent] = combine((self._facts[-parent], storage))
+                    above += by_oid[parent].parents
+
+    def _settle(self) -> None:
+        """Let facts spread until nothing changes."""
+        changed = True
+        while changed:
+            changed = False
+            for key, others in self._mentions.items():
+                facts = self._facts[key]
+                worse = combine((facts, *map(self._of, others)))
+                if worse != facts:
+                    self._facts[key], changed = worse, True
+
+    def _of(self, key: int) -> FunctionFacts:
+        """What is missing is PostgreSQL's own: behind operators, casts and aggregates it only computes."""
+        return self._facts.get(key, HARMLESS)
+
+    def _catalog(self) -> Catalog:
+        census, of = self._census, self._of
+        relations = _troubled(((r.schema, r.name), of(-r.oid)) for r in census.relations)
+        troubled = {name for _, name in relations}
+        for schema, name in census.namesakes:
+            if name in troubled:
+                relations.setdefault((schema, name), HARMLESS)
+        return Catalog(
+            functions=_merged(((f.schema, f.name), of(f.oid)) for f in census.functions),
+            relations=relations,
+            operators=_merged((o.symbol, of(o.function)) for o in census.operators),
+            types=_troubled((t.name, of(_TYPE | n)) for n, t in enumerate(census.types)),
+            fields=_troubled((f.name, of(f.oid)) for f in census.functions if f.is_field),
+            paths=census.paths,
+        )
+
+
+def _declared(function: FunctionRow, body: Body) -> FunctionFacts:
+    if function.name.startswith(_RUN_SQL) and function.extension is not None:
+        return UNKNOWN
+    if function.volatility != "v" or function.extension in _ONLY_COMPUTE:
+        return HARMLESS
+    is_read = function.language in READ_LANGUAGES and not body.is_dynamic
+    return VOLATILE if is_read else _ANYTHING
+
+
+def _read(body: Body) -> FunctionFacts:
+    """Return the facts of a text that may only read, unless it could not be read."""
+    return UNKNOWN if body.is_dynamic else body.facts
+
+
+def _storage(relation: RelationRow) -> FunctionFacts:
+    """A standby has no data of unlogged tables, and a foreign one is not replicated at all."""
+    only_here = relation.kind == "f" or relation.persistence == "u"
+    return ABOUT_THE_PRIMARY if only_here else HARMLESS
+
+
+def _index(rows: Iterable[tuple[str, str, int]]) -> dict[Name, list[int]]:
+    """Return OIDs by schema and name, and by name alone (in no schema)."""
+    found: dict[Name, list[int]] = {}
+    for schema, name, oid in rows:
+        found.setdefault((schema, name), []).append(oid)
+        if schema:
+            found.setdefault(("", name), []).append(oid)
+    return found
+
+
+def _merged(rows: Iterable[tuple[K, FunctionFacts]]) -> dict[K, FunctionFacts]:
+    found: dict[K, FunctionFacts] = {}
+    for key, facts in rows:
+        found[key] = combine((found[key], facts)) if key in found else facts
+    return found
+
+
+def _troubled(rows: Iterable[tuple[K, FunctionFacts]]) -> dict[K, FunctionFacts]:
+    return _merged(row for row in rows if row[1] != HARMLESS)

@@ -1,0 +1,55 @@
+"""Definitions: which names a CREATE, ALTER or DROP may give another meaning.
+
+Only the head of the statement is looked at, and every word in it counts: a name too many is merely unknown for a
+moment. What only adds, changes or drops tables, or makes new names visible (a schema, an extension), gives
+no name of a function another meaning that a replica would not refuse; it only calls for reading the catalog again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rwsplit.sql.statement import Redefined
+from rwsplit.sql.tokens import MARK, NAME, OPERATOR, WORD, Token
+
+_FUNCTIONS: Final = frozenset({"function", "procedure", "routine", "aggregate", "operator"})
+_VIEWS: Final = frozenset({"view", "rule"})
+_NO_NAMES: Final = frozenset({"index", "sequence", "statistics", "trigger", "publication"})
+"""Kinds of objects that no query names, or that mean nothing to routing."""
+_MODIFIERS: Final = frozenset(
+    {"or", "replace", "global", "local", "unlogged", "recursive", "unique", "concurrently"}
+    | {"constraint", "foreign", "materialized", "event"}
+)
+
+
+def redefined(tokens: Sequence[Token]) -> Redefined | None:
+    """Return what *tokens*, a CREATE, ALTER or DROP, may redefine; None if no name means anything else."""
+    position = 1
+    while position < len(tokens) and tokens[position][1] in _MODIFIERS:
+        position += 1
+    kind = tokens[position][1] if position < len(tokens) else ""
+    is_materialized = tokens[position - 1] == (WORD, "materialized")
+    if kind in _NO_NAMES:
+        return None
+    if kind in _FUNCTIONS:
+        return Redefined(functions=_names(tokens, position + 1))
+    if kind in _VIEWS and not is_materialized:
+        return Redefined(views=_names(tokens, position + 1))
+    return Redefined()
+
+
+def _names(tokens: Sequence[Token], start: int) -> frozenset[str]:
+    """Return the names from *start* to the end, of a CREATE to where its definition begins."""
+    head: Sequence[Token] = tokens[start:]
+    if tokens[0] == (WORD, "create"):
+        ends = [index for index, token in enumerate(head) if token in _DEFINITION]
+        head = head[: ends[0]] if ends else head
+    return frozenset(
+        f"operator({text})" if kind == OPERATOR else text
+        for kind, text in head
+        if kind in {WORD, NAME, OPERATOR}
+    )
+
+
+_DEFINITION: Final = frozenset({(MARK, "("), (WORD, "as")})

@@ -1,0 +1,55 @@
+"""Facts: what calling a function, or reading a relation, means for routing.
+
+`FunctionFacts` is a short tuple because there are thousands of them; a relation has the same ones, because to
+read a view is to call what it calls. Facts of several things at once are their union (`combine`): the strictest
+reason, the state hardest to get rid of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from rwsplit.sql.statement import PrimaryOnly, SessionState, hardest, strictest
+
+
+class FunctionFacts(NamedTuple):
+    """What a call of one function means."""
+
+    primary_only: PrimaryOnly | None = None
+    may_write: bool = False
+    state: SessionState | None = None
+    needs_session: bool = False
+
+
+HARMLESS: Final = FunctionFacts()
+UNKNOWN: Final = FunctionFacts(
+    PrimaryOnly.UNKNOWN_FUNCTION, may_write=True, state=SessionState.UNKNOWN_FUNCTION
+)
+VOLATILE: Final = FunctionFacts(PrimaryOnly.VOLATILE_FUNCTION, may_write=True)
+ABOUT_THE_PRIMARY: Final = FunctionFacts(PrimaryOnly.NEEDS_PRIMARY)
+ABOUT_THE_SESSION: Final = FunctionFacts(PrimaryOnly.SESSION_STATE, needs_session=True)
+LOCKING: Final = FunctionFacts(PrimaryOnly.LOCKS_ROWS)
+
+
+def leaving(state: SessionState) -> FunctionFacts:
+    """Return the facts of what leaves *state* behind."""
+    return FunctionFacts(
+        PrimaryOnly.SESSION_STATE,
+        may_write=state in {SessionState.LARGE_OBJECT, SessionState.UNRECOGNISED},
+        state=state,
+        needs_session=state in {SessionState.LARGE_OBJECT, SessionState.SEQUENCE},
+    )
+
+
+def combine(parts: Iterable[FunctionFacts]) -> FunctionFacts:
+    """Return the facts of all *parts* together."""
+    troubled = [part for part in parts if part != HARMLESS]
+    if len(troubled) <= 1:
+        return troubled[0] if troubled else HARMLESS
+    return FunctionFacts(
+        strictest(part.primary_only for part in troubled),
+        may_write=any(part.may_write for part in troubled),
+        state=hardest(part.state for part in troubled),
+        needs_session=any(part.needs_session for part in troubled),
+    )

@@ -1,0 +1,165 @@
+"""Reading the system catalogs of a real database: what is read again, and what cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+import trio
+
+from rwsplit.embedded.reachable import ReachableCluster
+from rwsplit.monitor import census_reader
+from rwsplit.monitor.census_reader import CatalogReader, CensusFailed, CensusReader, Parameters
+from rwsplit.sql.catalog import Catalog
+from rwsplit.sql.census import compose
+from rwsplit.sql.facts import HARMLESS, VOLATILE
+from rwsplit.sql.functions import FunctionBook
+
+pytestmark = pytest.mark.integration
+
+LISTED = FunctionBook().listed
+
+
+@pytest.fixture
+def owner(cluster: ReachableCluster[Any]) -> Iterator[psycopg.Connection[Any]]:
+    with cluster.primary.connect("app", "app") as connection:
+        connection.execute("create schema read")
+        yield connection
+        connection.execute("drop schema read cascade")
+
+
+@pytest.fixture
+def place(cluster: ReachableCluster[Any]) -> Parameters:
+    node = cluster.primary
+    return {"host": node.host, "port": node.port, "user": "rwsplit", "dbname": "app"}
+
+
+@pytest.fixture
+def password(cluster: ReachableCluster[Any]) -> str:
+    return cluster.passwords["rwsplit"]
+
+
+def test_only_what_changed_is_read_again(
+    owner: psycopg.Connection[Any],
+    place: Parameters,
+    password: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    texts: list[str] = []
+    read_body = census_reader.read_body
+    monkeypatch.setattr(
+        census_reader, "read_body", lambda text: (texts.append(text), read_body(text))[1]
+    )
+    reader = CensusReader()
+
+    def look() -> tuple[Catalog, list[str]]:
+        texts.clear()
+        catalog = compose(reader.read(place, password), LISTED)
+        return catalog, [text for text in texts if "read" in text]
+
+    owner.execute(
+        "create function read.f() returns int language sql stable as 'select 1 as read';"
+        "create view read.v as select read.f() as read"
+    )
+    catalog, read = look()
+    assert len(read) == 2
+    assert catalog.functions["read", "f"] == HARMLESS
+    assert ("read", "v") not in catalog.relations
+    assert look() == (catalog, [])
+
+    owner.execute(
+        "create or replace function read.f() returns int language sql as 'select 2 as read'"
+    )
+    catalog, read = look()
+    assert len(read) == 1
+    assert catalog.relations["read", "v"] == VOLATILE
+
+    owner.execute("alter function read.f rename to g")
+    catalog, read = look()
+    assert len(read) == 2
+    assert catalog.relations["read", "v"] == VOLATILE
+
+
+def test_a_table_hides_what_is_not_one(
+    owner: psycopg.Connection[Any], place: Parameters, password: str
+):
+    owner.execute("create unlogged table read.t (a int); create table public.t (a int)")
+    try:
+        catalog = compose(CensusReader().read(place, password), LISTED)
+        assert catalog.relation(None, "t", ("public", "read")) == HARMLESS
+        assert catalog.relation(None, "t", ("read", "public")) != HARMLESS
+    finally:
+        owner.execute("drop table public.t")
+
+
+def test_the_search_paths_sessions_start_with(
+    cluster: ReachableCluster[Any], place: Parameters, password: str
+):
+    with cluster.primary.connect("app") as connection:
+        connection.execute(
+            "alter database app set search_path = of_database; "
+            "alter role app set search_path = of_role; "
+            "alter role rwsplit set search_path = everywhere; "
+            "alter role rwsplit in database app set search_path = here, public"
+        )
+        try:
+            paths = CensusReader().read(place, password).paths
+            assert paths.of("anybody") == "of_database"
+            assert paths.of("app") == "of_role"
+            assert paths.of("rwsplit") == "here, public"
+            connection.execute("alter database app reset search_path")
+            assert CensusReader().read(place, password).paths.of("anybody") == '"$user", public'
+        finally:
+            connection.execute(
+                "alter database app reset search_path; alter role app reset search_path; "
+                "alter role rwsplit reset search_path; "
+                "alter role rwsplit in database app reset search_path"
+            )
+
+
+def test_what_cannot_be_read_is_said(
+    owner: psycopg.Connection[Any],
+    place: Parameters,
+    password: str,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    with pytest.raises(CensusFailed, match="does not exist") as caught:
+        CensusReader().read({**place, "dbname": "nowhere"}, password)
+    assert caught.value.refused
+    with pytest.raises(CensusFailed, match="No such file") as caught:
+        CensusReader().read(place, tmp_path / "missing")
+    (tmp_path / "password").write_text(password + "\n")
+    with pytest.raises(CensusFailed, match="statement timeout") as caught:
+        CensusReader().read(
+            {**place, "options": "-c statement_timeout=1"}, tmp_path / "password"
+        ) and pytest.skip("a machine that fast")
+    assert not caught.value.refused
+    monkeypatch.setattr(census_reader, "MOST_ROWS", 0)
+    with pytest.raises(CensusFailed, match="more than"):
+        CensusReader().read(place, password)
+
+
+async def test_a_look_that_takes_too_long_or_surprises_is_given_up(
+    owner: psycopg.Connection[Any],
+    place: Parameters,
+    password: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    reader = CatalogReader(trio.CapacityLimiter(2))
+    first = await reader.read(place, password, LISTED)
+    assert await reader.read(place, password, LISTED) is first
+
+    monkeypatch.setattr(census_reader, "TIMEOUT", 0.0)
+    with pytest.raises(CensusFailed, match="no answer"):
+        await reader.read(place, password, LISTED)
+    monkeypatch.undo()
+
+    def fail(*_: object) -> Catalog:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(census_reader, "compose", fail)
+    with pytest.raises(CensusFailed, match="surprise"):
+        await CatalogReader(trio.CapacityLimiter(1)).read(place, password, LISTED)

@@ -1,0 +1,99 @@
+"""What a function's or a view's own text may do."""
+
+from __future__ import annotations
+
+import pytest
+
+from rwsplit.sql.body import LIMIT, UNREADABLE, read_body
+from rwsplit.sql.facts import HARMLESS, LOCKING
+from rwsplit.sql.statement import PrimaryOnly, SessionState
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("begin set work_mem = '1MB'; end", SessionState.PARAMETER),
+        ("set search_path to a", SessionState.PARAMETER),
+        ("begin if x then reset all; end if; end", SessionState.PARAMETER),
+        ("begin perform set_config('a.b', v, false); end", SessionState.PARAMETER),
+        ("begin perform set_config('a.b', v, local); end", SessionState.PARAMETER),
+        ("begin perform setseed(0.5); end", SessionState.SEED),
+        ("begin loop listen news; end loop; end", SessionState.LISTEN),
+        ("select 1; prepare p as select 1", SessionState.PREPARED),
+        ("begin << here >> load 'auto_explain'; end", SessionState.LIBRARY),
+        ("begin create temp table t (a int); end", SessionState.TEMP_TABLE),
+        ("select 1 into temporary t", SessionState.TEMP_TABLE),
+        ("insert into pg_temp.t values (1)", SessionState.TEMP_TABLE),
+        ("declare c cursor with hold for select 1", SessionState.HOLD_CURSOR),
+        ("begin perform pg_advisory_lock(1); end", SessionState.ADVISORY_LOCK),
+        ("begin return pg_catalog.currval('s'); end", SessionState.SEQUENCE),
+        ("begin return lo_open(1, 2); end", SessionState.LARGE_OBJECT),
+        ("begin return query_to_xml('select 1'); end", SessionState.UNKNOWN_FUNCTION),
+    ],
+)
+def test_words_that_leave_session_state(text, state):
+    assert read_body(text).facts.state is state
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "begin update t set a = 1 where b = 2; return 1; end",
+        "begin insert into t values (1) on conflict (a) do update set a = 2; end",
+        "begin set local work_mem = '1MB'; set transaction read only; end",
+        "begin set constraints all deferred; end",
+        "begin perform set_config('a.b', v, true); perform set_config('a.b', v, 't'); end",
+        "declare temp int; reset_at timestamp; begin temp := 1; return t.set; end",
+        "begin return nextval('s'); -- set it\n /* listen */ end",
+        "begin raise notice 'execute set_config'; end",
+        "begin perform pg_advisory_xact_lock(1); end",
+        "begin return hold; end",
+        "",
+    ],
+)
+def test_words_that_do_not(text):
+    body = read_body(text)
+    assert body.facts.state is None
+    assert not body.is_dynamic
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "begin execute 'select 1'; end",
+        "begin return query execute format('select %I', a); end",
+        "begin do $$begin end$$; end",
+    ],
+)
+def test_dynamic_sql(text):
+    assert read_body(text).is_dynamic
+
+
+def test_a_column_called_execute_is_no_dynamic_sql():
+    assert not read_body("select t.execute, a as execute from t").is_dynamic
+
+
+def test_what_cannot_be_read_or_is_too_long():
+    assert read_body("select 'unfinished") is UNREADABLE
+    assert read_body("select " + "1 + " * LIMIT) is UNREADABLE
+
+
+def test_names_keep_the_schema_they_are_written_with():
+    body = read_body(
+        'select f(x), app.g(1), "Odd.Name"(2), (r).h from app.v as w, t where a === w.k'
+    )
+
+    assert {"f", "app.g", '"Odd.Name"', "operator(===)"} <= body.calls
+    assert {"app.v", "t", "w.k", "?.h", "a"} <= body.names
+    assert "app" not in body.names
+    assert body.facts == HARMLESS
+
+
+def test_what_belongs_on_the_primary():
+    assert read_body("select * from pg_stat_activity").facts.primary_only is (
+        PrimaryOnly.NEEDS_PRIMARY
+    )
+    assert read_body("select * from pg_cursors").facts.needs_session
+    assert read_body("select pg_backend_pid()").facts.needs_session
+    assert read_body("select * from t for update").facts == LOCKING
+    assert read_body("select txid_current()").facts.may_write

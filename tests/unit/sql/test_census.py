@@ -1,0 +1,221 @@
+"""From what was read of a database to what its names mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rwsplit.sql.body import UNREADABLE, Body, read_body
+from rwsplit.sql.catalog import Catalog
+from rwsplit.sql.census import (
+    Census,
+    FunctionRow,
+    OperatorRow,
+    RelationRow,
+    TypeRow,
+    compose,
+)
+from rwsplit.sql.facts import ABOUT_THE_PRIMARY, HARMLESS, UNKNOWN, VOLATILE
+from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.statement import PrimaryOnly, SessionState
+
+
+def function(oid: int, name: str, volatility: str = "v", language: str = "plpgsql", **more):
+    schema, _, bare = name.rpartition(".")
+    return FunctionRow(oid, schema or "public", bare, volatility, language, **more)
+
+
+def texts(**by_key: str) -> Mapping[int, Body]:
+    return {int(key[1:]): read_body(text) for key, text in by_key.items()}
+
+
+def composed(book: FunctionBook | None = None, **parts) -> Catalog:
+    return compose(Census(**parts), (book or FunctionBook()).listed)
+
+
+def test_functions_are_what_they_are_declared_as():
+    catalog = composed(
+        functions=[
+            function(1, "reads", "s"),
+            function(2, "computes", "i", "sql"),
+            function(3, "writes"),
+            function(4, "outside", "v", "c"),
+            function(5, "inside", "s", "c"),
+            function(6, "uuid_generate_v4", "v", "c", extension="uuid-ossp"),
+            function(7, "crosstab", "s", "c", extension="tablefunc"),
+            function(8, "crosstab_of_mine", "s"),
+        ],
+    )
+
+    facts = {name: facts for (_, name), facts in catalog.functions.items()}
+    assert facts["reads"] == facts["computes"] == facts["inside"] == HARMLESS
+    assert facts["writes"] == VOLATILE
+    assert facts["outside"] == VOLATILE._replace(state=SessionState.UNKNOWN_FUNCTION)
+    assert facts["uuid_generate_v4"] == HARMLESS
+    assert facts["crosstab"] == UNKNOWN
+    assert facts["crosstab_of_mine"] == HARMLESS
+
+
+def test_one_volatile_overload_makes_the_name_volatile():
+    catalog = composed(
+        functions=[function(1, "f", "s"), function(2, "f"), function(3, "a.f", "s")]
+    )
+
+    assert catalog.functions["public", "f"] == VOLATILE
+    assert catalog.functions["a", "f"] == HARMLESS
+
+
+def test_state_is_found_in_any_body_and_dynamic_sql_only_held_against_volatile_ones():
+    catalog = composed(
+        functions=[
+            function(1, "steady", "s"),
+            function(2, "dynamic"),
+            function(3, "steady_dynamic", "s"),
+        ],
+        bodies=texts(
+            _1="begin perform set_config('a', 'b', false); end",
+            _2="begin execute x; end",
+            _3="begin return query execute x; end",
+        ),
+    )
+
+    assert catalog.functions["public", "steady"].state is SessionState.PARAMETER
+    assert catalog.functions["public", "dynamic"].state is SessionState.UNKNOWN_FUNCTION
+    assert catalog.functions["public", "steady_dynamic"] == HARMLESS
+
+
+def test_what_is_called_counts_however_deep():
+    catalog = composed(
+        functions=[
+            function(1, "top", "s"),
+            function(2, "app.middle", "s"),
+            function(3, "app.bottom"),
+            function(4, "other.bottom", "s"),
+            function(5, "precise", "s"),
+        ],
+        bodies=texts(
+            _1="begin return middle(1); end",
+            _2="begin perform app.bottom(); perform top(); end",
+            _3="begin listen x; end",
+            _5="begin return other.bottom(); end",
+        ),
+    )
+
+    assert catalog.functions["public", "top"].state is SessionState.LISTEN
+    assert catalog.functions["public", "top"].may_write
+    assert catalog.functions["public", "precise"] == HARMLESS
+
+
+def test_the_operators_patterns_count_in_views_too():
+    book = FunctionBook(reads=["app.report"], writes=["audit"])
+    catalog = composed(
+        book,
+        functions=[function(1, "app.report"), function(2, "audit", "s")],
+        relations=[
+            RelationRow(10, "public", "reported", "v", "p"),
+            RelationRow(11, "public", "audited", "v", "p"),
+        ],
+        bodies=texts(
+            _1="begin execute x; end", _10="select app.report()", _11="select audit()"
+        ),
+    )
+
+    assert ("public", "reported") not in catalog.relations
+    assert catalog.relations["public", "audited"].primary_only is PrimaryOnly.MAY_WRITE
+
+
+def test_views_are_expanded_to_what_is_behind_them():
+    catalog = composed(
+        functions=[function(1, "app.f")],
+        relations=[
+            RelationRow(10, "app", "calls", "v", "p"),
+            RelationRow(11, "app", "over", "v", "p"),
+            RelationRow(12, "app", "sets", "v", "p"),
+            RelationRow(13, "app", "plain", "v", "p"),
+            RelationRow(14, "app", "quick", "r", "u"),
+            RelationRow(15, "app", "far", "f", "p"),
+            RelationRow(16, "app", "over_quick", "v", "p"),
+            RelationRow(17, "app", "unreadable", "v", "p"),
+        ],
+        namesakes=[("app", "calls"), ("other", "calls"), ("other", "plain")],
+        bodies={
+            **texts(
+                _10="select app.f() as f",
+                _11="select c.f from app.calls c",
+                _12="select set_config('a', 'b', false)",
+                _13="select a from app.t",
+                _16="select q.a from (app.quick q join app.t on true)",
+            ),
+            17: UNREADABLE,
+        },
+    )
+
+    relations = {
+        name: facts for (schema, name), facts in catalog.relations.items() if schema == "app"
+    }
+    assert relations == {
+        "calls": VOLATILE,
+        "over": VOLATILE,
+        "sets": relations["sets"],
+        "quick": ABOUT_THE_PRIMARY,
+        "far": ABOUT_THE_PRIMARY,
+        "over_quick": ABOUT_THE_PRIMARY,
+        "unreadable": UNKNOWN,
+    }
+    assert relations["sets"].state is SessionState.PARAMETER
+    assert catalog.relations["other", "calls"] == HARMLESS
+    assert ("other", "plain") not in catalog.relations
+
+
+def test_a_table_is_no_better_than_its_partitions_and_policies():
+    catalog = composed(
+        functions=[function(1, "allowed")],
+        relations=[
+            RelationRow(10, "app", "measured", "p", "p"),
+            RelationRow(11, "app", "measured_2025", "p", "p", (10,)),
+            RelationRow(12, "app", "measured_2025_12", "r", "u", (11, 10, 99)),
+            RelationRow(13, "app", "guarded", "r", "p"),
+            RelationRow(14, "app", "guarded_oddly", "r", "p"),
+        ],
+        policies={
+            13: [read_body("(allowed(id) AND (a = 1))")],
+            14: [UNREADABLE, read_body("true")],
+        },
+    )
+
+    assert catalog.relations["app", "measured"] == ABOUT_THE_PRIMARY
+    assert catalog.relations["app", "measured_2025"] == ABOUT_THE_PRIMARY
+    assert catalog.relations["app", "guarded"] == VOLATILE
+    assert catalog.relations["app", "guarded_oddly"] == UNKNOWN
+
+
+def test_what_is_called_without_parentheses():
+    catalog = composed(
+        functions=[
+            function(1, "eq"),
+            function(2, "to_checked"),
+            function(3, "full_name", is_field=True),
+            function(4, "initials", "s", is_field=True),
+            function(5, "step"),
+            function(6, "total", "i", "internal", uses=(5, 0)),
+            function(7, "casts", "s"),
+            function(8, "compares", "s"),
+            function(9, "names", "s"),
+        ],
+        operators=[OperatorRow("===", 1), OperatorRow("~~~", 4), OperatorRow("!!!", 77)],
+        types=[
+            TypeRow("converted", 2),
+            TypeRow("checked", check=read_body("CHECK (public.eq(VALUE, 1))")),
+            TypeRow("narrow", check=read_body("CHECK (VALUE > 0)")),
+        ],
+        bodies=texts(
+            _7="begin return x::checked; end",
+            _8="begin return a === b; end",
+            _9="begin return r.full_name; end",
+        ),
+    )
+
+    assert catalog.operators == {"===": VOLATILE, "~~~": HARMLESS, "!!!": HARMLESS}
+    assert catalog.types == {"converted": VOLATILE, "checked": VOLATILE}
+    assert catalog.fields == {"full_name": VOLATILE}
+    for name in ("total", "casts", "compares", "names"):
+        assert catalog.functions["public", name] == VOLATILE

@@ -1,0 +1,113 @@
+"""Which names DDL may give another meaning."""
+
+from __future__ import annotations
+
+import pytest
+
+from rwsplit.sql.catalog import Catalog
+from rwsplit.sql.classify import parse
+from rwsplit.sql.facts import HARMLESS
+from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.statement import Redefined, SessionState
+
+BOOK = FunctionBook()
+
+
+def redefines(text: str) -> Redefined | None:
+    return parse(text.encode(), BOOK).redefines
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (
+            "create or replace function app.f(a int) returns int as 'x' language sql",
+            {"app", "f"},
+        ),
+        ('create procedure "P"() as $$ $$ language sql', {"P"}),
+        ("create aggregate total (int) (sfunc = int4pl, stype = int)", {"total"}),
+        ("create operator app.=== (leftarg = int)", {"app", "operator(===)"}),
+        ("alter function f(int) rename to g", {"f", "int", "rename", "to", "g"}),
+        ("drop routine if exists f, g", {"if", "exists", "f", "g"}),
+    ],
+)
+def test_of_functions(text, names):
+    assert redefines(text) == Redefined(functions=frozenset(names))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("create view v as select f()", {"v"}),
+        ("create or replace recursive view app.v (a) as select 1", {"app", "v"}),
+        ("alter view v set schema other", {"v", "set", "schema", "other"}),
+        ("create rule r", {"r"}),
+    ],
+)
+def test_of_views(text, names):
+    assert redefines(text) == Redefined(views=frozenset(names))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "create table t (a int)",
+        "create unlogged table t (a int)",
+        "create table t as select 1",
+        "create materialized view m as select 1",
+        "alter table t set unlogged",
+        "create extension postgis",
+        "create schema s",
+        "drop schema s cascade",
+        "import foreign schema s from server x into y",
+        "do $$begin execute 'create function ...'; end$$",
+        "commit prepared 'x'",
+        "create",
+    ],
+)
+def test_what_calls_for_another_look_only(text):
+    assert redefines(text) == Redefined()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "create temp table t (a int)",
+        "create temporary view v as select 1",
+        "create unique index concurrently on t (a)",
+        "create constraint trigger t after insert on t execute function f()",
+        "drop index i",
+        "create sequence s",
+        "truncate t",
+        "grant select on t to x",
+        "comment on table t is 'x'",
+        "refresh materialized view m",
+        "select f()",
+        "insert into t values (1)",
+    ],
+)
+def test_what_changes_the_meaning_of_no_name(text):
+    assert redefines(text) is None
+
+
+def test_a_script_redefines_what_its_statements_do():
+    both = redefines(
+        "create function f() returns int as 'x'; create view v as select 1; select 1"
+    )
+
+    assert both == Redefined(frozenset({"f"}), frozenset({"v"}))
+    assert parse(b"create function f() as 'x'", BOOK).notable
+
+
+def test_a_script_does_not_trust_what_it_defines_itself():
+    catalog = Catalog(functions={("a", "f"): HARMLESS, ("a", "g"): HARMLESS})
+    book = BOOK.within(catalog, ("a",))
+
+    script = parse(b"create or replace function f() returns int as 'x'; select f()", book)
+    assert script.state is SessionState.UNKNOWN_FUNCTION
+    script = parse(b"create table t (a int); select f()", book)
+    assert script.state is None
+    script = parse(b"create or replace function f() returns int as 'x'; select g()", book)
+    assert script.state is None
+    script = parse(b"create view v as select set_config('a', 'b', false); table v", book)
+    assert script.state is SessionState.UNKNOWN_FUNCTION
