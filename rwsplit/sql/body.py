@@ -24,6 +24,9 @@ from rwsplit.sql.facts import (
     ABOUT_THE_SESSION,
     HARMLESS,
     LOCKING,
+    TELLING_TIME,
+    TIME_FUNCTIONS,
+    TIME_WORDS,
     FunctionFacts,
     combine,
     leaving,
@@ -31,7 +34,7 @@ from rwsplit.sql.facts import (
 from rwsplit.sql.queries import sets_locally
 from rwsplit.sql.relations import is_temporary, relation_needs
 from rwsplit.sql.statement import PrimaryOnly, SessionState
-from rwsplit.sql.tokens import MARK, NAME, OPERATOR, WORD, Token, scan
+from rwsplit.sql.tokens import MARK, NAME, OPERATOR, STRING, WORD, Token, scan, string_value
 
 LIMIT: Final = 256 << 10
 """Bytes of a body beyond which it is not read and may do anything."""
@@ -46,6 +49,7 @@ _STATEMENTS: Final = {
 }
 _LOCAL: Final = frozenset({"local", "transaction", "constraints"})
 _MAKES_TEMPORARY: Final = frozenset({"create", "replace", "local", "global", "into"})
+_TIME_LITERALS: Final = frozenset({"now", "today", "tomorrow", "yesterday"})
 _LOCKS: Final = frozenset({"update", "share", "no", "key"})
 
 
@@ -74,14 +78,17 @@ def read_body(source: str) -> Body:
     facts: set[FunctionFacts] = set()
     calls: set[str] = set()
     names: set[str] = set()
-    is_dynamic = False
+    is_dynamic = any(
+        kind == WORD and _is_dynamic(tokens, index) for index, (kind, _) in enumerate(tokens)
+    )
     for index, (kind, text) in enumerate(tokens):
-        if kind == OPERATOR:
+        if kind == STRING:
+            facts.add(_literal(text))
+        elif kind == OPERATOR:
             calls.add(intern(f"operator({text})"))
         elif kind in {WORD, NAME}:
             if kind == WORD:
                 facts.add(_word(tokens, index))
-                is_dynamic = is_dynamic or _is_dynamic(tokens, index)
             if is_temporary(text):
                 facts.add(leaving(SessionState.TEMP_TABLE))
             name = _name(tokens, index)
@@ -102,6 +109,8 @@ def _word(tokens: Sequence[Token], index: int) -> FunctionFacts:
     state: SessionState | None = None
     if text == "for" and after in _LOCKS:
         return LOCKING
+    if text in TIME_WORDS and before not in {".", "as"}:
+        return TELLING_TIME
     if text == "hold" and before == "with":
         state = SessionState.HOLD_CURSOR
     elif text in {"temp", "temporary"} and before in _MAKES_TEMPORARY:
@@ -109,6 +118,12 @@ def _word(tokens: Sequence[Token], index: int) -> FunctionFacts:
     elif text in _STATEMENTS and _begins_statement(tokens, index):
         state = None if text == "set" and after in _LOCAL else _STATEMENTS[text]
     return HARMLESS if state is None else leaving(state)
+
+
+def _literal(text: str) -> FunctionFacts:
+    """Return the facts of a literal, which may be as good as now(): `'now'::timestamptz`."""
+    value = string_value(text).strip().lower()
+    return TELLING_TIME if value in _TIME_LITERALS else HARMLESS
 
 
 def _is_dynamic(tokens: Sequence[Token], index: int) -> bool:
@@ -140,6 +155,8 @@ def _builtin_call(tokens: Sequence[Token], index: int, name: str) -> FunctionFac
         rest.skip_parentheses()
         if sets_locally(tokens[index : rest.position - 1]):
             return HARMLESS
+    if name.removeprefix("pg_catalog.") in TIME_FUNCTIONS:
+        return TELLING_TIME
     return builtin_facts(name) or HARMLESS
 
 
