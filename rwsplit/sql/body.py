@@ -75,32 +75,36 @@ def read_body(source: str) -> Body:
     if found is None:
         return UNREADABLE
     tokens = found.tokens
-    facts: set[FunctionFacts] = set()
+    facts = {_fact(tokens, index) for index in range(len(tokens))}
     calls: set[str] = set()
     names: set[str] = set()
-    is_dynamic = any(
-        kind == WORD and _is_dynamic(tokens, index) for index, (kind, _) in enumerate(tokens)
-    )
     for index, (kind, text) in enumerate(tokens):
-        if kind == STRING:
-            facts.add(_literal(text))
-        elif kind == OPERATOR:
+        if kind == OPERATOR:
             calls.add(intern(f"operator({text})"))
-        elif kind in {WORD, NAME}:
-            if kind == WORD:
-                facts.add(_word(tokens, index))
-            if is_temporary(text):
-                facts.add(leaving(SessionState.TEMP_TABLE))
-            name = _name(tokens, index)
-            if name is None:
-                continue
-            if tokens[index + 1 : index + 2] == [(MARK, "(")]:
-                calls.add(intern(name))
-                facts.add(_builtin_call(tokens, index, name))
-            elif kind == NAME or text not in RESERVED:
-                names.add(intern(name))
-                facts.add(_builtin_relation(name))
+        name = _name(tokens, index) if kind in {WORD, NAME} else None
+        if name is None:
+            continue
+        if _is_call(tokens, index):
+            calls.add(intern(name))
+        elif kind == NAME or text not in RESERVED:
+            names.add(intern(name))
+        facts.add(_builtin(tokens, index, name))
+    is_dynamic = any(_is_dynamic(tokens, index) for index in range(len(tokens)))
     return Body(combine(sorted(facts, key=str)), frozenset(calls), frozenset(names), is_dynamic)
+
+
+def _fact(tokens: Sequence[Token], index: int) -> FunctionFacts:
+    """Return the facts of the token at *index* by itself, whatever it names."""
+    kind, text = tokens[index]
+    if kind == STRING:
+        return _literal(text)
+    if kind in {WORD, NAME} and is_temporary(text):
+        return leaving(SessionState.TEMP_TABLE)
+    return _word(tokens, index) if kind == WORD else HARMLESS
+
+
+def _is_call(tokens: Sequence[Token], index: int) -> bool:
+    return tokens[index + 1 : index + 2] == [(MARK, "(")]
 
 
 def _word(tokens: Sequence[Token], index: int) -> FunctionFacts:
@@ -128,7 +132,7 @@ def _literal(text: str) -> FunctionFacts:
 
 def _is_dynamic(tokens: Sequence[Token], index: int) -> bool:
     """Return whether EXECUTE or DO stands at *index*."""
-    text, before = tokens[index][1], _text(tokens, index - 1)
+    text, before = _text(tokens, index), _text(tokens, index - 1)
     if text == "execute":
         return before not in {".", "as"}
     return text == "do" and _begins_statement(tokens, index)
@@ -147,6 +151,14 @@ def _name(tokens: Sequence[Token], index: int) -> str | None:
         return own
     kind, qualifier = tokens[index - 2] if index > 1 else (MARK, "")
     return f"{quoted(qualifier) if kind in {WORD, NAME} else '?'}.{own}"
+
+
+def _builtin(tokens: Sequence[Token], index: int, name: str) -> FunctionFacts:
+    """Return the facts of the *name* that ends at *index* if PostgreSQL brings it along."""
+    if _is_call(tokens, index):
+        return _builtin_call(tokens, index, name)
+    kind, text = tokens[index]
+    return _builtin_relation(name) if kind == NAME or text not in RESERVED else HARMLESS
 
 
 def _builtin_call(tokens: Sequence[Token], index: int, name: str) -> FunctionFacts:
