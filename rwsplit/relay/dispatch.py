@@ -8,6 +8,7 @@ in one of four ways (`Waiting`), each with a deadline and each woken by an event
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import NodeView
@@ -96,7 +97,7 @@ class Dispatcher:
                 return False
         if not unit.arrived:
             unit.arrived = relay.now
-            unit.deadline = relay.now + relay.config.pool.query_wait_timeout
+            unit.deadline = relay.now + (relay.config.pool.query_wait_timeout or math.inf)
         server = client.server
         if server is not None:
             return self._follow(client, server, unit, script)

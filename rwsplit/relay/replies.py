@@ -337,7 +337,7 @@ class Replies:
         relay = self._relay
         if server.use is Use.CLOSED or server.responses.owed:
             return
-        if server.expired or len(server.pool.servers) > server.pool.config.size:
+        if server.expired or server.pool.has_too_many:
             relay.close_server(server)
             return
         if server.tx != codes.IDLE:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from rwsplit.config.model import PoolConfig
 from rwsplit.errors import NodeUnreachable
 from rwsplit.server.pool import BACK_OFF, Pool
+from rwsplit.server.quota import Quota
 from rwsplit.server.server import Server, Use
 from tests.support.silent_wire import SilentWire
 
@@ -203,6 +204,87 @@ def test_the_minimum_is_not_opened_while_the_node_refuses():
     assert dials.count == 0
     pool.prewarm(0.1)
     assert dials.count == 1
+
+
+def test_the_minimum_is_not_more_than_there_is_room_for():
+    dials = Dials()
+    pool = a_pool(dials, size=1, min_size=2)
+    opened(pool)
+
+    pool.prewarm(0.0)
+
+    assert dials.count == 0
+
+
+# The reserve...
+
+
+def test_the_reserve_is_opened_for_those_who_have_waited_long_one_each():
+    dials = Dials()
+    pool = a_pool(dials, size=1, reserve_size=3, reserve_timeout=5)
+    opened(pool)
+    waits(pool, 2, since=1.0)
+    waits(pool, 2, since=4.0)
+
+    pool.ask(5.9)
+    assert dials.count == 0
+
+    pool.ask(6.0)
+    pool.ask(6.0)
+    assert dials.count == pool.starting == 2
+
+    pool.ask(9.0)
+    assert dials.count == 3
+    pool.ask(99.0)
+    assert dials.count == 3
+
+
+def test_without_a_timeout_the_reserve_is_not_used():
+    dials = Dials()
+    pool = a_pool(dials, size=1, reserve_size=3, reserve_timeout=0)
+    opened(pool)
+    waits(pool, 2)
+
+    pool.ask(1000.0)
+
+    assert dials.count == 0
+
+
+def test_servers_of_the_reserve_are_too_many_when_nobody_waits():
+    pool = a_pool(size=1, reserve_size=1)
+    opened(pool)
+    assert not pool.has_too_many
+    opened(pool)
+    assert pool.has_too_many
+
+    waits(pool)
+    assert not pool.has_too_many
+    opened(pool)
+    assert pool.has_too_many
+
+
+# Quotas...
+
+
+def test_a_pool_whose_quota_is_used_up_by_another_opens_nothing():
+    dials = Dials()
+    quota = Quota("max_db_connections", 2)
+    pool, other = a_pool(dials, size=5, reserve_size=5), a_pool()
+    quota.pools = [pool, other]
+    pool.quotas = other.quotas = (quota,)
+    assert pool.limit == "pool.size is 5"
+    opened(other)
+    waits(pool, 3)
+
+    pool.ask(1000.0)
+    pool.ask(1000.0)
+
+    assert dials.count == 1
+    assert pool.is_full
+    assert pool.limit == "max_db_connections is 2"
+    assert not pool.has_too_many
+    quota.limit = 1
+    assert pool.has_too_many
 
 
 # Describing itself...
