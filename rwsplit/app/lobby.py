@@ -12,6 +12,7 @@ import trio
 from rwsplit.app.welcome import Welcome, Welcomes
 from rwsplit.client.lobby import Admission, Login
 from rwsplit.config.model import Config
+from rwsplit.config.overrides import pool_config
 from rwsplit.errors import CapacityError, ClientError
 from rwsplit.relay.client import Client
 from rwsplit.relay.relay import Relay
@@ -79,6 +80,7 @@ class OurLobby:
                     database=login.database,
                     application_name=login.application_name,
                 ),
+                settings=pool_config(self.config.pool, login.database, login.user),
                 pid=pid,
                 cancel_key=secrets.token_bytes(LONG_KEY if login.minor >= 2 else 4),
                 host=login.peer,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 from rwsplit.cluster.node import NEVER, AdminState, NodeView, Up
-from rwsplit.config.model import ConsistencyLevel, ReadsOnPrimary
+from rwsplit.config.model import ConsistencyLevel, PoolMode, ReadsOnPrimary
 from rwsplit.relay.client import Client
 from rwsplit.routing import policy
 from rwsplit.routing.consistency import NOWHERE, all_but, readers
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 #: How long the next read of a session bound for another replica may wait for it (seconds).
 MOVE_WAIT: Final = 0.05
 
+_SESSION_MODE: Final = Route(Target.PRIMARY, RouteReason.SESSION_MODE)
 _OPEN: Final = Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
 _SHARED: Final = Route(Target.PRIMARY, RouteReason.SHARED_READ)
 _FALLBACK: Final = Route(Target.PRIMARY, RouteReason.NO_FRESH_REPLICA)
@@ -39,8 +40,8 @@ class Choice:
     def route(self, client: Client, unit: Unit, script: Script) -> Route:
         if unit.route is not None and unit.restarts:
             return unit.route  # where it is to be run again was decided by what failed
-        if unit.is_open:
-            return _OPEN
+        if unit.is_open or client.mode is PoolMode.SESSION:
+            return _OPEN if client.mode is not PoolMode.SESSION else _SESSION_MODE
         if script.hints is not None:
             hinted = policy.route_hints(script, script.hints)
             if _is_possible(hinted, script):

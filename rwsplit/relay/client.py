@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from rwsplit.config.model import PoolConfig
 from rwsplit.routing.policy import Rules
 from rwsplit.server.wire import Wire
 from rwsplit.session.knowledge import Knowledge
@@ -42,6 +43,7 @@ class Client(Session):
         "pid",
         "pools",
         "rules",
+        "settings",
         "shares",
         "skipped",
         "statements",
@@ -62,6 +64,7 @@ class Client(Session):
         parameters: ParameterSet,
         opaque: bool,
         rules: Rules,
+        settings: PoolConfig,
         pid: int,
         cancel_key: bytes,
         host: str,
@@ -79,6 +82,9 @@ class Client(Session):
         """Its pool on each node, by the node's name."""
         self.rules = rules
         self.has_rules = bool(rules)
+        self.settings = settings
+        """What holds for the pools of its database and user."""
+        self.mode = settings.mode
         self.review()
         self.pid = pid
         """The backend PID it was told; made up by rwsplit."""

@@ -24,6 +24,7 @@ import trio
 from rwsplit.cluster.node import NodeView
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config
+from rwsplit.config.overrides import pool_config
 from rwsplit.errors import NodeError, ProtocolViolation, ServerRefused
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay.cancelling import Canceller
@@ -39,6 +40,7 @@ from rwsplit.relay.outboxes import HIGH_WATER, IN, OUT, Outboxes, send
 from rwsplit.relay.plain import PlainReads
 from rwsplit.relay.read_only import ReadOnly
 from rwsplit.relay.replies import Replies
+from rwsplit.relay.resetting import Reset
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.upkeep import Upkeep, is_replica_server
 from rwsplit.routing.balancing import Chooser
@@ -84,6 +86,7 @@ class Relay:
         self.counters = Counters()
         self.counters.renumber([], [node.name for node in view.nodes])
         self.pools = Pools(config.pool, self._open_later)
+        self.reset = Reset(config.pool.server_reset_query)
         self.clients: dict[int, Client] = {}
         """Established clients by file descriptor."""
         self.by_pid: dict[int, Client] = {}
@@ -401,7 +404,9 @@ class Relay:
         self.config = config
         self.chooser = chooser
         self.pools.reconfigure(config.pool)
+        self.reset = Reset(config.pool.server_reset_query)
         for client in self.clients.values():
+            client.settings = pool_config(config.pool, client.database, client.user)
             client.default_level = config.consistency.level
             client.rules = Rules(
                 config.routing.rules,

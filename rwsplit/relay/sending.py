@@ -10,13 +10,19 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from rwsplit.config.model import PoolMode
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import DISCARD_SEQUENCES, Injected, Purpose
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import Server, Use
-from rwsplit.session.pinning import forgets_prepared, pin_reason, reset_parameters
+from rwsplit.session.pinning import (
+    PinReason,
+    forgets_prepared,
+    pin_reason,
+    reset_parameters,
+)
 from rwsplit.session.prepared import SYNC, Lesson, compose, unlearn, unname
 from rwsplit.session.unit import Chunk, Kind, Piece, Unit
 from rwsplit.sql.statement import Script
@@ -31,7 +37,7 @@ class Sender:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
-    def send(self, client: Client, server: Server, unit: Unit) -> None:  # noqa: C901 - the hot path, in one frame
+    def send(self, client: Client, server: Server, unit: Unit) -> None:  # noqa: C901, PLR0912 - the hot path, in one frame
         """Queue the bytes of *unit* on *server*, behind what the server must know for it."""
         relay = self._relay
         script = unit.script
@@ -41,6 +47,8 @@ class Sender:
             client.server = server
             if server.use is Use.HELD:
                 server.holder = client
+            if client.mode is PoolMode.SESSION:
+                _keep(client, server)
             if server.parameters is not client.parameters:
                 self.bring_parameters(client, server)
             if script.needs_session and server.last_writer is not client:
@@ -59,8 +67,7 @@ class Sender:
             server.unnamed = None
         elif piece.unnamed_parse is not None:
             server.unnamed = piece.unnamed_parse
-        index = server.pool.node_index
-        unit.node = index
+        unit.node = index = server.pool.node_index
         unit.sent = relay.now
         counters = relay.counters
         counters.load[index] += 1
@@ -188,3 +195,10 @@ class Sender:
             if chunk.by_query:
                 unit.kind = Kind.SIMPLE
         self._relay.outboxes.touch_server(server)
+
+
+def _keep(client: Client, server: Server) -> None:
+    """Have a session in session mode keep *server* until it ends."""
+    client.pin = PinReason.SESSION_MODE
+    server.soiled = True
+    server.responses.owner = client.sink

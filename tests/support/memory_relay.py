@@ -147,6 +147,7 @@ class MemoryRelay:
             parameters=self.parameters,
             opaque=False,
             rules=Rules((), user="app", database="app", application_name=""),
+            settings=self.relay.config.pool,
             pid=number,
             cancel_key=b"k",
             host="memory",
