@@ -39,6 +39,7 @@ class Client(Session):
         "fd",
         "host",
         "lingers",
+        "notified",
         "paused",
         "pid",
         "pools",
@@ -102,6 +103,8 @@ class Client(Session):
         self.closed = False
         self.lingers = False
         """It is being told why its session ends."""
+        self.notified = 0.0
+        """When the statement arrived whose wait it was told of."""
         self.statements = 0
         self.waiting: Waiting | None = None
         self.skipped: Unit | None = None

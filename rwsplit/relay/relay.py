@@ -31,8 +31,10 @@ from rwsplit.relay.cancelling import Canceller
 from rwsplit.relay.choice import Choice
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.counters import Counters
+from rwsplit.relay.deadlines import Deadlines
 from rwsplit.relay.dispatch import Dispatcher
 from rwsplit.relay.driving import Driver, TrioDriver
+from rwsplit.relay.headcount import Headcount
 from rwsplit.relay.homes import Homes
 from rwsplit.relay.lingering import Lingering
 from rwsplit.relay.loss import Loss
@@ -105,6 +107,8 @@ class Relay:
         self.loss = Loss(self)
         self.homes = Homes(self)
         self.upkeep = Upkeep(self)
+        self.deadlines = Deadlines(self)
+        self.headcount = Headcount()
         self.lingering = Lingering()
         self.canceller = Canceller(self, send_cancel)
         self.draining = False
@@ -269,7 +273,8 @@ class Relay:
     def _drop_client(self, client: Client) -> None:
         """Close the client's socket and forget it."""
         client.closed = True
-        self.by_pid.pop(client.pid, None)
+        if self.by_pid.pop(client.pid, None) is not None:
+            self.headcount.leave(client.database, client.user)
         if self.clients.pop(client.fd, None) is not None:
             self.outboxes.unregister(client.fd)
         if client.wire is None:
@@ -405,6 +410,7 @@ class Relay:
         self.chooser = chooser
         self.pools.reconfigure(config.pool)
         self.reset = Reset(config.pool.server_reset_query)
+        self.deadlines.reconfigure(config.pool)
         for client in self.clients.values():
             client.settings = pool_config(config.pool, client.database, client.user)
             client.default_level = config.consistency.level

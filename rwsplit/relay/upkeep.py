@@ -166,6 +166,7 @@ class Upkeep:
         relay = self._relay
         now = relay.now
         self._refuse_late(now)
+        relay.deadlines.look(now)
         relay.homes.look(now)
         if now >= self._next_janitor:
             self._next_janitor = now + JANITOR_INTERVAL

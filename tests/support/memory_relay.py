@@ -153,6 +153,7 @@ class MemoryRelay:
             host="memory",
             now=0.0,
         )
+        self.relay.headcount.enter("app", "app")
         self.relay.adopt_client(client, MemoryWire(number), b"")
         return client
 
