@@ -35,6 +35,8 @@ class PoolStatistics:
     idle: int
     lanes: int
     resetting: int
+    cancelled: int
+    """Kept until a cancel request is through."""
     starting: int
     waiting: int
     oldest_wait: float
@@ -187,6 +189,7 @@ class Pool:
     def statistics(self) -> PoolStatistics:
         """Return the counts as of now."""
         uses = [server.use for server in self.servers]
+        cancelled = sum(s.use is Use.RESETTING and not s.responses.owed for s in self.servers)
         waits = [getattr(s.pending[0], "arrived", 0.0) for s in self.waiters if s.pending]
         return PoolStatistics(
             node=self.node,
@@ -195,7 +198,8 @@ class Pool:
             active=uses.count(Use.HELD),
             idle=uses.count(Use.IDLE),
             lanes=uses.count(Use.LANE),
-            resetting=uses.count(Use.RESETTING),
+            resetting=uses.count(Use.RESETTING) - cancelled,
+            cancelled=cancelled,
             starting=self.starting,
             waiting=len(self.waiters),
             oldest_wait=min(waits, default=float("inf")),

@@ -143,7 +143,8 @@ class PoolModel(RuleBasedStateMachine):
         if not hasattr(self, "pool"):
             return
         counts = self.pool.statistics()
-        total = counts.idle + counts.active + counts.lanes + counts.resetting + counts.starting
+        total = counts.idle + counts.active + counts.lanes + counts.resetting
+        total += counts.cancelled + counts.starting
         assert total == len(self.pool.servers) + self.pool.starting <= self.largest
 
 

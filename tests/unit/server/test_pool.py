@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 from rwsplit.config.model import PoolConfig
 from rwsplit.errors import NodeUnreachable
+from rwsplit.protocol.responses import Owed
 from rwsplit.server.pool import BACK_OFF, Pool
 from rwsplit.server.quota import Quota
 from rwsplit.server.server import Server, Use
@@ -292,10 +293,12 @@ def test_a_pool_whose_quota_is_used_up_by_another_opens_nothing():
 
 def test_a_pool_counts_its_servers_by_use_and_its_longest_wait():
     pool = a_pool()
-    held, lane, resetting, _ = (opened(pool) for _ in range(4))
-    for server, use in ((held, Use.HELD), (lane, Use.LANE), (resetting, Use.RESETTING)):
+    held, lane, resetting, cancelled, _ = (opened(pool) for _ in range(5))
+    uses = (Use.HELD, Use.LANE, Use.RESETTING, Use.RESETTING)
+    for server, use in zip((held, lane, resetting, cancelled), uses, strict=True):
         pool.acquire_this(server)
         server.use = use
+    resetting.owe(Owed(None))
     pool.starting = 1
     waits(pool, since=7.0)
     waits(pool, since=9.0)
@@ -303,7 +306,8 @@ def test_a_pool_counts_its_servers_by_use_and_its_longest_wait():
     statistics = pool.statistics()
 
     assert (statistics.node, statistics.database, statistics.user) == ("pg0", "shop", "app")
-    assert (statistics.active, statistics.lanes, statistics.resetting) == (1, 1, 1)
+    assert (statistics.active, statistics.lanes) == (1, 1)
+    assert (statistics.resetting, statistics.cancelled) == (1, 1)
     assert (statistics.idle, statistics.starting, statistics.waiting) == (1, 1, 2)
     assert statistics.oldest_wait == 7.0
 
