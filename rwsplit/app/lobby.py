@@ -91,6 +91,7 @@ class OurLobby:
                 host=login.peer,
                 now=trio.current_time(),
             )
+            client.isolation = found.isolation
             client.default_level = self.config.consistency.level
             client.review()
             for name, value in found.in_band.items():
@@ -138,11 +139,8 @@ class OurLobby:
 def _is_opaque(found: Welcome) -> bool:
     """Return whether nothing such a session says may go to a replica.
 
-    Its texts cannot be lexed as bytes of ASCII and more, or every transaction of it is SERIALIZABLE, which
-    a hot standby refuses.
+    Its texts cannot be lexed as bytes of ASCII and more.
     """
     reported = found.reported
-    if found.overrides.get("default_transaction_isolation", "").lower() == "serializable":
-        return True
     encoding = reported.get("client_encoding", "UTF8").upper().replace("_", "").replace("-", "")
     return encoding in UNSAFE_ENCODINGS or reported.get("standard_conforming_strings") == "off"

@@ -17,8 +17,13 @@ from rwsplit.app.opener import Opener
 from rwsplit.client.lobby import Login
 from rwsplit.cluster.node import AdminState, NodeView, Up
 from rwsplit.cluster.view import ClusterView
-from rwsplit.errors import NodeUnreachable, NoEligibleNode
+from rwsplit.errors import NodeUnreachable, NoEligibleNode, ProtocolViolation
 from rwsplit.monitor.board import Board
+from rwsplit.protocol import codes
+from rwsplit.protocol.fields import text_of
+from rwsplit.protocol.framing import frame
+from rwsplit.server.dialer import Dialed
+from rwsplit.server.stream import WireStream
 from rwsplit.session.inband import PREFIX
 from rwsplit.session.parameters import parse_options
 
@@ -28,6 +33,8 @@ LIFETIME: Final = 60.0
 SIZE: Final = 1000
 #: Seconds a login waits for the first node to be up.
 FIRST_NODE: Final = 10.0
+#: Seconds a node that let somebody in may take to answer one question.
+ANSWER_TIMEOUT: Final = 5.0
 #: identifiers are cut off there (NAMEDATALEN - 1).
 NAME_SIZE: Final = 63
 
@@ -44,6 +51,8 @@ class Welcome:
     """Its startup parameters that differ from what the database and role define."""
     in_band: Mapping[str, str]
     """Startup parameters that are rwsplit's own (`rwsplit.route`)."""
+    isolation: str
+    """default_transaction_isolation, wherever that comes from."""
     until: float
 
 
@@ -99,10 +108,10 @@ class Welcomes:
         return found
 
     async def _ask(self, database: str, user: str, parameters: dict[str, str]) -> Welcome:
-        reported = await self._report(database, user, parameters)
+        reported, isolation = await self._report(database, user, parameters)
         until = trio.current_time() + LIFETIME
         if not parameters:
-            return Welcome(reported, {}, {}, until)
+            return Welcome(reported, {}, {}, isolation, until)
         base = await self._find(database, user, {})
         wanted = {k.lower(): v for k, v in parameters.items() if k != "options"}
         wanted |= parse_options(parameters.get("options", ""))
@@ -115,34 +124,57 @@ class Welcomes:
             and (name not in after or after[name] != before.get(name))
         }
         in_band = {name: value for name, value in wanted.items() if name.startswith(PREFIX)}
-        return Welcome(reported, overrides, in_band, until)
+        return Welcome(reported, overrides, in_band, isolation, until)
 
     async def _report(
         self, database: str, user: str, parameters: dict[str, str]
-    ) -> Mapping[str, str]:
-        """Log in to a node, the primary if there is one, and return what it reported."""
+    ) -> tuple[Mapping[str, str], str]:
+        """Log in to a node, the primary if there is one; return what it reported, and the isolation level."""
         refused: NodeUnreachable | None = None
         for node in await self._candidates():
             try:
                 dialed = await self._opener.dial(node.name, database, user, parameters)
+                isolation = await _ask_isolation(dialed)
             except NodeUnreachable as error:
                 self._board.report_failure(node.name, str(error), trio.current_time())
                 refused = error
                 continue
-            dialed.wire.send(_TERMINATE)
-            dialed.wire.close()
             reported = dict(dialed.parameters)
             # One stable view: a client of rwsplit talks to something that takes writes.
             reported["in_hot_standby"] = "off"
             if node is not self._board.view.primary:
                 reported["default_transaction_read_only"] = "off"
-            return reported
+            return reported, isolation
         raise refused or NoEligibleNode("no node is up, so nobody can log in now")
 
     async def _candidates(self) -> list[NodeView]:
         with trio.move_on_after(FIRST_NODE):
             await self._board.wait_for(lambda view: bool(_usable(view)))
         return _usable(self._board.view)
+
+
+async def _ask_isolation(dialed: Dialed) -> str:
+    """Return the isolation level new transactions of *dialed* have, and close it.
+
+    Raises:
+        NodeUnreachable: it does not say.
+    """
+    stream = WireStream(dialed.wire, dialed.unread)
+    answer = ""
+    try:
+        with trio.fail_after(ANSWER_TIMEOUT):
+            await stream.send_all(_SHOW_ISOLATION)
+            code = 0
+            while code != codes.READY:
+                code, payload = await stream.read_frame()
+                if code == codes.DATA_ROW:
+                    answer = text_of(payload[_COLUMN:])
+            await stream.send_all(_TERMINATE)
+    except (OSError, EOFError, ProtocolViolation, trio.TooSlowError) as error:
+        raise NodeUnreachable(f"{dialed.wire.peer}: no answer after login") from error
+    finally:
+        stream.close()
+    return answer
 
 
 def _usable(view: ClusterView) -> list[NodeView]:
@@ -155,3 +187,6 @@ def _usable(view: ClusterView) -> list[NodeView]:
 
 
 _TERMINATE: Final = b"X\0\0\0\4"
+_SHOW_ISOLATION: Final = frame(codes.QUERY, b"SHOW default_transaction_isolation\0")
+#: Where the text of a DataRow's only column begins: behind the number of columns and its length.
+_COLUMN: Final = 6

@@ -13,6 +13,7 @@ Sessions are not affected: what they wrote is compared with `fresh_until`, which
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 
 import attrs
 
@@ -24,6 +25,9 @@ from rwsplit.cluster.observation import Observation
 from rwsplit.cluster.topology import Topology
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config, NodeConfig
+
+#: What a NodeView says, as a tuple; `attrs.astuple` takes seven times as long.
+_fields = attrgetter(*(field.name for field in attrs.fields(NodeView)))
 
 
 class KnownNode:
@@ -264,10 +268,6 @@ class Picture:
 
 def _same_address(before: NodeConfig, after: NodeConfig) -> bool:
     return (before.host, before.port) == (after.host, after.port)
-
-
-def _fields(view: NodeView) -> tuple[object, ...]:
-    return attrs.astuple(view, recurse=False)
 
 
 def _readers(nodes: Sequence[NodeView]) -> tuple[NodeView, ...]:

@@ -104,6 +104,13 @@ class Balance(Enum):
     RANDOM = "random"
 
 
+class Transactions(Enum):
+    """Where a transaction runs that may write."""
+
+    LATE = "late"
+    PRIMARY = "primary"
+
+
 class ReadsOnPrimary(Enum):
     """Whether the primary answers reads."""
 
@@ -231,6 +238,9 @@ class RoutingConfig:
     """How a replica is chosen among the eligible ones, statement by statement."""
     reads_on_primary: ReadsOnPrimary = ReadsOnPrimary.FALLBACK
     """Whether the primary answers reads: only when no replica is eligible, with the replicas, never."""
+    transactions: Transactions = Transactions.LATE
+    """Where a READ COMMITTED transaction runs: `late` on a replica until its first statement that is not a
+    read moves it to the primary, `primary` there from the start."""
     functions: FunctionsConfig = attrs.field(factory=FunctionsConfig)
     rules: tuple[RuleConfig, ...] = ()
     """Where statements go whatever they are; hints beat rules."""

@@ -1,10 +1,8 @@
-"""Probe: one look at one node, by psycopg in a worker thread.
+"""Probe: one look at one node, over a link that is kept.
 
-A look is one round trip on a connection that is kept. It never blocks the event loop and never
-leaks: the thread that runs it is bounded by a limiter of its node and by a timeout in trio. When
-the timeout strikes, the thread may still sit in a system call; the *link* it uses is abandoned,
-which shuts the socket down under it, so that the thread wakes up, closes the connection and ends.
-(A thread that is still connecting has no socket to shut down; libpq's `connect_timeout` ends it.)
+The question is prepared when the link is opened and its bytes are built once, so a look is one write
+and one read here, and there neither parsing nor planning. A look takes `monitor.timeout` at most,
+connecting included; then its link is closed.
 
 What a monitor role needs: LOGIN. One thing is better with `pg_monitor` (or `pg_read_all_stats`):
 the timeline of a replica. `pg_stat_wal_receiver.received_tli` is hidden from others, and without it
@@ -19,30 +17,23 @@ node runs.
 
 from __future__ import annotations
 
-import math
-import os
-import re
-import socket
-import threading
-from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import Final, NamedTuple
 
-import psycopg
 import trio
 
 from rwsplit.cluster.node import Role
 from rwsplit.cluster.observation import Observation
 from rwsplit.config.model import MonitorConfig, NodeConfig, TlsConfig
-from rwsplit.errors import NodeError
-from rwsplit.lsn import LSN, normalise_insert_lsn, parse_lsn
-
-#: Threads a node may occupy: one that looks, and one that was abandoned and is about to end.
-THREADS_PER_NODE: Final = 2
-
-#: libpq does not go below.
-_SHORTEST_CONNECT_TIMEOUT: Final = 2
+from rwsplit.errors import NodeError, NodeUnreachable, ServerRefused
+from rwsplit.lsn import normalise_insert_lsn, parse_lsn
+from rwsplit.monitor.link import Link, ProbeFailed, Row
+from rwsplit.protocol import frontend
+from rwsplit.protocol.fields import text_of
+from rwsplit.server.authentication import INVALID_PASSWORD
+from rwsplit.server.credentials import Credentials, Plain
+from rwsplit.server.dialer import dial
+from rwsplit.server.endpoint import Endpoint
+from rwsplit.server.stream import WireStream
 
 _IDENTITY: Final = """
 select current_setting('server_version'),
@@ -68,18 +59,15 @@ select in_recovery,
   from pg_is_in_recovery() as in_recovery
 """
 
-
-_PREAMBLE: Final = re.compile(
-    r"^(connection failed: )?(connection to server .* failed: )?(FATAL:  )?"
+_NAME: Final = "look"
+_ASK_LOOK: Final = frontend.bind("", _NAME) + frontend.execute() + frontend.sync()
+_ASK_IDENTITY: Final = (
+    frontend.parse(_NAME, _LOOK)
+    + frontend.parse("", _IDENTITY)
+    + frontend.bind("", "")
+    + frontend.execute()
+    + frontend.sync()
 )
-
-
-class ProbeFailed(NodeError):
-    """A node was not seen; *lost* says that the connection is gone, False that it was only slow."""
-
-    def __init__(self, reason: str, *, lost: bool) -> None:
-        super().__init__(reason)
-        self.lost = lost
 
 
 class Identity(NamedTuple):
@@ -90,182 +78,132 @@ class Identity(NamedTuple):
     wal_segment_size: int
     system_identifier: str
 
+    @classmethod
+    def from_row(cls, row: Row) -> Identity:
+        """Read the answer to `_IDENTITY`. Raises ValueError if it is none."""
+        version, block_size, segment_size, system_identifier = (value or b"" for value in row)
+        return cls(
+            text_of(version), int(block_size), int(segment_size), text_of(system_identifier)
+        )
 
-def connection_parameters(
-    node: NodeConfig, monitor: MonitorConfig, tls: TlsConfig
-) -> dict[str, str | int]:
-    """Return libpq's parameters for probing *node*, without the password."""
-    patience = math.ceil(monitor.timeout)
+
+def startup_parameters(monitor: MonitorConfig) -> dict[str, str]:
+    """Return how a probe introduces itself, beyond its user and its database."""
     milliseconds = max(1, round(monitor.timeout * 1000))
-    parameters: dict[str, str | int | Path | None] = {
-        "host": node.host,
-        "port": node.port,
-        "user": monitor.user,
-        "dbname": monitor.database,
-        "application_name": "rwsplit monitor",
-        "connect_timeout": max(_SHORTEST_CONNECT_TIMEOUT, patience),
-        "tcp_user_timeout": milliseconds,
-        "keepalives_idle": patience,
-        "keepalives_interval": patience,
-        "keepalives_count": 3,
-        "options": f"-c statement_timeout={milliseconds} -c default_transaction_read_only=on",
-        "gssencmode": "disable",
-        "sslmode": tls.server_tls_sslmode.value,
-        "sslrootcert": tls.server_tls_ca_file,
-        "sslcert": tls.server_tls_cert_file,
-        "sslkey": tls.server_tls_key_file,
-    }
     return {
-        name: value if isinstance(value, int) else str(value)
-        for name, value in parameters.items()
-        if value is not None
+        "application_name": "rwsplit monitor",
+        "options": f"-c statement_timeout={milliseconds} -c default_transaction_read_only=on",
     }
-
-
-class Link:
-    """One connection to one node and the thread that may be using it.
-
-    `look` runs in a worker thread, one at a time; `abandon` may be called from any.
-    """
-
-    def __init__(
-        self, parameters: Mapping[str, str | int], password: str | Path | None
-    ) -> None:
-        self._parameters = parameters
-        self._password = password
-        self._lock = threading.Lock()
-        self._connection: psycopg.Connection | None = None
-        self._socket: socket.socket | None = None
-        """A duplicate of libpq's descriptor: libpq may close its own at any moment, and shutting
-        down a number that was given to somebody else meanwhile would hit the wrong connection."""
-        self._identity: Identity | None = None
-        self._timeline = 0
-        self._busy = False
-        self._abandoned = False
-
-    def look(self) -> Observation:
-        """Ask the node what it is and where it stands; connect first if need be.
-
-        Raises:
-            ProbeFailed: it could not be asked; after a *lost* one this link is of no more use.
-        """
-        with self._lock:
-            if self._abandoned:
-                raise ProbeFailed("abandoned", lost=True)
-            self._busy = True
-        try:
-            return self._ask(self._connection or self._connect())
-        except (psycopg.Error, OSError, ValueError) as exc:
-            lost = self._connection is None or self._connection.closed
-            raise ProbeFailed(_sentence(exc), lost=lost) from exc
-        finally:
-            self._rest()
-
-    def abandon(self) -> None:
-        """Give the connection up: close it now, or have the thread that is using it do so."""
-        with self._lock:
-            self._abandoned = True
-            if not self._busy:
-                self._close()
-            elif self._socket is not None:
-                with suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
-
-    def _connect(self) -> psycopg.Connection:
-        password = self._password
-        if isinstance(password, Path):
-            password = password.read_text(encoding="utf-8").rstrip("\r\n")
-        connection = psycopg.connect(
-            **self._parameters,  # type: ignore[arg-type]  # libpq's parameters are open-ended
-            password=password,
-            autocommit=True,
-        )
-        with self._lock:
-            self._connection = connection
-            self._socket = socket.socket(fileno=os.dup(connection.fileno()))
-        row = connection.execute(_IDENTITY).fetchone()
-        assert row is not None
-        self._identity = Identity(*row)
-        return connection
-
-    def _ask(self, connection: psycopg.Connection) -> Observation:
-        identity = self._identity
-        assert identity is not None
-        row = connection.execute(_LOOK, prepare=True).fetchone()
-        assert row is not None
-        in_recovery, position, timeline, age = row
-        if position is None:
-            raise ValueError("has not replayed anything yet")
-
-        lsn = parse_lsn(position)
-        if not in_recovery:
-            lsn = normalise_insert_lsn(
-                lsn,
-                block_size=identity.wal_block_size,
-                segment_size=identity.wal_segment_size,
-            )
-        self._timeline = max(self._timeline, timeline)
-        return Observation(
-            role=Role.REPLICA if in_recovery else Role.PRIMARY,
-            timeline=self._timeline,
-            lsn=LSN(lsn),
-            system_identifier=identity.system_identifier,
-            server_version=identity.server_version,
-            replay_age=age,
-        )
-
-    def _rest(self) -> None:
-        with self._lock:
-            self._busy = False
-            if self._abandoned:
-                self._close()
-
-    def _close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-        if self._connection is not None:
-            self._connection.close()
 
 
 class Probe:
     """Looks at one node, over one link at a time."""
 
     def __init__(self, node: NodeConfig, monitor: MonitorConfig, tls: TlsConfig) -> None:
-        self._parameters = connection_parameters(node, monitor, tls)
-        self._password = monitor.password or monitor.password_file
-        self._timeout = monitor.timeout
-        self._limiter = trio.CapacityLimiter(THREADS_PER_NODE)
+        self._endpoint = Endpoint.from_config(node, tls)
+        self._monitor = monitor
+        self._credentials = Credentials(monitor.user, Plain(b""))
         self._link: Link | None = None
+        self._identity = Identity("", 0, 0, "")
+        self._timeline = 0
+        """The highest seen over this link."""
 
     async def look(self) -> Observation:
-        """Look at the node once.
+        """Look at the node once; connect first if need be.
 
         Raises:
             ProbeFailed: it did not answer, or not in time.
         """
-        link = self._link = self._link or Link(self._parameters, self._password)
+        timeout = self._monitor.timeout
         try:
-            with trio.fail_after(self._timeout):
-                return await trio.to_thread.run_sync(
-                    link.look, abandon_on_cancel=True, limiter=self._limiter
-                )
+            with trio.fail_after(timeout):
+                link = self._link
+                if link is None or link.is_closed:
+                    link = await self._connect()
+                return self._observe(await link.ask(_ASK_LOOK))
         except trio.TooSlowError as exc:
-            self.close()
-            raise ProbeFailed(f"no answer in {self._timeout:g} s", lost=False) from exc
-        except ProbeFailed as failure:
-            if failure.lost:
-                self.close()
-            raise
+            raise ProbeFailed(f"no answer in {timeout:g} s", lost=False) from exc
+        except (ValueError, ArithmeticError) as exc:
+            raise ProbeFailed(f"its answer makes no sense: {exc}", lost=False) from exc
 
     def close(self) -> None:
         """Give up the link; the next look makes a new one."""
         if self._link is not None:
-            self._link.abandon()
-            self._link = None
+            self._link.close()
 
+    async def _connect(self) -> Link:
+        """Log in, learn what cannot change, and prepare the question; all or nothing is kept."""
+        link = Link(await self._dial())
+        try:
+            self._identity = Identity.from_row(await link.ask(_ASK_IDENTITY))
+        except BaseException:
+            link.close()
+            raise
+        self._link, self._timeline = link, 0
+        return link
 
-def _sentence(exc: Exception) -> str:
-    """Return the first line of what went wrong, without libpq's preamble."""
-    lines = str(exc).strip().splitlines()
-    return _PREAMBLE.sub("", lines[0]) if lines else type(exc).__name__
+    async def _dial(self) -> WireStream:
+        credentials = self._read_credentials()
+        try:
+            dialed = await dial(
+                self._endpoint,
+                database=self._monitor.database,
+                user=self._monitor.user,
+                parameters=startup_parameters(self._monitor),
+                credentials=credentials,
+                timeout=self._monitor.timeout,
+            )
+        except ServerRefused as exc:
+            reason = self._without_address(exc)
+            if credentials is None and exc.server_sqlstate == INVALID_PASSWORD:
+                reason = "asks for a password, and monitor.password is not set"
+            raise ProbeFailed(reason, lost=True) from exc
+        except NodeUnreachable as exc:
+            raise ProbeFailed(self._without_address(exc), lost=True) from exc
+        return WireStream(dialed.wire, dialed.unread)
+
+    def _read_credentials(self) -> Credentials | None:
+        """Return what the monitor's role logs in with; a file is read anew for each connection.
+
+        While the password is the same so are the credentials: they keep what SCRAM has made of it,
+        which takes milliseconds, and a node that refuses it is asked again all the time.
+        """
+        password, path = self._monitor.password, self._monitor.password_file
+        if not password and path is not None:
+            try:
+                text = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as exc:
+                reason = f"monitor.password_file: cannot be read: {exc}"
+                raise ProbeFailed(reason, lost=True) from exc
+            password = text.partition("\n")[0].rstrip("\r")
+        secret = Plain((password or "").encode())
+        if self._credentials.secret != secret:
+            self._credentials = Credentials(self._monitor.user, secret)
+        return self._credentials if password else None
+
+    def _without_address(self, exc: NodeError) -> str:
+        """Return what *exc* says but for the address, which everybody shows beside it."""
+        return str(exc).removeprefix(f"{self._endpoint}: ")
+
+    def _observe(self, row: Row) -> Observation:
+        in_recovery, position, timeline, age = row
+        if position is None:
+            raise ProbeFailed("has not replayed anything yet", lost=False)
+
+        lsn = parse_lsn(text_of(position))
+        role = Role.REPLICA if in_recovery == b"t" else Role.PRIMARY
+        if role is Role.PRIMARY:
+            lsn = normalise_insert_lsn(
+                lsn,
+                block_size=self._identity.wal_block_size,
+                segment_size=self._identity.wal_segment_size,
+            )
+        self._timeline = max(self._timeline, int(timeline or 0))
+        return Observation(
+            role=role,
+            timeline=self._timeline,
+            lsn=lsn,
+            system_identifier=self._identity.system_identifier,
+            server_version=self._identity.server_version,
+            replay_age=None if age is None else float(age),
+        )

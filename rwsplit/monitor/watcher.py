@@ -1,8 +1,8 @@
 """Watchers: one loop per node that probes it, and the rounds that hurry them.
 
 A watcher probes its node every `interval`, and at once when it is kicked; one probe at a time. The
-moment a probe was sent is read before the worker thread is started, so it is early rather than
-late, which is the safe side (`cluster.freshness`).
+moment a probe was sent is read before anything is sent, so it is early rather than late, which is the
+safe side (`cluster.freshness`).
 
 A *round* serves `Board.hurry`: it samples the primary by a probe started after the request, and
 then kicks those replicas that are not known to have replayed that sample, so that their answers can
@@ -23,7 +23,8 @@ from rwsplit.cluster.node import NEVER
 from rwsplit.cluster.observation import Observation
 from rwsplit.config.model import Config, MonitorConfig, NodeConfig, TlsConfig
 from rwsplit.monitor.board import Board
-from rwsplit.monitor.probe import Probe, ProbeFailed
+from rwsplit.monitor.link import ProbeFailed
+from rwsplit.monitor.probe import Probe
 
 #: Seconds after which a replica that is chased is looked at again; doubles each time.
 CHASE_DELAY: Final = 0.001

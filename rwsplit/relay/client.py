@@ -31,6 +31,7 @@ class Client(Session):
     """One established client. Made before its socket is handed over (see `Relay.adopt`)."""
 
     __slots__ = (
+        "begun",
         "blocked",
         "cancel_key",
         "closed",
@@ -103,6 +104,8 @@ class Client(Session):
         self.closed = False
         self.lingers = False
         """It is being told why its session ends."""
+        self.begun = 0.0
+        """When the transaction began that began nowhere."""
         self.notified = 0.0
         """When the statement arrived whose wait it was told of."""
         self.statements = 0

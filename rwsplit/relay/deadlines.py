@@ -41,7 +41,10 @@ class Deadlines:
         """Heed the settings of *config* from now on."""
         self._notify = config.query_wait_notify
         self._watches_servers = _any(config, "query_timeout", "idle_transaction_timeout")
-        self._shortest_idle = _shortest(config, "client_idle_timeout")
+        self._shortest_idle = min(
+            _shortest(config, "client_idle_timeout"),
+            _shortest(config, "idle_transaction_timeout"),
+        )
         self._next_clients = 0.0
 
     def look(self, now: float) -> None:
@@ -104,9 +107,7 @@ class Deadlines:
             or server.last_done > since
         ):
             return
-        timeout = server.pool.config.idle_transaction_timeout
-        message = "terminating connection due to idle-in-transaction timeout"
-        self._end(client, "25P03", message, f"idle_transaction_timeout is {timeout:g} s")
+        self._end_transaction(client, server.pool.config.idle_transaction_timeout)
 
     def _running(self, server: Server, unit: Unit, now: float, since: float | None) -> None:
         timeout = server.pool.config.query_timeout
@@ -135,16 +136,30 @@ class Deadlines:
     def _look_at_clients(self, now: float) -> None:
         earliest = now + self._shortest_idle
         for client in list(self._relay.clients.values()):
-            timeout = client.settings.client_idle_timeout
-            if not timeout or client.in_flight or client.pending or client.tx != codes.IDLE:
+            if client.in_flight or client.pending:
                 continue
-            due = max(client.connected_at, client.last_read) + timeout
+            nowhere = client.tx != codes.IDLE and client.server is None
+            if client.tx != codes.IDLE and not nowhere:
+                continue  # its server tells
+            settings = client.settings
+            timeout = (
+                settings.idle_transaction_timeout if nowhere else settings.client_idle_timeout
+            )
+            if not timeout:
+                continue
+            due = max(client.connected_at, client.last_read, client.begun) + timeout
             if due > now:
                 earliest = min(earliest, due)
-                continue
-            message = "terminating connection due to idle-session timeout"
-            self._end(client, "57P05", message, f"client_idle_timeout is {timeout:g} s")
+            elif nowhere:
+                self._end_transaction(client, timeout)
+            else:
+                message = "terminating connection due to idle-session timeout"
+                self._end(client, "57P05", message, f"client_idle_timeout is {timeout:g} s")
         self._next_clients = earliest
+
+    def _end_transaction(self, client: Client, timeout: float) -> None:
+        message = "terminating connection due to idle-in-transaction timeout"
+        self._end(client, "25P03", message, f"idle_transaction_timeout is {timeout:g} s")
 
     def _end(self, client: Client, code: str, message: str, detail: str) -> None:
         self._relay.counters.timeouts += 1

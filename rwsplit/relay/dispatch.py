@@ -80,8 +80,8 @@ class Dispatcher:
         client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
         self._relay.counters.load[pool.node_index] -= 1  # it was counted while it waited
         if client.server is not None:
-            # It held a replica for a READ ONLY transaction, and moves.
-            self._relay.read_only.move(client, client.server, server, unit)
+            # It held a replica for a transaction, and moves.
+            self._relay.late.move(client, client.server, server, unit)
         else:
             self._relay.sender.send(client, server, unit)
         if client.pending or client.paused:
@@ -103,20 +103,31 @@ class Dispatcher:
         server = client.server
         if server is not None:
             return self._follow(client, server, unit, script)
+        if client.transaction is not None:
+            return relay.late.first(client, unit, script)
+        if script.controls_transaction and relay.late.begin(client, unit, script):
+            return True
+        return self._alone(client, unit, script)
+
+    def _alone(self, client: Client, unit: Unit, script: Script) -> bool:
+        """Send a unit of a session that is in no transaction and has no server."""
+        relay = self._relay
         client.sync_lost = False
-        unit.route = route = self._relay.choice.route(client, unit, script)
+        unit.route = route = (
+            script.controls_transaction and relay.late.route(client, unit, script)
+        ) or relay.choice.route(client, unit, script)
         if route.target is Target.REPLICA:
-            node = self._relay.choice.reader(client, unit, route)
+            node = relay.choice.reader(client, unit, route)
             if client.waiting is not None:
                 return False
         elif route.target is Target.NODE:
-            node = self._relay.choice.named(route)
+            node = relay.choice.named(route)
         else:
             node = relay.view.primary
         if node is None:
-            self._wait_for_node(client)
+            self.wait_for_node(client)
             return False
-        return self._to_node(client, unit, node)
+        return self.to_node(client, unit, node)
 
     def _refuse(self, client: Client, unit: Unit) -> bool:
         """Answer a unit that statement mode forbids when its turn has come; return whether it has."""
@@ -125,7 +136,7 @@ class Dispatcher:
         self._relay.loss.refuse(client, unit, "0A000", REFUSAL, hint=HINT)
         return True
 
-    def _to_node(self, client: Client, unit: Unit, node: NodeView) -> bool:
+    def to_node(self, client: Client, unit: Unit, node: NodeView) -> bool:
         """Take a server of *node* for the unit, share a lane, or stand in the queue."""
         relay = self._relay
         pool = client.pools.get(node.name)
@@ -186,15 +197,24 @@ class Dispatcher:
         if client.in_flight:
             if not self._may_pipeline(client, server, script, held=held):
                 return False
-        elif client.replica_transaction is not None and self._relay.read_only.must_leave(
-            script
+        elif client.transaction is not None and self._relay.late.must_leave(
+            client, unit, script
         ):
-            return self._relay.read_only.leave_replica(client, server, unit)
+            return self._relay.late.leave(client, server, unit)
         if client.pin is not None:
             unit.route = _SAME_PINNED
         elif held or client.in_flight:
             unit.route = _SAME_TRANSACTION
-        unit.guarded = False
+        # A read on a replica can still run elsewhere, if its transaction can.
+        transaction = client.transaction
+        unit.guarded = (
+            transaction is not None
+            and transaction.late
+            and client.tx == codes.IN_TRANSACTION
+            and not client.in_flight
+            and script.primary_only is None
+            and not script.controls_transaction
+        )
         self._relay.sender.send(client, server, unit)
         return True
 
@@ -239,7 +259,8 @@ class Dispatcher:
 
     # What waits...
 
-    def _wait_for_node(self, client: Client) -> None:
+    def wait_for_node(self, client: Client) -> None:
+        """Let the session wait until a node may answer."""
         client.waiting = Waiting.NODE
         self._relay.homeless[client] = None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.protocol import codes
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server, Use
 from rwsplit.session.unit import Unit
@@ -33,7 +34,7 @@ def may_share(unit: Unit, client: Client) -> bool:
     cost = script.cost
     if cost.seconds < 0 or cost.seconds > SHORT or cost.size > SMALL:
         return False
-    return not (script.needs_session or client.in_flight)
+    return not (script.needs_session or client.in_flight or client.tx != codes.IDLE)
 
 
 def join(pool: Pool, client: Client, depth: int) -> Server | None:

@@ -118,8 +118,10 @@ class Loss:
         relay = self._relay
         client.in_flight -= len(units)
         client.server = None
+        if not units and relay.late.lost(client, units):
+            return  # its transaction is nowhere again
         untouched = (
-            client.tx == codes.IDLE
+            (client.tx == codes.IDLE or relay.late.lost(client, units))
             and client.pin is None
             and units
             and all(unit.guarded and not unit.forwarded for unit in units)

@@ -42,6 +42,7 @@ class PlainReads:
             or client.waiting is not None
             or client.skipped is not None
             or client.closed
+            or client.tx != codes.IDLE
             or not client.plain
         ):
             return False

@@ -36,11 +36,11 @@ from rwsplit.relay.dispatch import Dispatcher
 from rwsplit.relay.driving import Driver, TrioDriver
 from rwsplit.relay.headcount import Headcount
 from rwsplit.relay.homes import Homes
+from rwsplit.relay.late import Late
 from rwsplit.relay.lingering import Lingering
 from rwsplit.relay.loss import Loss
 from rwsplit.relay.outboxes import HIGH_WATER, IN, OUT, Outboxes, send
 from rwsplit.relay.plain import PlainReads
-from rwsplit.relay.read_only import ReadOnly
 from rwsplit.relay.replies import Replies
 from rwsplit.relay.resetting import Reset
 from rwsplit.relay.sending import Sender
@@ -101,7 +101,7 @@ class Relay:
         self.choice = Choice(self)
         self.sender = Sender(self)
         self.plain = PlainReads(self)
-        self.read_only = ReadOnly(self)
+        self.late = Late(self)
         self.dispatcher = Dispatcher(self)
         self.replies = Replies(self)
         self.loss = Loss(self)

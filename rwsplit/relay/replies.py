@@ -176,7 +176,7 @@ class Replies:
         client.home = unit.node if replica else PRIMARY_HOME
         if route is not None and unit.executes:
             client.last = (server.pool.node, route)
-        _note_transaction(client, unit, script, status)
+        relay.late.note(client, unit, script, status)
         if unit.guarded:
             relay.note_read(client, unit.node)
             if relay.config.pool.lane_depth and not unit.failed:
@@ -269,7 +269,9 @@ class Replies:
     def _heal(self, client: Client, server: Server, unit: Unit) -> bool:
         """Run *unit*, which a replica refused before anything was answered, elsewhere."""
         assert unit.error is not None
-        if client.in_flight or client.tx != codes.IDLE or unit.restarts > MOST_RESTARTS:
+        if client.in_flight or unit.restarts > MOST_RESTARTS:
+            return False
+        if client.tx != codes.IDLE and not self._relay.late.lost(client, [unit]):
             return False
         state = sqlstate(unit.error)
         if state in (b"26000", b"57014") or is_stale_plan(unit.error):
@@ -410,18 +412,6 @@ class Replies:
         if client is not None and not client.closed and client.server is server:
             message = f"rwsplit could not {owed.purpose.value} on {server.pool.node}"
             self._relay.fail_client(client, error_response("FATAL", "08006", message))
-
-
-def _note_transaction(client: Client, unit: Unit, script: Script, status: int) -> None:
-    """Note what keeps a READ ONLY transaction where it is (`ReadOnly.leave_replica`)."""
-    if status == codes.IDLE:
-        client.replica_transaction = None
-        client.reads_in_transaction = 0
-        client.rooted = False
-        return
-    client.reads_in_transaction += not script.controls_transaction
-    if unit.row_limit or script.roots:
-        client.rooted = True
 
 
 def _rolls_back(script: Script) -> bool:

@@ -24,6 +24,7 @@ from rwsplit.session.pinning import (
     reset_parameters,
 )
 from rwsplit.session.prepared import SYNC, Lesson, compose, unlearn, unname
+from rwsplit.session.transaction import Transaction
 from rwsplit.session.unit import Chunk, Kind, Piece, Unit
 from rwsplit.sql.statement import Script
 
@@ -37,23 +38,14 @@ class Sender:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
-    def send(self, client: Client, server: Server, unit: Unit) -> None:  # noqa: C901, PLR0912 - the hot path, in one frame
+    def send(self, client: Client, server: Server, unit: Unit) -> None:
         """Queue the bytes of *unit* on *server*, behind what the server must know for it."""
         relay = self._relay
         script = unit.script
         piece = unit.piece
         assert script is not None
         if client.server is not server:
-            client.server = server
-            if server.use is Use.HELD:
-                server.holder = client
-            if client.mode is PoolMode.SESSION:
-                _keep(client, server)
-            if server.parameters is not client.parameters:
-                self.bring_parameters(client, server)
-            if script.needs_session and server.last_writer is not client:
-                server.out.append(DISCARD_SEQUENCES)
-                server.owe(Injected(Purpose.RESET))
+            self._take(client, server, unit, script)
         if (
             piece.plan is None
             and not piece.needs
@@ -83,6 +75,21 @@ class Sender:
         if not server.dirty:
             server.dirty = True
             relay.outboxes.servers.append(server)
+
+    def _take(self, client: Client, server: Server, unit: Unit, script: Script) -> None:
+        """Make *server* the session's own, as *unit* must find it."""
+        client.server = server
+        if server.use is Use.HELD:
+            server.holder = client
+        if client.mode is PoolMode.SESSION:
+            _keep(client, server)
+        if server.parameters is not client.parameters:
+            self.bring_parameters(client, server)
+        if script.needs_session and server.last_writer is not client:
+            server.out.append(DISCARD_SEQUENCES)
+            server.owe(Injected(Purpose.RESET))
+        if client.transaction is not None:
+            self._relay.late.begin_on(client, server, unit)
 
     def _compose(self, server: Server, unit: Unit, piece: Piece) -> None:
         limit = self._relay.config.limits.max_prepared_statements
@@ -162,8 +169,11 @@ class Sender:
             self._restore(client, server, effects)
         if forgets_prepared(script):
             server.forget()
-        if unit.route is not None and unit.route.reason is RouteReason.READ_ONLY_TRANSACTION:
-            client.replica_transaction = unit
+        if unit.route is not None and server.is_replica:
+            if unit.route.reason is RouteReason.READ_ONLY_TRANSACTION:
+                client.transaction = Transaction.read_only(unit)
+            elif unit.route.reason is RouteReason.LATE_TRANSACTION:
+                client.transaction = Transaction.may_write(script.statements[0])
 
     def _restore(self, client: Client, server: Server, script: Script) -> None:
         """Bring back what the session asked for at startup, to which PostgreSQL's RESET would lead."""

@@ -102,6 +102,11 @@ class Assembly:
     def __bool__(self) -> bool:
         return bool(self._parts)
 
+    @property
+    def keeps_portal(self) -> bool:
+        """A portal of it may be executed later in the transaction: by a row limit, or not at all so far."""
+        return self.row_limit or (self._bound is not None and not self.executes)
+
     def add_raw(self, data: bytes) -> None:
         """Append frames that need no change."""
         self._parts.append(data)

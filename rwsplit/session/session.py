@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import NEVER
 from rwsplit.config.model import ConsistencyLevel, PoolMode
@@ -33,12 +33,17 @@ from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import PARSE_LIMIT
 from rwsplit.sql.statement import Script, Verb
 
+if TYPE_CHECKING:
+    from rwsplit.session.transaction import Transaction
+
 #: A frame that need not be understood is passed through as it comes beyond this; the names it
 #: carries are at its beginning.
 STREAM_LIMIT: Final = 64 * 1024
 #: A unit without a Sync is opened beyond this.
 UNIT_LIMIT: Final = 256 * 1024
 
+#: The isolation level a hot standby refuses: a session that has it by default cannot read there.
+SERIALIZABLE: Final = "serializable"
 #: Client encodings in which a byte below 0x80 may be part of a character: they cannot be lexed as
 #: bytes (PostgreSQL manual, table 24.3: "not allowed as server encoding").
 UNSAFE_ENCODINGS: Final = frozenset(
@@ -65,6 +70,7 @@ class Session:
         "has_rules",
         "home",
         "in_flight",
+        "isolation",
         "knowledge",
         "last",
         "last_read",
@@ -80,10 +86,7 @@ class Session:
         "pin",
         "plain",
         "reads",
-        "reads_in_transaction",
-        "replica_transaction",
         "reported",
-        "rooted",
         "route_setting",
         "server",
         "sink",
@@ -92,6 +95,7 @@ class Session:
         "sync_lost",
         "terminated",
         "tick",
+        "transaction",
         "tx",
         "user",
         "wrote",
@@ -141,12 +145,10 @@ class Session:
         """Index of the replica its next read waits for, to make it its home."""
         self.reads = 0
         self.tick = 0
-        self.replica_transaction: Unit | None = None
-        """The unit that began the READ ONLY transaction it has on a replica."""
-        self.rooted = False
-        """The transaction has savepoints or portals, which cannot be taken to another server."""
-        self.reads_in_transaction = 0
-        """Units run in it so far."""
+        self.transaction: Transaction | None = None
+        """The transaction it has on a replica, or nowhere yet."""
+        self.isolation = "read committed"
+        """The isolation level of its transactions unless they say otherwise."""
         self.sync_lost = False
         """A COPY swallowed a Sync, so the next one answers for both."""
         self.route_setting: str = "auto"
@@ -187,6 +189,7 @@ class Session:
             and self.route_setting == "auto"
             and self.max_lag is None
             and self.mode is not PoolMode.SESSION
+            and self.isolation != SERIALIZABLE
         )
 
     @property
@@ -393,7 +396,7 @@ class Session:
             size, executes, row_limit, waiting = end - pos, False, False, _NOTHING
         else:
             assembly.add_raw(data[run:end] if run < pos else data[pos:end])
-            size, executes, row_limit = assembly.size, assembly.executes, assembly.row_limit
+            size, executes, row_limit = assembly.size, assembly.executes, assembly.keeps_portal
             waiting = assembly.waiting_for
             piece = assembly.take(keep_plan=self._open)
             self._assembly = None

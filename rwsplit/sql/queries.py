@@ -65,6 +65,18 @@ _PLAIN_CALLS: Final = frozenset({"coalesce", "nullif", "greatest", "least"})
 _LABELS: Final = RESERVED - {"not"}
 """Key words that behind AS can only be a label, which sqlglot does not always see."""
 LITERAL: Final = "'x'"
+_TIME_WORDS: Final = frozenset(
+    (WORD, word)
+    for word in (
+        "current_date",
+        "current_time",
+        "current_timestamp",
+        "localtime",
+        "localtimestamp",
+    )
+)
+_TIME_FUNCTIONS: Final = frozenset({"now", "transaction_timestamp", "age"})
+"""`age` with one argument counts from today."""
 _NODE_SETTINGS: Final = frozenset({"transaction_read_only", "in_hot_standby"})
 _TRUE: Final = frozenset({"true", "t", "on", "yes", "y", "1"})
 _LOCAL_SETTING: Final = FunctionFacts(PrimaryOnly.SESSION_STATE)
@@ -115,6 +127,7 @@ def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
         is_catalog=any(map(is_catalog, tables)),
         functions=calls.functions,
         tables=tables,
+        tells_time=_tells_time(tokens, calls.functions),
     )
 
 
@@ -284,6 +297,13 @@ def _has_lock(tokens: Sequence[Token]) -> bool:
 def _is_label(tokens: Sequence[Token], index: int) -> bool:
     """Say whether the word at *index* is only a column (`t.into`) or its label (`AS into`)."""
     return index > 0 and tokens[index - 1] in {(MARK, "."), (WORD, "as")}
+
+
+def _tells_time(tokens: Sequence[Token], functions: frozenset[str]) -> bool:
+    """Say whether it asks when its transaction began (PostgreSQL manual, "Current Date/Time")."""
+    return any(token in _TIME_WORDS for token in tokens) or any(
+        name.removeprefix("pg_catalog.") in _TIME_FUNCTIONS for name in functions
+    )
 
 
 def _mentions_temporary(tokens: Sequence[Token]) -> bool:

@@ -33,12 +33,14 @@ class Modes(NamedTuple):
     deferrable: bool | None
 
 
-def read_modes(cursor: Cursor) -> Modes:
-    """Return the transaction modes from *cursor* on; of contradicting ones the last."""
+def read_modes(cursor: Cursor) -> tuple[Modes, bool]:
+    """Return the transaction modes from *cursor* on, of contradicting ones the last, and whether that is all."""
     isolation = read_only = deferrable = None
+    exact = True
     while cursor.token != (MARK, ""):
         if cursor.take("isolation", "level"):
             isolation = _isolation(cursor)
+            exact = exact and isolation is not None
         elif cursor.take("read", "only"):
             read_only = True
         elif cursor.take("read", "write"):
@@ -48,8 +50,11 @@ def read_modes(cursor: Cursor) -> Modes:
         elif cursor.take("deferrable"):
             deferrable = True
         else:
+            exact = False
             cursor.position += 1
-    return Modes(isolation, read_only, deferrable)
+        if cursor.mark(","):
+            exact = exact and cursor.token != (MARK, "")
+    return Modes(isolation, read_only, deferrable), exact
 
 
 def _isolation(cursor: Cursor) -> str | None:
@@ -61,13 +66,20 @@ def _isolation(cursor: Cursor) -> str | None:
 
 def classify_begin(cursor: Cursor) -> Statement:
     """Return the facts of BEGIN or START TRANSACTION, the cursor behind its first word."""
-    modes = read_modes(cursor)
+    starts = cursor.tokens[0] == (WORD, "start")
+    known = bool(cursor.take_any("transaction") if starts else True)
+    if not starts:
+        cursor.take_any("work", "transaction")
+    modes, exact = read_modes(cursor)
     reason: PrimaryOnly | None = PrimaryOnly.MAY_WRITE
     if modes.isolation == "serializable":
         reason = PrimaryOnly.SERIALIZABLE
     elif modes.read_only:
         reason = None
-    return Statement(Verb.BEGIN, primary_only=reason, **modes._asdict())
+    tag = "START TRANSACTION" if starts else "BEGIN"
+    return Statement(
+        Verb.BEGIN, primary_only=reason, tag=tag if known and exact else None, **modes._asdict()
+    )
 
 
 def classify_set(cursor: Cursor, *, alone: bool) -> Statement:
@@ -90,7 +102,7 @@ def classify_set(cursor: Cursor, *, alone: bool) -> Statement:
 
 
 def _set_modes(cursor: Cursor, setting: str, *, local: bool) -> Statement:
-    modes = read_modes(cursor)
+    modes, _ = read_modes(cursor)
     reason = PrimaryOnly.SESSION_STATE
     if modes.isolation == "serializable" and local:
         reason = PrimaryOnly.SERIALIZABLE

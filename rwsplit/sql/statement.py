@@ -139,6 +139,10 @@ class Statement:
     """BEGIN, SET TRANSACTION: READ ONLY or READ WRITE if said."""
     deferrable: bool | None = None
     """BEGIN, SET TRANSACTION: DEFERRABLE or NOT DEFERRABLE if said."""
+    tag: str | None = None
+    """BEGIN, COMMIT, ROLLBACK with nothing in them but what is told here: what PostgreSQL answers, `BEGIN`."""
+    tells_time: bool = False
+    """Its answer says when its transaction began (now(), CURRENT_DATE): another transaction's differs."""
     chain: bool = False
     """COMMIT, ROLLBACK: AND CHAIN, so that a transaction is open afterwards."""
     setting: str | None = None
@@ -191,6 +195,7 @@ class Script:
         "special",
         "state",
         "statements",
+        "tells_time",
     )
 
     def __init__(
@@ -214,6 +219,7 @@ class Script:
         self.controls_transaction: bool = any(s.verb in TRANSACTION_CONTROL for s in statements)
         self.copies_in: bool = any(s.verb is Verb.COPY_IN for s in statements)
         """The client is to send data: what comes behind it waits for what the server says."""
+        self.tells_time: bool = any(s.tells_time for s in statements)
         self.roots: bool = any(s.verb in _ROOTS for s in statements)
         """It makes a savepoint or a cursor, which cannot be taken to another server."""
         self.notable: bool = (

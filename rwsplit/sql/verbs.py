@@ -80,7 +80,9 @@ def _end(verb: Verb, cursor: Cursor) -> Statement:
     if cursor.take("prepared"):
         return _WRITE
     cursor.take_any("work", "transaction")
-    return Statement(verb, chain=cursor.take("and", "chain"))
+    cursor.take("and", "no", "chain")
+    chain = cursor.take("and", "chain")
+    return Statement(verb, chain=chain, tag=None if chain or cursor.rest else verb.name)
 
 
 def _release(cursor: Cursor) -> Statement:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,9 @@ from rwsplit.server.dialer import Dialed, dial, send_cancel
 from rwsplit.server.endpoint import Endpoint, server_tls_context
 from rwsplit.server.stream import WireStream
 from rwsplit.server.wire import PlainWire
+from tests.support.scripted import KEY, OK, READY, Script, behind_tls, node, says, silent
 from tests.support.wires import server_context
 
-Script = Callable[[WireStream], Awaitable[None]]
-
-OK = backend.authentication_ok()
-KEY = backend.backend_key_data(7, b"abcd")
-READY = backend.ready_for_query(b"I")
 REFUSAL = backend.error_response("FATAL", "28000", "no pg_hba.conf entry")
 
 
@@ -34,50 +29,9 @@ def certificates(tmp_path_factory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates") / "tls")
 
 
-@contextlib.asynccontextmanager
-async def node(*scripts: Script) -> AsyncGenerator[int]:
-    """Listen on a free port; the n-th client meets the n-th script, and is then closed."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(0)
-
-        async def serve() -> None:
-            for script in scripts:
-                await trio.lowlevel.wait_readable(listener)
-                stream = WireStream(PlainWire(listener.accept()[0]))
-                with contextlib.suppress(EOFError, OSError), contextlib.closing(stream):
-                    await script(stream)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve)
-            yield listener.getsockname()[1]
-            nursery.cancel_scope.cancel()
-
-
-def says(*messages: bytes) -> Script:
-    """Read the startup packet, say *messages*, and wait for the end."""
-
-    async def script(stream: WireStream) -> None:
-        await stream.receive_some()
-        await stream.send_all(b"".join(messages))
-        await stream.receive_some()
-
-    return script
-
-
 def encrypts(made: Certificates, *messages: bytes) -> Script:
     """Give TLS to who asks, then behave as `says`."""
-
-    async def script(stream: WireStream) -> None:
-        assert await stream.receive_some() == frontend.ssl_request()
-        await stream.send_all(b"S")
-        await stream.start_tls(server_context(made), server_side=True)
-        await says(*messages)(stream)
-
-    return script
-
-
-async def silent(stream: WireStream) -> None:
-    await trio.sleep_forever()
+    return behind_tls(made, says(*messages))
 
 
 async def dialed(port: int, mode: SslMode = SslMode.DISABLE, **options: object) -> Dialed:

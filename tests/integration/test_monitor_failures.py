@@ -9,7 +9,10 @@ import trio
 
 from rwsplit.cluster.node import Banned, Down, Refusal, Role, Up
 from rwsplit.cluster.view import ClusterView
+from rwsplit.config.model import MonitorConfig, NodeConfig, TlsConfig
 from rwsplit.embedded.cluster import EmbeddedCluster
+from rwsplit.monitor.link import ProbeFailed
+from rwsplit.monitor.probe import Probe
 from tests.support.watching import see, watching
 
 pytestmark = pytest.mark.integration
@@ -77,7 +80,7 @@ async def test_a_reported_failure_keeps_a_healthy_replica_out_for_a_second(
         await see(board, lambda v: len(v.replicas) == 3)
 
 
-async def test_a_hanging_replica_is_down_without_leaking_threads(
+async def test_a_hanging_replica_is_down_and_holds_no_thread(
     fragile_cluster: EmbeddedCluster,
 ):
     replica = fragile_cluster.nodes["replica3"]
@@ -88,10 +91,60 @@ async def test_a_hanging_replica_is_down_without_leaking_threads(
         health = view.nodes[3].health
         assert isinstance(health, Down)
         assert health.reason == "no answer in 0.3 s"
-        assert threading.active_count() - before <= 2
+        assert threading.active_count() <= before
 
         replica.resume()
         await see(board, lambda v: len(v.replicas) == 3)
+
+
+async def test_a_probe_that_the_node_ends_is_told_why_and_connects_again(
+    fragile_cluster: EmbeddedCluster,
+):
+    replica = fragile_cluster.nodes["replica1"]
+    async with watching(fragile_cluster) as board:
+        reasons: list[str] = []
+        failed = board.failed
+
+        def note(name: str, reason: str, *, lost: bool) -> None:
+            assert lost
+            reasons.append(reason)
+            failed(name, reason, lost=lost)
+
+        board.failed = note  # type: ignore[method-assign]
+        ended = trio.current_time()
+        await in_thread(
+            replica.query,
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where application_name = 'rwsplit monitor'",
+        )
+        await see(board, lambda v: v.nodes[1].lost_at >= ended)
+        back = trio.current_time()
+        view = await see(board, lambda v: v.nodes[1].fresh_until > back)
+
+    assert reasons == ["terminating connection due to administrator command"]
+    assert view.nodes[1].health == Up()
+
+
+async def test_a_role_that_may_not_ask_who_a_node_is_fails_every_look_alike(
+    fragile_cluster: EmbeddedCluster,
+):
+    """The second look used to end in an AssertionError, and rwsplit with it."""
+    primary = fragile_cluster.primary
+    monitor = MonitorConfig(user="app", password=fragile_cluster.passwords["app"])
+    node = NodeConfig(name=primary.name, host=primary.host, port=primary.port)
+    probe = Probe(node, monitor, TlsConfig())
+    function = "execute on function pg_control_system()"
+    await in_thread(primary.query, f"revoke {function} from public")
+    try:
+        for _ in range(2):
+            with pytest.raises(ProbeFailed, match="permission denied") as caught:
+                await probe.look()
+            assert not caught.value.lost
+    finally:
+        await in_thread(primary.query, f"grant {function} to public")
+
+    assert (await probe.look()).role is Role.PRIMARY
+    probe.close()
 
 
 async def test_reads_go_on_without_the_primary_for_longer_than_max_lag(

@@ -156,6 +156,9 @@ def test_a_client_that_idles_in_a_transaction_is_disconnected_and_rolled_back(
     cluster: EmbeddedCluster, make_proxy: MakeProxy
 ):
     proxy = make_proxy(cluster, {"pool": {"size": 1, "idle_transaction_timeout": "500ms"}})
+    with proxy.raw() as nowhere:
+        nowhere.query("begin")
+        assert nowhere.error()["C"] == "25P03"
     with proxy.raw() as client, proxy.raw() as failed, proxy.connect() as other:
         other.execute("create table if not exists left_open (n int)")
         for each in (client, failed):

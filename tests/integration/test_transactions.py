@@ -62,14 +62,15 @@ def test_a_read_only_transaction_runs_on_one_replica(proxy: Proxy, begin: Any):
 @pytest.mark.parametrize(
     "begin",
     [
-        "begin",
-        "begin read write",
+        "begin isolation level serializable",
         "begin isolation level serializable read only",
         "begin isolation level repeatable read",
         "begin; set transaction read write",
     ],
 )
-def test_any_other_transaction_runs_on_the_primary(proxy: Proxy, begin: Any):
+def test_a_transaction_with_one_snapshot_that_may_write_runs_on_the_primary(
+    proxy: Proxy, begin: Any
+):
     with proxy.connect() as connection:
         connection.execute(begin)
         assert not in_recovery(connection)

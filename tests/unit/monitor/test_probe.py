@@ -1,133 +1,410 @@
-"""What a probe asks for, and how it fails; looks at real nodes are in tests/integration."""
+"""What a probe asks for, what it makes of the answers, and how it fails.
+
+The nodes follow scripts; looks at real ones are in tests/integration.
+"""
 
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
+from rwsplit.cluster.node import Role
+from rwsplit.cluster.observation import Observation
 from rwsplit.config.model import MonitorConfig, NodeConfig, SslMode, TlsConfig
-from rwsplit.monitor.probe import Link, Probe, ProbeFailed, connection_parameters
+from rwsplit.lsn import LSN
+from rwsplit.monitor.link import ProbeFailed
+from rwsplit.monitor.probe import Probe, startup_parameters
+from rwsplit.protocol import backend, frontend
+from rwsplit.protocol.scram import ScramKeys, derive_keys
+from rwsplit.server import credentials
+from rwsplit.server.stream import WireStream
+from tests.support.probed import IDENTITY, PRIMARY, REPLICA, answer, probed
+from tests.support.scripted import READY, Script, node, says, silent
 
-NODE = NodeConfig(name="pg0", host="10.0.0.1", port=5433)
+CANCELLED = backend.error_response("ERROR", "57014", "canceling statement due to user request")
+STARTING = backend.error_response("FATAL", "57P03", "the database system is starting up")
 
 
 @pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    """Accepts connections and never says a word."""
-    with socket.create_server(("127.0.0.1", 0)) as made:
-        yield made
+async def probe_of():
+    """Makes probes of what listens on a port, without TLS; they are closed with the test."""
+    made: list[Probe] = []
+
+    def make(port: int, monitor: MonitorConfig | None = None) -> Probe:
+        node_config = NodeConfig(name="pg0", host="127.0.0.1", port=port)
+        tls = TlsConfig(server_tls_sslmode=SslMode.DISABLE)
+        made.append(Probe(node_config, monitor or MonitorConfig(), tls))
+        return made[-1]
+
+    yield make
+    for probe in made:
+        probe.close()
 
 
-def silent(listener: socket.socket, timeout: float) -> Probe:
-    host, port = listener.getsockname()
-    node = NodeConfig(name="pg0", host=host, port=port)
-    tls = TlsConfig(server_tls_sslmode=SslMode.DISABLE)
-    return Probe(node, MonitorConfig(timeout=timeout), tls)
+async def failure(probe: Probe) -> ProbeFailed:
+    """Look, and return how that failed."""
+    with pytest.raises(ProbeFailed) as caught:
+        await probe.look()
+    return caught.value
 
 
-def refused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as made:
-        port: int = made.getsockname()[1]
-    return port
+# -- what is asked ----------------------------------------------------------------------------------
 
 
-def test_every_wait_of_the_connection_is_bounded():
-    parameters = connection_parameters(NODE, MonitorConfig(timeout=0.25), TlsConfig())
+async def test_it_logs_in_as_the_monitor(probe_of):
+    heard: list[bytes] = []
+    monitor = MonitorConfig(user="watch", database="app", timeout=0.25)
+    async with node(probed(PRIMARY, heard=heard)) as port:
+        probe = probe_of(port, monitor)
+        await probe.look()
+        probe.close()
 
-    assert parameters["connect_timeout"] == 2
-    assert parameters["tcp_user_timeout"] == 250
-    assert "-c statement_timeout=250" in str(parameters["options"])
-
-
-def test_it_logs_in_as_the_monitor():
-    monitor = MonitorConfig(user="watch", database="app")
-
-    parameters = connection_parameters(NODE, monitor, TlsConfig())
-
-    assert (parameters["host"], parameters["port"]) == ("10.0.0.1", 5433)
-    assert (parameters["user"], parameters["dbname"]) == ("watch", "app")
-    assert parameters["sslmode"] == "prefer"
-    assert "sslrootcert" not in parameters
-    assert "password" not in parameters
-
-
-def test_tls_towards_servers_holds_for_probes_too():
-    tls = TlsConfig(
-        server_tls_sslmode=SslMode.VERIFY_FULL,
-        server_tls_ca_file=Path("ca.crt"),
-        server_tls_cert_file=Path("me.crt"),
-        server_tls_key_file=Path("me.key"),
+    options = "-c statement_timeout=250 -c default_transaction_read_only=on"
+    assert heard[0] == frontend.startup_message(
+        {
+            "application_name": "rwsplit monitor",
+            "options": options,
+            "user": "watch",
+            "database": "app",
+        }
     )
 
-    parameters = connection_parameters(NODE, MonitorConfig(), tls)
 
-    assert parameters["sslmode"] == "verify-full"
-    assert parameters["sslrootcert"] == "ca.crt"
-    assert (parameters["sslcert"], parameters["sslkey"]) == ("me.crt", "me.key")
+def test_the_shortest_patience_is_still_a_limit():
+    """A statement_timeout of 0 would be none."""
+    parameters = startup_parameters(MonitorConfig(timeout=0.0001))
+
+    assert "-c statement_timeout=1 " in parameters["options"]
 
 
-async def test_nobody_listening_is_a_lost_connection():
-    node = NodeConfig(name="pg0", host="127.0.0.1", port=refused_port())
-    probe = Probe(node, MonitorConfig(), TlsConfig())
-
-    with pytest.raises(ProbeFailed, match="Connection refused") as caught:
+async def test_the_question_is_prepared_once_and_then_only_executed(probe_of):
+    heard: list[bytes] = []
+    async with node(probed(PRIMARY, PRIMARY, heard=heard)) as port:
+        probe = probe_of(port)
         await probe.look()
-
-    assert caught.value.lost
-    assert "\n" not in str(caught.value)
-    probe.close()
-
-
-async def test_a_password_file_that_cannot_be_read_fails_the_probe(tmp_path: Path):
-    node = NodeConfig(name="pg0", host="127.0.0.1", port=refused_port())
-    probe = Probe(node, MonitorConfig(password_file=tmp_path / "missing"), TlsConfig())
-
-    with pytest.raises(ProbeFailed, match="No such file"):
         await probe.look()
+        probe.close()
+        await wait_all_tasks_blocked()
 
+    _, opening, first, second, goodbye = heard
+    assert opening.count(b"select") > 1
+    assert first == second
+    assert first == frontend.bind("", "look") + frontend.execute() + frontend.sync()
+    assert goodbye == frontend.terminate()
+
+
+# -- what is seen -----------------------------------------------------------------------------------
+
+
+async def test_a_primary_is_seen_with_its_insert_position(probe_of):
+    async with node(probed(PRIMARY)) as port:
+        seen = await probe_of(port).look()
+
+    assert seen == Observation(
+        role=Role.PRIMARY,
+        timeline=1,
+        lsn=LSN(0x3000140),
+        system_identifier="7",
+        server_version="16.4",
+        replay_age=None,
+    )
+
+
+async def test_a_replica_is_seen_with_its_replay_position_and_age(probe_of):
+    async with node(probed(REPLICA, ("t", "1/28", "1", None))) as port:
+        probe = probe_of(port)
+        first, second = await probe.look(), await probe.look()
+
+    assert first == Observation(
+        role=Role.REPLICA,
+        timeline=1,
+        lsn=LSN(0x3000100),
+        system_identifier="7",
+        server_version="16.4",
+        replay_age=0.25,
+    )
+    assert (second.lsn, second.replay_age) == (0x100000028, None)
+
+
+@pytest.mark.parametrize(
+    ("in_recovery", "identity", "position", "lsn"),
+    [
+        ("f", IDENTITY, "0/3002018", 0x3002000),
+        ("f", IDENTITY, "0/3000028", 0x3000000),
+        ("t", IDENTITY, "0/3002018", 0x3002018),
+        ("f", ("16.4", "16384", "16777216", "7"), "0/3002018", 0x3002018),
+        ("f", ("16.4", "8192", "1048576", "7"), "0/3100028", 0x3100000),
+    ],
+)
+async def test_an_insert_position_behind_a_page_header_is_moved_back(
+    in_recovery, identity, position, lsn, probe_of
+):
+    async with node(probed((in_recovery, position, "1", None), identity=identity)) as port:
+        assert (await probe_of(port).look()).lsn == lsn
+
+
+async def test_a_timeline_never_goes_back_while_a_connection_lives(probe_of):
+    def on(timeline: str | None) -> tuple[str | None, ...]:
+        return ("t", "0/3000100", timeline, None)
+
+    async with node(probed(on("2"), on("1"), on(None), on("3")), probed(on("1"))) as port:
+        probe = probe_of(port)
+        assert [(await probe.look()).timeline for _ in range(4)] == [2, 2, 2, 3]
+        probe.close()
+
+        assert (await probe.look()).timeline == 1
+
+
+async def test_a_replica_that_has_not_replayed_anything_is_not_lost(probe_of):
+    async with node(probed(("t", None, "1", None), REPLICA)) as port:
+        probe = probe_of(port)
+        failed = await failure(probe)
+        assert (str(failed), failed.lost) == ("has not replayed anything yet", False)
+
+        assert (await probe.look()).role is Role.REPLICA
+
+
+# -- how it fails -----------------------------------------------------------------------------------
+
+
+async def test_nobody_listening_is_a_lost_connection(probe_of):
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        port = made.getsockname()[1]
+    probe = probe_of(port)
+
+    failed = await failure(probe)
+
+    assert (str(failed), failed.lost) == ("connection refused", True)
     probe.close()
 
 
-async def test_a_silent_node_fails_the_probe_in_time(listener: socket.socket):
-    probe = silent(listener, 0.1)
+async def test_a_refusal_is_told_in_the_words_of_the_node(probe_of):
+    async with node(says(STARTING), probed(PRIMARY)) as port:
+        probe = probe_of(port)
+        failed = await failure(probe)
+        assert (str(failed), failed.lost) == ("the database system is starting up", True)
 
-    with pytest.raises(ProbeFailed, match=r"no answer in 0\.1 s") as caught:
+        assert (await probe.look()).role is Role.PRIMARY
+
+
+async def test_an_error_fails_a_look_and_not_the_connection(probe_of):
+    async with node(probed(CANCELLED + READY, PRIMARY)) as port:
+        probe = probe_of(port)
+        failed = await failure(probe)
+        assert str(failed) == "canceling statement due to user request"
+        assert not failed.lost
+
+        assert (await probe.look()).role is Role.PRIMARY
+
+
+async def test_after_a_fatal_error_the_next_look_connects_again(probe_of):
+    async with node(probed(PRIMARY, STARTING), probed(REPLICA)) as port:
+        probe = probe_of(port)
         await probe.look()
+        assert (await failure(probe)).lost
 
-    assert not caught.value.lost
-    probe.close()
+        assert (await probe.look()).role is Role.REPLICA
 
 
-async def test_a_cancelled_look_is_cancelled_at_once(listener: socket.socket):
-    probe = silent(listener, 60.0)
-
-    with trio.move_on_after(0.05) as scope:
+async def test_a_connection_that_the_node_has_closed_is_noticed_by_the_next_look(probe_of):
+    async with node(probed(PRIMARY, stays=False), probed(PRIMARY)) as port:
+        probe = probe_of(port)
         await probe.look()
+        await wait_all_tasks_blocked()
 
-    assert scope.cancelled_caught
-    probe.close()
-
-
-async def test_a_node_never_occupies_more_than_its_threads(listener: socket.socket):
-    before = threading.active_count()
-    probe = silent(listener, 0.05)
-
-    for _ in range(6):
-        with pytest.raises(ProbeFailed):
-            await probe.look()
-
-    assert threading.active_count() - before <= 2
-    probe.close()
+        failed = await failure(probe)
+        assert str(failed) == "server closed the connection unexpectedly"
+        assert failed.lost
+        assert (await probe.look()).role is Role.PRIMARY
 
 
-def test_an_abandoned_link_looks_no_more():
-    link = Link({}, None)
-    link.abandon()
+@pytest.mark.parametrize(
+    "identity",
+    [
+        CANCELLED + READY,
+        ("16.4", "8192", "16777216"),
+        ("16.4", None, "16777216", "7"),
+        READY,
+    ],
+)
+async def test_a_node_that_does_not_tell_who_it_is_is_asked_again(identity, probe_of):
+    async with node(probed(identity=identity), probed(PRIMARY)) as port:
+        probe = probe_of(port)
+        assert not (await failure(probe)).lost
 
-    with pytest.raises(ProbeFailed, match="abandoned"):
-        link.look()
+        # The first script has ended: its client has closed the connection.
+        assert (await probe.look()).system_identifier == "7"
+
+
+@pytest.mark.parametrize(
+    ("values", "identity"),
+    [
+        (("t", "nowhere", "1", None), IDENTITY),
+        (("t", "0/3000100", "one", None), IDENTITY),
+        (("t", "0/3000100", "1", "young"), IDENTITY),
+        (("t",), IDENTITY),
+        (PRIMARY, ("16.4", "0", "0", "7")),
+    ],
+)
+async def test_an_answer_without_sense_fails_the_look(values, identity, probe_of):
+    async with node(probed(values, REPLICA, identity=identity)) as port:
+        probe = probe_of(port)
+        failed = await failure(probe)
+        assert str(failed).startswith("its answer makes no sense: ")
+        assert not failed.lost
+
+        assert (await probe.look()).role is Role.REPLICA
+
+
+# -- how long it takes ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", [silent, probed(identity=b""), probed(b"")])
+async def test_a_silent_node_fails_the_look_in_time(script: Script, autojump_clock, probe_of):
+    async with node(script) as port:
+        probe = probe_of(port, MonitorConfig(timeout=0.1))
+        begun = trio.current_time()
+
+        failed = await failure(probe)
+
+        assert (str(failed), failed.lost) == ("no answer in 0.1 s", False)
+        assert trio.current_time() - begun == pytest.approx(0.1)
+
+
+async def test_a_late_answer_is_not_taken_for_the_next(mock_clock, nursery, probe_of):
+    given_up = trio.Event()
+
+    async def late(stream: WireStream) -> None:
+        async def answer_late() -> None:
+            await given_up.wait()
+            await stream.send_all(answer(PRIMARY))
+
+        async with trio.open_nursery() as inner:
+            inner.start_soon(answer_late)
+            await probed(b"")(stream)
+
+    async def look_too_long() -> None:
+        await failure(probe)
+        given_up.set()
+
+    async with node(late, probed(REPLICA)) as port:
+        probe = probe_of(port, MonitorConfig(timeout=2.0))
+        nursery.start_soon(look_too_long)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(2.0)
+        await given_up.wait()
+
+        assert (await probe.look()).role is Role.REPLICA
+
+
+async def test_a_look_that_was_cancelled_leaves_nothing_behind(probe_of):
+    async with node(probed(b""), probed(REPLICA)) as port:
+        probe = probe_of(port)
+        async with trio.open_nursery() as inner:
+            inner.start_soon(probe.look)
+            await wait_all_tasks_blocked()
+            inner.cancel_scope.cancel()
+
+        # The first script has ended: its client has closed the connection.
+        assert (await probe.look()).role is Role.REPLICA
+
+
+async def test_a_probe_that_never_looked_closes(probe_of):
+    probe_of(5432).close()
+
+
+# -- passwords --------------------------------------------------------------------------------------
+
+
+def asks_for_password(heard: list[bytes]) -> Script:
+    """Ask for the password in clear, put it into *heard*, and refuse."""
+
+    async def script(stream: WireStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(backend.authentication_cleartext_password())
+        heard.append((await stream.read_frame())[1])
+        await stream.send_all(STARTING)
+
+    return script
+
+
+async def test_the_password_is_sent_as_it_is_written(probe_of):
+    """What looks like a hash is a password all the same, as it is for libpq."""
+    password = "md5" + "0" * 32
+    heard: list[bytes] = []
+    async with node(asks_for_password(heard)) as port:
+        await failure(probe_of(port, MonitorConfig(password=password)))
+
+    assert heard == [password.encode() + b"\0"]
+
+
+async def test_a_password_file_is_read_for_each_connection(tmp_path: Path, probe_of):
+    file = tmp_path / "monitor.pw"
+    heard: list[bytes] = []
+    async with node(*[asks_for_password(heard)] * 2) as port:
+        probe = probe_of(port, MonitorConfig(password_file=file))
+        for text in ("old\nnot this\n", "new\r\n"):
+            file.write_text(text)
+            await failure(probe)
+
+    assert heard == [b"old\0", b"new\0"]
+
+
+async def test_a_password_file_that_cannot_be_read_fails_the_look(tmp_path: Path, probe_of):
+    probe = probe_of(5432, MonitorConfig(password_file=tmp_path / "missing"))
+
+    failed = await failure(probe)
+
+    assert str(failed).startswith("monitor.password_file: cannot be read: ")
+    assert "No such file" in str(failed)
+    assert failed.lost
+
+
+@pytest.mark.parametrize("text", [None, "\n"])
+async def test_a_node_that_wants_a_password_nobody_knows_says_which_setting(
+    text, tmp_path, probe_of
+):
+    file = None
+    if text is not None:
+        file = tmp_path / "monitor.pw"
+        file.write_text(text)
+    async with node(asks_for_password([])) as port:
+        failed = await failure(probe_of(port, MonitorConfig(password_file=file)))
+
+    assert str(failed) == "asks for a password, and monitor.password is not set"
+    assert failed.lost
+
+
+async def asks_for_scram(stream: WireStream) -> None:
+    """Challenge as a node does, the same for every connection, and refuse what comes back."""
+    await stream.receive_some()
+    await stream.send_all(backend.authentication_sasl(["SCRAM-SHA-256"]))
+    nonce = (await stream.read_frame())[1].rpartition(b"r=")[2]
+    challenge = b"r=" + nonce + b"node,s=c2FsdA==,i=4096"
+    await stream.send_all(backend.authentication_sasl_continue(challenge))
+    await stream.read_frame()
+    await stream.send_all(backend.error_response("FATAL", "28P01", "wrong password"))
+
+
+async def test_a_password_is_hashed_once_however_often_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, probe_of
+):
+    hashed: list[bytes] = []
+
+    async def derive(password: bytes, salt: bytes, iterations: int) -> ScramKeys:
+        hashed.append(password)
+        return derive_keys(password, salt, iterations)
+
+    monkeypatch.setattr(credentials, "derive_in_thread", derive)
+    file = tmp_path / "monitor.pw"
+    async with node(*[asks_for_scram] * 3) as port:
+        probe = probe_of(port, MonitorConfig(password_file=file))
+        for password in ("first", "first", "second"):
+            file.write_text(password)
+            assert str(await failure(probe)) == "wrong password"
+
+    assert hashed == [b"first", b"second"]

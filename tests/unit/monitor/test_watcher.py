@@ -13,7 +13,7 @@ from rwsplit.cluster.observation import Observation
 from rwsplit.config.model import Config, MonitorConfig, NodeConfig
 from rwsplit.lsn import LSN
 from rwsplit.monitor.board import Board
-from rwsplit.monitor.probe import ProbeFailed
+from rwsplit.monitor.link import ProbeFailed
 from rwsplit.monitor.watcher import (
     ROUND_SPACING,
     Assignment,

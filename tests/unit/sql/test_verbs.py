@@ -19,22 +19,26 @@ def facts(query: str) -> Statement:
 
 
 @pytest.mark.parametrize(
-    ("query", "verb", "name", "chain"),
+    ("query", "verb", "name", "chain", "tag"),
     [
-        ("COMMIT", Verb.COMMIT, None, False),
-        ("end work and chain", Verb.COMMIT, None, True),
-        ("COMMIT TRANSACTION AND NO CHAIN", Verb.COMMIT, None, False),
-        ("ROLLBACK", Verb.ROLLBACK, None, False),
-        ("abort and chain", Verb.ROLLBACK, None, True),
-        ("ROLLBACK WORK TO SAVEPOINT a", Verb.ROLLBACK_TO, "a", False),
-        ("ROLLBACK TO a", Verb.ROLLBACK_TO, "a", False),
-        ("SAVEPOINT a", Verb.SAVEPOINT, "a", False),
-        ("RELEASE SAVEPOINT a", Verb.RELEASE, "a", False),
-        ("release a", Verb.RELEASE, "a", False),
+        ("COMMIT", Verb.COMMIT, None, False, "COMMIT"),
+        ("end", Verb.COMMIT, None, False, "COMMIT"),
+        ("end work and chain", Verb.COMMIT, None, True, None),
+        ("COMMIT TRANSACTION AND NO CHAIN", Verb.COMMIT, None, False, "COMMIT"),
+        ("commit and", Verb.COMMIT, None, False, None),
+        ("commit nonsense", Verb.COMMIT, None, False, None),
+        ("ROLLBACK", Verb.ROLLBACK, None, False, "ROLLBACK"),
+        ("abort work", Verb.ROLLBACK, None, False, "ROLLBACK"),
+        ("abort and chain", Verb.ROLLBACK, None, True, None),
+        ("ROLLBACK WORK TO SAVEPOINT a", Verb.ROLLBACK_TO, "a", False, None),
+        ("ROLLBACK TO a", Verb.ROLLBACK_TO, "a", False, None),
+        ("SAVEPOINT a", Verb.SAVEPOINT, "a", False, None),
+        ("RELEASE SAVEPOINT a", Verb.RELEASE, "a", False, None),
+        ("release a", Verb.RELEASE, "a", False, None),
     ],
 )
-def test_transaction_control(query, verb, name, chain):
-    assert facts(query) == Statement(verb, name=name, chain=chain)
+def test_transaction_control(query, verb, name, chain, tag):
+    assert facts(query) == Statement(verb, name=name, chain=chain, tag=tag)
 
 
 @pytest.mark.parametrize(

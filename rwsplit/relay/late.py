@@ -1,0 +1,279 @@
+"""Transactions that are not on the primary: how they begin, where they run, how they leave.
+
+A READ COMMITTED transaction begins nowhere: rwsplit answers BEGIN, and the first statement decides. A read binds it to
+one replica; whatever is not provably a read *moves* it to the primary, where it begins again with what it has set for
+itself and goes on. That is as good as having been there from the start: each statement has a snapshot of its own, what
+was read is what a transaction on the primary could have read then, and the primary is at least as new as any replica.
+
+`BEGIN READ ONLY` is bound to one replica at once. It leaves only for what belongs on the primary all the same (an
+advisory lock, session state); one that has a snapshot to keep stays, and PostgreSQL judges its statements.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.config.model import PoolMode, Transactions
+from rwsplit.protocol import codes
+from rwsplit.protocol.backend import error_response
+from rwsplit.protocol.framing import frame
+from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.injected import ROLLBACK, Injected, Purpose, query
+from rwsplit.routing import policy
+from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.server.server import Server
+from rwsplit.session.assembly import NOTHING, OPAQUE
+from rwsplit.session.pinning import pin_reason
+from rwsplit.session.transaction import (
+    READ_COMMITTED,
+    Transaction,
+    answer,
+    is_late,
+    is_prologue,
+    opens_with_reads,
+)
+from rwsplit.session.unit import Unit
+from rwsplit.sql.statement import Script, Verb
+
+if TYPE_CHECKING:
+    from rwsplit.relay.relay import Relay
+
+
+_SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
+_NOWHERE: Final = Route(Target.SAME, RouteReason.LATE_TRANSACTION)
+_WITH_READS: Final = Route(Target.REPLICA, RouteReason.LATE_TRANSACTION)
+#: The node said to have answered what rwsplit answered by itself.
+OURSELVES: Final = "rwsplit"
+
+
+class Late:
+    """Begins transactions nowhere or on replicas, and moves them to the primary."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    # Beginning...
+
+    def begin(self, client: Client, unit: Unit, script: Script) -> bool:
+        """Answer *unit* if it begins a transaction that may wait for its first statement; say whether it did."""
+        if (
+            not is_late(script)
+            or unit.is_open
+            or unit.row_limit
+            or not unit.executes
+            or not self._may(client)
+        ):
+            return False
+        statement = script.single
+        assert statement is not None
+        assert statement.tag is not None
+        if not self._answer(client, unit, statement.tag, b"T"):
+            return False
+        client.tx = codes.IN_TRANSACTION
+        client.begun = self._relay.now
+        client.transaction = Transaction.may_write(statement)
+        return True
+
+    def route(self, client: Client, unit: Unit, script: Script) -> Route | None:
+        """Return the verdict on a unit that begins a transaction and reads at once, None for any other."""
+        if unit.is_open or unit.restarts or not opens_with_reads(script):
+            return None
+        return _WITH_READS if self._may(client) else None
+
+    def _may(self, client: Client) -> bool:
+        return (
+            self._relay.config.routing.transactions is Transactions.LATE
+            and client.isolation in READ_COMMITTED
+            and not client.opaque
+            and client.pin is None
+            and client.mode is PoolMode.TRANSACTION
+        )
+
+    def _answer(self, client: Client, unit: Unit, tag: str, status: bytes) -> bool:
+        """Give PostgreSQL's answer to *unit*, if it is known what that is."""
+        answered = answer(unit, tag, status)
+        if answered is None:
+            return False
+        client.sink.append(answered)
+        client.statements += 1
+        client.last = (OURSELVES, _NOWHERE)
+        self._relay.outboxes.touch_client(client)
+        return True
+
+    # The first statement...
+
+    def first(self, client: Client, unit: Unit, script: Script) -> bool:
+        """Send *unit*, the first of a transaction that is nowhere, or end that; return whether it is done."""
+        relay = self._relay
+        transaction = client.transaction
+        assert transaction is not None
+        if not transaction.prologue and self._ends(client, unit, script):
+            return True
+        unit.route = route = self._route(client, unit, script)
+        if route.target is Target.REPLICA:
+            node = relay.choice.reader(client, unit, route)
+            if client.waiting is not None:
+                return False
+        else:
+            node = relay.choice.named(route) if route.target is Target.NODE else None
+            node = node or relay.view.primary
+        if node is None:
+            relay.dispatcher.wait_for_node(client)
+            return False
+        return relay.dispatcher.to_node(client, unit, node)
+
+    def _ends(self, client: Client, unit: Unit, script: Script) -> bool:
+        """End a transaction in which nothing was done, if *unit* says so."""
+        statement = script.single
+        if (
+            statement is None
+            or statement.tag is None
+            or statement.verb is Verb.BEGIN
+            or unit.is_open
+            or unit.row_limit
+            or not unit.executes
+            or not self._answer(client, unit, statement.tag, b"I")
+        ):
+            return False
+        client.tx = codes.IDLE
+        client.transaction = None
+        return True
+
+    def _route(self, client: Client, unit: Unit, script: Script) -> Route:
+        route = self._relay.choice.route(client, unit, script)
+        if route.target is Target.SAME:  # it is run again on the replica, or another
+            route = policy.READ
+        if unit.is_open or unit.row_limit:
+            return Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
+        if is_prologue(unit, script):
+            return policy.READ
+        assert client.transaction is not None
+        if route.target is Target.PRIMARY or client.transaction.stays(script):
+            return route
+        return Route(Target.PRIMARY, RouteReason.TRANSACTION)
+
+    def begin_on(self, client: Client, server: Server, unit: Unit) -> None:
+        """Begin on *server* the transaction of *client* that is nowhere, ahead of *unit*."""
+        transaction = client.transaction
+        assert transaction is not None
+        server.unnamed = None
+        begin = transaction.begin_on_replica if server.is_replica else transaction.begin
+        for frames in (begin, *transaction.prologue):
+            server.out.extend(frames)
+            server.owe(Injected(Purpose.BEGIN, client))
+        if not server.is_replica:
+            unit.guarded = False
+            client.transaction = None  # it is where it may do everything
+
+    # On a replica...
+
+    def must_leave(self, client: Client, unit: Unit, script: Script) -> bool:
+        """Return whether the transaction on a replica cannot go on there with *unit*."""
+        transaction = client.transaction
+        assert transaction is not None
+        if not transaction.late:
+            begins = any(statement.verb is Verb.BEGIN for statement in script.statements)
+            return begins or script.primary_only is not None or script.state is not None
+        if client.tx != codes.IN_TRANSACTION or script is NOTHING:
+            return False
+        if is_prologue(unit, script):
+            return False
+        if unit.is_open or unit.row_limit or not transaction.stays(script):
+            return True
+        if script.controls_transaction:
+            return False
+        return self._relay.choice.route(client, unit, script).target is Target.PRIMARY
+
+    def leave(self, client: Client, server: Server, unit: Unit) -> bool:
+        """Move the transaction to the primary, where it goes on with *unit*; return whether that is sent."""
+        transaction = client.transaction
+        assert transaction is not None
+        relay = self._relay
+        if (
+            client.tx != codes.IN_TRANSACTION
+            or not transaction.is_movable
+            or (transaction.snapshot and transaction.reads)
+            or transaction.rooted
+        ):
+            if client.tx == codes.IN_TRANSACTION and pin_reason(unit.script or OPAQUE):
+                self._refuse_state(client, server)
+                return True
+            unit.route = _SAME_TRANSACTION
+            relay.sender.send(client, server, unit)
+            return True
+        primary = relay.view.primary
+        if primary is None:
+            client.waiting = Waiting.NODE
+            relay.homeless[client] = None
+            return False
+        pool = relay.pool_of(client, primary)
+        target = pool.acquire()
+        if target is None:
+            # It stands in the queue, its replica in hand; see Dispatcher.start.
+            client.waiting = Waiting.SERVER
+            client.waits_for = pool
+            client.shares = False
+            pool.exclusive += 1
+            pool.waiters.append(client)
+            relay.counters.load[pool.node_index] += 1
+            pool.ask(relay.now)
+            return False
+        self.move(client, server, target, unit)
+        return True
+
+    def move(self, client: Client, server: Server, target: Server, unit: Unit) -> None:
+        """End the transaction on the replica *server*, begin it on *target* and go on with *unit*."""
+        relay = self._relay
+        server.out.append(ROLLBACK)
+        server.owe(Injected(Purpose.ROLLBACK))
+        server.holder = None
+        relay.outboxes.touch_server(server)
+        client.server = None
+        unit.guarded = False
+        unit.route = Route(Target.PRIMARY, self._reason(unit.script or OPAQUE))
+        relay.sender.send(client, target, unit)
+
+    def _reason(self, script: Script) -> RouteReason:
+        reason = policy.route_facts(script).reason
+        return RouteReason.TRANSACTION if reason is RouteReason.READ else reason
+
+    def lost(self, client: Client, units: list[Unit]) -> bool:
+        """Return whether the transaction, whose replica is lost, can go on elsewhere with *units*."""
+        transaction = client.transaction
+        return (
+            transaction is not None
+            and transaction.late
+            and client.tx == codes.IN_TRANSACTION
+            and all(unit.guarded and not unit.forwarded for unit in units)
+        )
+
+    def note(self, client: Client, unit: Unit, script: Script, status: int) -> None:
+        """Keep the books of the transaction at the end of *unit*."""
+        transaction = client.transaction
+        if transaction is None:
+            return
+        if status == codes.IDLE:
+            client.transaction = None
+            return
+        transaction.reads += not script.controls_transaction
+        transaction.rooted = transaction.rooted or unit.row_limit or script.roots
+        if transaction.late and not unit.failed:
+            if is_prologue(unit, script):
+                parts = unit.piece.parts
+                transaction.prologue.append([p for p in parts if isinstance(p, bytes)])
+            elif script.single is not None and script.single.chain:
+                transaction.prologue.clear()
+
+    def _refuse_state(self, client: Client, server: Server) -> None:
+        """Fail a transaction whose snapshot is on a replica for wanting state on the primary."""
+        server.out.append(query(b"ROLLBACK TO SAVEPOINT rwsplit_refuses"))
+        server.owe(Injected(Purpose.REFUSE))
+        self._relay.outboxes.touch_server(server)
+        message = (
+            "a READ ONLY REPEATABLE READ transaction that has read cannot change its session"
+        )
+        hint = "Begin it with /* rwsplit: primary */, or change the session outside of it."
+        client.sink.append(error_response("ERROR", "0A000", message, hint=hint))
+        client.sink.append(frame(codes.READY, b"E"))
+        client.tx = codes.FAILED
+        self._relay.outboxes.touch_client(client)

@@ -1,0 +1,225 @@
+"""Transaction: one that is not on the primary - on a replica, or nowhere yet - and how to begin it elsewhere.
+
+The client sees one transaction. Behind it there may be none (it has begun and said nothing else), one on a
+replica (it has only read), and then another on the primary (it does more than read):
+
+    BEGIN ------> nowhere --read--> replica --anything else--> primary
+                     |                 |                          |
+                     +---anything else-+--------------------------+--> COMMIT, ROLLBACK
+
+What is nowhere needs answers of rwsplit's own, exactly as PostgreSQL gives them: CommandComplete and
+ReadyForQuery, and in the extended protocol one answer per message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rwsplit.protocol import codes
+from rwsplit.protocol.framing import HEADER_SIZE, frame, split
+from rwsplit.protocol.responses import FORWARD
+from rwsplit.session.prepared import PARSE_COMPLETE, PARSED
+from rwsplit.session.unit import Kind, Unit
+from rwsplit.sql.statement import Script, Statement, Verb
+
+#: Isolation levels under which every statement has a snapshot of its own; PostgreSQL has no READ UNCOMMITTED.
+READ_COMMITTED: Final = frozenset({"read committed", "read uncommitted"})
+
+_BIND_COMPLETE: Final = frame(codes.BIND_COMPLETE, b"")
+_CLOSE_COMPLETE: Final = frame(codes.CLOSE_COMPLETE, b"")
+_NO_DATA: Final = frame(codes.NO_DATA, b"")
+_NO_PARAMETERS: Final = frame(codes.PARAMETER_DESCRIPTION, b"\0\0")
+
+
+class Transaction:
+    """A transaction of one session that is on a replica or nowhere."""
+
+    __slots__ = (
+        "begin",
+        "begin_on_replica",
+        "is_movable",
+        "late",
+        "prologue",
+        "reads",
+        "rooted",
+        "snapshot",
+    )
+
+    def __init__(
+        self,
+        begin: Sequence[bytes],
+        begin_on_replica: Sequence[bytes],
+        *,
+        late: bool,
+        is_movable: bool,
+        snapshot: bool,
+    ) -> None:
+        self.begin = begin
+        """The frames that begin it on the primary, ending in one ReadyForQuery."""
+        self.begin_on_replica = begin_on_replica
+        """The same for a replica, where PostgreSQL refuses READ WRITE."""
+        self.late = late
+        """It may yet write: it moves as soon as it does anything but read."""
+        self.is_movable = is_movable
+        self.snapshot = snapshot
+        """All its statements see what the first one saw, so it stays where that was."""
+        self.prologue: list[Sequence[bytes]] = []
+        """Frames of what it has set for itself (SET LOCAL), each ending in one ReadyForQuery."""
+        self.reads = 0
+        """Units run in it so far."""
+        self.rooted = False
+        """It has a savepoint or portal, which cannot be taken to another server."""
+
+    @classmethod
+    def read_only(cls, unit: Unit) -> Transaction:
+        """Return the READ ONLY transaction that *unit*, sent to a replica, begins."""
+        assert unit.script is not None
+        statements = unit.script.statements
+        frames = [part for part in unit.piece.parts if isinstance(part, bytes)]
+        return cls(
+            frames,
+            frames,
+            late=False,
+            is_movable=len(statements) == 1,
+            snapshot=(statements[0].isolation or "").lower() == "repeatable read",
+        )
+
+    @classmethod
+    def may_write(cls, statement: Statement) -> Transaction:
+        """Return the transaction that *statement*, a BEGIN for which `is_late` holds, begins."""
+        return cls(
+            [begin_frame(statement, read_only=statement.read_only)],
+            [begin_frame(statement, read_only=None)],
+            late=True,
+            is_movable=True,
+            snapshot=False,
+        )
+
+    def stays(self, script: Script) -> bool:
+        """Return whether *script* may run where the transaction has read so far: it only reads, or ends it.
+
+        Not so if it says when the transaction began: after a move that would be another moment.
+        """
+        if script.single is not None and script.single.verb in _ENDS:
+            return True
+        return not (
+            script.primary_only is not None
+            or script.state is not None
+            or script.controls_transaction
+            or script.needs_session
+            or script.tells_time
+            or script.cost.writes
+        )
+
+
+def is_late(script: Script) -> bool:
+    """Return whether *script* begins a transaction that may wait for its first statement, and does no more."""
+    statement = script.single
+    return statement is not None and script.hints is None and _begins_late(statement)
+
+
+def opens_with_reads(script: Script) -> bool:
+    """Return whether *script* begins such a transaction and goes on with reads only, in the same unit."""
+    statements = script.statements
+    return (
+        len(statements) > 1
+        and script.hints is None
+        and _begins_late(statements[0])
+        and statements[0].read_only is None
+        and all(
+            s.primary_only is None and s.state is None and not s.tells_time and s.verb in _READS
+            for s in statements[1:]
+        )
+    )
+
+
+def is_prologue(unit: Unit, script: Script) -> bool:
+    """Return whether *unit* only sets something for the transaction, and can be said again elsewhere."""
+    statement = script.single
+    if statement is None or statement.verb is not Verb.SET or not statement.local:
+        return False
+    setting = statement.setting or ""
+    if setting == "transaction":
+        fits = (
+            statement.isolation in {None, *READ_COMMITTED} and statement.read_only is not False
+        )
+    else:
+        fits = not setting.startswith(("transaction", "default_transaction", "session", "role"))
+    piece = unit.piece
+    return fits and piece.plan is None and not piece.needs and piece.unnamed is None
+
+
+def begin_frame(statement: Statement, *, read_only: bool | None) -> bytes:
+    """Return a Query that begins what *statement*, a BEGIN, begins; *read_only* as that says, or nothing of it."""
+    words = ["BEGIN"]
+    if statement.isolation:
+        words.append(f"ISOLATION LEVEL {statement.isolation.upper()}")
+    if read_only is not None:
+        words.append("READ ONLY" if read_only else "READ WRITE")
+    if statement.deferrable is not None:
+        words.append("DEFERRABLE" if statement.deferrable else "NOT DEFERRABLE")
+    return frame(codes.QUERY, " ".join(words).encode() + b"\0")
+
+
+def answer(unit: Unit, tag: str, status: bytes) -> bytes | None:
+    """Return what PostgreSQL answers to *unit*, which runs one command with *tag* and nothing else.
+
+    *status* is the transaction's afterwards. None if it would answer otherwise: an error, a portal that stays.
+    """
+    done = frame(codes.COMMAND_COMPLETE, tag.encode() + b"\0")
+    ready = frame(codes.READY, status)
+    if unit.kind is Kind.SIMPLE:
+        return done + ready
+    piece = unit.piece
+    if piece.plan is not None and any(step not in (FORWARD, PARSED) for step in piece.plan):
+        return None
+    answers: list[bytes] = []
+    for part in piece.parts:
+        if not isinstance(part, bytes):
+            answers.append(PARSE_COMPLETE)
+            continue
+        for code, start, end in split(part):
+            found = _answer_to(code, part[start + HEADER_SIZE : end], done)
+            if found is None:
+                return None
+            answers.append(found)
+    if answers.count(done) != 1:
+        return None
+    return b"".join(answers) + ready
+
+
+def _answer_to(code: int, payload: bytes, done: bytes) -> bytes | None:
+    """Return the answer to one message, nothing for the Sync, None if it is not that simple."""
+    if code == codes.BIND:
+        return _BIND_COMPLETE if _binds_nothing(payload) else None
+    if code == codes.EXECUTE:
+        return done if payload == _UNNAMED_WHOLE else None
+    if code == codes.DESCRIBE:
+        return _NO_PARAMETERS + _NO_DATA if payload.startswith(b"S") else _NO_DATA
+    return _ANSWERS.get(code)
+
+
+def _binds_nothing(payload: bytes) -> bool:
+    """Return whether a Bind makes the unnamed portal of a statement without parameters."""
+    if not payload.startswith(b"\0"):
+        return False
+    at = payload.find(b"\0", 1) + 1
+    formats = int.from_bytes(payload[at : at + 2], "big")
+    at += 2 + 2 * formats
+    return formats == 0 and payload[at : at + 2] == b"\0\0"
+
+
+def _begins_late(statement: Statement) -> bool:
+    return (
+        statement.verb is Verb.BEGIN
+        and statement.tag is not None
+        and statement.read_only is not True
+        and statement.isolation in {None, *READ_COMMITTED}
+    )
+
+
+_ANSWERS: Final = {codes.PARSE: PARSE_COMPLETE, codes.CLOSE: _CLOSE_COMPLETE, codes.SYNC: b""}
+_UNNAMED_WHOLE: Final = b"\0\0\0\0\0"
+_ENDS: Final = frozenset({Verb.COMMIT, Verb.ROLLBACK})
+_READS: Final = frozenset({Verb.QUERY, Verb.SHOW, Verb.COPY_OUT, Verb.EXPLAIN, Verb.EMPTY})

@@ -1,0 +1,309 @@
+"""Transactions that may write: on a replica as long as they only read, and nobody can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from rwsplit.embedded.cluster import EmbeddedCluster
+from rwsplit.embedded.processes import wait_until
+from rwsplit.embedded.reachable import ReachableCluster
+from tests.support.differential import Differential, say
+from tests.support.messages import (
+    SYNC,
+    bind,
+    close_statement,
+    describe_portal,
+    describe_statement,
+    execute,
+    parse,
+    query,
+)
+from tests.support.proxy import Proxy
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def compare(cluster: ReachableCluster[Any], proxy: Proxy) -> Differential:
+    return Differential(cluster, proxy)
+
+
+@pytest.fixture
+def table(cluster: ReachableCluster[Any]) -> Iterator[str]:
+    with cluster.primary.connect("app", "app") as connection:
+        connection.execute("create table late (a int)")
+        connection.execute("insert into late values (1)")
+        cluster.wait_until_replayed()
+        yield "late"
+        connection.execute("drop table late")
+
+
+def in_recovery(connection: psycopg.Connection[Any]) -> bool:
+    [(answer,)] = connection.execute("select pg_is_in_recovery()").fetchall()
+    return bool(answer)
+
+
+def last_route(connection: psycopg.Connection[Any]) -> str:
+    [(answer,)] = connection.execute("show rwsplit.last_route").fetchall()
+    return str(answer)
+
+
+def statements(proxy: Proxy) -> int:
+    """How many statements were sent to nodes."""
+    return sum(int(row["statements"]) for row in proxy.console("SHOW ROUTES"))
+
+
+@pytest.mark.parametrize(
+    "begin", ["begin", "start transaction", "begin read write", "BEGIN WORK;"]
+)
+@pytest.mark.parametrize("end", ["commit", "rollback", "end", "abort work"])
+def test_a_transaction_that_only_reads_runs_on_one_replica(proxy: Proxy, begin: Any, end: Any):
+    with proxy.connect() as connection:
+        connection.execute(begin)
+        seen = {
+            connection.execute("select inet_server_port(), pg_is_in_recovery()").fetchone()
+            for _ in range(5)
+        }
+        connection.execute(end)
+        assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    [(_, is_replica)] = seen  # type: ignore[misc]
+    assert is_replica
+
+
+def test_an_empty_transaction_reaches_no_server(proxy: Proxy):
+    with proxy.connect() as connection:
+        connection.execute("select 1")
+        before = statements(proxy)
+        for _ in range(3):
+            connection.execute("begin")
+            connection.execute("commit")
+            connection.execute("start transaction isolation level read committed")
+            connection.execute("rollback")
+        assert statements(proxy) == before
+        assert "LATE_TRANSACTION" in last_route(connection)
+
+
+def test_a_write_moves_it_to_the_primary_and_it_stays_there(proxy: Proxy, table: str):
+    with proxy.connect() as connection:
+        connection.execute("begin")
+        assert in_recovery(connection)
+        assert connection.execute(f"select a from {table}").fetchall() == [(1,)]
+        connection.execute(f"insert into {table} values (2)")
+        assert last_route(connection).startswith("primary MAY_WRITE")
+        assert not in_recovery(connection)
+        assert connection.execute(f"select count(*) from {table}").fetchall() == [(2,)]
+        connection.execute("rollback")
+        assert connection.execute(f"select count(*) from {table}").fetchall() == [(1,)]
+        connection.execute("begin")
+        connection.execute(f"update {table} set a = 3")
+        assert not in_recovery(connection)
+        connection.execute("commit")
+        assert connection.execute(f"select a from {table}").fetchall() == [(3,)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select now()",
+        "select current_timestamp",
+        "select count(*) from pg_class where current_date > '2000-01-01'",
+        "select transaction_timestamp()",
+        "savepoint a",
+        "select pg_advisory_xact_lock(1)",
+        "declare c cursor for select 1",
+        "select a from late for update",
+        "select txid_current()",
+        "begin",
+        "set transaction isolation level repeatable read",
+        "set transaction read write",
+        "listen somebody",
+        "create temp table t (a int) on commit drop",
+        "show transaction_read_only",
+        "select current_setting('transaction_read_only')",
+    ],
+)
+def test_what_is_not_provably_a_read_that_could_be_anywhere_goes_to_the_primary(
+    proxy: Proxy, table: str, statement: Any
+):
+    for reads_first in (False, True):
+        with proxy.connect(cursor_factory=psycopg.ClientCursor) as connection:
+            connection.add_notice_handler(lambda _: None)
+            connection.execute("begin")
+            if reads_first:
+                assert in_recovery(connection)
+            connection.execute(statement)
+            assert not in_recovery(connection)
+            connection.execute("rollback")
+
+
+def test_now_stands_still(proxy: Proxy, table: str):
+    with proxy.connect() as connection:
+        connection.execute("begin")
+        assert in_recovery(connection)
+        first = connection.execute("select now(), current_timestamp").fetchone()
+        connection.execute(f"insert into {table} values (9)")
+        assert connection.execute("select now(), current_timestamp").fetchone() == first
+        connection.execute("rollback")
+
+
+def test_what_is_set_for_the_transaction_moves_along(proxy: Proxy, table: str):
+    with proxy.connect() as connection:
+        connection.execute("begin")
+        connection.execute("set local work_mem = '5MB'")
+        connection.execute("set local search_path to pg_catalog, public")
+        assert in_recovery(connection)
+        connection.execute(f"insert into {table} values (4)")
+        assert not in_recovery(connection)
+        assert connection.execute("show work_mem").fetchone() == ("5MB",)
+        assert connection.execute("show search_path").fetchone() == ("pg_catalog, public",)
+        connection.execute("commit")
+        assert connection.execute("show work_mem").fetchone() != ("5MB",)
+
+
+def test_a_failed_read_fails_the_transaction_where_it_is(proxy: Proxy, table: str):
+    with proxy.connect() as connection:
+        connection.execute("begin")
+        assert in_recovery(connection)
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            connection.execute("select 1 / 0")
+        with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+            connection.execute(f"insert into {table} values (5)")
+        connection.execute("commit")
+        assert connection.execute(f"select count(*) from {table}").fetchone() == (1,)
+
+
+def test_a_default_isolation_of_the_role_is_kept(
+    cluster: ReachableCluster[Any], make_proxy: Any, table: str
+):
+    with cluster.primary.connect("postgres", "app") as admin:
+        admin.execute(
+            "alter role app in database app set default_transaction_isolation = 'repeatable read'"
+        )
+        try:
+            cluster.wait_until_replayed()
+            with make_proxy(cluster).connect() as connection:
+                connection.execute("begin")
+                assert not in_recovery(connection)
+                connection.execute("rollback")
+            with admin.cursor() as cursor:
+                cursor.execute(
+                    "alter role app in database app set default_transaction_isolation = 'serializable'"
+                )
+            cluster.wait_until_replayed()
+            with make_proxy(cluster).connect() as connection:
+                assert not in_recovery(connection)
+                assert last_route(connection).startswith("primary SERIALIZABLE")
+        finally:
+            admin.execute("alter role app in database app reset default_transaction_isolation")
+            cluster.wait_until_replayed()
+
+
+def test_transactions_primary_turns_it_off(cluster: ReachableCluster[Any], make_proxy: Any):
+    proxy = make_proxy(cluster, {"routing": {"transactions": "primary"}})
+    with proxy.connect() as connection:
+        connection.execute("begin")
+        assert not in_recovery(connection)
+        connection.execute("rollback")
+    with proxy.connect() as connection:
+        connection.execute("begin read only")
+        assert in_recovery(connection)
+        connection.execute("rollback")
+
+
+def test_it_answers_as_directly_in_the_simple_protocol(compare: Differential):
+    compare(
+        say(query("begin")),
+        say(query("commit")),
+        say(query("begin; commit")),
+        say(query("start transaction")),
+        say(query("select 1")),
+        say(query("")),
+        say(query("show transaction_isolation")),
+        say(query("select 1 / 0")),
+        say(query("select 1")),
+        say(query("rollback to nowhere")),
+        say(query("end")),
+        say(query("begin")),
+        say(query("begin")),
+        say(query("commit")),
+        say(query("commit")),
+        say(query("begin read write, isolation level read committed, not deferrable")),
+        say(query("select 'x'")),
+        say(query("create temp table gone (a int) on commit drop")),
+        say(query("insert into gone values (1) returning a")),
+        say(query("rollback")),
+        say(query("begin nonsense")),
+        say(query("begin transaction isolation level")),
+        say(query("begin read only read write,")),
+        say(query("begin; select 1; select 2")),
+        say(query("select 3; commit; select 4")),
+        say(query("begin; select 1; rollback")),
+        say(query("begin")),
+        say(query("commit and chain")),
+        say(query("select 1")),
+        say(query("rollback and no chain")),
+        say(query("begin")),
+        say(query("prepare transaction 'nobody'")),
+        say(query("rollback")),
+    )
+
+
+def test_it_answers_as_directly_in_the_extended_protocol(compare: Differential):
+    def run(text: str, name: str = "") -> bytes:
+        return parse(text, name) + bind(name) + describe_portal() + execute()
+
+    compare(
+        say(run("begin") + SYNC),
+        say(run("select 1") + SYNC),
+        say(run("commit") + SYNC),
+        say(run("begin") + run("select 2") + SYNC),
+        say(run("select 3") + run("commit") + SYNC),
+        say(parse("begin", "b") + describe_statement("b") + SYNC),
+        say(parse("commit", "c") + describe_statement("c") + SYNC),
+        say(bind("b") + execute() + SYNC),
+        say(bind("c") + execute() + SYNC),
+        say(bind("b") + execute() + SYNC),
+        say(run("select 1 / 0") + SYNC),
+        say(bind("c") + execute() + SYNC),
+        say(bind("b") + describe_portal() + execute() + close_statement("b") + SYNC),
+        say(bind("b") + execute() + SYNC),
+        say(run("rollback") + SYNC),
+        say(run("begin") + SYNC + run("select 4") + SYNC + run("commit") + SYNC),
+        say(
+            run("begin")
+            + SYNC
+            + run("create temp table z (a int)")
+            + SYNC
+            + run("rollback")
+            + SYNC
+        ),
+        say(query("begin") + query("select 5") + run("select 6") + SYNC + query("commit")),
+        say(parse("begin", "") + SYNC),
+        say(bind("") + execute() + SYNC),
+        say(SYNC),
+        say(run("end") + SYNC),
+    )
+
+
+def test_a_transaction_outlives_the_replica_it_has_read_on(
+    fragile_cluster: EmbeddedCluster, make_proxy: Any
+):
+    proxy = make_proxy(fragile_cluster)
+    with proxy.connect() as connection:
+        connection.execute("begin")
+        connection.execute("set local work_mem = '6MB'")
+        row = connection.execute("select current_setting('cluster_name')").fetchone()
+        assert row is not None
+        replica = next(node for node in fragile_cluster.replicas if node.name == row[0])
+        replica.kill()
+        again = connection.execute("select current_setting('cluster_name')").fetchone()
+        assert again is not None
+        assert again != row
+        assert connection.execute("show work_mem").fetchone() == ("6MB",)
+        connection.execute("commit")
+        replica.start()
+        assert wait_until(proxy.has_all_nodes_up, timeout=20)

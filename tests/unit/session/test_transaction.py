@@ -1,0 +1,248 @@
+"""Transactions that are nowhere or on a replica: what may join them, and rwsplit's own answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from rwsplit.protocol import codes
+from rwsplit.protocol.framing import frame
+from rwsplit.session.assembly import NOTHING
+from rwsplit.session.session import Session
+from rwsplit.session.transaction import (
+    Transaction,
+    answer,
+    begin_frame,
+    is_late,
+    is_prologue,
+    opens_with_reads,
+)
+from rwsplit.session.unit import Kind, Piece, Unit
+from rwsplit.sql.classify import parse
+from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.statement import Script
+from tests.support.messages import (
+    SYNC,
+    bind,
+    close_statement,
+    describe_portal,
+    describe_statement,
+    execute,
+    function_call,
+    parse as parse_message,
+    query,
+)
+
+BOOK = FunctionBook()
+BEGIN_T = frame(codes.COMMAND_COMPLETE, b"BEGIN\0") + frame(codes.READY, b"T")
+
+
+def script(text: str) -> Script:
+    return parse(text.encode(), BOOK)
+
+
+def unit_of(session: Session, data: bytes) -> Unit:
+    session.receive(data)
+    unit = session.pending.popleft()
+    assert isinstance(unit, Unit)
+    return unit
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("begin", True),
+        ("BEGIN WORK;", True),
+        ("start transaction isolation level read committed, read write", True),
+        ("begin isolation level read uncommitted not deferrable", True),
+        ("begin read only", False),
+        ("begin isolation level repeatable read", False),
+        ("begin isolation level serializable", False),
+        ("begin isolation level", False),
+        ("begin read write,", False),
+        ("begin nonsense", False),
+        ("start", False),
+        ("/* rwsplit: primary */ begin", False),
+        ("begin; select 1", False),
+        ("commit", False),
+        ("", False),
+    ],
+)
+def test_which_transactions_may_wait_for_their_first_statement(text: str, expected: bool):
+    assert is_late(script(text)) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("begin; select 1", True),
+        ("begin; select 1; show work_mem; explain select 2", True),
+        ("begin; copy (select 1) to stdout", True),
+        ("begin read write; select 1", False),
+        ("begin; select now()", False),
+        ("begin; select 1; commit", False),
+        ("begin; delete from t", False),
+        ("begin read only; select 1", False),
+        ("select 1; begin", False),
+        ("/* rwsplit: replica */ begin; select 1", False),
+        ("begin", False),
+    ],
+)
+def test_which_begin_and_read_in_one_go(text: str, expected: bool):
+    assert opens_with_reads(script(text)) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("select 1", True),
+        ("commit", True),
+        ("rollback", True),
+        ("commit and chain", True),
+        ("show work_mem", True),
+        ("savepoint a", False),
+        ("select now()", False),
+        ("select current_date", False),
+        ("select age(x) from t", False),
+        ("insert into t values (1)", False),
+        ("select f()", False),
+        ("select * from t for share", False),
+        ("declare c cursor for select 1", False),
+        ("prepare transaction 'x'", False),
+        ("select currval('s')", False),
+    ],
+)
+def test_what_may_run_where_it_has_read_so_far(text: str, expected: bool):
+    transaction = Transaction.may_write(script("begin").statements[0])
+    assert transaction.stays(script(text)) is expected
+
+
+def test_a_shape_a_replica_has_refused_may_not():
+    transaction = Transaction.may_write(script("begin").statements[0])
+    learned = script("select 1")
+    learned.cost.writes = True
+    assert not transaction.stays(learned)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("set local work_mem = '5MB'", True),
+        ("set local search_path to a, b", True),
+        ("set transaction read only", True),
+        ("set transaction isolation level read committed", True),
+        ("set transaction read write", False),
+        ("set transaction isolation level repeatable read", False),
+        ("set transaction snapshot 'x'", False),
+        ("set local transaction_isolation = 'serializable'", False),
+        ("set local role admin", False),
+        ("set local session_replication_role = replica", False),
+        ("set work_mem = '5MB'", False),
+        ("select 1", False),
+        ("set local a.b = 1; set local a.c = 2", False),
+    ],
+)
+def test_what_a_transaction_sets_for_itself(session: Session, text: str, expected: bool):
+    unit = unit_of(session, query(text))
+    assert unit.script is not None
+    assert is_prologue(unit, unit.script) is expected
+
+
+def test_what_needs_a_prepared_statement_is_not_repeated(session: Session):
+    text = "set local work_mem = '5MB'"
+    unit = unit_of(session, parse_message(text) + bind() + execute() + SYNC)
+    assert unit.script is not None
+    assert is_prologue(unit, unit.script)
+    session.receive(parse_message(text, "s") + SYNC)
+    session.pending.clear()
+    unit = unit_of(session, bind("s") + execute() + SYNC)
+    assert unit.script is not None
+    assert not is_prologue(unit, unit.script)
+
+
+@pytest.mark.parametrize(
+    ("text", "on_primary", "on_replica"),
+    [
+        ("start transaction", b"BEGIN", b"BEGIN"),
+        ("begin read write", b"BEGIN READ WRITE", b"BEGIN"),
+        (
+            "begin isolation level read committed deferrable",
+            b"BEGIN ISOLATION LEVEL READ COMMITTED DEFERRABLE",
+            b"BEGIN ISOLATION LEVEL READ COMMITTED DEFERRABLE",
+        ),
+        ("begin not deferrable", b"BEGIN NOT DEFERRABLE", b"BEGIN NOT DEFERRABLE"),
+    ],
+)
+def test_how_it_begins(text: str, on_primary: bytes, on_replica: bytes):
+    transaction = Transaction.may_write(script(text).statements[0])
+    assert transaction.begin == [query(on_primary)]
+    assert transaction.begin_on_replica == [query(on_replica)]
+    assert (transaction.late, transaction.is_movable, transaction.snapshot) == (
+        True,
+        True,
+        False,
+    )
+
+
+def test_a_read_only_one_begins_as_the_client_said(session: Session):
+    data = query("begin isolation level repeatable read read only")
+    transaction = Transaction.read_only(unit_of(session, data))
+    assert (transaction.begin, transaction.begin_on_replica) == ([data], [data])
+    assert (transaction.late, transaction.is_movable, transaction.snapshot) == (
+        False,
+        True,
+        True,
+    )
+    transaction = Transaction.read_only(unit_of(session, query("begin read only; select 1")))
+    assert (transaction.is_movable, transaction.snapshot) == (False, False)
+    words = script("begin read only").statements[0]
+    assert begin_frame(words, read_only=True) == query("BEGIN READ ONLY")
+
+
+def test_the_answer_in_the_simple_protocol(session: Session):
+    assert answer(unit_of(session, query("begin")), "BEGIN", b"T") == BEGIN_T
+
+
+def test_the_answer_in_the_extended_protocol_is_one_a_message(session: Session):
+    one, two, three, no_data, none = (
+        frame(code, payload)
+        for code, payload in (
+            (codes.PARSE_COMPLETE, b""),
+            (codes.BIND_COMPLETE, b""),
+            (codes.CLOSE_COMPLETE, b""),
+            (codes.NO_DATA, b""),
+            (codes.PARAMETER_DESCRIPTION, b"\0\0"),
+        )
+    )
+    run = parse_message("begin") + bind() + describe_portal() + execute() + SYNC
+    assert answer(unit_of(session, run), "BEGIN", b"T") == one + two + no_data + BEGIN_T
+    run = parse_message("begin", "b") + describe_statement("b") + bind("b") + execute() + SYNC
+    assert answer(unit_of(session, run), "BEGIN", b"T") == one + none + no_data + two + BEGIN_T
+    run = bind("b", results=[1]) + execute() + close_statement("nobody") + SYNC
+    expected = two + BEGIN_T[:-6] + three + BEGIN_T[-6:]
+    assert answer(unit_of(session, run), "BEGIN", b"T") == expected
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        parse_message("begin") + SYNC,
+        parse_message("begin") + bind(portal="p") + execute("p") + SYNC,
+        parse_message("begin") + bind(values=["1"]) + execute() + SYNC,
+        parse_message("begin") + bind(formats=[1]) + execute() + SYNC,
+        parse_message("begin") + bind() + execute("p") + SYNC,
+        parse_message("begin") + bind() + execute(limit=1) + SYNC,
+        parse_message("begin") + bind() + execute() + execute() + SYNC,
+        parse_message("begin", "b")
+        + parse_message("begin", "b")
+        + bind("b")
+        + execute()
+        + SYNC,
+    ],
+)
+def test_what_is_not_that_simple_is_left_to_postgresql(session: Session, messages: bytes):
+    assert answer(unit_of(session, messages), "BEGIN", b"T") is None
+
+
+def test_an_unknown_message_is_left_to_postgresql(session: Session):
+    unit = Unit(session, Kind.EXTENDED, Piece([function_call(1)], NOTHING), 1)
+    assert answer(unit, "BEGIN", b"T") is None
