@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rwsplit.relay.client import Client
 from rwsplit.server.server import LANE, RESETTING, Server
-from rwsplit.session.unit import Unit
+from rwsplit.session.unit import CancelReason, Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
-
-_CANCELED: Final = "canceling statement due to user request"
 
 
 class Canceller:
@@ -40,7 +38,7 @@ class Canceller:
         if client.in_flight and server is not None:
             self._in_flight(client, server)
         elif client.waiting is not None and client.pending:
-            relay.loss.fail_unit(client, "57014", _CANCELED)
+            relay.loss.fail_unit(client, "57014", CancelReason.REQUEST.value)
             relay.outboxes.flush()
 
     def _in_flight(self, client: Client, server: Server) -> None:
@@ -49,10 +47,18 @@ class Canceller:
             return
         head = server.responses.owed[0]
         if isinstance(head, Unit) and head.session is client:
-            head.cancelled = True
+            head.cancelled = CancelReason.REQUEST
             server.stray_cancel = True
             self.cancel_server(server)
         # Otherwise its read has not begun and is known to be short: it is answered in a moment.
+
+    def time_out(self, server: Server, unit: Unit) -> None:
+        """Cancel *unit*, which *server* has been executing for longer than query_timeout."""
+        unit.cancelled = CancelReason.QUERY_TIMEOUT
+        if server.use is LANE:
+            server.stray_cancel = True
+        if not server.cancels:
+            self.cancel_server(server)
 
     def cancel_server(self, server: Server) -> None:
         """Have the node cancel what *server* is doing."""

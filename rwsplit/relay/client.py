@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from rwsplit.config.model import PoolConfig
 from rwsplit.routing.policy import Rules
 from rwsplit.server.wire import Wire
 from rwsplit.session.knowledge import Knowledge
@@ -30,6 +31,7 @@ class Client(Session):
     """One established client. Made before its socket is handed over (see `Relay.adopt`)."""
 
     __slots__ = (
+        "begun",
         "blocked",
         "cancel_key",
         "closed",
@@ -38,10 +40,12 @@ class Client(Session):
         "fd",
         "host",
         "lingers",
+        "notified",
         "paused",
         "pid",
         "pools",
         "rules",
+        "settings",
         "shares",
         "skipped",
         "statements",
@@ -62,6 +66,7 @@ class Client(Session):
         parameters: ParameterSet,
         opaque: bool,
         rules: Rules,
+        settings: PoolConfig,
         pid: int,
         cancel_key: bytes,
         host: str,
@@ -79,6 +84,9 @@ class Client(Session):
         """Its pool on each node, by the node's name."""
         self.rules = rules
         self.has_rules = bool(rules)
+        self.settings = settings
+        """What holds for the pools of its database and user."""
+        self.mode = settings.mode
         self.review()
         self.pid = pid
         """The backend PID it was told; made up by rwsplit."""
@@ -96,6 +104,10 @@ class Client(Session):
         self.closed = False
         self.lingers = False
         """It is being told why its session ends."""
+        self.begun = 0.0
+        """When the transaction began that began nowhere."""
+        self.notified = 0.0
+        """When the statement arrived whose wait it was told of."""
         self.statements = 0
         self.waiting: Waiting | None = None
         self.skipped: Unit | None = None

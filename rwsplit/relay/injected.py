@@ -12,6 +12,7 @@ from rwsplit.session.prepared import Lesson
 
 if TYPE_CHECKING:
     from rwsplit.relay.client import Client
+    from rwsplit.relay.resetting import Reset
 
 
 class Purpose(Enum):
@@ -30,7 +31,7 @@ class Purpose(Enum):
 class Injected(Owed):
     """The answers owed for something a client never asked for."""
 
-    __slots__ = ("client", "lessons", "purpose")
+    __slots__ = ("client", "lessons", "purpose", "reset")
 
     def __init__(self, purpose: Purpose, client: Client | None = None) -> None:
         super().__init__(None)
@@ -39,6 +40,8 @@ class Injected(Owed):
         """On whose behalf: its unit relies on it."""
         self.lessons: list[Lesson] = []
         """What it was to teach its server, to be taken back if it fails."""
+        self.reset: Reset | None = None
+        """What cleans a server nobody holds."""
 
 
 def query(sql: bytes) -> bytes:
@@ -47,5 +50,4 @@ def query(sql: bytes) -> bytes:
 
 
 ROLLBACK: Final = query(b"ROLLBACK")
-DISCARD_ALL: Final = query(b"DISCARD ALL")
 DISCARD_SEQUENCES: Final = query(b"DISCARD SEQUENCES")

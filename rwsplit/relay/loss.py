@@ -164,6 +164,14 @@ class Loss:
         unit = client.pending.popleft()
         assert isinstance(unit, Unit)
         client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
+        self.refuse(client, unit, code, message, hint=hint)
+        if not client.closed and (client.pending or client.paused):
+            self._relay.dispatcher.pump(client)
+
+    def refuse(
+        self, client: Client, unit: Unit, code: str, message: str, *, hint: str | None = None
+    ) -> None:
+        """Answer *unit*, which is not sent to any server, by an error."""
         if unit.is_open or client.tx != codes.IDLE or (unit.row_limit and unit.kind is SIMPLE):
             self._relay.fail_client(client, error_response("FATAL", code, message, hint=hint))
             return
@@ -173,8 +181,6 @@ class Loss:
             if client.names.get(name) is prepared:
                 del client.names[name]
         self._relay.outboxes.touch_client(client)
-        if client.pending or client.paused:
-            self._relay.dispatcher.pump(client)
 
     def requeue(self, client: Client) -> None:
         """Let a waiting session look for a node again."""

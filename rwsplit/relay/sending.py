@@ -10,13 +10,19 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from rwsplit.config.model import PoolMode
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import DISCARD_SEQUENCES, Injected, Purpose
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import HELD, LANE, Server
-from rwsplit.session.pinning import forgets_prepared, pin_reason, reset_parameters
+from rwsplit.session.pinning import (
+    PinReason,
+    forgets_prepared,
+    pin_reason,
+    reset_parameters,
+)
 from rwsplit.session.prepared import SYNC, Lesson, compose, unlearn, unname
 from rwsplit.session.transaction import Transaction
 from rwsplit.session.unit import SIMPLE, Chunk, Piece, Unit
@@ -53,8 +59,7 @@ class Sender:
             server.unnamed = None
         elif piece.unnamed_parse is not None:
             server.unnamed = piece.unnamed_parse
-        index = server.pool.node_index
-        unit.node = index
+        unit.node = index = server.pool.node_index
         unit.sent = relay.now
         counters = relay.counters
         counters.load[index] += 1
@@ -76,6 +81,8 @@ class Sender:
         client.server = server
         if server.use is HELD:
             server.holder = client
+        if client.mode is PoolMode.SESSION:
+            _keep(client, server)
         if server.parameters is not client.parameters:
             self.bring_parameters(client, server)
         if script.needs_session and server.last_writer is not client:
@@ -200,3 +207,10 @@ class Sender:
             if chunk.by_query:
                 unit.kind = SIMPLE
         self._relay.outboxes.touch_server(server)
+
+
+def _keep(client: Client, server: Server) -> None:
+    """Have a session in session mode keep *server* until it ends."""
+    client.pin = PinReason.SESSION_MODE
+    server.soiled = True
+    server.responses.owner = client.sink

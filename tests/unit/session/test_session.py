@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from rwsplit.config.model import ConsistencyLevel
+from rwsplit.config.model import ConsistencyLevel, PoolMode
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.routing.route import Route, RouteReason, Target
@@ -522,3 +522,13 @@ def test_a_query_that_does_not_end_with_its_only_zero_byte_is_a_violation(
         session.receive(frame)
     with pytest.raises(ProtocolViolation, match="invalid message format"):
         session.receive(SYNC + frame)
+
+
+def test_reads_of_a_session_in_session_mode_are_not_plain(session: Session):
+    session.mode = PoolMode.STATEMENT
+    session.review()
+    assert session.plain
+
+    session.mode = PoolMode.SESSION
+    session.review()
+    assert not session.plain
