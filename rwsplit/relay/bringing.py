@@ -124,7 +124,10 @@ class Bringing:
             client.adopt_parameters(client.knowledge.parameters.intern(values))
             relay.dispatcher.pump(client)
             return
-        relay.loss.answer(client, refusal)
+        client.pending.popleft()
+        client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
+        relay.loss.answer(client, unit, refusal)
+        relay.dispatcher.pump(client)
 
     def lost(self, client: Client, server: Server) -> bool:
         """A server is gone while it was being brought: the unit that waits looks for another, if it can."""

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import Injected
 from rwsplit.server.server import LANE, RESETTING, Server
-from rwsplit.session.unit import Unit
+from rwsplit.session.unit import CancelReason, Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
-
-_CANCELED: Final = "canceling statement due to user request"
 
 
 class Canceller:
@@ -42,7 +40,7 @@ class Canceller:
         if client.in_flight and server is not None:
             self._in_flight(client, server)
         elif client.pending and (client.waiting is not None or _waits(client)):
-            relay.loss.fail_unit(client, "57014", _CANCELED)
+            relay.loss.fail_unit(client, "57014", CancelReason.REQUEST.value)
             relay.outboxes.flush()
 
     def _in_flight(self, client: Client, server: Server) -> None:
@@ -55,7 +53,7 @@ class Canceller:
             self.cancel_server(server)
             return
         if isinstance(head, Unit) and head.session is client:
-            head.cancelled = True
+            head.cancelled = CancelReason.REQUEST
             server.stray_cancel = True
             self.cancel_server(server)
         # Otherwise its read has not begun and is known to be short: it is answered in a moment.
@@ -64,6 +62,14 @@ class Canceller:
         """Something of rwsplit's own is through during which *client* asked for its unit to be cancelled."""
         if client.in_flight and client.server is server:
             self._in_flight(client, server)
+
+    def time_out(self, server: Server, unit: Unit) -> None:
+        """Cancel *unit*, which *server* has been executing for longer than query_timeout."""
+        unit.cancelled = CancelReason.QUERY_TIMEOUT
+        if server.use is LANE:
+            server.stray_cancel = True
+        if not server.cancels:
+            self.cancel_server(server)
 
     def cancel_server(self, server: Server) -> None:
         """Have the node cancel what *server* is doing."""

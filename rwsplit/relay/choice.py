@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 from rwsplit.cluster.node import NEVER, AdminState, NodeView, Up
-from rwsplit.config.model import Config, ConsistencyLevel, ReadsOnPrimary
+from rwsplit.config.model import Config, ConsistencyLevel, PoolMode, ReadsOnPrimary
 from rwsplit.relay.client import Client
 from rwsplit.routing import policy
 from rwsplit.routing.consistency import NOWHERE, all_but, readers
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MOVE_WAIT: Final = 0.05
 
 _SESSION: Final = ConsistencyLevel.SESSION
+_SESSION_MODE: Final = Route(Target.PRIMARY, RouteReason.SESSION_MODE)
 _SERIALIZABLE: Final = Route(Target.PRIMARY, RouteReason.SERIALIZABLE)
 _OPEN: Final = Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
 _SHARED: Final = Route(Target.PRIMARY, RouteReason.SHARED_READ)
@@ -48,8 +49,8 @@ class Choice:
     def route(self, client: Client, unit: Unit, script: Script) -> Route:
         if unit.route is not None and unit.restarts:
             return unit.route  # where it is to be run again was decided by what failed
-        if unit.is_open or client.isolation == SERIALIZABLE:
-            return _OPEN if unit.is_open else _SERIALIZABLE
+        if unit.is_open or client.mode is PoolMode.SESSION or client.isolation == SERIALIZABLE:
+            return _bound(client, unit)
         if script.hints is not None:
             hinted = policy.route_hints(script, script.hints)
             if _is_possible(hinted, script):
@@ -134,6 +135,13 @@ class Choice:
         if node is None or not isinstance(node.health, Up):
             return None
         return node if node.admin is AdminState.ATTACHED else None
+
+
+def _bound(client: Client, unit: Unit) -> Route:
+    """Return why *unit* goes to the primary whatever it says."""
+    if unit.is_open:
+        return _OPEN
+    return _SESSION_MODE if client.mode is PoolMode.SESSION else _SERIALIZABLE
 
 
 def _is_possible(route: Route | None, script: Script) -> TypeGuard[Route]:

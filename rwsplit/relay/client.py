@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from rwsplit.config.model import PoolConfig
 from rwsplit.routing.policy import Rules
 from rwsplit.server.wire import Wire
 from rwsplit.session.knowledge import Knowledge
@@ -32,6 +33,7 @@ class Client(Session):
     """One established client. Made before its socket is handed over (see `Relay.adopt`)."""
 
     __slots__ = (
+        "begun",
         "blocked",
         "cancel_key",
         "closed",
@@ -41,10 +43,12 @@ class Client(Session):
         "fd",
         "host",
         "lingers",
+        "notified",
         "paused",
         "pid",
         "pools",
         "rules",
+        "settings",
         "settling",
         "shares",
         "skipped",
@@ -56,7 +60,7 @@ class Client(Session):
 
     server: Server | None  # type: ignore[mutable-override]  # the relay puts nothing else there
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - one line a slot
         self,
         knowledge: Knowledge,
         *,
@@ -65,6 +69,7 @@ class Client(Session):
         application_name: str,
         parameters: ParameterSet,
         rules: Rules,
+        settings: PoolConfig,
         pid: int,
         cancel_key: bytes,
         host: str,
@@ -83,6 +88,9 @@ class Client(Session):
         """Its pool on each node, by the node's name."""
         self.rules = rules
         self.has_rules = bool(rules)
+        self.settings = settings
+        """What holds for the pools of its database and user."""
+        self.mode = settings.mode
         self.review()
         self.pid = pid
         """The backend PID it was told; made up by rwsplit."""
@@ -100,6 +108,10 @@ class Client(Session):
         self.closed = False
         self.lingers = False
         """It is being told why its session ends."""
+        self.begun = 0.0
+        """When the transaction began that began nowhere."""
+        self.notified = 0.0
+        """When the statement arrived whose wait it was told of."""
         self.statements = 0
         self.waiting: Waiting | None = None
         self.settling: Injected | None = None

@@ -8,9 +8,11 @@ in one of four ways (`Waiting`), each with a deadline and each woken by an event
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import NodeView
+from rwsplit.config.model import PoolMode
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay import lanes, skipping
@@ -19,6 +21,7 @@ from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import LANE, Server
 from rwsplit.session.assembly import NOTHING, OPAQUE
+from rwsplit.session.autocommit import HINT, REFUSAL, leaves_open
 from rwsplit.session.unit import Chunk, Unit
 from rwsplit.sql.statement import Script
 
@@ -89,19 +92,19 @@ class Dispatcher:
 
     # Where a unit goes...
 
-    def _unit(self, client: Client, unit: Unit) -> bool:
+    def _unit(self, client: Client, unit: Unit) -> bool:  # noqa: PLR0911 - one line a case
         """Send *unit* or make its session wait; return whether it is sent."""
         relay = self._relay
-        script = unit.script
+        script = unit.script or self._classify_later(client, unit)
         if script is None:
-            script = self._classify_later(client, unit)
-            if script is None:
-                return False
+            return False
         if not unit.arrived:
             unit.arrived = relay.now
-            unit.deadline = relay.now + relay.config.pool.query_wait_timeout
+            unit.deadline = relay.now + (relay.config.pool.query_wait_timeout or math.inf)
         if client.settling is not None:
             return False
+        if client.mode is PoolMode.STATEMENT and unit.executes and leaves_open(script):
+            return self._refuse(client, unit)
         server = client.server
         if server is not None:
             return self._follow(client, server, unit, script)
@@ -131,6 +134,13 @@ class Dispatcher:
             return False
         return self.to_node(client, unit, node)
 
+    def _refuse(self, client: Client, unit: Unit) -> bool:
+        """Answer a unit that statement mode forbids when its turn has come; return whether it has."""
+        if client.in_flight:
+            return False
+        self._relay.loss.refuse(client, unit, "0A000", REFUSAL, hint=HINT)
+        return True
+
     def to_node(self, client: Client, unit: Unit, node: NodeView) -> bool:
         """Take a server of *node* for the unit, share a lane, or stand in the queue."""
         relay = self._relay
@@ -144,6 +154,7 @@ class Dispatcher:
             or unit.is_open
             or unit.row_limit
             or script.cost.writes
+            or client.mode is PoolMode.SESSION
             # A replica took it for a write: it must not run twice.
             or (
                 unit.restarts and unit.route is not None and unit.route.target is Target.PRIMARY

@@ -12,6 +12,7 @@ from rwsplit.session.prepared import Lesson
 
 if TYPE_CHECKING:
     from rwsplit.relay.client import Client
+    from rwsplit.relay.resetting import Reset
 
 
 class Purpose(Enum):
@@ -31,7 +32,7 @@ class Purpose(Enum):
 class Injected(Owed):
     """The answers owed for something a client never asked for."""
 
-    __slots__ = ("cancels", "client", "lessons", "purpose")
+    __slots__ = ("cancels", "client", "lessons", "purpose", "reset")
 
     def __init__(self, purpose: Purpose, client: Client | None = None) -> None:
         super().__init__(None)
@@ -42,6 +43,8 @@ class Injected(Owed):
         """Who asked meanwhile for the unit behind it to be cancelled."""
         self.lessons: list[Lesson] = []
         """What it was to teach its server, to be taken back if it fails."""
+        self.reset: Reset | None = None
+        """What cleans a server nobody holds."""
 
 
 def query(sql: bytes) -> bytes:
@@ -50,5 +53,4 @@ def query(sql: bytes) -> bytes:
 
 
 ROLLBACK: Final = query(b"ROLLBACK")
-DISCARD_ALL: Final = query(b"DISCARD ALL")
 DISCARD_SEQUENCES: Final = query(b"DISCARD SEQUENCES")

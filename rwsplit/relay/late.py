@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rwsplit.config.model import Transactions
+from rwsplit.config.model import PoolMode, Transactions
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import frame
@@ -70,6 +70,7 @@ class Late:
         if not self._answer(client, unit, statement.tag, b"T"):
             return False
         client.tx = codes.IN_TRANSACTION
+        client.begun = self._relay.now
         client.transaction = Transaction.may_write(statement)
         return True
 
@@ -85,6 +86,7 @@ class Late:
             and client.isolation in READ_COMMITTED
             and not client.opaque
             and client.pin is None
+            and client.mode is PoolMode.TRANSACTION
         )
 
     def _answer(self, client: Client, unit: Unit, tag: str, status: bytes) -> bool:

@@ -164,26 +164,30 @@ class Loss:
     ) -> None:
         """Answer the unit a session waits with by an error; the session goes on."""
         self.stop_waiting(client)
-        unit = client.pending[0]
-        assert isinstance(unit, Unit)
-        if unit.is_open or client.tx != codes.IDLE or (unit.row_limit and unit.kind is SIMPLE):
-            self._relay.fail_client(client, error_response("FATAL", code, message, hint=hint))
-            return
-        self.answer(client, error_response("ERROR", code, message, hint=hint))
-
-    def answer(self, client: Client, error: bytes) -> None:
-        """Have *error* be the answer to the unit at the head of the session's queue."""
         unit = client.pending.popleft()
         assert isinstance(unit, Unit)
         client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
+        self.refuse(client, unit, code, message, hint=hint)
+        if not client.closed and (client.pending or client.paused):
+            self._relay.dispatcher.pump(client)
+
+    def refuse(
+        self, client: Client, unit: Unit, code: str, message: str, *, hint: str | None = None
+    ) -> None:
+        """Answer *unit*, which is not sent to any server, by an error."""
+        if unit.is_open or client.tx != codes.IDLE or (unit.row_limit and unit.kind is SIMPLE):
+            self._relay.fail_client(client, error_response("FATAL", code, message, hint=hint))
+            return
+        self.answer(client, unit, error_response("ERROR", code, message, hint=hint))
+
+    def answer(self, client: Client, unit: Unit, error: bytes) -> None:
+        """Have *error* be the answer to *unit*, which is not sent to any server."""
         client.sink.append(error)
         client.sink.append(frame(codes.READY, b"I"))
         for _, name, prepared in unit.piece.taught:
             if client.names.get(name) is prepared:
                 del client.names[name]
         self._relay.outboxes.touch_client(client)
-        if client.pending or client.paused:
-            self._relay.dispatcher.pump(client)
 
     def requeue(self, client: Client) -> None:
         """Let a waiting session look for a node again."""

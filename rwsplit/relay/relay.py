@@ -24,6 +24,7 @@ import trio
 from rwsplit.cluster.node import NodeView
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config
+from rwsplit.config.overrides import pool_config
 from rwsplit.errors import NodeError, ProtocolViolation, ServerRefused
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay.bringing import Bringing
@@ -31,8 +32,10 @@ from rwsplit.relay.cancelling import Canceller
 from rwsplit.relay.choice import Choice
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.counters import Counters
+from rwsplit.relay.deadlines import Deadlines
 from rwsplit.relay.dispatch import Dispatcher
 from rwsplit.relay.driving import Driver, TrioDriver
+from rwsplit.relay.headcount import Headcount
 from rwsplit.relay.homes import Homes
 from rwsplit.relay.late import Late
 from rwsplit.relay.lingering import Lingering
@@ -41,6 +44,7 @@ from rwsplit.relay.outboxes import HIGH_WATER, IN, OUT, Outboxes, send
 from rwsplit.relay.plain import PlainReads
 from rwsplit.relay.readback import ReadBack
 from rwsplit.relay.replies import Replies
+from rwsplit.relay.resetting import Reset
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.upkeep import Upkeep, is_replica_server
 from rwsplit.routing.balancing import Chooser
@@ -60,7 +64,7 @@ _log = structlog.get_logger("rwsplit.relay")
 class Relay:
     """All established sessions of a process and the servers behind them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - one line a part
         self,
         config: Config,
         view: ClusterView,
@@ -86,6 +90,7 @@ class Relay:
         self.counters = Counters()
         self.counters.renumber([], [node.name for node in view.nodes])
         self.pools = Pools(config.pool, self._open_later)
+        self.reset = Reset(config.pool.server_reset_query)
         self.clients: dict[int, Client] = {}
         """Established clients by file descriptor."""
         self.by_pid: dict[int, Client] = {}
@@ -106,6 +111,8 @@ class Relay:
         self.loss = Loss(self)
         self.homes = Homes(self)
         self.upkeep = Upkeep(self)
+        self.deadlines = Deadlines(self)
+        self.headcount = Headcount()
         self.lingering = Lingering()
         self.canceller = Canceller(self, send_cancel)
         self.draining = False
@@ -284,7 +291,8 @@ class Relay:
     def _drop_client(self, client: Client) -> None:
         """Close the client's socket and forget it."""
         client.closed = True
-        self.by_pid.pop(client.pid, None)
+        if self.by_pid.pop(client.pid, None) is not None:
+            self.headcount.leave(client.database, client.user)
         if client.doubts:
             client.knowledge.settle(client.database, client.doubts)
         if self.clients.pop(client.fd, None) is not None:
@@ -422,7 +430,10 @@ class Relay:
         self.chooser = chooser
         self.pools.reconfigure(config.pool)
         self.choice.reconfigure(config)
+        self.reset = Reset(config.pool.server_reset_query)
+        self.deadlines.reconfigure(config.pool)
         for client in self.clients.values():
+            client.settings = pool_config(config.pool, client.database, client.user)
             client.default_level = config.consistency.level
             client.rules = Rules(
                 config.routing.rules,

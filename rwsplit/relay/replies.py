@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.config.model import PoolMode
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import HEADER_SIZE, frame
@@ -11,14 +12,15 @@ from rwsplit.protocol.responses import Owed, What, is_fatal, is_stale_plan, sqls
 from rwsplit.relay import lanes
 from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import DISCARD_ALL, ROLLBACK, Injected, Purpose
+from rwsplit.relay.injected import ROLLBACK, Injected, Purpose
 from rwsplit.relay.readback import Question
 from rwsplit.routing.consistency import PRIMARY_HOME
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
+from rwsplit.session.autocommit import HINT, REFUSAL
 from rwsplit.session.parameters import NONE
-from rwsplit.session.pinning import leaves_state
+from rwsplit.session.pinning import PinReason, leaves_state
 from rwsplit.session.prepared import SYNC, unlearn, unname
 from rwsplit.session.unit import EXTENDED, Unit
 from rwsplit.sql.statement import Script, Verb
@@ -100,7 +102,7 @@ class Replies:
 
     # One method an event...
 
-    def _done(self, server: Server, owed: Owed, status: int, now: float) -> None:  # noqa: C901 - the end of every statement
+    def _done(self, server: Server, owed: Owed, status: int, now: float) -> None:  # noqa: C901, PLR0912 - the end of every statement
         server.tx = status
         if not isinstance(owed, Unit):
             self._injected_done(server, owed)
@@ -138,8 +140,13 @@ class Replies:
             client.dirty = True
             relay.outboxes.clients.append(client)
         self._remember(client, server, owed, status, now)
+        if client.doubts and status == codes.IDLE and client.is_idle:
+            client.knowledge.settle(client.database, client.doubts)
         if server.copying and not client.in_flight:
             server.copying = 0
+        if status != _IDLE and client.mode is PoolMode.STATEMENT:
+            relay.fail_client(client, error_response("FATAL", "0A000", REFUSAL, hint=HINT))
+            return
         if (
             client.in_flight
             or status != codes.IDLE
@@ -164,8 +171,6 @@ class Replies:
         route = unit.route
         assert script is not None
         failed, client.tx = client.tx == codes.FAILED, status
-        if client.doubts and status == codes.IDLE and client.is_idle:
-            client.knowledge.settle(client.database, client.doubts)
         refused = route is not None and route.reason is RouteReason.RETRIED_READ_ONLY
         if script.may_write or client.wrote or script.cost.writes or refused:
             if status != codes.IDLE:
@@ -191,12 +196,13 @@ class Replies:
             client.discard_settings()
             if client.in_flight:
                 return  # what is behind it relies on the pin
-            client.pin = None
+            if client.pin is not PinReason.SESSION_MODE:
+                client.pin = None
+                server.responses.owner = None
+                server.soiled = False
             client.doubted = False
             client.journal.forget()
             client.adopt_parameters(client.journal.base)
-            server.responses.owner = None
-            server.soiled = False
             # An open unit cannot be followed by what brings them back.
             server.parameters = NONE if unit.planned else client.parameters
 
@@ -353,14 +359,15 @@ class Replies:
         relay = self._relay
         if server.use is CLOSED or server.responses.owed:
             return
-        if server.expired or len(server.pool.servers) > server.pool.config.size:
+        if server.expired or server.pool.has_too_many:
             relay.close_server(server)
             return
         if server.tx != codes.IDLE:
             self._inject(server, ROLLBACK, Purpose.ROLLBACK)
             return
         if server.soiled or server.parameters is None:
-            self._inject(server, DISCARD_ALL, Purpose.RESET)
+            reset = relay.reset.for_server(server)
+            self._inject(server, reset.frame, Purpose.RESET).reset = reset
             return
         if server.cancels:
             server.use = RESETTING  # a cancel request under way must not hit the next one
@@ -389,13 +396,15 @@ class Replies:
             self._relay.counters.shared += 1
             self._relay.dispatcher.start(waiter, lane)
 
-    def _inject(self, server: Server, query: bytes, purpose: Purpose) -> None:
+    def _inject(self, server: Server, query: bytes, purpose: Purpose) -> Injected:
         server.use = RESETTING
         server.unnamed = None
         server.responses.owner = None
         server.out.append(query)
-        server.owe(Injected(purpose))
+        injected = Injected(purpose)
+        server.owe(injected)
         self._relay.outboxes.touch_server(server)
+        return injected
 
     def _injected_done(self, server: Server, owed: Owed) -> None:
         assert isinstance(owed, Injected)
@@ -409,12 +418,11 @@ class Replies:
             self._relay.canceller.injected_done(server, owed.cancels)
 
     def _cleaned(self, server: Server, owed: Injected) -> None:
-        wiped = owed.purpose is Purpose.RESET and server.holder is None and not owed.failed
-        if wiped and (server.soiled or server.parameters is None):  # it was a DISCARD ALL
-            server.soiled = False
-            server.parameters = NONE
-            server.forget()
-            server.last_writer = None
+        reset = owed.reset
+        if reset is not None and owed.failed:
+            reset.failed(server)
+        elif reset is not None:
+            reset.done(server)
         if owed.failed and owed.purpose in (Purpose.RESET, Purpose.ROLLBACK):
             self._relay.lose_server(server, None)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from rwsplit.config.model import PoolMode
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay.client import Client
@@ -61,8 +62,7 @@ class Sender:
             server.unnamed = None
         elif piece.unnamed_parse is not None:
             server.unnamed = piece.unnamed_parse
-        index = server.pool.node_index
-        unit.node = index
+        unit.node = index = server.pool.node_index
         unit.sent = relay.now
         counters = relay.counters
         counters.load[index] += 1
@@ -87,6 +87,8 @@ class Sender:
         client.server = server
         if server.use is HELD:
             server.holder = client
+        if client.mode is PoolMode.SESSION:
+            _keep(client, server)
         if server.parameters is not client.parameters:
             self.bring_parameters(client, server)
         if script.needs_session and server.last_writer is not client:
@@ -160,7 +162,10 @@ class Sender:
     def _note_state(self, client: Client, server: Server, unit: Unit, script: Script) -> None:
         """Record what the statements queued will do to the server and the session."""
         reason = pin_reason(script)
-        if reason is not None and (client.pin is None or reason in UNSEEN):
+        if reason is not None and (
+            client.pin is None
+            or (reason in UNSEEN and client.pin is not PinReason.SESSION_MODE)
+        ):
             server.soiled = True
             # State on a replica could never be used by what must go to the primary.
             if not server.is_replica:
@@ -218,6 +223,13 @@ class Sender:
             if chunk.by_query:
                 unit.kind = SIMPLE
         self._relay.outboxes.touch_server(server)
+
+
+def _keep(client: Client, server: Server) -> None:
+    """Have a session in session mode keep *server* until it ends."""
+    client.pin = PinReason.SESSION_MODE
+    server.soiled = True
+    server.responses.owner = client.sink
 
 
 def _is_sure(client: Client, unit: Unit, reason: PinReason) -> bool:

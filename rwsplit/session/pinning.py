@@ -31,6 +31,7 @@ class PinReason(Enum):
     SNAPSHOT = "it exported a snapshot"
     LARGE_OBJECT = "it has a large-object descriptor"
     UNKNOWN_FUNCTION = "it called a function that may have changed its session"
+    SESSION_MODE = "its pool is in session mode"
     UNRECOGNISED = "it sent a statement that may have changed its session"
 
 
@@ -47,6 +48,7 @@ UNSEEN: Final = frozenset(
         PinReason.LIBRARY,
         PinReason.UNKNOWN_FUNCTION,
         PinReason.UNRECOGNISED,
+        PinReason.SESSION_MODE,
     }
 )
 

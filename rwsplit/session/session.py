@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import NEVER
-from rwsplit.config.model import ConsistencyLevel
+from rwsplit.config.model import ConsistencyLevel, PoolMode
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length, frame
@@ -73,6 +73,7 @@ class Session:
         "last_write",
         "level",
         "max_lag",
+        "mode",
         "names",
         "opaque",
         "parameters",
@@ -159,6 +160,8 @@ class Session:
         self.level = ConsistencyLevel.SESSION
         """The consistency level of its reads."""
         self.max_lag: float | None = None
+        self.mode = PoolMode.TRANSACTION
+        """When it gives back its server; as of its login."""
         self.has_rules = False
         """The operator has routing rules for it."""
         self.plain = True
@@ -188,6 +191,7 @@ class Session:
             not self.has_rules
             and self.route_setting == "auto"
             and self.max_lag is None
+            and self.mode is not PoolMode.SESSION
             and self.isolation != SERIALIZABLE
         )
 

@@ -25,7 +25,7 @@ from sqlglot.errors import SqlglotError
 
 from rwsplit.sql.builtin import RESERVED
 from rwsplit.sql.calls import DML, Calls, find_calls, quoted
-from rwsplit.sql.facts import HARMLESS, FunctionFacts
+from rwsplit.sql.facts import HARMLESS, TIME_FUNCTIONS, TIME_WORDS, FunctionFacts
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.relations import is_catalog, is_temporary
 from rwsplit.sql.settings import readable
@@ -74,18 +74,6 @@ _PLAIN_CALLS: Final = frozenset({"coalesce", "nullif", "greatest", "least"})
 _LABELS: Final = RESERVED - {"not"}
 """Key words that behind AS can only be a label, which sqlglot does not always see."""
 LITERAL: Final = "'x'"
-_TIME_WORDS: Final = frozenset(
-    (WORD, word)
-    for word in (
-        "current_date",
-        "current_time",
-        "current_timestamp",
-        "localtime",
-        "localtimestamp",
-    )
-)
-_TIME_FUNCTIONS: Final = frozenset({"now", "transaction_timestamp", "age"})
-"""`age` with one argument counts from today."""
 _NODE_SETTINGS: Final = frozenset({"transaction_read_only", "in_hot_standby"})
 _TRUE: Final = frozenset({"true", "t", "on", "yes", "y", "1"})
 _NODE_SETTING: Final = FunctionFacts(PrimaryOnly.NEEDS_PRIMARY)
@@ -145,7 +133,7 @@ def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
         is_catalog=any(map(is_catalog, tables)),
         functions=calls.functions,
         tables=tables,
-        tells_time=_tells_time(tokens, calls.functions),
+        tells_time=_tells_time(tokens, calls.functions) or any(f.tells_time for f in called),
     )
 
 
@@ -329,8 +317,8 @@ def _is_label(tokens: Sequence[Token], index: int) -> bool:
 
 def _tells_time(tokens: Sequence[Token], functions: frozenset[str]) -> bool:
     """Say whether it asks when its transaction began (PostgreSQL manual, "Current Date/Time")."""
-    return any(token in _TIME_WORDS for token in tokens) or any(
-        name.removeprefix("pg_catalog.") in _TIME_FUNCTIONS for name in functions
+    return any(kind == WORD and text in TIME_WORDS for kind, text in tokens) or any(
+        name.removeprefix("pg_catalog.") in TIME_FUNCTIONS for name in functions
     )
 
 

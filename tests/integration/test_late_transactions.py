@@ -307,3 +307,37 @@ def test_a_transaction_outlives_the_replica_it_has_read_on(
         connection.execute("commit")
         replica.start()
         assert wait_until(proxy.has_all_nodes_up, timeout=20)
+
+
+def test_a_function_or_view_that_tells_the_time_does_so_on_the_primary(
+    cluster: ReachableCluster[Any], proxy: Proxy
+):
+    with cluster.primary.connect("app", "app") as connection:
+        connection.execute(
+            "create function late_now() returns timestamptz stable return now();"
+            "create view late_today as select current_date as today;"
+            "create function late_two() returns int stable return 2"
+        )
+        try:
+            cluster.wait_until_replayed()
+
+            def is_known() -> bool:
+                with proxy.connect() as session:
+                    session.execute("select late_two()")
+                    return " READ" in last_route(session)
+
+            assert wait_until(is_known, timeout=70)
+            for query, on_replica in (
+                ("select late_two()", True),
+                ("select late_now()", False),
+                ("select * from late_today", False),
+            ):
+                with proxy.connect() as session:
+                    session.execute("begin")
+                    session.execute(query)  # type: ignore[arg-type]
+                    assert in_recovery(session) is on_replica, query
+                    session.execute("rollback")
+        finally:
+            connection.execute(
+                "drop function late_now(); drop view late_today; drop function late_two()"
+            )

@@ -152,11 +152,13 @@ class MemoryRelay:
             application_name="",
             parameters=self.parameters,
             rules=Rules((), user="app", database="app", application_name=""),
+            settings=self.relay.config.pool,
             pid=number,
             cancel_key=b"k",
             host="memory",
             now=0.0,
         )
+        self.relay.headcount.enter("app", "app")
         self.relay.adopt_client(client, MemoryWire(number), b"")
         return client
 

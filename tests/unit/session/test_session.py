@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from rwsplit.config.model import ConsistencyLevel
+from rwsplit.config.model import ConsistencyLevel, PoolMode
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.routing.route import Route, RouteReason, Target
@@ -562,3 +562,13 @@ def test_the_search_path_is_the_one_it_has_set(session: Session):
     assert session.search_path is None
     session.adopt_parameters(session.knowledge.parameters.intern({"search_path": "a, b"}))
     assert session.search_path == "a, b"
+
+
+def test_reads_of_a_session_in_session_mode_are_not_plain(session: Session):
+    session.mode = PoolMode.STATEMENT
+    session.review()
+    assert session.plain
+
+    session.mode = PoolMode.SESSION
+    session.review()
+    assert not session.plain

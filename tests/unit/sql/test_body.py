@@ -36,6 +36,22 @@ def test_words_that_leave_session_state(text, state):
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("select now()", True),
+        ("begin return pg_catalog.transaction_timestamp(); end", True),
+        ("select a from t where b < current_date - 1", True),
+        ("select age(b) from t", True),
+        ("begin return ' NOW '::timestamptz; end", True),
+        ("select clock_timestamp(), statement_timestamp()", False),
+        ("select t.localtime, a as current_date from t where b = 'nowhere'", False),
+    ],
+)
+def test_what_says_when_its_transaction_began(text, expected):
+    assert read_body(text).facts.tells_time is expected
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "begin update t set a = 1 where b = 2; return 1; end",
