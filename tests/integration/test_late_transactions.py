@@ -154,12 +154,12 @@ def test_what_is_set_for_the_transaction_moves_along(proxy: Proxy, table: str):
     with proxy.connect() as connection:
         connection.execute("begin")
         connection.execute("set local work_mem = '5MB'")
-        connection.execute("set local search_path to pg_catalog, public")
+        connection.execute("set local datestyle to sql, dmy")
         assert in_recovery(connection)
         connection.execute(f"insert into {table} values (4)")
         assert not in_recovery(connection)
         assert connection.execute("show work_mem").fetchone() == ("5MB",)
-        assert connection.execute("show search_path").fetchone() == ("pg_catalog, public",)
+        assert connection.execute("show datestyle").fetchone() == ("SQL, DMY",)
         connection.execute("commit")
         assert connection.execute("show work_mem").fetchone() != ("5MB",)
 
