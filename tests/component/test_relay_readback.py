@@ -8,8 +8,10 @@ import pytest
 
 from rwsplit.relay.client import Client
 from rwsplit.relay.readback import ATTEMPTS
+from rwsplit.relay.resetting import Reset
 from rwsplit.server.server import IDLE, Server
 from rwsplit.session import audit
+from rwsplit.session.parameters import NONE
 from rwsplit.session.pinning import PinReason
 from tests.support.frames import complete, error, message, query, ready
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
@@ -287,3 +289,40 @@ def test_a_cancel_request_waits_until_the_change_in_front_of_its_unit_is_made(ri
     assert not server.cancels
     answers(rig, server, complete() + ready())
     assert server.cancels
+
+
+def test_less_than_discard_all_does_not_clean_a_server_that_acts_as_a_role(rig: MemoryRelay):
+    server = next(iter(rig.relay.servers.values()))
+    for sql, left_as in (("reset all", None), ("discard all", NONE)):
+        server.parameters = rig.knowledge.parameters.intern({"role": "clerk"})
+        Reset(sql).done(server)
+        assert server.parameters is left_as
+    server.parameters = rig.knowledge.parameters.intern({"timezone": "UTC"})
+    Reset("reset all").done(server)
+    assert server.parameters is NONE
+
+
+def test_a_move_whose_role_the_primary_refuses_ends_the_session(rig: MemoryRelay):
+    client = rig.clients[0]
+    acting_as(rig, client, "clerk")
+    replica = says(rig, client, b"begin read only")
+    answers(rig, replica, complete() + ready())
+    answers(rig, replica, complete("BEGIN") + ready("T"))
+    primary = says(rig, client, b"select pg_advisory_xact_lock(1)")
+    assert primary is not replica
+    assert b"pg_advisory" not in wire_of(primary).sent
+    answers(rig, primary, error("22023", "role is gone") + ready())
+    assert client.closed
+    assert b"role is gone" in wire_of(client).sent
+
+
+def test_a_primary_lost_while_a_transaction_moves_there_ends_the_session(rig: MemoryRelay):
+    client = rig.clients[0]
+    acting_as(rig, client, "clerk")
+    replica = says(rig, client, b"begin read only")
+    answers(rig, replica, complete() + ready())
+    answers(rig, replica, complete("BEGIN") + ready("T"))
+    primary = says(rig, client, b"select pg_advisory_xact_lock(1)")
+    rig.relay.lose_server(primary, None)
+    assert client.closed
+    assert b"C08006" in wire_of(client).sent
