@@ -172,11 +172,13 @@ class Loss:
         self, client: Client, unit: Unit, code: str, message: str, *, hint: str | None = None
     ) -> None:
         """Answer *unit*, which is not sent to any server, by an error."""
-        if unit.is_open or client.tx != codes.IDLE or (unit.row_limit and unit.kind is SIMPLE):
+        late = client.tx != codes.IDLE and self._relay.late.fail(client)
+        lost = client.tx != codes.IDLE and not late
+        if unit.is_open or lost or (unit.row_limit and unit.kind is SIMPLE):
             self._relay.fail_client(client, error_response("FATAL", code, message, hint=hint))
             return
         client.sink.append(error_response("ERROR", code, message, hint=hint))
-        client.sink.append(frame(codes.READY, b"I"))
+        client.sink.append(frame(codes.READY, b"E" if late else b"I"))
         for _, name, prepared in unit.piece.taught:
             if client.names.get(name) is prepared:
                 del client.names[name]

@@ -176,6 +176,7 @@ class Sender:
                 client.transaction = Transaction.read_only(unit)
             elif unit.route.reason is RouteReason.LATE_TRANSACTION:
                 client.transaction = Transaction.may_write(script.statements[0])
+                unit.guarded = True
 
     def _restore(self, client: Client, server: Server, script: Script) -> None:
         """Bring back what the session asked for at startup, to which PostgreSQL's RESET would lead."""
