@@ -126,8 +126,9 @@ class Bringing:
             return
         client.pending.popleft()
         client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
-        relay.loss.answer(client, unit, refusal)
-        relay.dispatcher.pump(client)
+        relay.loss.answer(client, unit, refusal, refusal)
+        if not client.closed:
+            relay.dispatcher.pump(client)
 
     def lost(self, client: Client, server: Server) -> bool:
         """A server is gone while it was being brought: the unit that waits looks for another, if it can."""

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
 _NOWHERE: Final = Route(Target.SAME, RouteReason.LATE_TRANSACTION)
 _WITH_READS: Final = Route(Target.REPLICA, RouteReason.LATE_TRANSACTION)
+#: Fails the transaction of whoever runs it.
+_FAIL: Final = query(b"ROLLBACK TO SAVEPOINT rwsplit_refuses")
 #: The node said to have answered what rwsplit answered by itself.
 OURSELVES: Final = "rwsplit"
 
@@ -132,12 +134,33 @@ class Late:
             or unit.is_open
             or unit.row_limit
             or not unit.executes
-            or not self._answer(client, unit, statement.tag, b"I")
+            or not self._answer(client, unit, self._tag_of(client, statement.tag), b"I")
         ):
             return False
         client.tx = codes.IDLE
         client.transaction = None
         return True
+
+    def _tag_of(self, client: Client, tag: str) -> str:
+        """Return what a command with *tag* ends the transaction with: COMMIT of a failed one is a ROLLBACK."""
+        return "ROLLBACK" if client.tx == codes.FAILED else tag
+
+    def fail(self, client: Client) -> bool:
+        """Fail the transaction of *client*, as an error would, if it is nowhere or on a replica; return whether."""
+        transaction = client.transaction
+        if transaction is None or not transaction.late or client.in_flight:
+            return False
+        if client.server is None:
+            transaction.failed = True
+        else:
+            self._fail_on(client.server)
+        client.tx = codes.FAILED
+        return True
+
+    def _fail_on(self, server: Server) -> None:
+        server.out.append(_FAIL)
+        server.owe(Injected(Purpose.REFUSE))
+        self._relay.outboxes.touch_server(server)
 
     def _route(self, client: Client, unit: Unit, script: Script) -> Route:
         route = self._relay.choice.route(client, unit, script)
@@ -148,6 +171,8 @@ class Late:
         if is_prologue(unit, script):
             return policy.READ
         assert client.transaction is not None
+        if client.transaction.failed:
+            return policy.READ  # whoever has it refuses the statement
         if route.target is Target.PRIMARY or client.transaction.stays(script):
             return route
         return Route(Target.PRIMARY, RouteReason.TRANSACTION)
@@ -161,6 +186,9 @@ class Late:
         for frames in (begin, *transaction.prologue):
             server.out.extend(frames)
             server.owe(Injected(Purpose.BEGIN, client))
+        if transaction.failed:
+            self._fail_on(server)
+            unit.guarded = False
         if not server.is_replica:
             unit.guarded = False
             client.transaction = None  # it is where it may do everything
@@ -266,9 +294,7 @@ class Late:
 
     def _refuse_state(self, client: Client, server: Server) -> None:
         """Fail a transaction whose snapshot is on a replica for wanting state on the primary."""
-        server.out.append(query(b"ROLLBACK TO SAVEPOINT rwsplit_refuses"))
-        server.owe(Injected(Purpose.REFUSE))
-        self._relay.outboxes.touch_server(server)
+        self._fail_on(server)
         message = (
             "a READ ONLY REPEATABLE READ transaction that has read cannot change its session"
         )

@@ -175,15 +175,18 @@ class Loss:
         self, client: Client, unit: Unit, code: str, message: str, *, hint: str | None = None
     ) -> None:
         """Answer *unit*, which is not sent to any server, by an error."""
-        if unit.is_open or client.tx != codes.IDLE or (unit.row_limit and unit.kind is SIMPLE):
-            self._relay.fail_client(client, error_response("FATAL", code, message, hint=hint))
-            return
-        self.answer(client, unit, error_response("ERROR", code, message, hint=hint))
+        error = error_response("ERROR", code, message, hint=hint)
+        self.answer(client, unit, error, error_response("FATAL", code, message, hint=hint))
 
-    def answer(self, client: Client, unit: Unit, error: bytes) -> None:
-        """Have *error* be the answer to *unit*, which is not sent to any server."""
+    def answer(self, client: Client, unit: Unit, error: bytes, fatal: bytes) -> None:
+        """Have *error* be the answer to *unit*, or *fatal* if the session cannot go on behind it."""
+        late = client.tx != codes.IDLE and self._relay.late.fail(client)
+        lost = client.tx != codes.IDLE and not late
+        if unit.is_open or lost or (unit.row_limit and unit.kind is SIMPLE):
+            self._relay.fail_client(client, fatal)
+            return
         client.sink.append(error)
-        client.sink.append(frame(codes.READY, b"I"))
+        client.sink.append(frame(codes.READY, b"E" if late else b"I"))
         for _, name, prepared in unit.piece.taught:
             if client.names.get(name) is prepared:
                 del client.names[name]

@@ -334,6 +334,8 @@ class Replies:
 
     def run_again(self, client: Client, units: list[Unit], route: Route | None) -> None:
         """Put *units*, of which nothing was answered, back at the head of the session's queue."""
+        if client.tx == codes.IDLE:
+            client.transaction = None  # what has begun with it begins anew
         for unit in reversed(units):
             unit.restart()
             unit.route = route

@@ -185,6 +185,7 @@ class Sender:
                 client.transaction = Transaction.read_only(unit)
             elif unit.route.reason is RouteReason.LATE_TRANSACTION:
                 client.transaction = Transaction.may_write(script.statements[0])
+                unit.guarded = True
 
     def _restores_itself(self, client: Client, unit: Unit) -> bool:
         """Return whether nothing must follow *unit* that brings back what it resets."""

@@ -38,6 +38,7 @@ class Transaction:
     __slots__ = (
         "begin",
         "begin_on_replica",
+        "failed",
         "is_movable",
         "late",
         "prologue",
@@ -68,6 +69,8 @@ class Transaction:
         """Frames of what it has set for itself (SET LOCAL), each ending in one ReadyForQuery."""
         self.reads = 0
         """Units run in it so far."""
+        self.failed = False
+        """It has failed before it was anywhere."""
         self.rooted = False
         """It has a savepoint or portal, which cannot be taken to another server."""
 

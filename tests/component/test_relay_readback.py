@@ -216,6 +216,20 @@ def test_a_role_a_replica_does_not_know_is_asked_for_on_the_primary(rig: MemoryR
     assert wire_of(client).sent == ANSWER
 
 
+def test_a_role_that_is_refused_fails_the_transaction_that_was_nowhere_yet(rig: MemoryRelay):
+    client = rig.clients[0]
+    acting_as(rig, client, "clerk")
+    rig.ask(client, b"begin")
+    rig.turn_clients([client])
+    assert wire_of(client).sent == complete("BEGIN") + ready("T")
+    server = says(rig, client, b"insert into t values (1)")
+    answers(rig, server, error("22023") + ready())
+    assert wire_of(client).sent == error("22023") + ready("E")
+    rig.ask(client, b"rollback")
+    rig.turn_clients([client])
+    assert wire_of(client).sent == complete("ROLLBACK") + ready()
+
+
 @pytest.mark.parametrize("text", [b"reset role", b"set role none", b"discard all"])
 def test_one_gets_out_of_a_role_that_is_gone(rig: MemoryRelay, text: bytes):
     client = rig.clients[0]

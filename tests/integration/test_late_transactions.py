@@ -341,3 +341,47 @@ def test_a_function_or_view_that_tells_the_time_does_so_on_the_primary(
             connection.execute(
                 "drop function late_now(); drop view late_today; drop function late_two()"
             )
+
+
+@pytest.mark.parametrize("reads_first", [False, True])
+def test_a_statement_that_waits_for_the_primary_in_vain_fails_the_transaction_only(
+    cluster: ReachableCluster[Any], make_proxy: Any, table: str, reads_first: bool
+):
+    proxy = make_proxy(cluster, {"pool": {"size": 1, "query_wait_timeout": "1s"}})
+    with proxy.connect() as holder, proxy.connect() as connection:
+        connection.add_notice_handler(lambda _: None)
+        holder.execute("begin")
+        holder.execute(f"lock table {table}")
+        for goes_on, end in ((False, "commit"), (False, "rollback"), (True, "commit")):
+            connection.execute("begin")
+            if reads_first:
+                assert in_recovery(connection)
+            with pytest.raises(psycopg.errors.TooManyConnections):
+                connection.execute(f"insert into {table} values (3)")
+            status = connection.info.transaction_status
+            assert status == psycopg.pq.TransactionStatus.INERROR
+            if goes_on:
+                with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+                    connection.execute("select 1")
+            assert connection.execute(end).statusmessage == "ROLLBACK"  # type: ignore[call-overload]
+        holder.execute("rollback")
+        connection.execute(f"insert into {table} values (4)")
+
+
+def test_a_transaction_that_begins_and_reads_in_one_go_outlives_its_replica(
+    fragile_cluster: EmbeddedCluster, make_proxy: Any
+):
+    proxy = make_proxy(fragile_cluster)
+    with proxy.raw() as client:
+        client.send(query("begin; select current_setting('cluster_name')"))
+        first = client.frames_until(b"Z")
+        assert first[-1].payload == b"T"
+        name = next(f.payload for f in first if f.code == b"D")[6:].decode()
+        replica = next(node for node in fragile_cluster.replicas if node.name == name)
+        replica.kill()
+        client.send(query("select 7"))
+        assert client.codes_until(b"Z") == b"TDCZ"
+        client.send(query("commit"))
+        assert client.codes_until(b"Z") == b"CZ"
+        replica.start()
+        assert wait_until(proxy.has_all_nodes_up, timeout=20)
