@@ -1,8 +1,7 @@
 """Session: one client's conversation, from the first statement to Terminate, whatever servers it used.
 
 `receive` takes the client's bytes and appends what they amount to - units and chunks - to *pending*; the relay
-takes them from there, in order, one server at a time. The session knows what must survive the change of
-servers: prepared statements, parameters, the transaction's status, the moments of its last write and read.
+takes them from there, in order, one server at a time. What must survive the change of servers is `state`.
 
 A frame is held whole only if it must be understood: long CopyData, Bind and over-long queries pass
 through as they arrive.
@@ -10,33 +9,22 @@ through as they arrive.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from rwsplit.cluster.node import NEVER
-from rwsplit.config.model import ConsistencyLevel, PoolMode
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length, frame
-from rwsplit.routing.consistency import NO_HOME, NOWHERE
-from rwsplit.routing.route import Route
 from rwsplit.session import inband
 from rwsplit.session.assembly import NOTHING, OPAQUE, Assembly, special
 from rwsplit.session.function_calls import facts_of_call
-from rwsplit.session.journal import SERIALIZABLE, Journal, is_opaque
-from rwsplit.session.knowledge import Doubt, Knowledge
+from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import ParameterSet
-from rwsplit.session.pinning import PinReason, drops_prepared
-from rwsplit.session.prepared import Prepared, ServerState
+from rwsplit.session.state import NOTHING_SAID, SessionState
 from rwsplit.session.unit import EXTENDED, SIMPLE, Chunk, Kind, Piece, Unit
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import PARSE_LIMIT
 from rwsplit.sql.statement import Script, Verb
-
-if TYPE_CHECKING:
-    from rwsplit.session.transaction import Transaction
 
 #: A frame that need not be understood is passed through as it comes beyond this; the names it
 #: carries are at its beginning.
@@ -45,60 +33,14 @@ STREAM_LIMIT: Final = 64 * 1024
 UNIT_LIMIT: Final = 256 * 1024
 
 _header = HEADER.unpack_from
-_NOTHING_SAID: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-class Session:
-    """The state of one established client."""
+class Session(SessionState):
+    """One established client: its bytes become units."""
 
-    __slots__ = (
-        "_assembly",
-        "_buffer",
-        "_open",
-        "_through",
-        "application_name",
-        "bound_for",
-        "consistency",
-        "database",
-        "default_level",
-        "doubts",
-        "has_rules",
-        "home",
-        "in_flight",
-        "isolation",
-        "journal",
-        "knowledge",
-        "last",
-        "last_read",
-        "last_write",
-        "level",
-        "max_lag",
-        "mode",
-        "names",
-        "opaque",
-        "parameters",
-        "pending",
-        "pending_bytes",
-        "pin",
-        "plain",
-        "reads",
-        "route_setting",
-        "scope",
-        "server",
-        "sink",
-        "spare",
-        "sql_names",
-        "started_with",
-        "sync_lost",
-        "terminated",
-        "tick",
-        "transaction",
-        "tx",
-        "user",
-        "wrote",
-    )
+    __slots__ = ("_assembly", "_buffer", "_open", "_through")
 
-    def __init__(  # noqa: PLR0915 - one line a slot
+    def __init__(
         self,
         knowledge: Knowledge,
         *,
@@ -107,113 +49,21 @@ class Session:
         application_name: str = "",
         parameters: ParameterSet,
         opaque: bool = False,
-        started_with: Mapping[str, str] = _NOTHING_SAID,
+        started_with: Mapping[str, str] = NOTHING_SAID,
     ) -> None:
-        self.knowledge = knowledge
-        self.user = user
-        self.database = database
-        self.application_name = application_name
-        self.parameters = parameters
-        """As of the last read-back; interned."""
-        self.journal = Journal(parameters, user)
-        self.started_with = started_with
-        """Parameters PostgreSQL reported at startup, and default_transaction_isolation."""
-        self.enter_scope()
-        self.doubts: list[Doubt] = []
-        """About names, because of DDL of its own that is not over."""
-        self.opaque = opaque
-        """Its texts cannot be lexed as bytes (`journal.is_opaque`): everything may write."""
-        self.sink: list[bytes] = []
-        """Bytes on their way to the client."""
-        self.pending: deque[Unit | Chunk] = deque()
-        self.pending_bytes = 0
-        self.spare: Unit | None = None
-        """The unit of an answered plain read, to be used again: most of a session's life is that."""
-        self.names: dict[bytes, Prepared] = {}
-        self.sql_names: set[bytes] = set()
-        """Statements it made by PREPARE, which the server it is pinned to has under these names."""
-        self.tx = codes.IDLE
-        """Transaction status as of the last ReadyForQuery."""
-        self.server: ServerState | None = None
-        """Where its units are in flight, or the server it holds."""
-        self.in_flight = 0
-        self.pin: PinReason | None = None
-        self.wrote = False
-        """The transaction it is in may have written."""
-        self.last_write = NEVER
-        self.last_read = NEVER
-        self.home = NO_HOME
-        """Index of the replica its reads go to."""
-        self.bound_for = NOWHERE
-        """Index of the replica its next read waits for, to make it its home."""
-        self.reads = 0
-        self.tick = 0
-        self.transaction: Transaction | None = None
-        """The transaction it has on a replica, or nowhere yet."""
-        self.isolation = "read committed"
-        """The isolation level of its transactions unless they say otherwise."""
-        self.sync_lost = False
-        """A COPY swallowed a Sync, so the next one answers for both."""
-        self.route_setting: str = "auto"
-        self.consistency: ConsistencyLevel | None = None
-        self.default_level: ConsistencyLevel = ConsistencyLevel.SESSION
-        self.level = ConsistencyLevel.SESSION
-        """The consistency level of its reads."""
-        self.max_lag: float | None = None
-        self.mode = PoolMode.TRANSACTION
-        """When it gives back its server; as of its login."""
-        self.has_rules = False
-        """The operator has routing rules for it."""
-        self.plain = True
-        """Nothing but the facts of a statement decides about its route."""
-        self.last: tuple[str, Route] | None = None
-        """Node and verdict of the previous statement."""
-        self.terminated = False
+        super().__init__(
+            knowledge,
+            user=user,
+            database=database,
+            application_name=application_name,
+            parameters=parameters,
+            opaque=opaque,
+            started_with=started_with,
+        )
         self._buffer = b""
         self._through = 0
         self._assembly: Assembly | None = None
         self._open = False
-
-    def __repr__(self) -> str:
-        return f"<Session {self.user}@{self.database} tx={chr(self.tx)} in_flight={self.in_flight}>"
-
-    def discard_settings(self) -> None:
-        """Put what SET rwsplit.* changed back to its default."""
-        self.route_setting = "auto"
-        self.consistency = None
-        self.max_lag = None
-        self.review()
-
-    def review(self) -> None:
-        """Work out *level* and *plain* after a setting or the operator's rules have changed."""
-        self.level = self.consistency or self.default_level
-        self.plain = (
-            not self.has_rules
-            and self.route_setting == "auto"
-            and self.max_lag is None
-            and self.mode is not PoolMode.SESSION
-            and self.isolation != SERIALIZABLE
-        )
-
-    @property
-    def search_path(self) -> str | None:
-        """The search path it has set, as PostgreSQL spells it; None if it is the database's or role's own."""
-        return self.parameters.get("search_path")
-
-    def adopt_parameters(self, parameters: ParameterSet) -> None:
-        """Have *parameters* from now on: what rwsplit itself must know of them may be another than before."""
-        self.parameters = parameters
-        values = {**self.started_with, **dict(parameters.values)}
-        opaque = is_opaque(values)
-        if opaque and not self.opaque:
-            for item in self.pending:  # it was lexed as if nothing had changed
-                if item.script is not None:
-                    item.script = OPAQUE
-        self.opaque = opaque
-        self.application_name = values.get("application_name", self.application_name)
-        self.isolation = values.get("default_transaction_isolation", self.isolation).lower()
-        self.enter_scope()
-        self.review()
 
     @property
     def is_idle(self) -> bool:
@@ -232,19 +82,6 @@ class Session:
         """The beginning of a frame has been passed on and its end has not been received."""
         return self._through > 0
 
-    def enter_scope(self) -> None:
-        """Let names mean what *parameters* say: by the search path, and by the role `$user` stands for."""
-        own = dict(self.parameters.values)
-        user = own.get("role", own.get("session_authorization", self.user))
-        self.scope = self.knowledge.scope(self.database, user, own.get("search_path"))
-
-    def last_route(self) -> str:
-        """Return node and reason of the previous statement, as `SHOW rwsplit.last_route` says it."""
-        if self.last is None:
-            return "none"
-        node, route = self.last
-        return f"{node} {route.reason.name}: {route.reason.value}"
-
     def receive(self, data: bytes) -> None:
         """Append what *data* amounts to to *pending*.
 
@@ -260,26 +97,6 @@ class Session:
                 self._query(data, 0, size)
                 return
         self._scan(data)
-
-    def note_names(self, script: Script) -> None:
-        """Take note of the names *script* makes (PREPARE) and drops, unless it is sure to fail."""
-        if script.redefines is not None:  # what follows is classified before this is sent
-            self.doubts.append(self.knowledge.doubt(self.database, script.redefines))
-        if self.tx == codes.FAILED:
-            return
-        for statement in script.statements:
-            if statement.verb is Verb.PREPARE:
-                self.sql_names.add((statement.name or "").encode())
-            elif drops_prepared(statement) and (
-                not statement.discards or self.tx == codes.IDLE
-            ):
-                unnamed = self.names.get(b"")
-                self.names.clear()
-                self.sql_names.clear()
-                if unnamed is not None:
-                    self.names[b""] = unnamed  # it has no name to be deallocated by
-            elif statement.verb is Verb.DEALLOCATE:
-                self.sql_names.discard((statement.name or "").encode())
 
     # Frames...
 
