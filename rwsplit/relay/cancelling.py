@@ -60,7 +60,8 @@ class Canceller:
 
     def injected_done(self, server: Server, client: Client) -> None:
         """Something of rwsplit's own is through during which *client* asked for its unit to be cancelled."""
-        if client.in_flight and client.server is server:
+        # What it meant may have been answered in the very bytes that are worked off now.
+        if client.in_flight and client.server is server and server.responses.owed:
             self._in_flight(client, server)
 
     def time_out(self, server: Server, unit: Unit) -> None:

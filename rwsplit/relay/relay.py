@@ -356,9 +356,13 @@ class Relay:
         self.upkeep.retry_homeless()
 
     def close_server(self, server: Server) -> None:
-        """Close a server that nobody uses."""
+        """Close a server, whatever it owes: nobody waits for that any more."""
         if server.use is CLOSED:
             return
+        for owed in server.responses.owed:
+            if isinstance(owed, Unit):
+                self.counters.load[owed.node] -= 1
+        server.responses.owed.clear()
         server.pool.remove(server)
         if self.servers.pop(server.fd, None) is not None:
             self.outboxes.unregister(server.fd)
