@@ -265,8 +265,11 @@ class Dispatcher:
     def _chunk(self, client: Client, chunk: Chunk) -> bool:  # noqa: PLR0911 - one line a case
         """Pass on what continues an open unit or a COPY."""
         if chunk.terminates:
-            # An open unit never ends: what it did so far is undone, as PostgreSQL does.
-            if client.skipped is None and (client.in_flight > client.is_open or client.sink):
+            # An open unit never ends, nor does a COPY without its data: what they did so far is
+            # undone, as PostgreSQL does.
+            copying = client.server is not None and client.server.copying > 0
+            finishing = client.in_flight > client.is_open or client.sink
+            if finishing and client.skipped is None and not copying:
                 return False
             self._relay.close_client(client)
             return True

@@ -16,6 +16,7 @@ from tests.support.messages import (
     COPY_DONE,
     FLUSH,
     SYNC,
+    TERMINATE,
     bind,
     copy_data,
     copy_fail,
@@ -163,6 +164,24 @@ def test_a_client_that_leaves_in_the_middle_of_its_copy_leaves_nothing(
     with narrow.connect() as connection:
         connection.execute(f"insert into {table} values (2)")
         assert connection.execute(f"select a from {table}").fetchall() == [(2,)]
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_a_terminate_in_the_middle_of_a_copy_ends_it(
+    narrow: Proxy, cluster: ReachableCluster[Any], table: str, started: bool
+):
+    with RawClient(narrow.port) as client:
+        client.log_in(user="app", database="app", password=cluster.passwords["app"])
+        copy = query(f"copy {table} from stdin")
+        if started:
+            client.send(copy)
+            client.frames_until(b"G")
+            client.send(copy_data(b"1\n") + TERMINATE)
+        else:
+            client.send(copy + TERMINATE)
+        with narrow.connect(options="-c lock_timeout=5s") as connection:
+            connection.execute(f"truncate {table}")
+            assert connection.execute(f"select a from {table}").fetchall() == []
 
 
 def test_psycopg_copies_both_ways(proxy: Proxy, table: str):
