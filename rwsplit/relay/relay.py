@@ -92,6 +92,8 @@ class Relay:
         """Sessions that wait for a node, in the order they came."""
         self.parked: dict[Client, float] = {}
         """Sessions that wait for a fresh replica, and until when."""
+        self.unended: dict[Client, float] = {}
+        """Sessions whose last messages lack their Sync, and since when."""
         self.outboxes = Outboxes(self, self.driver.epoll)
         self.choice = Choice(self)
         self.sender = Sender(self)
@@ -151,7 +153,7 @@ class Relay:
 
     # Reading...
 
-    def serve_client(self, client: Client, mask: int) -> None:
+    def serve_client(self, client: Client, mask: int) -> None:  # noqa: C901 - one branch an end
         wire = client.wire
         assert wire is not None
         try:
@@ -166,6 +168,9 @@ class Relay:
                 data = wire.recv()
             if client.pending and client.waiting is None:
                 self.dispatcher.pump(client)
+            if client.unended:
+                client.unended = False
+                self.unended[client] = self.now
             if data == b"":
                 self._client_ended(client)
             elif client.pending_bytes > HIGH_WATER:

@@ -98,6 +98,7 @@ class Session:
         "tick",
         "transaction",
         "tx",
+        "unended",
         "user",
         "wrote",
     )
@@ -168,6 +169,8 @@ class Session:
         self.last: tuple[str, Route] | None = None
         """Node and verdict of the previous statement."""
         self.terminated = False
+        self.unended = False
+        """What came last left messages that no Sync or Flush has ended."""
         self._buffer = b""
         self._through = 0
         self._assembly: Assembly | None = None
@@ -239,6 +242,11 @@ class Session:
                 return
         self._scan(data)
 
+    def open_up(self) -> None:
+        """Have the messages sent on that still lack their Sync; the client may wait for an error."""
+        if self._assembly and not self._buffer and not self._through:
+            self._open_up()
+
     def note_names(self, script: Script) -> None:
         """Take note of the names *script* makes (PREPARE) and drops, unless it is sure to fail."""
         if script.redefines is not None:  # what follows is classified before this is sent
@@ -288,6 +296,7 @@ class Session:
                 assembly.add_raw(data[run:pos])
             if assembly.size > UNIT_LIMIT:
                 self._open_up()
+            self.unended = True
         self._buffer = data[pos:]
 
     def _frame(self, code: int, data: bytes, run: int, pos: int, end: int) -> int:
