@@ -256,8 +256,8 @@ def _called(calls: Calls, book: FunctionBook) -> Iterable[FunctionFacts]:
             by_argument[name] = (
                 facts if facts.state or by_argument[name] is HARMLESS else by_argument[name]
             )
-        elif call[2:3] and string_value_of(call[2]) in _NODE_SETTINGS:
-            by_argument[name] = _NODE_SETTING
+        elif not call[2:3] or string_value_of(call[2]) in {None, *_NODE_SETTINGS}:
+            by_argument[name] = _NODE_SETTING  # it differs on a replica, or may differ
     for name in calls.functions:
         yield by_argument.get(name.removeprefix("pg_catalog.")) or book.facts(name)
 
