@@ -15,7 +15,7 @@ from rwsplit.protocol.framing import frame
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import DISCARD_SEQUENCES, Injected, Purpose
 from rwsplit.routing.route import RouteReason
-from rwsplit.server.server import HELD, LANE, Server
+from rwsplit.server.server import HELD, IDLE, LANE, RESETTING, Server
 from rwsplit.session.pinning import forgets_prepared, pin_reason, reset_parameters
 from rwsplit.session.prepared import SYNC, Lesson, compose, unlearn, unname
 from rwsplit.session.transaction import Transaction
@@ -146,7 +146,9 @@ class Sender:
         server.unnamed = None
         server.owe(Injected(Purpose.PARAMETERS, client))
 
-    def _note_state(self, client: Client, server: Server, unit: Unit, script: Script) -> None:
+    def _note_state(  # noqa: C901 - one branch a kind of state
+        self, client: Client, server: Server, unit: Unit, script: Script
+    ) -> None:
         """Record what the statements queued will do to the server and the session."""
         if client.pin is None:
             reason = pin_reason(script)
@@ -159,6 +161,8 @@ class Sender:
                     server.responses.owner = client.sink
         if script.redefines is not None and (unit.waiting_for or unit.is_open):
             client.doubts.append(client.knowledge.doubt(client.database, script.redefines))
+        if script.vacates is not None:
+            self._vacate(script.vacates)
         effects = unit.piece.effects
         if effects is not None and client.parameters.values and not unit.is_open:
             self._restore(client, server, effects)
@@ -169,6 +173,16 @@ class Sender:
                 client.transaction = Transaction.read_only(unit)
             elif unit.route.reason is RouteReason.LATE_TRANSACTION:
                 client.transaction = Transaction.may_write(script.statements[0])
+
+    def _vacate(self, database: str) -> None:
+        """Close the servers kept for *database*: PostgreSQL waits some seconds for others to leave it."""
+        for pool in self._relay.pools:
+            if pool.database == database:
+                for server in list(pool.servers):
+                    if server.use is IDLE:
+                        self._relay.close_server(server)
+                    elif server.use is RESETTING:
+                        server.expired = True
 
     def _restore(self, client: Client, server: Server, script: Script) -> None:
         """Bring back what the session asked for at startup, to which PostgreSQL's RESET would lead."""

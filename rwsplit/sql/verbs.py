@@ -14,7 +14,7 @@ import attrs
 
 from rwsplit.sql.calls import DML
 from rwsplit.sql.cursor import Cursor
-from rwsplit.sql.definitions import redefined
+from rwsplit.sql.definitions import redefined, vacated
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.queries import classify_query
 from rwsplit.sql.relations import is_temporary
@@ -259,12 +259,17 @@ def _create(cursor: Cursor, classify: Classify) -> Statement:
         head.take("as")
         state = classify(head.rest).state
     return attrs.evolve(
-        _DDL, state=state, redefines=None if temporary else redefined(cursor.tokens)
+        _DDL,
+        state=state,
+        redefines=None if temporary else redefined(cursor.tokens),
+        vacates=vacated(cursor.tokens),
     )
 
 
 def _define(cursor: Cursor) -> Statement:
-    return attrs.evolve(_DDL, redefines=redefined(cursor.tokens))
+    return attrs.evolve(
+        _DDL, redefines=redefined(cursor.tokens), vacates=vacated(cursor.tokens)
+    )
 
 
 def _ddl(_cursor: Cursor) -> Statement:
