@@ -16,6 +16,7 @@ import contextlib
 import math
 import select
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -88,6 +89,8 @@ class Relay:
         """Established clients by file descriptor."""
         self.by_pid: dict[int, Client] = {}
         self.servers: dict[int, Server] = {}
+        self._by_backend: dict[tuple[str, int], Server] = {}
+        """Servers by node and backend PID."""
         self.homeless: dict[Client, None] = {}
         """Sessions that wait for a node, in the order they came."""
         self.parked: dict[Client, float] = {}
@@ -335,6 +338,8 @@ class Relay:
         """Put a server that was opened to work."""
         pool.adopt(server)
         self.servers[server.fd] = server
+        self._by_backend[pool.node, server.pid] = server
+        server.responses.shown_pid = partial(self._shown_pid, pool.node)
         self.outboxes.epoll.register(server.fd, IN)
         node = self.view.node(pool.node)
         server.is_replica = is_replica_server(node)
@@ -353,6 +358,8 @@ class Relay:
         if server.use is CLOSED:
             return
         server.pool.remove(server)
+        if self._by_backend.get((server.pool.node, server.pid)) is server:
+            del self._by_backend[server.pool.node, server.pid]
         if self.servers.pop(server.fd, None) is not None:
             self.outboxes.unregister(server.fd)
         with contextlib.suppress(OSError):
@@ -360,6 +367,12 @@ class Relay:
         server.wire.close()
         if server.pool.waiters:
             server.pool.ask(self.now)
+
+    def _shown_pid(self, node: str, pid: int) -> int:
+        """Return the PID of the session that works on a node's backend *pid*, or wrote there last."""
+        server = self._by_backend.get((node, pid))
+        client = None if server is None else server.holder or server.last_writer
+        return client.pid if isinstance(client, Client) else pid
 
     def lose_server(self, server: Server, message: bytes | None) -> None:
         """Take apart a server whose connection ended; *message* is the error it said goodbye with."""
