@@ -16,6 +16,7 @@ import contextlib
 import math
 import select
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -95,10 +96,14 @@ class Relay:
         """Established clients by file descriptor."""
         self.by_pid: dict[int, Client] = {}
         self.servers: dict[int, Server] = {}
+        self._by_backend: dict[tuple[str, int], Server] = {}
+        """Servers by node and backend PID."""
         self.homeless: dict[Client, None] = {}
         """Sessions that wait for a node, in the order they came."""
         self.parked: dict[Client, float] = {}
         """Sessions that wait for a fresh replica, and until when."""
+        self.unended: dict[Client, float] = {}
+        """Sessions whose last messages lack their Sync, and since when."""
         self.outboxes = Outboxes(self, self.driver.epoll)
         self.choice = Choice(self)
         self.sender = Sender(self)
@@ -162,7 +167,7 @@ class Relay:
 
     # Reading...
 
-    def serve_client(self, client: Client, mask: int) -> None:
+    def serve_client(self, client: Client, mask: int) -> None:  # noqa: C901 - one branch an end
         wire = client.wire
         assert wire is not None
         try:
@@ -177,6 +182,9 @@ class Relay:
                 data = wire.recv()
             if client.pending and client.waiting is None:
                 self.dispatcher.pump(client)
+            if client.unended:
+                client.unended = False
+                self.unended[client] = self.now
             if data == b"":
                 self._client_ended(client)
             elif client.pending_bytes > HIGH_WATER:
@@ -342,6 +350,8 @@ class Relay:
         """Put a server that was opened to work."""
         pool.adopt(server)
         self.servers[server.fd] = server
+        self._by_backend[pool.node, server.pid] = server
+        server.responses.shown_pid = partial(self._shown_pid, pool.node)
         self.outboxes.epoll.register(server.fd, IN)
         node = self.view.node(pool.node)
         server.is_replica = is_replica_server(node)
@@ -364,6 +374,8 @@ class Relay:
                 self.counters.load[owed.node] -= 1
         server.responses.owed.clear()
         server.pool.remove(server)
+        if self._by_backend.get((server.pool.node, server.pid)) is server:
+            del self._by_backend[server.pool.node, server.pid]
         if self.servers.pop(server.fd, None) is not None:
             self.outboxes.unregister(server.fd)
         with contextlib.suppress(OSError):
@@ -371,6 +383,12 @@ class Relay:
         server.wire.close()
         if server.pool.waiters:
             server.pool.ask(self.now)
+
+    def _shown_pid(self, node: str, pid: int) -> int:
+        """Return the PID of the session that works on a node's backend *pid*, or wrote there last."""
+        server = self._by_backend.get((node, pid))
+        client = None if server is None else server.holder or server.last_writer
+        return client.pid if isinstance(client, Client) else pid
 
     def lose_server(self, server: Server, message: bytes | None) -> None:
         """Take apart a server whose connection ended; *message* is the error it said goodbye with."""

@@ -16,7 +16,7 @@ from rwsplit.protocol.framing import frame
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import DISCARD_SEQUENCES, Injected, Purpose, query
 from rwsplit.routing.route import RouteReason
-from rwsplit.server.server import HELD, LANE, Server
+from rwsplit.server.server import HELD, IDLE, LANE, RESETTING, Server
 from rwsplit.session import restoring
 from rwsplit.session.pinning import (
     SURE,
@@ -159,7 +159,9 @@ class Sender:
         server.unnamed = None
         server.owe(Injected(Purpose.PARAMETERS, client))
 
-    def _note_state(self, client: Client, server: Server, unit: Unit, script: Script) -> None:
+    def _note_state(  # noqa: C901 - one branch a kind of state
+        self, client: Client, server: Server, unit: Unit, script: Script
+    ) -> None:
         """Record what the statements queued will do to the server and the session."""
         reason = pin_reason(script)
         if reason is not None and (
@@ -178,6 +180,8 @@ class Sender:
             server.parameters = None
         if script.redefines is not None and (unit.waiting_for or unit.is_open):
             client.doubts.append(client.knowledge.doubt(client.database, script.redefines))
+        if script.vacates is not None:
+            self._vacate(script.vacates)
         if forgets_prepared(script):
             server.forget()
         if unit.route is not None and server.is_replica:
@@ -186,6 +190,16 @@ class Sender:
             elif unit.route.reason is RouteReason.LATE_TRANSACTION:
                 client.transaction = Transaction.may_write(script.statements[0])
                 unit.guarded = True
+
+    def _vacate(self, database: str) -> None:
+        """Close the servers kept for *database*: PostgreSQL waits some seconds for others to leave it."""
+        for pool in self._relay.pools:
+            if pool.database == database:
+                for server in list(pool.servers):
+                    if server.use is IDLE:
+                        self._relay.close_server(server)
+                    elif server.use is RESETTING:
+                        server.expired = True
 
     def _restores_itself(self, client: Client, unit: Unit) -> bool:
         """Return whether nothing must follow *unit* that brings back what it resets."""

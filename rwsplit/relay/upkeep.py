@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two rounds of the janitor.
 JANITOR_INTERVAL: Final = 1.0
+#: Seconds after which messages without a Sync are sent on by themselves: PostgreSQL would have run them.
+SYNC_PATIENCE: Final = 0.1
 
 
 def is_replica_server(node: NodeView | None) -> bool:
@@ -168,6 +170,8 @@ class Upkeep:
         self._refuse_late(now)
         relay.deadlines.look(now)
         relay.homes.look(now)
+        if relay.unended:
+            self._open_up(now)
         if now >= self._next_janitor:
             self._next_janitor = now + JANITOR_INTERVAL
             self._janitor(now)
@@ -185,6 +189,19 @@ class Upkeep:
         for server in spares if all(spares) else ():
             if server is not None:
                 self._relay.close_server(server)
+
+    def _open_up(self, now: float) -> None:
+        """Send on what lacks its Sync for long: the client may wait for an error, which needs none."""
+        relay = self._relay
+        for client, since in list(relay.unended.items()):
+            if now - since < SYNC_PATIENCE and not client.closed:
+                continue
+            del relay.unended[client]
+            if client.closed:
+                continue
+            client.open_up()
+            if client.pending and client.waiting is None:
+                relay.dispatcher.pump(client)
 
     def _refuse_late(self, now: float) -> None:
         relay = self._relay

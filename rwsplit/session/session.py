@@ -38,7 +38,7 @@ _header = HEADER.unpack_from
 class Session(SessionState):
     """One established client: its bytes become units."""
 
-    __slots__ = ("_assembly", "_buffer", "_open", "_through")
+    __slots__ = ("_assembly", "_buffer", "_open", "_through", "unended")
 
     def __init__(
         self,
@@ -60,6 +60,8 @@ class Session(SessionState):
             opaque=opaque,
             started_with=started_with,
         )
+        self.unended = False
+        """What came last left messages that no Sync or Flush has ended."""
         self._buffer = b""
         self._through = 0
         self._assembly: Assembly | None = None
@@ -98,6 +100,11 @@ class Session(SessionState):
                 return
         self._scan(data)
 
+    def open_up(self) -> None:
+        """Have the messages sent on that still lack their Sync; the client may wait for an error."""
+        if self._assembly and not self._buffer and not self._through:
+            self._open_up()
+
     # Frames...
 
     def _scan(self, data: bytes) -> None:
@@ -127,6 +134,7 @@ class Session(SessionState):
                 assembly.add_raw(data[run:pos])
             if assembly.size > UNIT_LIMIT:
                 self._open_up()
+            self.unended = True
         self._buffer = data[pos:]
 
     def _frame(self, code: int, data: bytes, run: int, pos: int, end: int) -> int:

@@ -257,8 +257,8 @@ def _called(calls: Calls, book: FunctionBook) -> Iterable[FunctionFacts]:
         name = call[0][1]
         if name == "set_config":
             by_argument[name] = book.facts(name)._replace(state=None)  # see `_sets`
-        elif call[2:3] and string_value_of(call[2]) in _NODE_SETTINGS:
-            by_argument[name] = _NODE_SETTING
+        elif not call[2:3] or string_value_of(call[2]) in {None, *_NODE_SETTINGS}:
+            by_argument[name] = _NODE_SETTING  # it differs on a replica, or may differ
     for name in calls.functions:
         yield by_argument.get(name.removeprefix("pg_catalog.")) or book.facts(name)
 

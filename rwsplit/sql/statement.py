@@ -209,6 +209,8 @@ class Statement:
     ROLLBACK TO: the object's name; `all` for DEALLOCATE ALL and CLOSE ALL, `*` for UNLISTEN *."""
     redefines: Redefined | None = None
     """DDL that may change what names mean."""
+    vacates: str | None = None
+    """DROP, ALTER and CREATE DATABASE: the database that nobody else may be connected to."""
     inner: Statement | None = None
     """EXPLAIN, PREPARE, DECLARE, COPY (query): the statement inside."""
 
@@ -252,6 +254,7 @@ class Script:
         "state",
         "statements",
         "tells_time",
+        "vacates",
     )
 
     def __init__(
@@ -279,6 +282,8 @@ class Script:
         """The client is to send data: what comes behind it waits for what the server says."""
         redefined = [s.redefines for s in statements if s.redefines is not None]
         self.redefines: Redefined | None = unite(redefined) if redefined else None
+        self.vacates: str | None = next((s.vacates for s in statements if s.vacates), None)
+        """The database that pooled servers must leave before it runs."""
         self.tells_time: bool = any(s.tells_time for s in statements)
         self.roots: bool = any(s.verb in _ROOTS for s in statements)
         """It makes a savepoint or a cursor, which cannot be taken to another server."""

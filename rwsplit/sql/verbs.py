@@ -14,7 +14,7 @@ import attrs
 
 from rwsplit.sql.calls import DML
 from rwsplit.sql.cursor import Cursor
-from rwsplit.sql.definitions import redefined
+from rwsplit.sql.definitions import redefined, vacated
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.queries import classify_query
 from rwsplit.sql.relations import is_temporary
@@ -263,8 +263,9 @@ def _create(cursor: Cursor, classify: Classify) -> Statement:
     )
     state = SessionState.TEMP_TABLE if temporary else None
     redefines = None if temporary else redefined(cursor.tokens)
+    vacates = vacated(cursor.tokens)
     if not (is_table and head.find("as")):
-        return attrs.evolve(_DDL, state=state, redefines=redefines)
+        return attrs.evolve(_DDL, state=state, redefines=redefines, vacates=vacates)
     head.take("as")
     inner = classify(head.rest)
     state = hardest((state, inner.state), is_read_back=bool(inner.sets))
@@ -272,7 +273,9 @@ def _create(cursor: Cursor, classify: Classify) -> Statement:
 
 
 def _define(cursor: Cursor) -> Statement:
-    return attrs.evolve(_DDL, redefines=redefined(cursor.tokens))
+    return attrs.evolve(
+        _DDL, redefines=redefined(cursor.tokens), vacates=vacated(cursor.tokens)
+    )
 
 
 def _ddl(_cursor: Cursor) -> Statement:

@@ -387,6 +387,27 @@ def test_a_unit_that_grows_too_large_is_opened(session: Session):
     assert said(session, SYNC)[0]
 
 
+def test_messages_without_a_sync_can_be_sent_on(session: Session):
+    assert not said(session, parse("", "select 1") + RUN)
+    assert session.unended
+
+    session.open_up()
+
+    [unit] = session.pending
+    assert isinstance(unit, Unit)
+    assert unit.is_open
+    session.open_up()
+    assert len(session.pending) == 1
+
+
+def test_messages_are_not_sent_on_while_more_is_on_its_way(session: Session):
+    assert not said(session, parse("", "select 1") + RUN + SYNC[:3])
+
+    session.open_up()
+
+    assert not session.pending
+
+
 def test_an_open_unit_may_be_completed_by_a_query(session: Session):
     unit, chunk, end = said(session, parse("", "delete from t") + RUN + query("select 1"), SYNC)
 

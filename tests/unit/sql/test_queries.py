@@ -146,7 +146,7 @@ def test_functions_decide():
             SessionState.PARAMETER,
         ),
         ("select current_setting('app.tenant', true)", None, None),
-        ("select current_setting($1)", None, None),
+        ("select current_setting($1)", PrimaryOnly.NEEDS_PRIMARY, None),
         ("select current_setting('Transaction_Read_Only')", PrimaryOnly.NEEDS_PRIMARY, None),
     ],
 )
