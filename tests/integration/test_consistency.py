@@ -110,6 +110,33 @@ def test_nor_with_replicas_killed_and_restarted(
     assert violations(history) == []
 
 
+def test_a_replica_that_restarted_between_two_probes_proves_its_freshness_again(
+    fragile_cluster: EmbeddedCluster, make_proxy: MakeProxy
+):
+    proxy = make_proxy(fragile_cluster, {"monitor": {"interval": "5s"}})
+    replica, *others = fragile_cluster.replicas
+    for other in others:
+        proxy.console(f"DETACH NODE {other.name}")  # type: ignore[arg-type]
+    with proxy.connect(prepare_threshold=None) as connection:
+        connection.execute("drop table if exists rewound")
+        connection.execute("create table rewound as select 0 as a")
+        fragile_cluster.primary.query("checkpoint")
+        fragile_cluster.wait_until_replayed()
+        replica.query(
+            "checkpoint"
+        )  # what it replays from here it replays again when it is back
+        connection.execute("update rewound set a = 1")
+        assert wait_until(lambda: where(connection) == replica.name, timeout=15)
+        replica.configure({"recovery_min_apply_delay": "1min"})
+        try:
+            replica.kill()
+            replica.start()
+            assert replica.query("select a from rewound", database="app") == [(0,)]
+            assert connection.execute("select a from rewound").fetchall() == [(1,)]
+        finally:
+            replica.configure({"recovery_min_apply_delay": "0"})
+
+
 def test_no_acknowledged_write_is_forgotten_and_no_session_goes_back_in_a_switchover(
     fragile_cluster: EmbeddedCluster, make_proxy: MakeProxy
 ):
