@@ -47,5 +47,6 @@ def query(sql: bytes) -> bytes:
 
 
 ROLLBACK: Final = query(b"ROLLBACK")
+DEALLOCATE_ALL: Final = query(b"DEALLOCATE ALL")
 DISCARD_ALL: Final = query(b"DISCARD ALL")
 DISCARD_SEQUENCES: Final = query(b"DISCARD SEQUENCES")
