@@ -22,7 +22,7 @@ from typing import Final
 import structlog
 import trio
 
-from rwsplit.cluster.node import NodeView
+from rwsplit.cluster.node import NEVER, NodeView
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config
 from rwsplit.errors import NodeError, ProtocolViolation, ServerRefused
@@ -59,7 +59,7 @@ _log = structlog.get_logger("rwsplit.relay")
 class Relay:
     """All established sessions of a process and the servers behind them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - one line a part
         self,
         config: Config,
         view: ClusterView,
@@ -95,6 +95,8 @@ class Relay:
         """Sessions that wait for a node, in the order they came."""
         self.parked: dict[Client, float] = {}
         """Sessions that wait for a fresh replica, and until when."""
+        self.last_write = NEVER
+        """When anybody's last write was acknowledged."""
         self.unended: dict[Client, float] = {}
         """Sessions whose last messages lack their Sync, and since when."""
         self.outboxes = Outboxes(self, self.driver.epoll)
