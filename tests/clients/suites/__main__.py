@@ -32,6 +32,8 @@ SUITES: Final[dict[str, type[Suite]]] = {
 }
 SOURCES: Final = "RWSPLIT_{}_SOURCES"
 """The environment variable that says where a suite's sources are."""
+#: Beside consistency.level. What sleeps in psycopg's tests is looked for in pg_stat_activity, the primary's.
+PROXY_SETTINGS: Final = {"routing": {"functions": {"writes": ["pg_sleep"]}}}
 NODE_SETTINGS: Final = {"max_prepared_transactions": "20"}
 
 
@@ -64,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("suite", choices=sorted(SUITES))
     parser.add_argument("--sources", help="its repository or sdist, unpacked")
     parser.add_argument("--direct", action="store_true", help="without rwsplit")
-    parser.add_argument("--level", default="session", help="rwsplit's consistency.level")
+    parser.add_argument("--level", default="cluster", help="rwsplit's consistency.level")
     parser.add_argument("--postgres", type=Path, help="a directory of PostgreSQL's binaries")
     parser.add_argument("--log", type=Path, help="keep what rwsplit printed in this file")
     return parser
@@ -86,7 +88,7 @@ def _run(
         user = cluster.superuser
         endpoint: Any = cluster.primary
         if not options.direct:
-            settings = {"consistency": {"level": options.level}}
+            settings = {**PROXY_SETTINGS, "consistency": {"level": options.level}}
             endpoint = stack.enter_context(Proxy(cluster, directory, settings, measured=False))
         target = Target(endpoint.host, endpoint.port, user, cluster.passwords[user])
         outcome = suite.run(python, target, directory, chosen)

@@ -57,6 +57,8 @@ class PsycopgSuite(Suite):
             [
                 *(python, "-m", "pytest", "-q", "--tb=short", "-m", "not slow", "--timeout=60"),
                 *("--test-dsn", dsn, f"--junitxml={report}", "-o", "junit_family=xunit1"),
+                # A test that failed leaves connections behind: that is not the next one's failure.
+                *("-W", "ignore::pytest.PytestUnraisableExceptionWarning"),
                 *("-o", f"cache_dir={directory / 'cache'}"),
                 *arguments,
             ],
