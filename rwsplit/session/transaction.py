@@ -122,6 +122,12 @@ def is_late(script: Script) -> bool:
     return statement is not None and script.hints is None and _begins_late(statement)
 
 
+def ends(script: Script) -> bool:
+    """Return whether *script* is COMMIT or ROLLBACK and nothing else."""
+    statement = script.single
+    return statement is not None and statement.verb in _ENDS and not statement.chain
+
+
 def opens_with_reads(script: Script) -> bool:
     """Return whether *script* begins such a transaction and goes on with reads only, in the same unit."""
     statements = script.statements
