@@ -132,6 +132,7 @@ class ConsistencyLevel(Enum):
 
     EVENTUAL = "eventual"
     SESSION = "session"
+    CLUSTER = "cluster"
 
 
 class AuthType(Enum):
@@ -257,7 +258,8 @@ class ConsistencyConfig:
 
     level: ConsistencyLevel = ConsistencyLevel.SESSION
     """What a read sees at least: `eventual` whatever a replica within max_lag has, `session` also
-    everything its own session wrote or read before."""
+    everything its own session wrote or read before, `cluster` everything that anyone wrote through this
+    rwsplit. After a write `cluster` reads on the primary until a replica has proved to have it."""
     max_lag: Seconds = attrs.field(default=10.0, validator=more_than(0))
     """A replica staler than this gets no reads."""
     max_lag_bytes: Bytes | None = attrs.field(default=None, validator=optional(at_least(0)))

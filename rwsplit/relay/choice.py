@@ -100,7 +100,7 @@ class Choice:
         )
         last_read, home, refused_by = NEVER, client.home, unit.refused_by
         if level is not ConsistencyLevel.EVENTUAL:
-            floor = max(floor, client.last_write)
+            floor = max(floor, self.last_write(client, level))
             last_read = client.last_read
             refused_by |= all_but(client.bound_for)
         candidates = readers(
@@ -129,6 +129,19 @@ class Choice:
             return None
         unit.route = _FALLBACK
         return view.primary
+
+    def last_write(self, client: Client, level: ConsistencyLevel) -> float:
+        """Return the moment of the last write that a read at *level* must see."""
+        if level is ConsistencyLevel.CLUSTER:
+            return self._relay.last_write
+        return client.last_write
+
+    def is_outdated(self, client: Client, index: int) -> bool:
+        """Return whether a replica the session reads on may lack what others have written since."""
+        if client.level is not ConsistencyLevel.CLUSTER:
+            return False
+        nodes = self._relay.view.nodes
+        return index >= len(nodes) or nodes[index].fresh_until <= self._relay.last_write
 
     def named(self, route: Route) -> NodeView | None:
         node = None if route.node is None else self._relay.view.node(route.node)

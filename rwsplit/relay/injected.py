@@ -53,4 +53,5 @@ def query(sql: bytes) -> bytes:
 
 
 ROLLBACK: Final = query(b"ROLLBACK")
+DEALLOCATE_ALL: Final = query(b"DEALLOCATE ALL")
 DISCARD_SEQUENCES: Final = query(b"DISCARD SEQUENCES")

@@ -195,7 +195,9 @@ class Late:
 
     # On a replica...
 
-    def must_leave(self, client: Client, unit: Unit, script: Script) -> bool:
+    def must_leave(  # noqa: PLR0911 - one line a reason
+        self, client: Client, unit: Unit, script: Script
+    ) -> bool:
         """Return whether the transaction on a replica cannot go on there with *unit*."""
         transaction = client.transaction
         assert transaction is not None
@@ -210,7 +212,11 @@ class Late:
             return True
         if script.controls_transaction:
             return False
-        return self._relay.choice.route(client, unit, script).target is Target.PRIMARY
+        choice = self._relay.choice
+        if choice.route(client, unit, script).target is Target.PRIMARY:
+            return True
+        server = client.server
+        return server is not None and choice.is_outdated(client, server.pool.node_index)
 
     def leave(self, client: Client, server: Server, unit: Unit) -> bool:
         """Move the transaction to the primary, where it goes on with *unit*; return whether that is sent."""

@@ -22,7 +22,7 @@ from typing import Final
 import structlog
 import trio
 
-from rwsplit.cluster.node import NodeView
+from rwsplit.cluster.node import NEVER, NodeView
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config
 from rwsplit.config.overrides import pool_config
@@ -102,6 +102,8 @@ class Relay:
         """Sessions that wait for a node, in the order they came."""
         self.parked: dict[Client, float] = {}
         """Sessions that wait for a fresh replica, and until when."""
+        self.last_write = NEVER
+        """When anybody's last write was acknowledged."""
         self.unended: dict[Client, float] = {}
         """Sessions whose last messages lack their Sync, and since when."""
         self.outboxes = Outboxes(self, self.driver.epoll)

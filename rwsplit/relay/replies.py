@@ -179,7 +179,7 @@ class Replies:
                 server.last_writer = client
                 client.wrote = False
                 if not (failed or _rolls_back(script)):
-                    client.last_write = now
+                    client.last_write = relay.last_write = now
         client.last_read = now
         replica = server.is_replica
         client.home = unit.node if replica else PRIMARY_HOME

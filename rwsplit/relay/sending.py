@@ -14,7 +14,7 @@ from rwsplit.config.model import PoolMode
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import DISCARD_SEQUENCES, Injected, Purpose, query
+from rwsplit.relay.injected import DEALLOCATE_ALL, DISCARD_SEQUENCES, Injected, Purpose, query
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import HELD, IDLE, LANE, RESETTING, Server
 from rwsplit.session import restoring
@@ -25,7 +25,7 @@ from rwsplit.session.pinning import (
     forgets_prepared,
     pin_reason,
 )
-from rwsplit.session.prepared import SYNC, Lesson, compose, unlearn, unname
+from rwsplit.session.prepared import SYNC, Lesson, Prepared, compose, unlearn, unname
 from rwsplit.session.transaction import Transaction
 from rwsplit.session.unit import SIMPLE, Chunk, Piece, Unit
 from rwsplit.sql.statement import Script
@@ -54,10 +54,11 @@ class Sender:
             and not piece.needs
             and piece.unnamed is None
             and not unit.is_open
+            and not script.lists_prepared
         ):
             server.out.extend(piece.parts)  # type: ignore[arg-type]  # no plan: all are bytes
         else:
-            self._compose(server, unit, piece)
+            self._compose(client, server, unit, piece)
         if unit.kind is SIMPLE:
             server.unnamed = None
         elif piece.unnamed_parse is not None:
@@ -97,16 +98,38 @@ class Sender:
         if client.transaction is not None:
             self._relay.late.begin_on(client, server, unit)
 
-    def _compose(self, server: Server, unit: Unit, piece: Piece) -> None:
+    def _make_sure(self, client: Client, server: Server, unit: Unit, piece: Piece) -> None:
+        """Have *server*, if it may have statements nobody knows of, drop them all before they are listed."""
+        if piece.script is None or not (piece.script.lists_prepared and server.unsure):
+            return
+        if client.tx != codes.FAILED and not client.sql_names and not unit.planned:
+            server.out.append(DEALLOCATE_ALL)
+            server.owe(Injected(Purpose.TIDY))
+            server.known.clear()
+            server.unnamed = None
+
+    def _listed(self, client: Client, piece: Piece) -> list[Prepared] | None:
+        """Return the statements the session has when *piece* runs, if that asks for them."""
+        if piece.script is None or not piece.script.lists_prepared:
+            return None
+        pieces = [item.piece if isinstance(item, Unit) else item for item in client.pending]
+        later = {prepared for each in (piece, *pieces) for _, _, prepared in each.taught}
+        listed = [p for name, p in client.names.items() if name and p not in later]
+        return list(dict.fromkeys(listed))
+
+    def _compose(self, client: Client, server: Server, unit: Unit, piece: Piece) -> None:
         limit = self._relay.config.limits.max_prepared_statements
+        self._make_sure(client, server, unit, piece)
         if piece.script is not None and forgets_prepared(piece.script):
             server.forget()  # what follows within the piece cannot rely on anything
         if server.use is LANE:
             server.unnamed = None  # it hangs on units of strangers, which may still fail
+        age = client.knowledge.age(client.database)
+        listed = self._listed(client, piece)
         lessons: list[Lesson] = []
         if unit.kind is SIMPLE:
             # Were the Parse to fail in front of a Query, the server would skip the Query: it is a unit by itself.
-            if any(prepared not in server.known for prepared in piece.needs):
+            if listed is not None or any(p not in server.known for p in piece.needs):
                 injected = Injected(Purpose.TEACH)
                 injected.steps = compose(
                     server,
@@ -116,6 +139,8 @@ class Sender:
                     injected.lessons,
                     unnamed=None,
                     limit=limit,
+                    age=age,
+                    listed=listed,
                 )
                 server.owe(injected)
             server.out.extend(part for part in piece.parts if isinstance(part, bytes))
@@ -132,6 +157,8 @@ class Sender:
                 names=[name for _, name, _ in piece.taught],
                 first=unit.planned,
                 may_omit=not unit.is_open and not unit.planned,
+                age=age,
+                listed=listed,
             )
         if unit.planned or unit.is_open:
             unit.planned += len(steps or ())
@@ -226,7 +253,7 @@ class Sender:
             server.out.extend(part for part in chunk.parts if isinstance(part, bytes))
             server.unnamed = None
         else:
-            self._compose(server, unit, chunk)
+            self._compose(client, server, unit, chunk)
             if chunk.unnamed_parse is not None:
                 server.unnamed = chunk.unnamed_parse
         if script.may_write:

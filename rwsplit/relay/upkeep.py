@@ -150,7 +150,8 @@ class Upkeep:
         """Let those waiting for freshness go on where a replica is fresh enough now."""
         relay = self._relay
         for client in list(relay.parked):
-            floor = max(client.last_write, relay.oldest(relay.config.consistency.max_lag))
+            last_write = relay.choice.last_write(client, client.level)
+            floor = max(last_write, relay.oldest(relay.config.consistency.max_lag))
             if readers(
                 view,
                 floor=floor,

@@ -241,6 +241,7 @@ class Script:
         "discards",
         "ends_state",
         "hints",
+        "lists_prepared",
         "may_write",
         "needs_session",
         "notable",
@@ -282,6 +283,10 @@ class Script:
         """The client is to send data: what comes behind it waits for what the server says."""
         redefined = [s.redefines for s in statements if s.redefines is not None]
         self.redefines: Redefined | None = unite(redefined) if redefined else None
+        self.lists_prepared: bool = any(
+            not _LISTS_OF_PREPARED.isdisjoint(s.tables | s.functions) for s in statements
+        )
+        """It asks which statements its session has prepared."""
         self.vacates: str | None = next((s.vacates for s in statements if s.vacates), None)
         """The database that pooled servers must leave before it runs."""
         self.tells_time: bool = any(s.tells_time for s in statements)
@@ -310,6 +315,11 @@ class Script:
         """It only reads, and there is nothing else to think of."""
 
 
+_LISTS_OF_PREPARED: Final = frozenset(
+    f"{schema}{name}"
+    for schema in ("", "pg_catalog.")
+    for name in ("pg_prepared_statements", "pg_prepared_statement")
+)
 _ROOTS: Final = frozenset({Verb.SAVEPOINT, Verb.DECLARE})
 _NO_NAMES: Final[frozenset[str]] = frozenset()
 _ENDING: Final = frozenset(

@@ -155,7 +155,7 @@ tls: 5
         "pool.server_lifetime: must be a duration such as 250ms, 5s, 10m or 1h, got 'soon'",
         "pool.lane_depth: must be a whole number, got True",
         "consistency.max_lag_bytes: must be a size such as 8192, 64kB or 16MB, got '1.5'",
-        "consistency.level: must be one of eventual, session, got 'sessions'; did you mean session?",
+        "consistency.level: must be one of eventual, session, cluster, got 'sessions'; did you mean session?",
         "routing.rules[1].to: is required",
         "routing.rules[2]: must be settings, one `name: value` a line, got 5",
         "routing.functions.reads: must be a list, got 5",
