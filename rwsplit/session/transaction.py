@@ -79,10 +79,11 @@ class Transaction:
         """Return the READ ONLY transaction that *unit*, sent to a replica, begins."""
         assert unit.script is not None
         statements = unit.script.statements
-        frames = [part for part in unit.piece.parts if isinstance(part, bytes)]
+        # Not as the client said it: what it may have prepared for that, another server does not have.
+        begin = [begin_frame(statements[0], read_only=True)]
         return cls(
-            frames,
-            frames,
+            begin,
+            begin,
             late=False,
             is_movable=len(statements) == 1,
             snapshot=(statements[0].isolation or "").lower() == "repeatable read",
