@@ -22,6 +22,7 @@ from rwsplit.server.pool import Pool
 from rwsplit.server.server import LANE, Server
 from rwsplit.session.assembly import NOTHING, OPAQUE
 from rwsplit.session.autocommit import HINT, REFUSAL, leaves_open
+from rwsplit.session.transaction import ends
 from rwsplit.session.unit import Chunk, Unit
 from rwsplit.sql.statement import Script
 
@@ -216,15 +217,14 @@ class Dispatcher:
             unit.route = _SAME_PINNED
         elif held or client.in_flight:
             unit.route = _SAME_TRANSACTION
-        # A read on a replica can still run elsewhere, if its transaction can.
+        # A read on a replica can still run elsewhere, if its transaction can; and so can its end, which has done nothing.
         transaction = client.transaction
         unit.guarded = (
             transaction is not None
             and transaction.late
             and client.tx == codes.IN_TRANSACTION
             and not client.in_flight
-            and script.primary_only is None
-            and not script.controls_transaction
+            and (ends(script) or _only_reads(script))
         )
         self._relay.sender.send(client, server, unit)
         return True
@@ -350,3 +350,7 @@ class Dispatcher:
             last.copy_ended = True
         server.out.extend(part for part in chunk.parts if isinstance(part, bytes))
         self._relay.outboxes.touch_server(server)
+
+
+def _only_reads(script: Script) -> bool:
+    return script.primary_only is None and not script.controls_transaction

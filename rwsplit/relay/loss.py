@@ -14,6 +14,7 @@ from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import frame
 from rwsplit.protocol.responses import sqlstate
 from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.injected import Injected
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import CLOSED, LANE, Server
@@ -88,15 +89,10 @@ class Loss:
         if server.use is CLOSED:
             return
         relay = self._relay
-        node = server.pool.node
-        was_busy = bool(server.responses.owed)
-        if message is None and not server.expired:
-            if (was_busy or server.holder is not None) and not _was_dismissed(server):
-                relay.report_failure(node, _MESSAGE)
-            else:
-                relay.hurry()
-        elif message is not None and sqlstate(message) == b"57P02":
-            relay.report_failure(node, "the node crashed (57P02)")
+        self._report(server, message)
+        head = server.responses.owed[0] if server.responses.owed else None
+        if message is None and isinstance(head, Injected):
+            message = head.error
         units: dict[Client, list[Unit]] = {}
         holder: Client | None = server.holder  # type: ignore[assignment]
         if holder is not None:
@@ -111,6 +107,18 @@ class Loss:
         relay.close_server(server)
         for client, lost in units.items():
             self._session_lost(client, server, lost, message)
+
+    def _report(self, server: Server, message: bytes | None) -> None:
+        """Tell the monitor what the loss of *server* says of its node."""
+        relay, node = self._relay, server.pool.node
+        if message is None and not server.expired:
+            was_used = bool(server.responses.owed) or server.holder is not None
+            if was_used and not _was_dismissed(server):
+                relay.report_failure(node, _MESSAGE)
+            else:
+                relay.hurry()
+        elif message is not None and sqlstate(message) == b"57P02":
+            relay.report_failure(node, "the node crashed (57P02)")
 
     def _session_lost(
         self, client: Client, server: Server, units: list[Unit], message: bytes | None

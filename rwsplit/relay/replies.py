@@ -186,7 +186,7 @@ class Replies:
         if route is not None and unit.executes:
             client.last = (server.pool.node, route)
         relay.late.note(client, unit, script, status)
-        if unit.guarded:
+        if unit.guarded and not script.controls_transaction:
             relay.note_read(client, unit.node)
             if relay.config.pool.lane_depth and not unit.failed:
                 lanes.observe(script.cost, now - max(unit.sent, server.last_done), unit.size)
@@ -433,6 +433,9 @@ class Replies:
         unlearn(server, owed.lessons, owed.done)
         if isinstance(owed, Change):
             owed.refusal = error
+            return
+        if is_fatal(error):
+            owed.error = error  # the server goes: what waits behind it may run elsewhere
             return
         if owed.purpose not in (Purpose.PARAMETERS, Purpose.BEGIN):
             return

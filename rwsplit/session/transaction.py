@@ -79,10 +79,11 @@ class Transaction:
         """Return the READ ONLY transaction that *unit*, sent to a replica, begins."""
         assert unit.script is not None
         statements = unit.script.statements
-        frames = [part for part in unit.piece.parts if isinstance(part, bytes)]
+        # Not as the client said it: what it may have prepared for that, another server does not have.
+        begin = [begin_frame(statements[0], read_only=True)]
         return cls(
-            frames,
-            frames,
+            begin,
+            begin,
             late=False,
             is_movable=len(statements) == 1,
             snapshot=(statements[0].isolation or "").lower() == "repeatable read",
@@ -120,6 +121,12 @@ def is_late(script: Script) -> bool:
     """Return whether *script* begins a transaction that may wait for its first statement, and does no more."""
     statement = script.single
     return statement is not None and script.hints is None and _begins_late(statement)
+
+
+def ends(script: Script) -> bool:
+    """Return whether *script* is COMMIT or ROLLBACK and nothing else."""
+    statement = script.single
+    return statement is not None and statement.verb in _ENDS and not statement.chain
 
 
 def opens_with_reads(script: Script) -> bool:

@@ -289,6 +289,26 @@ def test_it_answers_as_directly_in_the_extended_protocol(compare: Differential):
     )
 
 
+@pytest.mark.parametrize(
+    "begin",
+    ["begin read only", "start transaction isolation level repeatable read, read only"],
+)
+@pytest.mark.parametrize(
+    "statement", ["insert into late values (2)", "select pg_advisory_xact_lock(1)", "listen x"]
+)
+def test_a_read_only_transaction_begun_by_a_prepared_statement_is_one_on_the_primary_too(
+    compare: Differential, table: str, begin: str, statement: str
+):
+    compare(
+        say(parse(begin, "b") + SYNC),
+        say(bind("b") + describe_portal() + execute() + SYNC),
+        say(query(statement)),
+        say(query("select count(*) from late")),
+        say(query("commit")),
+        say(query("select count(*) from late")),
+    )
+
+
 def test_a_transaction_outlives_the_replica_it_has_read_on(
     fragile_cluster: EmbeddedCluster, make_proxy: Any
 ):
