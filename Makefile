@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -42,6 +42,10 @@ test: $(STAMP)  ## every test, against a real primary and three streaming replic
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/python -m tests.support.coverage_gate
 
+test-clients: $(STAMP)  ## psycopg's and Django's own suites, from RWSPLIT_PSYCOPG_SOURCES and RWSPLIT_DJANGO_SOURCES
+	$(BIN)/python -m tests.clients.suites psycopg $(ARGS)
+	$(BIN)/python -m tests.clients.suites django $(ARGS)
+
 bench: $(STAMP)  ## rwsplit beside direct connections and the peers installed: tps, ratios, CPU per query
 	$(BIN)/python -m tests.bench $(ARGS)
 
@@ -51,4 +55,4 @@ docs: $(STAMP)  ## regenerate docs/configuration.md
 clean:  ## remove caches and build products (not .venv)
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov build dist
 
-.PHONY: help setup run format lint type check test bench docs clean
+.PHONY: help setup run format lint type check test test-clients bench docs clean

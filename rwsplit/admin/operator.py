@@ -54,7 +54,11 @@ class PoolStatus:
     cl_waiting: int = 0
     """Sessions that wait for one."""
     sv_active: int = 0
+    sv_being_canceled: int = 0
+    """Servers that are kept until a cancel request is through."""
     sv_idle: int = 0
+    sv_tested: int = 0
+    """Servers that are being reset."""
     sv_login: int = 0
     """Servers that are being connected."""
     maxwait: float = 0.0

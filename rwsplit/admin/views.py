@@ -6,6 +6,7 @@ dashboards and exporters keep working; columns only rwsplit has are beside them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Any, Final
@@ -13,16 +14,15 @@ from typing import Any, Final
 import attrs
 
 from rwsplit.admin.commands import VERBS
-from rwsplit.admin.operator import Operator, describe_refusal
+from rwsplit.admin.operator import Operator, PoolStatus, describe_refusal
 from rwsplit.admin.table import Column, Table, Value, columns
 from rwsplit.cluster.node import NEVER, Banned, Down, NodeView, Up
 from rwsplit.config.model import Config
+from rwsplit.config.overrides import find, limit, pool_config
 from rwsplit.config.settings import values
 from rwsplit.lsn import format_lsn
 
 Rows = Iterable[tuple[Value, ...]]
-
-POOL_MODE: Final = "transaction"
 
 
 @attrs.frozen
@@ -87,14 +87,18 @@ def _pools(operator: Operator) -> Rows:
             pool.user,
             pool.cl_active,
             pool.cl_waiting,
+            0,
+            0,
             pool.sv_active,
+            0,
+            pool.sv_being_canceled,
             pool.sv_idle,
             0,
-            0,
+            pool.sv_tested,
             pool.sv_login,
             int(pool.maxwait),
             _micros(pool.maxwait),
-            POOL_MODE,
+            pool_config(operator.config.pool, pool.database, pool.user).mode.value,
             pool.node,
         )
 
@@ -143,26 +147,60 @@ def _servers(operator: Operator) -> Rows:
 
 
 def _databases(operator: Operator) -> Rows:
-    limits = operator.config.pool
-    servers: dict[tuple[str, str], int] = {}
+    config = operator.config.pool
+    servers: Counter[tuple[str, str]] = Counter()
     for pool in operator.pools():
-        place = pool.database, pool.node
-        count = pool.sv_active + pool.sv_idle + pool.sv_login
-        servers[place] = servers.get(place, 0) + count
+        servers[pool.database, pool.node] += _servers_of(pool)
+    clients = Counter(client.database for client in operator.clients())
     for (database, name), count in sorted(servers.items()):
         node = operator.view.node(name)
         host, port = (node.host, node.port) if node else (None, None)
+        own = find(config.databases, database)
+        effective = pool_config(config, database, "")
         yield (
             database,
             host,
             port,
             database,
-            limits.size,
-            limits.min_size,
-            POOL_MODE,
+            None,
+            effective.size,
+            effective.min_size,
+            effective.reserve_size,
+            int(effective.server_lifetime),
+            own.mode.value if own and own.mode else None,
+            limit(config.databases, database, "max_db_connections"),
             count,
+            limit(config.databases, database, "max_db_client_connections"),
+            clients[database],
+            0,
+            0,
             name,
         )
+
+
+def _users(operator: Operator) -> Rows:
+    config = operator.config.pool
+    servers: Counter[str] = Counter()
+    for pool in operator.pools():
+        servers[pool.user] += _servers_of(pool)
+    clients = Counter(client.user for client in operator.clients())
+    for name in operator.users():
+        own = find(config.users, name)
+        yield (
+            name,
+            own.size if own else None,
+            own.reserve_size if own else None,
+            own.mode.value if own and own.mode else None,
+            limit(config.users, name, "max_user_connections"),
+            servers[name],
+            limit(config.users, name, "max_user_client_connections"),
+            clients[name],
+        )
+
+
+def _servers_of(pool: PoolStatus) -> int:
+    busy = pool.sv_active + pool.sv_being_canceled + pool.sv_tested
+    return busy + pool.sv_idle + pool.sv_login
 
 
 def _stats(operator: Operator) -> Rows:
@@ -184,7 +222,7 @@ def _lists(operator: Operator) -> Rows:
     yield "pools", len(pools)
     yield "used_clients", len(operator.clients())
     yield "free_servers", sum(pool.sv_idle for pool in pools)
-    yield "used_servers", sum(pool.sv_active for pool in pools)
+    yield "used_servers", sum(pool.sv_active + pool.sv_tested for pool in pools)
     yield "login_servers", sum(pool.sv_login for pool in pools)
 
 
@@ -217,8 +255,9 @@ VIEWS: Final[dict[str, View]] = {
         _nodes,
     ),
     "pools": _view(
-        "database user cl_active:int8 cl_waiting:int8 sv_active:int8 sv_idle:int8 sv_used:int8 "
-        "sv_tested:int8 sv_login:int8 maxwait:int8 maxwait_us:int8 pool_mode node",
+        "database user cl_active:int8 cl_waiting:int8 cl_active_cancel_req:int8 "
+        "cl_waiting_cancel_req:int8 sv_active:int8 sv_active_cancel:int8 sv_being_canceled:int8 "
+        "sv_idle:int8 sv_used:int8 sv_tested:int8 sv_login:int8 maxwait:int8 maxwait_us:int8 pool_mode node",
         _pools,
     ),
     "clients": _view(
@@ -232,11 +271,17 @@ VIEWS: Final[dict[str, View]] = {
         _servers,
     ),
     "databases": _view(
-        "name host port:int8 database pool_size:int8 min_pool_size:int8 pool_mode "
-        "current_connections:int8 node",
+        "name host port:int8 database force_user pool_size:int8 min_pool_size:int8 "
+        "reserve_pool_size:int8 server_lifetime:int8 pool_mode max_connections:int8 "
+        "current_connections:int8 max_client_connections:int8 current_client_connections:int8 "
+        "paused:int8 disabled:int8 node",
         _databases,
     ),
-    "users": _view("name pool_mode", lambda o: [(name, POOL_MODE) for name in o.users()]),
+    "users": _view(
+        "name pool_size:int8 reserve_pool_size:int8 pool_mode max_user_connections:int8 "
+        "current_connections:int8 max_user_client_connections:int8 current_client_connections:int8",
+        _users,
+    ),
     "stats": _view(
         "database total_query_count:int8 total_received:int8 total_sent:int8 total_wait_time:int8",
         _stats,

@@ -9,9 +9,10 @@ from typing import Final
 
 import trio
 
-from rwsplit.app.welcome import Welcome, Welcomes
+from rwsplit.app.welcome import Welcomes
 from rwsplit.client.lobby import Admission, Login
 from rwsplit.config.model import Config
+from rwsplit.config.overrides import pool_config
 from rwsplit.errors import CapacityError, ClientError
 from rwsplit.monitor.catalog import Catalogs
 from rwsplit.relay.client import Client
@@ -22,7 +23,6 @@ from rwsplit.server.stream import WireStream
 from rwsplit.server.wire import Wire
 from rwsplit.session import inband
 from rwsplit.session.knowledge import Knowledge
-from rwsplit.session.session import UNSAFE_ENCODINGS
 
 #: Length of a cancel key for clients that speak protocol 3.2; it is four bytes before.
 LONG_KEY: Final = 32
@@ -51,8 +51,8 @@ class OurLobby:
         self._catalogs = catalogs
         self._welcomes = welcomes
         self._console = console
-        self._admitted: set[int] = set()
-        """Backend PIDs of clients between welcome and establish."""
+        self._admitted: dict[int, Login] = {}
+        """Clients between welcome and establish, by backend PID."""
 
     def cancel(self, pid: int, key: bytes) -> None:
         """Carry out a CancelRequest."""
@@ -63,41 +63,50 @@ class OurLobby:
         limit = self.config.limits.max_client_conn
         if len(self._relay.by_pid) + len(self._admitted) >= limit:
             raise CapacityError(f"sorry, too many clients already (max_client_conn = {limit})")
+        count = self._relay.headcount
+        refusal = count.refusal(self.config.pool, login.database, login.user)
+        if refusal is not None:
+            raise CapacityError(refusal)
         if self._relay.draining:
             raise CapacityError("rwsplit is shutting down")
         pid = self._new_pid()
-        self._admitted.add(pid)
+        self._admitted[pid] = login
+        count.enter(login.database, login.user)
         try:
             found = await self._welcomes.get(login)
+            parameters = self._knowledge.parameters.intern(found.overrides)
             client = Client(
                 self._knowledge,
                 user=login.user,
                 database=login.database,
                 application_name=login.application_name,
-                parameters=self._knowledge.parameters.intern(found.overrides),
-                opaque=_is_opaque(found),
+                parameters=parameters,
+                started_with={
+                    **found.reported,
+                    "default_transaction_isolation": found.isolation,
+                },
                 rules=Rules(
                     self.config.routing.rules,
                     user=login.user,
                     database=login.database,
                     application_name=login.application_name,
                 ),
+                settings=pool_config(self.config.pool, login.database, login.user),
                 pid=pid,
                 cancel_key=secrets.token_bytes(LONG_KEY if login.minor >= 2 else 4),
                 host=login.peer,
                 now=trio.current_time(),
             )
             self._catalogs.want(login.database)
-            client.isolation = found.isolation
             client.default_level = self.config.consistency.level
-            client.review()
+            client.adopt_parameters(parameters)
             for name, value in found.in_band.items():
                 try:
                     inband.apply(client, name, value)
                 except ValueError as error:
                     raise ClientError(f'invalid startup parameter "{name}": {error}') from error
         except BaseException:
-            self._admitted.discard(pid)
+            self._leave(pid)
             raise
         return Admission(
             parameters=tuple(found.reported.items()),
@@ -108,11 +117,16 @@ class OurLobby:
 
     def abandon(self, admission: Admission) -> None:
         """Forget a client that left before it was established."""
-        self._admitted.discard(admission.pid)
+        self._leave(admission.pid)
+
+    def _leave(self, pid: int) -> None:
+        login = self._admitted.pop(pid, None)
+        if login is not None:
+            self._relay.headcount.leave(login.database, login.user)
 
     def establish(self, admission: Admission, wire: Wire, unread: bytes) -> None:
         """Hand a client over to the relay."""
-        self._admitted.discard(admission.pid)
+        self._admitted.pop(admission.pid, None)
         client = admission.session
         assert isinstance(client, Client)
         self._relay.adopt_client(client, wire, unread)
@@ -126,13 +140,3 @@ class OurLobby:
             pid = secrets.randbelow(2**31 - 1) + 1
             if pid not in self._relay.by_pid and pid not in self._admitted:
                 return pid
-
-
-def _is_opaque(found: Welcome) -> bool:
-    """Return whether nothing such a session says may go to a replica.
-
-    Its texts cannot be lexed as bytes of ASCII and more.
-    """
-    reported = found.reported
-    encoding = reported.get("client_encoding", "UTF8").upper().replace("_", "").replace("-", "")
-    return encoding in UNSAFE_ENCODINGS or reported.get("standard_conforming_strings") == "off"

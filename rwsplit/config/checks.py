@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rwsplit.config.model import AuthType, Config, SslMode, TlsConfig
+from rwsplit.config.model import AuthType, Config, OverrideConfig, SslMode, TlsConfig
+from rwsplit.config.overrides import EVERY, OVERRIDABLE
 
 VERIFYING = frozenset({SslMode.VERIFY_CA, SslMode.VERIFY_FULL})
 
@@ -63,6 +64,22 @@ def _check_pool(config: Config) -> Iterator[Problem]:
             "pool.min_size",
             f"must not be more than pool.size ({config.pool.size}), got {config.pool.min_size}",
         )
+    for section in ("databases", "users"):
+        overrides: tuple[OverrideConfig, ...] = getattr(config.pool, section)
+        for override in overrides:
+            path = f"pool.{section}.{override.name}"
+            if override.name == EVERY:
+                yield from _check_limits_only(override, path)
+            elif override.size and (override.min_size or 0) > override.size:
+                size, got = override.size, override.min_size
+                yield f"{path}.min_size", f"must not be more than its size ({size}), got {got}"
+
+
+def _check_limits_only(override: OverrideConfig, path: str) -> Iterator[Problem]:
+    """What all databases or users have is said once, in `pool`, but for the limits of each of them."""
+    for name in OVERRIDABLE:
+        if getattr(override, name) is not None:
+            yield f"{path}.{name}", f"is set for all by pool.{name}; {EVERY} only has limits"
 
 
 def _check_tls(tls: TlsConfig) -> Iterator[Problem]:

@@ -66,6 +66,16 @@ def one_of(*choices: str) -> Validator:
     return check
 
 
+def optional(validator: Validator) -> Validator:
+    """Return *validator* for a setting that need not be given."""
+
+    def check(section: object, field: attrs.Attribute[Any], value: Any) -> None:
+        if value is not None:
+            validator(section, field, value)
+
+    return check
+
+
 def not_empty(_: object, __: object, value: str) -> None:
     """Refuse a text without a character, and one with a zero byte, which no wire could carry."""
     if not value or "\0" in value:
@@ -109,11 +119,20 @@ class ReadsOnPrimary(Enum):
     NEVER = "never"
 
 
+class PoolMode(Enum):
+    """When a session gives back its server; PgBouncer's three."""
+
+    TRANSACTION = "transaction"
+    SESSION = "session"
+    STATEMENT = "statement"
+
+
 class ConsistencyLevel(Enum):
     """What a read sees at least."""
 
     EVENTUAL = "eventual"
     SESSION = "session"
+    CLUSTER = "cluster"
 
 
 class AuthType(Enum):
@@ -239,35 +258,112 @@ class ConsistencyConfig:
 
     level: ConsistencyLevel = ConsistencyLevel.SESSION
     """What a read sees at least: `eventual` whatever a replica within max_lag has, `session` also
-    everything its own session wrote or read before."""
+    everything its own session wrote or read before, `cluster` everything that anyone wrote through this
+    rwsplit. After a write `cluster` reads on the primary until a replica has proved to have it."""
     max_lag: Seconds = attrs.field(default=10.0, validator=more_than(0))
     """A replica staler than this gets no reads."""
-    max_lag_bytes: Bytes | None = attrs.field(
-        default=None, validator=attrs.validators.optional(at_least(0))
-    )
+    max_lag_bytes: Bytes | None = attrs.field(default=None, validator=optional(at_least(0)))
     """A replica further behind than this gets no reads; no limit unless given."""
     wait: Seconds = attrs.field(default=0.0, validator=at_least(0))
     """How long a read may wait for a fresh replica before it goes to the primary."""
 
 
 @attrs.frozen(kw_only=True)
-class PoolConfig:
-    """Limits of one pool: the servers of one (node, database, user)."""
+class OverrideConfig:
+    """What one database or user has instead of what `pool` says; a user's beats a database's."""
 
+    name: str = attrs.field(validator=not_empty)
+    mode: PoolMode | None = None
+    """As `pool.mode`; sessions that are there keep theirs when it changes."""
+    size: int | None = attrs.field(default=None, validator=optional(at_least(1)))
+    """As `pool.size`."""
+    min_size: int | None = attrs.field(default=None, validator=optional(at_least(0)))
+    """As `pool.min_size`."""
+    reserve_size: int | None = attrs.field(default=None, validator=optional(at_least(0)))
+    """As `pool.reserve_size`."""
+    server_lifetime: Seconds | None = attrs.field(
+        default=None, validator=optional(more_than(0))
+    )
+    """As `pool.server_lifetime`."""
+    query_timeout: Seconds | None = attrs.field(default=None, validator=optional(at_least(0)))
+    """As `pool.query_timeout`."""
+    idle_transaction_timeout: Seconds | None = attrs.field(
+        default=None, validator=optional(at_least(0))
+    )
+    """As `pool.idle_transaction_timeout`."""
+    client_idle_timeout: Seconds | None = attrs.field(
+        default=None, validator=optional(at_least(0))
+    )
+    """As `pool.client_idle_timeout`."""
+
+
+@attrs.frozen(kw_only=True)
+class DatabaseConfig(OverrideConfig):
+    """Settings and limits of one database; the limits of the one called `*` hold for all others."""
+
+    max_db_connections: int | None = attrs.field(default=None, validator=optional(at_least(0)))
+    """Servers of the database on one node, whoever uses them; further statements queue. 0: no limit."""
+    max_db_client_connections: int | None = attrs.field(
+        default=None, validator=optional(at_least(0))
+    )
+    """Clients of the database; further ones are refused with 53300. 0: no limit."""
+
+
+@attrs.frozen(kw_only=True)
+class UserConfig(OverrideConfig):
+    """Settings and limits of one user; the limits of the one called `*` hold for all others."""
+
+    max_user_connections: int | None = attrs.field(
+        default=None, validator=optional(at_least(0))
+    )
+    """Servers of the user on one node, whatever the database; further statements queue. 0: no limit."""
+    max_user_client_connections: int | None = attrs.field(
+        default=None, validator=optional(at_least(0))
+    )
+    """Clients of the user; further ones are refused with 53300. 0: no limit."""
+
+
+@attrs.frozen(kw_only=True)
+class PoolConfig:
+    """The servers of one (node, database, user), and the sessions that use them. A timeout of 0 is none."""
+
+    mode: PoolMode = PoolMode.TRANSACTION
+    """When a session gives back its server: `transaction` when its transaction ends, unless it is pinned;
+    `session` when it ends, all its statements run on one server of the primary; `statement` when its
+    statement ends, and transactions of several statements are refused with 0A000."""
     size: int = attrs.field(default=20, validator=at_least(1))
     """Servers at most; further statements queue."""
     min_size: int = attrs.field(default=0, validator=at_least(0))
     """Servers kept open once the pool is in use."""
+    reserve_size: int = attrs.field(default=0, validator=at_least(0))
+    """Servers opened beyond `size` for statements that have waited for `reserve_timeout`; closed when
+    nobody waits any more."""
+    reserve_timeout: Seconds = attrs.field(default=5.0, validator=at_least(0))
+    """How long a statement waits before the reserve is used."""
     lane_depth: int = attrs.field(default=0, validator=at_least(0))
     """Short reads of known shapes that may be pipelined on one shared server; 0 turns sharing off."""
-    query_wait_timeout: Seconds = attrs.field(default=120.0, validator=more_than(0))
-    """How long a statement may wait for a server before it is refused."""
+    query_wait_timeout: Seconds = attrs.field(default=120.0, validator=at_least(0))
+    """How long a statement may wait for a server before it is refused; 0: as long as it takes. Its client is told
+    by a notice after half of that, at most 5 s."""
+    query_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
+    """A statement that runs longer is cancelled with 57014."""
+    idle_transaction_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
+    """A client that idles longer in a transaction is disconnected with 25P03, the transaction rolled back."""
+    client_idle_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
+    """A client that idles longer outside a transaction is disconnected with 57P05."""
+    server_reset_query: str = attrs.field(default="DISCARD ALL", validator=not_empty)
+    """What wipes the state of a session that was pinned, or in session mode, off its server. With less than
+    `DISCARD ALL` the next session may find what the one before left."""
     server_lifetime: Seconds = attrs.field(default=3600.0, validator=more_than(0))
-    """A server older than this is closed when it is next idle."""
-    server_idle_timeout: Seconds = attrs.field(default=600.0, validator=more_than(0))
+    """A server older than this is closed when it is next free."""
+    server_idle_timeout: Seconds = attrs.field(default=600.0, validator=at_least(0))
     """A server idle for longer than this is closed, down to min_size."""
     server_connect_timeout: Seconds = attrs.field(default=5.0, validator=more_than(0))
     """Connecting and logging in to a node may take this long."""
+    databases: tuple[DatabaseConfig, ...] = ()
+    """What single databases have instead, by name."""
+    users: tuple[UserConfig, ...] = ()
+    """What single users have instead, by name."""
 
 
 @attrs.frozen(kw_only=True)

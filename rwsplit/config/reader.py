@@ -17,7 +17,15 @@ import attrs
 import cattrs
 
 from rwsplit.config.checks import Problem
-from rwsplit.config.model import Address, Bytes, Config, NodeConfig, Seconds
+from rwsplit.config.model import (
+    Address,
+    Bytes,
+    Config,
+    NodeConfig,
+    OverrideConfig,
+    PoolConfig,
+    Seconds,
+)
 from rwsplit.config.scalars import (
     Invalid,
     address,
@@ -93,7 +101,7 @@ class Reader:
             field = known.get(key)
             with self._at(str(key) or "''"):
                 if field is None:
-                    siblings = [name for name in known if (kind, name) != (NodeConfig, "name")]
+                    siblings = [name for name in known if name != "name" or kind not in _NAMED]
                     raise Invalid(_unknown(str(key), siblings, top=kind is Config))
                 if part is not None:
                     given[field.name] = self._value(field, part)
@@ -120,6 +128,8 @@ class Reader:
         element = get_args(kind)[0]
         if element is NodeConfig:
             return self._nodes(value)
+        if element in _NAMED:
+            return self._overrides(value, element)
         if isinstance(value, str) or (element is Address and isinstance(value, int)):
             value = [value]
         if not isinstance(value, list):
@@ -143,6 +153,19 @@ class Reader:
                     made.append(self._node(str(name), part))
                 except _Unusable:
                     continue
+        return tuple(made)
+
+    def _overrides(self, value: Any, kind: type[OverrideConfig]) -> tuple[OverrideConfig, ...]:
+        if not isinstance(value, Mapping):
+            raise Invalid(expected("settings by name, one `name: {...}` a line", value))
+        made: list[OverrideConfig] = []
+        for name, part in value.items():
+            with self._at(str(name) or "''"):
+                if not isinstance(part, Mapping):
+                    raise Invalid(expected("settings, one `name: value` a line", part))
+                if "name" in part:
+                    raise Invalid("its name is the key, not a setting")
+                made.append(self._read(kind, {**part, "name": str(name)}))
         return tuple(made)
 
     def _node(self, name: str, part: Any) -> NodeConfig:
@@ -182,8 +205,33 @@ def _unknown(key: str, siblings: list[str], *, top: bool) -> str:
     elsewhere = sorted(
         s.path for s in all_settings() if key in {s.name, s.path.replace(".", "_")}
     )
+    if key not in siblings and key in _PGBOUNCER:
+        return f"unknown setting; did you mean {_PGBOUNCER[key]}?"
     if elsewhere and "NAME" not in elsewhere[0]:
         return f"unknown setting; did you mean {elsewhere[0]}?"
     if meant := nearest(key, siblings):
         return f"unknown setting{meant}"
     return "unknown setting" if top else f"unknown setting; known are {', '.join(siblings)}"
+
+
+#: Sections whose `name` is the key they are found under.
+_NAMED = {
+    NodeConfig,
+    *(
+        get_args(bare_type(field.type))[0]
+        for field in fields(PoolConfig)
+        if get_origin(field.type) is tuple
+    ),
+}
+
+#: Names of PgBouncer's that ours are not simply the path of.
+_PGBOUNCER = {
+    "default_pool_size": "pool.size",
+    "min_pool_size": "pool.min_size",
+    "reserve_pool_size": "pool.reserve_size",
+    "reserve_pool_timeout": "pool.reserve_timeout",
+    "max_db_connections": "pool.databases.NAME.max_db_connections",
+    "max_db_client_connections": "pool.databases.NAME.max_db_client_connections",
+    "max_user_connections": "pool.users.NAME.max_user_connections",
+    "max_user_client_connections": "pool.users.NAME.max_user_client_connections",
+}

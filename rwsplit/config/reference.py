@@ -21,10 +21,13 @@ from rwsplit.config.model import (
     Address,
     Bytes,
     Config,
+    DatabaseConfig,
     FunctionsConfig,
     NodeConfig,
+    OverrideConfig,
     RuleConfig,
     Seconds,
+    UserConfig,
 )
 from rwsplit.config.settings import Setting, all_settings, bare_type, fields, render
 
@@ -88,6 +91,8 @@ def reference() -> str:
         parts += [_row(setting) for setting in settings]
         if field.name == "routing":
             parts.append(_rules())
+        if field.name == "pool":
+            parts.append(_overrides())
     return "".join(parts)
 
 
@@ -109,6 +114,20 @@ def _rules() -> str:
     for field in fields(RuleConfig):
         text = _cell(docstrings()["RuleConfig", field.name])
         rows.append(f"| `{field.name}` | {_default(field.default, None)} | {text} |\n")
+    return "".join(rows)
+
+
+def _overrides() -> str:
+    own = _cell(docstrings()["OverrideConfig", ""])
+    rows = [f"\n`pool.databases.NAME` and `pool.users.NAME`: {own}\n"]
+    rows.append("\n| key | of | |\n|---|---|---|\n")
+    kinds = ((OverrideConfig, "both"), (DatabaseConfig, "databases"), (UserConfig, "users"))
+    for kind, of in kinds:
+        for field in fields(kind):
+            text = docstrings().get((kind.__name__, field.name))
+            if text:
+                rows.append(f"| `{field.name}` | {of} | {_cell(text)} |\n")
+    rows.append(f"\n{_cell(docstrings()['DatabaseConfig', ''])} The same goes for users.\n")
     return "".join(rows)
 
 
@@ -144,6 +163,8 @@ _SEVERAL: dict[Any, str] = {
     Address: "address or list",
     str: "list",
     RuleConfig: "list of rules",
+    DatabaseConfig: "settings by name",
+    UserConfig: "settings by name",
 }
 
 

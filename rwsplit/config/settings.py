@@ -2,7 +2,7 @@
 
 The loader's "did you mean", `SHOW CONFIG`, `rwsplit config get`, the comparison at a reload and the
 reference are all views of these lists, so that a setting added to the model appears in every one.
-Nodes and rules repeat; a path such as `nodes.NAME.weight` stands for all of them.
+Nodes, rules and overrides repeat; a path such as `nodes.NAME.weight` stands for all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from typing import Any, Final, get_args, get_origin
 
 import attrs
 
-from rwsplit.config.model import Address, Bytes, Config, NodeConfig, RuleConfig, Seconds
+from rwsplit.config.model import (
+    Address,
+    Bytes,
+    Config,
+    NodeConfig,
+    OverrideConfig,
+    RuleConfig,
+    Seconds,
+)
 from rwsplit.config.units import format_duration, format_size
 
 #: Never shown, whatever asks.
@@ -88,6 +96,8 @@ def render(value: Any, setting: Setting | None = None) -> str:
         return format_duration(value)
     if kind is Bytes:
         return format_size(value)
+    if isinstance(value, tuple) and value and isinstance(value[0], OverrideConfig):
+        return f"{{{', '.join(map(_render_override, value))}}}"
     if isinstance(value, tuple):
         texts = [render(part) for part in value]
         return texts[0] if len(texts) == 1 and kind == tuple[Address, ...] else _brackets(texts)
@@ -113,6 +123,18 @@ def _render_node(node: NodeConfig) -> str:
     address = render(Address(host=node.host, port=node.port))
     extra = f" weight {node.weight}" if node.weight != 1 else ""
     return address + extra + (" backup" if node.backup else "")
+
+
+def _render_override(override: OverrideConfig) -> str:
+    kind: type = type(override)
+    texts = []
+    for field in fields(kind):
+        value = getattr(override, field.name)
+        if field.name != "name" and value is not None:
+            is_duration = bare_type(field.type) is Seconds
+            text = format_duration(value) if is_duration else _render_one(value)
+            texts.append(f"{field.name}: {text}")
+    return f"{override.name}: {{{', '.join(texts)}}}"
 
 
 def _render_one(value: Any) -> str:

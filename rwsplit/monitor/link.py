@@ -71,6 +71,10 @@ class Link:
             raise ProbeFailed(error, lost=False)
         return row
 
+    async def wait_unasked(self) -> None:
+        """Block until the node says something between two questions: mostly that the connection ends."""
+        await trio.lowlevel.wait_readable(self._wire.fileno())
+
     def close(self) -> None:
         """Say goodbye where that needs no waiting, and close. May be called again."""
         if not self.is_closed:

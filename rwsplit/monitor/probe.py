@@ -126,6 +126,13 @@ class Probe:
         except (ValueError, ArithmeticError) as exc:
             raise ProbeFailed(f"its answer makes no sense: {exc}", lost=False) from exc
 
+    async def rest(self) -> None:
+        """Block until the node says something unasked, or ends the link; for ever if there is none."""
+        if self._link is None or self._link.is_closed:
+            await trio.sleep_forever()
+        else:
+            await self._link.wait_unasked()
+
     def close(self) -> None:
         """Give up the link; the next look makes a new one."""
         if self._link is not None:

@@ -12,6 +12,9 @@ then kicks those replicas that are not known to have replayed that sample, so th
 prove it. A kicked replica that is still behind is looked at again after 1, 2, 4... ms until it has
 caught up or `interval` is reached. Requests that arrive while a round waits for the sample are
 served by the next one: they may be about writes made after the sample was sent.
+
+A connection that ends between two probes is noticed at once, not by the next one: a replica may be back by then, and
+behind what it had replayed.
 """
 
 from __future__ import annotations
@@ -43,6 +46,9 @@ class Looker(Protocol):
     async def look(self) -> Observation:
         """Look at the node once. Raises ProbeFailed."""
 
+    async def rest(self) -> None:
+        """Block until the node says something unasked, such as that it leaves; for ever without a connection."""
+
     def close(self) -> None:
         """Give up the connection."""
 
@@ -70,7 +76,9 @@ class Watcher:
         self.interval = interval
         self._board = board
         self._probe = probe
-        self._kicked = trio.Event()
+        self._kicked = False
+        """Somebody has asked for a probe since the last one was started."""
+        self._resting: trio.CancelScope | None = None
         self._next_done = trio.Event()
         """Set when the next probe to be started is over."""
         self._scope = trio.CancelScope()
@@ -85,7 +93,9 @@ class Watcher:
         if until_fresh > self._chased:
             self._chased = until_fresh
             self._chase_delay = CHASE_DELAY
-        self._kicked.set()
+        self._kicked = True
+        if self._resting is not None:
+            self._resting.cancel()
 
     async def wait_probed(self) -> None:
         """Block until a probe that starts after this call is over, and have it start at once."""
@@ -100,8 +110,10 @@ class Watcher:
                 while True:
                     started = trio.current_time()
                     await self._look(started)
-                    with trio.move_on_at(self._due(started)):
-                        await self._kicked.wait()
+                    if not self._kicked:
+                        with trio.move_on_at(self._due(started)) as self._resting:
+                            await self._probe.rest()
+                        self._resting = None
             finally:
                 self._next_done.set()
                 self._probe.close()
@@ -112,7 +124,7 @@ class Watcher:
 
     async def _look(self, started: float) -> None:
         done, self._next_done = self._next_done, trio.Event()
-        self._kicked = trio.Event()
+        self._kicked = False
         try:
             look = await self._probe.look()
         except ProbeFailed as failure:

@@ -20,6 +20,7 @@ are void and exactly one ReadyForQuery remains owed (PostgreSQL manual, "Extende
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
@@ -139,10 +140,12 @@ Event = tuple[What, Owed | None, bytes | int]
 class ResponseQueue:
     """What one server owes, and the sorting of what it sends."""
 
-    __slots__ = ("_rest", "_through", "owed", "owner")
+    __slots__ = ("_rest", "_through", "owed", "owner", "shown_pid")
 
     def __init__(self) -> None:
         self.owed: deque[Owed] = deque()
+        self.shown_pid: Callable[[int], int] = _as_it_is
+        """What clients are told instead of a backend's PID: it is that of the session that notifies."""
         self.owner: list[bytes] | None = None
         """Sink of the session that holds the server: notifications go there."""
         self._rest = b""
@@ -365,7 +368,7 @@ class ResponseQueue:
         """NoticeResponse, ParameterStatus and NotificationResponse may come at any time."""
         sink = current.sink if current is not None else self.owner
         if code == codes.NOTIFICATION:
-            sink = self.owner
+            return self._notification(events, current, data, start, pos, end)
         if code == codes.PARAMETER_STATUS:
             if data[pos + 5 : end].startswith(_HIDDEN):
                 sink = None
@@ -379,6 +382,31 @@ class ResponseQueue:
             self._forward(current, data, start, pos)
         if sink is not None:
             sink.append(data[pos:end])
+            events.append((What.ASYNC, None, 0))
+        return end, end
+
+    def _notification(
+        self,
+        events: list[Event],
+        current: Owed | None,
+        data: bytes,
+        start: int,
+        pos: int,
+        end: int,
+    ) -> tuple[int, int]:
+        """Hand a notification to the session that holds the server, in the name of the session it came from."""
+        sink = self.owner
+        if current is not None:
+            self._forward(current, data, start, pos)
+        if sink is None:
+            return end, end
+        code, length = _header(data, pos)
+        pid = self.shown_pid(int.from_bytes(data[pos + 5 : pos + 9], "big"))
+        renamed = HEADER.pack(code, length) + pid.to_bytes(4, "big") + data[pos + 9 : end]
+        if current is not None and sink is current.sink:
+            self._forward(current, renamed, 0, len(renamed))
+        else:
+            sink.append(renamed)
             events.append((What.ASYNC, None, 0))
         return end, end
 
@@ -412,6 +440,10 @@ class ResponseQueue:
             if current.forwarded:
                 events.append((What.PARTIAL, current, stop - start))
         self._rest = data[stop:]
+
+
+def _as_it_is(pid: int) -> int:
+    return pid
 
 
 def sqlstate(frame: bytes) -> bytes:

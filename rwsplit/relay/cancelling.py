@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client
+from rwsplit.relay.injected import Injected
 from rwsplit.server.server import LANE, RESETTING, Server
-from rwsplit.session.unit import Unit
+from rwsplit.session.unit import CancelReason, Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
-
-_CANCELED: Final = "canceling statement due to user request"
 
 
 class Canceller:
@@ -39,20 +39,38 @@ class Canceller:
         server = client.server
         if client.in_flight and server is not None:
             self._in_flight(client, server)
-        elif client.waiting is not None and client.pending:
-            relay.loss.fail_unit(client, "57014", _CANCELED)
+        elif client.pending and (client.waiting is not None or _waits(client)):
+            relay.loss.fail_unit(client, "57014", CancelReason.REQUEST.value)
             relay.outboxes.flush()
 
     def _in_flight(self, client: Client, server: Server) -> None:
+        head = server.responses.owed[0]
+        if isinstance(head, Injected):
+            # It must not fail; what the client means is cancelled as soon as it runs.
+            head.cancels = client
+            return
         if server.use is not LANE:
             self.cancel_server(server)
             return
-        head = server.responses.owed[0]
         if isinstance(head, Unit) and head.session is client:
-            head.cancelled = True
+            head.cancelled = CancelReason.REQUEST
             server.stray_cancel = True
             self.cancel_server(server)
         # Otherwise its read has not begun and is known to be short: it is answered in a moment.
+
+    def injected_done(self, server: Server, client: Client) -> None:
+        """Something of rwsplit's own is through during which *client* asked for its unit to be cancelled."""
+        # What it meant may have been answered in the very bytes that are worked off now.
+        if client.in_flight and client.server is server and server.responses.owed:
+            self._in_flight(client, server)
+
+    def time_out(self, server: Server, unit: Unit) -> None:
+        """Cancel *unit*, which *server* has been executing for longer than query_timeout."""
+        unit.cancelled = CancelReason.QUERY_TIMEOUT
+        if server.use is LANE:
+            server.stray_cancel = True
+        if not server.cancels:
+            self.cancel_server(server)
 
     def cancel_server(self, server: Server) -> None:
         """Have the node cancel what *server* is doing."""
@@ -74,3 +92,9 @@ class Canceller:
         ):
             relay.replies.settle(server)
             relay.outboxes.flush()
+
+
+def _waits(client: Client) -> bool:
+    """Return whether the session's next unit waits for its server to be brought to its parameters."""
+    change = client.settling
+    return isinstance(change, Change) and client.pending[0] is change.unit

@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 from rwsplit.cluster.node import NEVER, AdminState, NodeView, Up
-from rwsplit.config.model import Config, ConsistencyLevel, ReadsOnPrimary
+from rwsplit.config.model import Config, ConsistencyLevel, PoolMode, ReadsOnPrimary
 from rwsplit.relay.client import Client
 from rwsplit.routing import policy
 from rwsplit.routing.consistency import NOWHERE, all_but, readers
 from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.session.journal import SERIALIZABLE
 from rwsplit.session.pinning import pin_reason
-from rwsplit.session.session import SERIALIZABLE
 from rwsplit.session.unit import Unit
 from rwsplit.sql.statement import Script
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MOVE_WAIT: Final = 0.05
 
 _SESSION: Final = ConsistencyLevel.SESSION
+_SESSION_MODE: Final = Route(Target.PRIMARY, RouteReason.SESSION_MODE)
 _SERIALIZABLE: Final = Route(Target.PRIMARY, RouteReason.SERIALIZABLE)
 _OPEN: Final = Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
 _SHARED: Final = Route(Target.PRIMARY, RouteReason.SHARED_READ)
@@ -48,8 +49,8 @@ class Choice:
     def route(self, client: Client, unit: Unit, script: Script) -> Route:
         if unit.route is not None and unit.restarts:
             return unit.route  # where it is to be run again was decided by what failed
-        if unit.is_open or client.isolation == SERIALIZABLE:
-            return _OPEN if unit.is_open else _SERIALIZABLE
+        if unit.is_open or client.mode is PoolMode.SESSION or client.isolation == SERIALIZABLE:
+            return _bound(client, unit)
         if script.hints is not None:
             hinted = policy.route_hints(script, script.hints)
             if _is_possible(hinted, script):
@@ -99,7 +100,7 @@ class Choice:
         )
         last_read, home, refused_by = NEVER, client.home, unit.refused_by
         if level is not ConsistencyLevel.EVENTUAL:
-            floor = max(floor, client.last_write)
+            floor = max(floor, self.last_write(client, level))
             last_read = client.last_read
             refused_by |= all_but(client.bound_for)
         candidates = readers(
@@ -129,6 +130,19 @@ class Choice:
         unit.route = _FALLBACK
         return view.primary
 
+    def last_write(self, client: Client, level: ConsistencyLevel) -> float:
+        """Return the moment of the last write that a read at *level* must see."""
+        if level is ConsistencyLevel.CLUSTER:
+            return self._relay.last_write
+        return client.last_write
+
+    def is_outdated(self, client: Client, index: int) -> bool:
+        """Return whether a replica the session reads on may lack what others have written since."""
+        if client.level is not ConsistencyLevel.CLUSTER:
+            return False
+        nodes = self._relay.view.nodes
+        return index >= len(nodes) or nodes[index].fresh_until <= self._relay.last_write
+
     def named(self, route: Route) -> NodeView | None:
         node = None if route.node is None else self._relay.view.node(route.node)
         if node is None or not isinstance(node.health, Up):
@@ -139,6 +153,13 @@ class Choice:
 def _begins(unit: Unit) -> bool:
     """Return whether *unit* begins a transaction: its route says what kind of."""
     return unit.script is not None and unit.script.controls_transaction
+
+
+def _bound(client: Client, unit: Unit) -> Route:
+    """Return why *unit* goes to the primary whatever it says."""
+    if unit.is_open:
+        return _OPEN
+    return _SESSION_MODE if client.mode is PoolMode.SESSION else _SERIALIZABLE
 
 
 def _is_possible(route: Route | None, script: Script) -> TypeGuard[Route]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from rwsplit.config.model import PoolConfig
 from rwsplit.routing.policy import Rules
 from rwsplit.server.wire import Wire
 from rwsplit.session.knowledge import Knowledge
@@ -12,6 +14,7 @@ from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.session import Session
 
 if TYPE_CHECKING:
+    from rwsplit.relay.injected import Injected
     from rwsplit.server.pool import Pool
     from rwsplit.server.server import Server
     from rwsplit.session.unit import Unit
@@ -30,18 +33,23 @@ class Client(Session):
     """One established client. Made before its socket is handed over (see `Relay.adopt`)."""
 
     __slots__ = (
+        "begun",
         "blocked",
         "cancel_key",
         "closed",
         "connected_at",
         "dirty",
+        "doubted",
         "fd",
         "host",
         "lingers",
+        "notified",
         "paused",
         "pid",
         "pools",
         "rules",
+        "settings",
+        "settling",
         "shares",
         "skipped",
         "statements",
@@ -52,7 +60,7 @@ class Client(Session):
 
     server: Server | None  # type: ignore[mutable-override]  # the relay puts nothing else there
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - one line a slot
         self,
         knowledge: Knowledge,
         *,
@@ -60,12 +68,13 @@ class Client(Session):
         database: str,
         application_name: str,
         parameters: ParameterSet,
-        opaque: bool,
         rules: Rules,
+        settings: PoolConfig,
         pid: int,
         cancel_key: bytes,
         host: str,
         now: float,
+        started_with: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(
             knowledge,
@@ -73,12 +82,15 @@ class Client(Session):
             database=database,
             application_name=application_name,
             parameters=parameters,
-            opaque=opaque,
+            started_with=started_with or {},
         )
         self.pools: dict[str, Pool] = {}
         """Its pool on each node, by the node's name."""
         self.rules = rules
         self.has_rules = bool(rules)
+        self.settings = settings
+        """What holds for the pools of its database and user."""
+        self.mode = settings.mode
         self.review()
         self.pid = pid
         """The backend PID it was told; made up by rwsplit."""
@@ -96,8 +108,16 @@ class Client(Session):
         self.closed = False
         self.lingers = False
         """It is being told why its session ends."""
+        self.begun = 0.0
+        """When the transaction began that began nowhere."""
+        self.notified = 0.0
+        """When the statement arrived whose wait it was told of."""
         self.statements = 0
         self.waiting: Waiting | None = None
+        self.settling: Injected | None = None
+        """What rwsplit itself has asked its server for it; until that is answered its units wait."""
+        self.doubted = False
+        """What keeps it on its server may be gone, or may never have come."""
         self.skipped: Unit | None = None
         """The unit that failed although its Sync has not come: all up to that is skipped."""
         self.shares = False

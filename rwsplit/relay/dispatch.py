@@ -8,9 +8,11 @@ in one of four ways (`Waiting`), each with a deadline and each woken by an event
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import NodeView
+from rwsplit.config.model import PoolMode
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
@@ -20,6 +22,8 @@ from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import LANE, Server
 from rwsplit.session.assembly import NOTHING, OPAQUE
+from rwsplit.session.autocommit import HINT, REFUSAL, leaves_open
+from rwsplit.session.transaction import ends
 from rwsplit.session.unit import Chunk, Unit
 from rwsplit.sql.statement import Script
 
@@ -50,11 +54,7 @@ class Dispatcher:
         pending = client.pending
         while pending and client.waiting is None and not client.closed:
             item = pending[0]
-            if isinstance(item, Chunk) and item.holds:
-                if not self._resume(client, item):
-                    return
-                continue
-            if client.skipped is not None and not (isinstance(item, Chunk) and item.terminates):
+            if client.skipped is not None and _is_for_a_server(item):
                 size = self._skip(client, item)
             elif isinstance(item, Unit):
                 if not self._unit(client, item):
@@ -78,6 +78,8 @@ class Dispatcher:
             skipped.settle_names()  # all that is left of it is its Sync
         elif client.in_flight > client.is_open:
             return False
+        if not client.in_flight:
+            client.unsettled.clear()  # whatever has become of the units
         client.pending.popleft()
         try:
             client.resume()
@@ -94,10 +96,13 @@ class Dispatcher:
         pool.exclusive -= not client.shares
         client.waiting = None
         client.waits_for = None
-        unit = client.pending.popleft()
-        assert isinstance(unit, Unit)
-        client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
         self._relay.counters.load[pool.node_index] -= 1  # it was counted while it waited
+        unit = client.pending[0]
+        assert isinstance(unit, Unit)
+        if client.server is None and self._relay.bringing.starts(client, server, unit):
+            return
+        client.pending.popleft()
+        client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
         if client.server is not None:
             # It held a replica for a transaction, and moves.
             self._relay.late.move(client, client.server, server, unit)
@@ -108,17 +113,19 @@ class Dispatcher:
 
     # Where a unit goes...
 
-    def _unit(self, client: Client, unit: Unit) -> bool:
+    def _unit(self, client: Client, unit: Unit) -> bool:  # noqa: PLR0911 - one line a case
         """Send *unit* or make its session wait; return whether it is sent."""
         relay = self._relay
-        script = unit.script
+        script = unit.script or self._classify_later(client, unit)
         if script is None:
-            script = self._classify_later(client, unit)
-            if script is None:
-                return False
+            return False
         if not unit.arrived:
             unit.arrived = relay.now
-            unit.deadline = relay.now + relay.config.pool.query_wait_timeout
+            unit.deadline = relay.now + (relay.config.pool.query_wait_timeout or math.inf)
+        if client.settling is not None:
+            return False
+        if client.mode is PoolMode.STATEMENT and unit.executes and leaves_open(script):
+            return self._refuse(client, unit)
         server = client.server
         if server is not None:
             return self._follow(client, server, unit, script)
@@ -148,6 +155,13 @@ class Dispatcher:
             return False
         return self.to_node(client, unit, node)
 
+    def _refuse(self, client: Client, unit: Unit) -> bool:
+        """Answer a unit that statement mode forbids when its turn has come; return whether it has."""
+        if client.in_flight:
+            return False
+        self._relay.loss.refuse(client, unit, "0A000", REFUSAL, hint=HINT)
+        return True
+
     def to_node(self, client: Client, unit: Unit, node: NodeView) -> bool:
         """Take a server of *node* for the unit, share a lane, or stand in the queue."""
         relay = self._relay
@@ -161,12 +175,19 @@ class Dispatcher:
             or unit.is_open
             or unit.row_limit
             or script.cost.writes
+            or client.mode is PoolMode.SESSION
             # A replica took it for a write: it must not run twice.
             or (
                 unit.restarts and unit.route is not None and unit.route.target is Target.PRIMARY
             )
         )
-        server = self._writer(client, pool) if script.needs_session else pool.acquire()
+        server = (
+            self._writer(client, pool)
+            if script.needs_session
+            else pool.acquire_with(client.parameters)
+        )
+        if server is not None and relay.bringing.starts(client, server, unit):
+            return False
         depth = relay.config.pool.lane_depth
         if server is None:
             shares = depth and pool.is_full and lanes.may_share(unit, client)
@@ -218,15 +239,14 @@ class Dispatcher:
             unit.route = _SAME_PINNED
         elif held or client.in_flight:
             unit.route = _SAME_TRANSACTION
-        # A read on a replica can still run elsewhere, if its transaction can.
+        # A read on a replica can still run elsewhere, if its transaction can; and so can its end, which has done nothing.
         transaction = client.transaction
         unit.guarded = (
             transaction is not None
             and transaction.late
             and client.tx == codes.IN_TRANSACTION
             and not client.in_flight
-            and script.primary_only is None
-            and not script.controls_transaction
+            and (ends(script) or _only_reads(script))
         )
         self._relay.sender.send(client, server, unit)
         return True
@@ -288,9 +308,16 @@ class Dispatcher:
 
     def _chunk(self, client: Client, chunk: Chunk) -> bool:  # noqa: PLR0911 - one line a case
         """Pass on what continues an open unit or a COPY."""
+        if chunk.holds:
+            return self._resume(client, chunk)
         if chunk.terminates:
-            # An open unit never ends: what it did so far is undone, as PostgreSQL does.
-            if client.skipped is None and (client.in_flight > client.is_open or client.sink):
+            # An open unit never ends, nor does a COPY: what it did so far is undone, as PostgreSQL does.
+            copies = client.server is not None and client.server.copying > 0
+            if (
+                not copies
+                and client.skipped is None
+                and (client.in_flight > client.is_open or client.sink)
+            ):
                 return False
             self._relay.close_client(client)
             return True
@@ -347,3 +374,11 @@ class Dispatcher:
             last.copy_ended = True
         server.out.extend(part for part in chunk.parts if isinstance(part, bytes))
         self._relay.outboxes.touch_server(server)
+
+
+def _only_reads(script: Script) -> bool:
+    return script.primary_only is None and not script.controls_transaction
+
+
+def _is_for_a_server(item: Unit | Chunk) -> bool:
+    return isinstance(item, Unit) or not (item.terminates or item.holds)

@@ -76,5 +76,5 @@ class Homes:
 
     def _move(self, clients: list[Client], count: int, target: int) -> None:
         for client in clients[:count]:
-            if not client.closed and client.level is ConsistencyLevel.SESSION:
+            if not client.closed and client.level is not ConsistencyLevel.EVENTUAL:
                 client.bound_for = target

@@ -12,12 +12,14 @@ from rwsplit.session.prepared import Lesson
 
 if TYPE_CHECKING:
     from rwsplit.relay.client import Client
+    from rwsplit.relay.resetting import Reset
 
 
 class Purpose(Enum):
     """Why rwsplit sent something by itself."""
 
     PARAMETERS = "bring the server to the session's parameters"
+    QUESTION = "ask for the session's parameters and what state it has left"
     BEGIN = "begin the session's transaction again on the primary"
     RESTORE = "bring back the session's parameters after a RESET"
     ROLLBACK = "end a transaction nobody owns any more"
@@ -30,15 +32,19 @@ class Purpose(Enum):
 class Injected(Owed):
     """The answers owed for something a client never asked for."""
 
-    __slots__ = ("client", "lessons", "purpose")
+    __slots__ = ("cancels", "client", "lessons", "purpose", "reset")
 
     def __init__(self, purpose: Purpose, client: Client | None = None) -> None:
         super().__init__(None)
         self.purpose = purpose
         self.client = client
         """On whose behalf: its unit relies on it."""
+        self.cancels: Client | None = None
+        """Who asked meanwhile for the unit behind it to be cancelled."""
         self.lessons: list[Lesson] = []
         """What it was to teach its server, to be taken back if it fails."""
+        self.reset: Reset | None = None
+        """What cleans a server nobody holds."""
 
 
 def query(sql: bytes) -> bytes:
@@ -47,5 +53,5 @@ def query(sql: bytes) -> bytes:
 
 
 ROLLBACK: Final = query(b"ROLLBACK")
-DISCARD_ALL: Final = query(b"DISCARD ALL")
+DEALLOCATE_ALL: Final = query(b"DEALLOCATE ALL")
 DISCARD_SEQUENCES: Final = query(b"DISCARD SEQUENCES")

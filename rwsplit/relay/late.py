@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rwsplit.config.model import Transactions
+from rwsplit.config.model import PoolMode, Transactions
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import frame
@@ -45,6 +45,8 @@ _SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
 _NOWHERE: Final = Route(Target.SAME, RouteReason.LATE_TRANSACTION)
 _WITH_READS: Final = Route(Target.REPLICA, RouteReason.LATE_TRANSACTION)
 _SNAPSHOT: Final = query(b"SELECT")
+#: Fails the transaction of whoever runs it.
+_FAIL: Final = query(b"ROLLBACK TO SAVEPOINT rwsplit_refuses")
 #: The node said to have answered what rwsplit answered by itself.
 OURSELVES: Final = "rwsplit"
 
@@ -73,6 +75,7 @@ class Late:
         if not self._answer(client, unit, statement.tag, b"T"):
             return False
         client.tx = codes.IN_TRANSACTION
+        client.begun = self._relay.now
         client.transaction = Transaction.may_write(statement)
         return True
 
@@ -88,6 +91,7 @@ class Late:
             and client.isolation in READ_COMMITTED
             and not client.opaque
             and client.pin is None
+            and client.mode is PoolMode.TRANSACTION
         )
 
     def _answer(self, client: Client, unit: Unit, tag: str, status: bytes) -> bool:
@@ -95,6 +99,7 @@ class Late:
         answered = answer(unit, tag, status)
         if answered is None:
             return False
+        unit.settle_names()
         client.sink.append(answered)
         client.statements += 1
         client.last = (OURSELVES, _NOWHERE)
@@ -133,12 +138,33 @@ class Late:
             or unit.is_open
             or unit.row_limit
             or not unit.executes
-            or not self._answer(client, unit, statement.tag, b"I")
+            or not self._answer(client, unit, self._tag_of(client, statement.tag), b"I")
         ):
             return False
         client.tx = codes.IDLE
         client.transaction = None
         return True
+
+    def _tag_of(self, client: Client, tag: str) -> str:
+        """Return what a command with *tag* ends the transaction with: COMMIT of a failed one is a ROLLBACK."""
+        return "ROLLBACK" if client.tx == codes.FAILED else tag
+
+    def fail(self, client: Client) -> bool:
+        """Fail the transaction of *client*, as an error would, if it is nowhere or on a replica; return whether."""
+        transaction = client.transaction
+        if transaction is None or not transaction.late or client.in_flight:
+            return False
+        if client.server is None:
+            transaction.failed = True
+        else:
+            self._fail_on(client.server)
+        client.tx = codes.FAILED
+        return True
+
+    def _fail_on(self, server: Server) -> None:
+        server.out.append(_FAIL)
+        server.owe(Injected(Purpose.REFUSE))
+        self._relay.outboxes.touch_server(server)
 
     def _route(self, client: Client, unit: Unit, script: Script) -> Route:
         route = self._relay.choice.route(client, unit, script)
@@ -149,6 +175,8 @@ class Late:
         if is_prologue(unit, script):
             return policy.READ
         assert client.transaction is not None
+        if client.transaction.failed and not _prepares(script):
+            return policy.READ  # whoever has it refuses the statement
         if route.target is Target.PRIMARY or client.transaction.stays(script):
             return route
         return Route(Target.PRIMARY, RouteReason.TRANSACTION)
@@ -161,17 +189,24 @@ class Late:
         begin = transaction.begin_on_replica if server.is_replica else transaction.begin
         first = [*transaction.prologue]
         if transaction.reads and unit.script is not None and sets_modes(unit.script):
-            first.append([_SNAPSHOT])  # it has one: PostgreSQL judges whether it is too late for that
+            first.append(
+                [_SNAPSHOT]
+            )  # it has one: PostgreSQL judges whether it is too late for that
         for frames in (begin, *first):
             server.out.extend(frames)
             server.owe(Injected(Purpose.BEGIN, client))
+        if transaction.failed:
+            self._fail_on(server)
+            unit.guarded = False
         if not server.is_replica:
             unit.guarded = False
             client.transaction = None  # it is where it may do everything
 
     # On a replica...
 
-    def must_leave(self, client: Client, unit: Unit, script: Script) -> bool:
+    def must_leave(  # noqa: PLR0911 - one line a reason
+        self, client: Client, unit: Unit, script: Script
+    ) -> bool:
         """Return whether the transaction on a replica cannot go on there with *unit*."""
         transaction = client.transaction
         assert transaction is not None
@@ -190,7 +225,11 @@ class Late:
             return True
         if script.controls_transaction:
             return False
-        return self._relay.choice.route(client, unit, script).target is Target.PRIMARY
+        choice = self._relay.choice
+        if choice.route(client, unit, script).target is Target.PRIMARY:
+            return True
+        server = client.server
+        return server is not None and choice.is_outdated(client, server.pool.node_index)
 
     def leave(self, client: Client, server: Server, unit: Unit) -> bool:
         """Move the transaction to the primary, where it goes on with *unit*; return whether that is sent."""
@@ -208,6 +247,8 @@ class Late:
         ):
             if client.tx == codes.IN_TRANSACTION and pin_reason(unit.script or OPAQUE):
                 self._refuse_state(client, server)
+                unit.failed = True
+                unit.settle_names()
                 return True
             unit.route = _SAME_TRANSACTION
             relay.sender.send(client, server, unit)
@@ -259,7 +300,9 @@ class Late:
         client.server = None
         unit.guarded = False
         unit.route = Route(Target.PRIMARY, self._reason(unit.script or OPAQUE))
-        self._relay.sender.send(client, target, unit)
+        self._relay.bringing.bring(
+            client, target, lambda: self._relay.sender.send(client, target, unit)
+        )
 
     def _reason(self, script: Script) -> RouteReason:
         reason = policy.route_facts(script).reason
@@ -296,9 +339,7 @@ class Late:
 
     def _refuse_state(self, client: Client, server: Server) -> None:
         """Fail a transaction whose snapshot is on a replica for wanting state on the primary."""
-        server.out.append(query(b"ROLLBACK TO SAVEPOINT rwsplit_refuses"))
-        server.owe(Injected(Purpose.REFUSE))
-        self._relay.outboxes.touch_server(server)
+        self._fail_on(server)
         message = (
             "a READ ONLY REPEATABLE READ transaction that has read cannot change its session"
         )

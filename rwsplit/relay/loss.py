@@ -14,6 +14,7 @@ from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import frame
 from rwsplit.protocol.responses import sqlstate
 from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.injected import Injected
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import CLOSED, LANE, Server
@@ -43,6 +44,7 @@ class Loss:
         self.stop_waiting(client)
         relay.drop_client(client)
         client.pending.clear()
+        client.settling = None
         server = client.server
         if server is None:
             return
@@ -87,15 +89,10 @@ class Loss:
         if server.use is CLOSED:
             return
         relay = self._relay
-        node = server.pool.node
-        was_busy = bool(server.responses.owed)
-        if message is None and not server.expired:
-            if (was_busy or server.holder is not None) and not _was_dismissed(server):
-                relay.report_failure(node, _MESSAGE)
-            else:
-                relay.hurry()
-        elif message is not None and sqlstate(message) == b"57P02":
-            relay.report_failure(node, "the node crashed (57P02)")
+        self._report(server, message)
+        head = server.responses.owed[0] if server.responses.owed else None
+        if message is None and isinstance(head, Injected):
+            message = head.error
         units: dict[Client, list[Unit]] = {}
         holder: Client | None = server.holder  # type: ignore[assignment]
         if holder is not None:
@@ -111,6 +108,18 @@ class Loss:
         for client, lost in units.items():
             self._session_lost(client, server, lost, message)
 
+    def _report(self, server: Server, message: bytes | None) -> None:
+        """Tell the monitor what the loss of *server* says of its node."""
+        relay, node = self._relay, server.pool.node
+        if message is None and not server.expired:
+            was_used = bool(server.responses.owed) or server.holder is not None
+            if was_used and not _was_dismissed(server):
+                relay.report_failure(node, _MESSAGE)
+            else:
+                relay.hurry()
+        elif message is not None and sqlstate(message) == b"57P02":
+            relay.report_failure(node, "the node crashed (57P02)")
+
     def _session_lost(
         self, client: Client, server: Server, units: list[Unit], message: bytes | None
     ) -> None:
@@ -118,6 +127,8 @@ class Loss:
         relay = self._relay
         client.in_flight -= len(units)
         client.server = None
+        if client.settling is not None and relay.bringing.lost(client, server):
+            return
         if not units and relay.late.lost(client, units):
             return  # its transaction is nowhere again
         untouched = (
@@ -164,16 +175,29 @@ class Loss:
         unit = client.pending.popleft()
         assert isinstance(unit, Unit)
         client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
-        if unit.is_open or client.tx != codes.IDLE or (unit.row_limit and unit.kind is SIMPLE):
-            self._relay.fail_client(client, error_response("FATAL", code, message, hint=hint))
+        self.refuse(client, unit, code, message, hint=hint)
+        if not client.closed and (client.pending or client.paused):
+            self._relay.dispatcher.pump(client)
+
+    def refuse(
+        self, client: Client, unit: Unit, code: str, message: str, *, hint: str | None = None
+    ) -> None:
+        """Answer *unit*, which is not sent to any server, by an error."""
+        error = error_response("ERROR", code, message, hint=hint)
+        self.answer(client, unit, error, error_response("FATAL", code, message, hint=hint))
+
+    def answer(self, client: Client, unit: Unit, error: bytes, fatal: bytes) -> None:
+        """Have *error* be the answer to *unit*, or *fatal* if the session cannot go on behind it."""
+        late = client.tx != codes.IDLE and self._relay.late.fail(client)
+        lost = client.tx != codes.IDLE and not late
+        if unit.is_open or lost or (unit.row_limit and unit.kind is SIMPLE):
+            self._relay.fail_client(client, fatal)
             return
-        client.sink.append(error_response("ERROR", code, message, hint=hint))
-        client.sink.append(frame(codes.READY, b"I"))
+        client.sink.append(error)
+        client.sink.append(frame(codes.READY, b"E" if late else b"I"))
         unit.failed = True
         unit.settle_names()
         self._relay.outboxes.touch_client(client)
-        if client.pending or client.paused:
-            self._relay.dispatcher.pump(client)
 
     def requeue(self, client: Client) -> None:
         """Let a waiting session look for a node again."""

@@ -138,6 +138,7 @@ class PlainReads:
             or server.soiled
             or server.cancels
             or len(pool.servers) > pool.config.size
+            or pool.quotas
         ):
             server.holder = None
             relay.replies.settle(server)

@@ -16,29 +16,36 @@ import contextlib
 import math
 import select
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import structlog
 import trio
 
-from rwsplit.cluster.node import NodeView
+from rwsplit.cluster.node import NEVER, NodeView
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config
+from rwsplit.config.overrides import pool_config
 from rwsplit.errors import NodeError, ProtocolViolation, ServerRefused
 from rwsplit.protocol.backend import error_response
+from rwsplit.relay.bringing import Bringing
 from rwsplit.relay.cancelling import Canceller
 from rwsplit.relay.choice import Choice
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.counters import Counters
+from rwsplit.relay.deadlines import Deadlines
 from rwsplit.relay.dispatch import Dispatcher
 from rwsplit.relay.driving import Driver, TrioDriver
+from rwsplit.relay.headcount import Headcount
 from rwsplit.relay.homes import Homes
 from rwsplit.relay.late import Late
 from rwsplit.relay.lingering import Lingering
 from rwsplit.relay.loss import Loss
 from rwsplit.relay.outboxes import HIGH_WATER, IN, OUT, Outboxes, send
 from rwsplit.relay.plain import PlainReads
+from rwsplit.relay.readback import ReadBack
 from rwsplit.relay.replies import Replies
+from rwsplit.relay.resetting import Reset
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.upkeep import Upkeep, is_replica_server
 from rwsplit.routing.balancing import Chooser
@@ -58,7 +65,7 @@ _log = structlog.get_logger("rwsplit.relay")
 class Relay:
     """All established sessions of a process and the servers behind them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - one line a part
         self,
         config: Config,
         view: ClusterView,
@@ -84,24 +91,35 @@ class Relay:
         self.counters = Counters()
         self.counters.renumber([], [node.name for node in view.nodes])
         self.pools = Pools(config.pool, self._open_later)
+        self.reset = Reset(config.pool.server_reset_query)
         self.clients: dict[int, Client] = {}
         """Established clients by file descriptor."""
         self.by_pid: dict[int, Client] = {}
         self.servers: dict[int, Server] = {}
+        self._by_backend: dict[tuple[str, int], Server] = {}
+        """Servers by node and backend PID."""
         self.homeless: dict[Client, None] = {}
         """Sessions that wait for a node, in the order they came."""
         self.parked: dict[Client, float] = {}
         """Sessions that wait for a fresh replica, and until when."""
+        self.last_write = NEVER
+        """When anybody's last write was acknowledged."""
+        self.unended: dict[Client, float] = {}
+        """Sessions whose last messages lack their Sync, and since when."""
         self.outboxes = Outboxes(self, self.driver.epoll)
         self.choice = Choice(self)
         self.sender = Sender(self)
         self.plain = PlainReads(self)
         self.late = Late(self)
+        self.readback = ReadBack(self)
+        self.bringing = Bringing(self)
         self.dispatcher = Dispatcher(self)
         self.replies = Replies(self)
         self.loss = Loss(self)
         self.homes = Homes(self)
         self.upkeep = Upkeep(self)
+        self.deadlines = Deadlines(self)
+        self.headcount = Headcount()
         self.lingering = Lingering()
         self.canceller = Canceller(self, send_cancel)
         self.draining = False
@@ -151,7 +169,7 @@ class Relay:
 
     # Reading...
 
-    def serve_client(self, client: Client, mask: int) -> None:
+    def serve_client(self, client: Client, mask: int) -> None:  # noqa: C901 - one branch an end
         wire = client.wire
         assert wire is not None
         try:
@@ -166,6 +184,9 @@ class Relay:
                 data = wire.recv()
             if client.pending and client.waiting is None:
                 self.dispatcher.pump(client)
+            if client.unended:
+                client.unended = False
+                self.unended[client] = self.now
             if data == b"":
                 self.client_ended(client)
             elif client.pending_bytes > HIGH_WATER:
@@ -281,7 +302,8 @@ class Relay:
     def _drop_client(self, client: Client) -> None:
         """Close the client's socket and forget it."""
         client.closed = True
-        self.by_pid.pop(client.pid, None)
+        if self.by_pid.pop(client.pid, None) is not None:
+            self.headcount.leave(client.database, client.user)
         if client.doubts:
             client.knowledge.settle(client.database, client.doubts)
         if self.clients.pop(client.fd, None) is not None:
@@ -331,6 +353,8 @@ class Relay:
         """Put a server that was opened to work."""
         pool.adopt(server)
         self.servers[server.fd] = server
+        self._by_backend[pool.node, server.pid] = server
+        server.responses.shown_pid = partial(self._shown_pid, pool.node)
         self.outboxes.epoll.register(server.fd, IN)
         node = self.view.node(pool.node)
         server.is_replica = is_replica_server(node)
@@ -345,10 +369,16 @@ class Relay:
         self.upkeep.retry_homeless()
 
     def close_server(self, server: Server) -> None:
-        """Close a server that nobody uses."""
+        """Close a server, whatever it owes: nobody waits for that any more."""
         if server.use is CLOSED:
             return
+        for owed in server.responses.owed:
+            if isinstance(owed, Unit):
+                self.counters.load[owed.node] -= 1
+        server.responses.owed.clear()
         server.pool.remove(server)
+        if self._by_backend.get((server.pool.node, server.pid)) is server:
+            del self._by_backend[server.pool.node, server.pid]
         if self.servers.pop(server.fd, None) is not None:
             self.outboxes.unregister(server.fd)
         with contextlib.suppress(OSError):
@@ -356,6 +386,12 @@ class Relay:
         server.wire.close()
         if server.pool.waiters:
             server.pool.ask(self.now)
+
+    def _shown_pid(self, node: str, pid: int) -> int:
+        """Return the PID of the session that works on a node's backend *pid*, or wrote there last."""
+        server = self._by_backend.get((node, pid))
+        client = None if server is None else server.holder or server.last_writer
+        return client.pid if isinstance(client, Client) else pid
 
     def lose_server(self, server: Server, message: bytes | None) -> None:
         """Take apart a server whose connection ended; *message* is the error it said goodbye with."""
@@ -419,7 +455,10 @@ class Relay:
         self.chooser = chooser
         self.pools.reconfigure(config.pool)
         self.choice.reconfigure(config)
+        self.reset = Reset(config.pool.server_reset_query)
+        self.deadlines.reconfigure(config.pool)
         for client in self.clients.values():
+            client.settings = pool_config(config.pool, client.database, client.user)
             client.default_level = config.consistency.level
             client.rules = Rules(
                 config.routing.rules,

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.config.model import PoolMode
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import frame
 from rwsplit.protocol.responses import Owed, What, is_fatal, is_stale_plan, sqlstate
 from rwsplit.relay import lanes
+from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import DISCARD_ALL, ROLLBACK, Injected, Purpose
+from rwsplit.relay.injected import ROLLBACK, Injected, Purpose
+from rwsplit.relay.readback import Question
 from rwsplit.routing.consistency import PRIMARY_HOME
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
+from rwsplit.session.autocommit import HINT, REFUSAL
 from rwsplit.session.parameters import NONE
-from rwsplit.session.pinning import leaves_state
+from rwsplit.session.pinning import PinReason, leaves_state
 from rwsplit.session.prepared import SYNC, unlearn
 from rwsplit.session.unit import EXTENDED, Unit
 from rwsplit.sql.statement import Script, Verb
@@ -98,7 +102,7 @@ class Replies:
 
     # One method an event...
 
-    def _done(self, server: Server, owed: Owed, status: int, now: float) -> None:  # noqa: C901 - the end of every statement
+    def _done(self, server: Server, owed: Owed, status: int, now: float) -> None:  # noqa: C901, PLR0912 - the end of every statement
         server.tx = status
         if not isinstance(owed, Unit):
             self._injected_done(server, owed)
@@ -129,8 +133,6 @@ class Replies:
             if self._heal(client, server, owed):
                 return
             owed.deliver()  # nobody can do better
-        if owed.renaming is not None or owed.failed:
-            owed.settle_names()
         counters.statements[index] += 1
         server.pool.answered += 1
         client.statements += 1
@@ -138,9 +140,19 @@ class Replies:
             client.dirty = True
             relay.outboxes.clients.append(client)
         self._remember(client, server, owed, status, now)
+        if client.doubts and status == codes.IDLE and client.is_idle:
+            client.knowledge.settle(client.database, client.doubts)
         if server.copying and not client.in_flight:
             server.copying = 0
-        if client.in_flight or status != codes.IDLE or client.pin is not None or owed.is_open:
+        if status != _IDLE and client.mode is PoolMode.STATEMENT:
+            relay.fail_client(client, error_response("FATAL", "0A000", REFUSAL, hint=HINT))
+            return
+        if (
+            client.in_flight
+            or status != codes.IDLE
+            or owed.is_open
+            or relay.readback.keeps(client, server)
+        ):
             if client.pending:
                 relay.dispatcher.pump(client)
             return
@@ -158,9 +170,9 @@ class Replies:
         script = unit.script
         route = unit.route
         assert script is not None
+        if unit.renaming is not None or unit.failed:
+            unit.settle_names()
         failed, client.tx = client.tx == codes.FAILED, status
-        if client.doubts and status == codes.IDLE and client.is_idle:
-            client.knowledge.settle(client.database, client.doubts)
         refused = route is not None and route.reason is RouteReason.RETRIED_READ_ONLY
         if script.may_write or client.wrote or script.cost.writes or refused:
             if status != codes.IDLE:
@@ -169,34 +181,42 @@ class Replies:
                 server.last_writer = client
                 client.wrote = False
                 if not (failed or _rolls_back(script)):
-                    client.last_write = now
+                    client.last_write = relay.last_write = now
         client.last_read = now
         replica = server.is_replica
         client.home = unit.node if replica else PRIMARY_HOME
         if route is not None and unit.executes:
             client.last = (server.pool.node, route)
         relay.late.note(client, unit, script, status)
-        if unit.guarded:
+        if unit.guarded and not script.controls_transaction:
             relay.note_read(client, unit.node)
             if relay.config.pool.lane_depth and not unit.failed:
                 lanes.observe(script.cost, now - max(unit.sent, server.last_done), unit.size)
         server.last_done = now
         effects = unit.piece.effects
         if effects and effects.discards and not unit.failed and status == codes.IDLE:
-            client.discard_settings()
-            if client.in_flight:
-                return  # what is behind it relies on the pin
+            self._discarded(client, server, unit)
+
+    def _discarded(self, client: Client, server: Server, unit: Unit) -> None:
+        """Forget what a DISCARD ALL has put an end to."""
+        client.discard_settings()
+        if client.in_flight:
+            return  # what is behind it relies on the pin
+        if client.pin is not PinReason.SESSION_MODE:
             client.pin = None
             server.responses.owner = None
             server.soiled = False
-            # An open unit cannot be followed by what brings them back.
-            server.parameters = NONE if unit.planned else client.parameters
+        client.doubted = False
+        client.journal.forget()
+        client.adopt_parameters(client.journal.base)
+        # An open unit cannot be followed by what brings them back.
+        server.parameters = NONE if unit.planned else client.parameters
 
     def _failed(self, server: Server, owed: Owed | None, error: bytes) -> None:
         """An ErrorResponse came: take back what the server was not taught after all."""
         relay = self._relay
         if isinstance(owed, Injected):
-            self._injected_failed(server, owed)
+            self._injected_failed(server, owed, error)
             return
         if not isinstance(owed, Unit):
             return
@@ -215,6 +235,8 @@ class Replies:
             # The server stays soiled all the same: it is wiped before anyone else comes.
             client.pin = None
             server.responses.owner = None
+        elif owed.with_pin:
+            client.doubted = True
         if owed.error is None:
             relay.outboxes.touch_client(client)
             server.farewell = is_fatal(error)
@@ -319,6 +341,8 @@ class Replies:
 
     def run_again(self, client: Client, units: list[Unit], route: Route | None) -> None:
         """Put *units*, of which nothing was answered, back at the head of the session's queue."""
+        if client.tx == codes.IDLE:
+            client.transaction = None  # what has begun with it begins anew
         for unit in reversed(units):
             unit.restart()
             unit.route = route
@@ -339,14 +363,15 @@ class Replies:
         relay = self._relay
         if server.use is CLOSED or server.responses.owed:
             return
-        if server.expired or len(server.pool.servers) > server.pool.config.size:
+        if server.expired or server.pool.has_too_many:
             relay.close_server(server)
             return
         if server.tx != codes.IDLE:
             self._inject(server, ROLLBACK, Purpose.ROLLBACK)
             return
         if server.soiled or server.parameters is None:
-            self._inject(server, DISCARD_ALL, Purpose.RESET)
+            reset = relay.reset.for_server(server)
+            self._inject(server, reset.frame, Purpose.RESET).reset = reset
             return
         if server.cancels:
             server.use = RESETTING  # a cancel request under way must not hit the next one
@@ -375,28 +400,45 @@ class Replies:
             self._relay.counters.shared += 1
             self._relay.dispatcher.start(waiter, lane)
 
-    def _inject(self, server: Server, query: bytes, purpose: Purpose) -> None:
+    def _inject(self, server: Server, query: bytes, purpose: Purpose) -> Injected:
         server.use = RESETTING
         server.unnamed = None
         server.responses.owner = None
         server.out.append(query)
-        server.owe(Injected(purpose))
+        injected = Injected(purpose)
+        server.owe(injected)
         self._relay.outboxes.touch_server(server)
+        return injected
 
     def _injected_done(self, server: Server, owed: Owed) -> None:
         assert isinstance(owed, Injected)
-        wiped = owed.purpose is Purpose.RESET and server.holder is None and not owed.failed
-        if wiped and (server.soiled or server.parameters is None):  # it was a DISCARD ALL
-            server.soiled = False
-            server.parameters = NONE
-            server.forget()
-            server.last_writer = None
+        if isinstance(owed, Question):
+            self._relay.readback.answered(server, owed)
+        elif isinstance(owed, Change):
+            self._relay.bringing.answered(server, owed)
+        else:
+            self._cleaned(server, owed)
+        if owed.cancels is not None:
+            self._relay.canceller.injected_done(server, owed.cancels)
+
+    def _cleaned(self, server: Server, owed: Injected) -> None:
+        reset = owed.reset
+        if reset is not None and owed.failed:
+            reset.failed(server)
+        elif reset is not None:
+            reset.done(server)
         if owed.failed and owed.purpose in (Purpose.RESET, Purpose.ROLLBACK):
             self._relay.lose_server(server, None)
 
-    def _injected_failed(self, server: Server, owed: Injected) -> None:
+    def _injected_failed(self, server: Server, owed: Injected, error: bytes) -> None:
         """What rwsplit sent by itself failed: nobody may rely on it."""
         unlearn(server, owed.lessons, owed.done)
+        if isinstance(owed, Change):
+            owed.refusal = error
+            return
+        if is_fatal(error):
+            owed.error = error  # the server goes: what waits behind it may run elsewhere
+            return
         if owed.purpose not in (Purpose.PARAMETERS, Purpose.BEGIN):
             return
         client = owed.client

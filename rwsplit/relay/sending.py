@@ -10,14 +10,22 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from rwsplit.config.model import PoolMode
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import DISCARD_SEQUENCES, Injected, Purpose
+from rwsplit.relay.injected import DEALLOCATE_ALL, DISCARD_SEQUENCES, Injected, Purpose, query
 from rwsplit.routing.route import RouteReason
-from rwsplit.server.server import HELD, LANE, Server
-from rwsplit.session.pinning import forgets_prepared, pin_reason, reset_parameters
-from rwsplit.session.prepared import SYNC, Lesson, compose, unlearn
+from rwsplit.server.server import HELD, IDLE, LANE, RESETTING, Server
+from rwsplit.session import restoring
+from rwsplit.session.pinning import (
+    SURE,
+    UNSEEN,
+    PinReason,
+    forgets_prepared,
+    pin_reason,
+)
+from rwsplit.session.prepared import SYNC, Lesson, Prepared, compose, unlearn
 from rwsplit.session.transaction import Transaction
 from rwsplit.session.unit import SIMPLE, Chunk, Piece, Unit
 from rwsplit.sql.statement import Script
@@ -40,21 +48,22 @@ class Sender:
         assert script is not None
         if client.server is not server:
             self._take(client, server, unit, script)
+        restores = script.notable and not self._restores_itself(client, unit)
         if (
             piece.plan is None
             and not piece.needs
             and piece.unnamed is None
             and not unit.is_open
+            and not script.lists_prepared
         ):
             server.out.extend(piece.parts)  # type: ignore[arg-type]  # no plan: all are bytes
         else:
-            self._compose(server, unit, piece)
+            self._compose(client, server, unit, piece)
         if unit.kind is SIMPLE:
             server.unnamed = None
         elif piece.unnamed_parse is not None:
             server.unnamed = piece.unnamed_parse
-        index = server.pool.node_index
-        unit.node = index
+        unit.node = index = server.pool.node_index
         unit.sent = relay.now
         counters = relay.counters
         counters.load[index] += 1
@@ -64,6 +73,9 @@ class Sender:
         client.in_flight += 1
         if script.notable:
             self._note_state(client, server, unit, script)
+            if restores:
+                self._restore(client, server, unit)
+            relay.readback.ask_behind(client, server, unit, script)
         if piece.litter is not None and not unit.is_open:  # a Sync of ours would end it
             server.out.append(frame(codes.CLOSE, b"S" + piece.litter + b"\0") + SYNC)
             server.owe(Injected(Purpose.TIDY))
@@ -76,6 +88,8 @@ class Sender:
         client.server = server
         if server.use is HELD:
             server.holder = client
+        if client.mode is PoolMode.SESSION:
+            _keep(client, server)
         if server.parameters is not client.parameters:
             self.bring_parameters(client, server)
         if script.needs_session and server.last_writer is not client:
@@ -84,16 +98,38 @@ class Sender:
         if client.transaction is not None:
             self._relay.late.begin_on(client, server, unit)
 
-    def _compose(self, server: Server, unit: Unit, piece: Piece) -> None:
+    def _make_sure(self, client: Client, server: Server, unit: Unit, piece: Piece) -> None:
+        """Have *server*, if it may have statements nobody knows of, drop them all before they are listed."""
+        if piece.script is None or not (piece.script.lists_prepared and server.unsure):
+            return
+        if client.tx != codes.FAILED and not client.sql_names and not unit.planned:
+            server.out.append(DEALLOCATE_ALL)
+            server.owe(Injected(Purpose.TIDY))
+            server.known.clear()
+            server.unnamed = None
+
+    def _listed(self, client: Client, piece: Piece) -> list[Prepared] | None:
+        """Return the statements the session has when *piece* runs, if that asks for them."""
+        if piece.script is None or not piece.script.lists_prepared:
+            return None
+        pieces = [item.piece if isinstance(item, Unit) else item for item in client.pending]
+        later = {prepared for each in (piece, *pieces) for _, prepared in each.taught}
+        listed = [p for name, p in client.names.items() if name and p not in later]
+        return list(dict.fromkeys(listed))
+
+    def _compose(self, client: Client, server: Server, unit: Unit, piece: Piece) -> None:
         limit = self._relay.config.limits.max_prepared_statements
+        self._make_sure(client, server, unit, piece)
         if piece.script is not None and forgets_prepared(piece.script):
             server.forget()  # what follows within the piece cannot rely on anything
         if server.use is LANE:
             server.unnamed = None  # it hangs on units of strangers, which may still fail
+        age = client.knowledge.age(client.database)
+        listed = self._listed(client, piece)
         lessons: list[Lesson] = []
         if unit.kind is SIMPLE:
             # Were the Parse to fail in front of a Query, the server would skip the Query: it is a unit by itself.
-            if any(prepared not in server.known for prepared in piece.needs):
+            if listed is not None or any(p not in server.known for p in piece.needs):
                 injected = Injected(Purpose.TEACH)
                 injected.steps = compose(
                     server,
@@ -103,6 +139,8 @@ class Sender:
                     injected.lessons,
                     unnamed=None,
                     limit=limit,
+                    age=age,
+                    listed=listed,
                 )
                 server.owe(injected)
             server.out.extend(part for part in piece.parts if isinstance(part, bytes))
@@ -118,6 +156,8 @@ class Sender:
                 limit=limit,
                 first=unit.planned,
                 may_omit=not unit.is_open and not unit.planned,
+                age=age,
+                listed=listed,
             )
         if unit.planned or unit.is_open:
             unit.planned += len(steps or ())
@@ -143,22 +183,29 @@ class Sender:
         server.unnamed = None
         server.owe(Injected(Purpose.PARAMETERS, client))
 
-    def _note_state(self, client: Client, server: Server, unit: Unit, script: Script) -> None:
+    def _note_state(  # noqa: C901 - one branch a kind of state
+        self, client: Client, server: Server, unit: Unit, script: Script
+    ) -> None:
         """Record what the statements queued will do to the server and the session."""
-        if client.pin is None:
-            reason = pin_reason(script)
-            if reason is not None:
-                server.soiled = True
-                # State on a replica could never be used by what must go to the primary.
-                if not server.is_replica:
-                    client.pin = reason
-                    unit.with_pin = True
-                    server.responses.owner = client.sink
+        reason = pin_reason(script)
+        if reason is not None and (
+            client.pin is None
+            or (reason in UNSEEN and client.pin is not PinReason.SESSION_MODE)
+        ):
+            server.soiled = True
+            # State on a replica could never be used by what must go to the primary.
+            if not server.is_replica:
+                unit.with_pin = client.pin is None
+                client.pin = reason
+                server.responses.owner = client.sink
+        if script.ends_state or (reason is not None and not _is_sure(client, unit, reason)):
+            client.doubted = True
+        if (script.sets or script.discards) and client.journal.note(script, client.parameters):
+            server.parameters = None
         if script.redefines is not None and (unit.waiting_for or unit.is_open):
             client.doubts.append(client.knowledge.doubt(client.database, script.redefines))
-        effects = unit.piece.effects
-        if effects is not None and client.parameters.values and not unit.is_open:
-            self._restore(client, server, effects)
+        if script.vacates is not None:
+            self._vacate(script.vacates)
         if forgets_prepared(script):
             server.forget()
         if unit.route is not None and server.is_replica:
@@ -166,13 +213,31 @@ class Sender:
                 client.transaction = Transaction.read_only(unit)
             elif unit.route.reason is RouteReason.LATE_TRANSACTION:
                 client.transaction = Transaction.may_write(script.statements[0])
+                unit.guarded = True
 
-    def _restore(self, client: Client, server: Server, script: Script) -> None:
-        """Bring back what the session asked for at startup, to which PostgreSQL's RESET would lead."""
-        names = reset_parameters(script)
-        restored = client.parameters.restored(names) if names else None
+    def _vacate(self, database: str) -> None:
+        """Close the servers kept for *database*: PostgreSQL waits some seconds for others to leave it."""
+        for pool in self._relay.pools:
+            if pool.database == database:
+                for server in list(pool.servers):
+                    if server.use is IDLE:
+                        self._relay.close_server(server)
+                    elif server.use is RESETTING:
+                        server.expired = True
+
+    def _restores_itself(self, client: Client, unit: Unit) -> bool:
+        """Return whether nothing must follow *unit* that brings back what it resets."""
+        base = client.journal.base
+        if not base.values or unit.is_open:
+            return True
+        names = restoring.restored_names(unit)
+        return client.tx != codes.FAILED and restoring.extend(unit, base, names)
+
+    def _restore(self, client: Client, server: Server, unit: Unit) -> None:
+        """Bring back behind *unit* what the session asked for at startup: its RESET is one among others."""
+        restored = client.journal.base.restored(restoring.restored_names(unit))
         if restored is not None:
-            server.out.append(restored)
+            server.out.append(query(restored))
             server.unnamed = None
             injected = Injected(Purpose.RESTORE, client)
             injected.reports = client.sink
@@ -185,7 +250,7 @@ class Sender:
             server.out.extend(part for part in chunk.parts if isinstance(part, bytes))
             server.unnamed = None
         else:
-            self._compose(server, unit, chunk)
+            self._compose(client, server, unit, chunk)
             if chunk.unnamed_parse is not None:
                 server.unnamed = chunk.unnamed_parse
         if script.may_write:
@@ -197,3 +262,22 @@ class Sender:
             if chunk.by_query:
                 unit.kind = SIMPLE
         self._relay.outboxes.touch_server(server)
+
+
+def _keep(client: Client, server: Server) -> None:
+    """Have a session in session mode keep *server* until it ends."""
+    client.pin = PinReason.SESSION_MODE
+    server.soiled = True
+    server.responses.owner = client.sink
+
+
+def _is_sure(client: Client, unit: Unit, reason: PinReason) -> bool:
+    """Return whether *unit* leaves what *reason* says unless it fails."""
+    return (
+        reason in SURE
+        and client.tx == codes.IDLE
+        and client.in_flight == 1
+        and unit.kind is SIMPLE
+        and unit.script is not None
+        and unit.script.single is not None
+    )

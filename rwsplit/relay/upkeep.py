@@ -16,7 +16,8 @@ from rwsplit.protocol.backend import error_response
 from rwsplit.relay.client import Client
 from rwsplit.routing.consistency import NO_HOME, PRIMARY_HOME, all_but, readers
 from rwsplit.routing.route import Target
-from rwsplit.server.janitor import due
+from rwsplit.server.janitor import due, retire
+from rwsplit.server.pool import Pool
 from rwsplit.server.server import IDLE, Server
 from rwsplit.session.assembly import OPAQUE, merge
 from rwsplit.session.unit import SIMPLE, Unit
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two rounds of the janitor.
 JANITOR_INTERVAL: Final = 1.0
+#: Seconds after which messages without a Sync are sent on by themselves: PostgreSQL would have run them.
+SYNC_PATIENCE: Final = 0.1
 
 
 def is_replica_server(node: NodeView | None) -> bool:
@@ -147,7 +150,8 @@ class Upkeep:
         """Let those waiting for freshness go on where a replica is fresh enough now."""
         relay = self._relay
         for client in list(relay.parked):
-            floor = max(client.last_write, relay.oldest(relay.config.consistency.max_lag))
+            last_write = relay.choice.last_write(client, client.level)
+            floor = max(last_write, relay.oldest(relay.config.consistency.max_lag))
             if readers(
                 view,
                 floor=floor,
@@ -165,13 +169,40 @@ class Upkeep:
         relay = self._relay
         now = relay.now
         self._refuse_late(now)
+        relay.deadlines.look(now)
         relay.homes.look(now)
+        if relay.unended:
+            self._open_up(now)
         if now >= self._next_janitor:
             self._next_janitor = now + JANITOR_INTERVAL
             self._janitor(now)
         for pool in relay.pools:
             if pool.waiters:
+                if pool.quotas:
+                    self._make_room(pool)
                 pool.ask(now)
+
+    def _make_room(self, pool: Pool) -> None:
+        """Close servers nobody wants of other pools, if only the quotas they share keep *pool* from one more."""
+        if pool.failures or len(pool.servers) + pool.starting >= pool.config.size:
+            return
+        spares = [quota.spare() for quota in pool.quotas if quota.is_full]
+        for server in spares if all(spares) else ():
+            if server is not None:
+                self._relay.close_server(server)
+
+    def _open_up(self, now: float) -> None:
+        """Send on what lacks its Sync for long: the client may wait for an error, which needs none."""
+        relay = self._relay
+        for client, since in list(relay.unended.items()):
+            if now - since < SYNC_PATIENCE and not client.closed:
+                continue
+            del relay.unended[client]
+            if client.closed:
+                continue
+            client.open_up()
+            if client.pending and client.waiting is None:
+                relay.dispatcher.pump(client)
 
     def _refuse_late(self, now: float) -> None:
         relay = self._relay
@@ -185,7 +216,7 @@ class Upkeep:
                     client,  # type: ignore[arg-type]
                     "53300",
                     f"no server of {pool.node} became free within query_wait_timeout ({timeout:g} s);"
-                    f" pool.size is {pool.config.size}",
+                    f" {pool.limit}",
                 )
         for client in list(relay.homeless):
             unit = client.pending[0]
@@ -225,6 +256,7 @@ class Upkeep:
         for pool in relay.pools:
             for server in due(pool, now):
                 relay.close_server(server)
+            retire(pool, now)
             if self.is_usable(pool.node):
                 pool.prewarm(now)
         relay.pools.discard_empty()

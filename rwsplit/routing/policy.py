@@ -17,6 +17,7 @@ from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.sql.statement import Hints, PrimaryOnly, Script, Verb
 
 READ: Final = Route(Target.REPLICA, RouteReason.READ)
+_PARAMETER: Final = Route(Target.REPLICA, RouteReason.PARAMETER)
 _LEARNED: Final = Route(Target.PRIMARY, RouteReason.LEARNED_WRITE)
 _BEGIN: Final = Route(Target.PRIMARY, RouteReason.TRANSACTION)
 _BEGIN_READ_ONLY: Final = Route(Target.REPLICA, RouteReason.READ_ONLY_TRANSACTION)
@@ -52,7 +53,7 @@ def route_facts(script: Script) -> Route:
             return (
                 _BEGIN if script.primary_only is not PrimaryOnly.SERIALIZABLE else _serializable
             )
-        return _BY_FACT[script.primary_only]
+        return _PARAMETER if script.anywhere else _BY_FACT[script.primary_only]
     if script.cost.writes:
         return _LEARNED
     if script.controls_transaction:

@@ -29,6 +29,7 @@ class RouteReason(Enum):
         """Position among the members, for counters."""
 
     READ = "it only reads"
+    PARAMETER = "it sets parameters, which any node can"
     MAY_WRITE = "it may write"
     LOCKS_ROWS = "it locks rows"
     VOLATILE_FUNCTION = "it calls a volatile function"
@@ -41,6 +42,7 @@ class RouteReason(Enum):
     IN_TRANSACTION = "its session is in a transaction there"
     READ_ONLY_TRANSACTION = "it begins a READ ONLY transaction"
     TRANSACTION = "it begins a transaction that may write"
+    SESSION_MODE = "its pool is in session mode"
     LATE_TRANSACTION = "its transaction runs where the first statement belongs"
     PINNED = "its session is pinned to a server"
     OPEN_UNIT = "its unit has no Sync yet, so it may still write"

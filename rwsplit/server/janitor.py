@@ -1,9 +1,9 @@
-"""Janitor: which idle servers of a pool are to be closed now."""
+"""Janitor: which idle servers of a pool are to be closed now, and which others when they become free."""
 
 from __future__ import annotations
 
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import Server
+from rwsplit.server.server import Server, Use
 
 
 def due(pool: Pool, now: float) -> list[Server]:
@@ -17,8 +17,15 @@ def due(pool: Pool, now: float) -> list[Server]:
         left = len(pool.servers) - len(found)
         too_old = now - server.born >= config.server_lifetime
         unused = (
-            now - server.idle_since >= config.server_idle_timeout and left > config.min_size
+            0 < config.server_idle_timeout <= now - server.idle_since and left > config.min_size
         )
         if too_old or unused or left > config.size:
             found.append(server)
     return found
+
+
+def retire(pool: Pool, now: float) -> None:
+    """Have the servers that are too old closed when they become free: busy ones are seldom seen idle."""
+    for server in pool.servers:
+        if server.use is not Use.IDLE and now - server.born >= pool.config.server_lifetime:
+            server.expired = True

@@ -1,7 +1,8 @@
 """Pool: the servers of one (node, database, user), and the sessions that wait for one.
 
 `acquire` is synchronous: it hands out an idle server, or none - then the caller may share a lane or wait.
-Opening servers is asked of a task (`dial`), never done here. Invariant: `len(servers) + starting <= size`.
+Opening servers is asked of a task (`dial`), never done here. Invariant: `len(servers) + starting <= size`, but
+for the reserve, which is opened for sessions that have waited long and closed when nobody waits any more.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from rwsplit.config.model import PoolConfig
+from rwsplit.server.quota import Quota
 from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
 
 if TYPE_CHECKING:
+    from rwsplit.session.parameters import ParameterSet
     from rwsplit.session.session import Session
 
 #: Seconds between attempts to open a server after a failure: doubled each time, from ... to ...
@@ -33,6 +36,8 @@ class PoolStatistics:
     idle: int
     lanes: int
     resetting: int
+    cancelled: int
+    """Kept until a cancel request is through."""
     starting: int
     waiting: int
     oldest_wait: float
@@ -56,6 +61,9 @@ class Pool:
         self.database = database
         self.user = user
         self.config = config
+        """What holds for its database and user."""
+        self.quotas: tuple[Quota, ...] = ()
+        """What its database and its user may have altogether, where there is such a limit."""
         self.servers: set[Server] = set()
         self.idle: deque[Server] = deque()
         """The one used last is at the right end and is taken first, so that spare ones age."""
@@ -81,8 +89,29 @@ class Pool:
 
     @property
     def is_full(self) -> bool:
-        """No further server may be opened."""
-        return len(self.servers) + self.starting >= self.config.size
+        """No further server may be opened, but for the reserve."""
+        return len(self.servers) + self.starting >= self.config.size or self.is_held_back
+
+    @property
+    def is_held_back(self) -> bool:
+        """Its database or its user has all the servers it may have."""
+        return bool(self.quotas) and any(quota.is_full for quota in self.quotas)
+
+    @property
+    def has_too_many(self) -> bool:
+        """A server that becomes free is to be closed, not kept."""
+        extra = len(self.servers) - self.config.size
+        if extra > 0 and (not self.waiters or extra > self.config.reserve_size):
+            return True
+        return bool(self.quotas) and any(quota.used > quota.limit for quota in self.quotas)
+
+    @property
+    def limit(self) -> str:
+        """The limit that makes sessions wait, in words."""
+        full = next((quota for quota in self.quotas if quota.is_full), None)
+        if full is None:
+            return f"pool.size is {self.config.size}"
+        return f"{full.setting} is {full.limit}"
 
     def acquire(self) -> Server | None:
         """Return an idle server, now held by the caller, or None."""
@@ -91,6 +120,14 @@ class Pool:
         server = self.idle.pop()
         server.use = HELD
         return server
+
+    def acquire_with(self, parameters: ParameterSet) -> Server | None:
+        """Return an idle server that has *parameters* already, else any, now held by the caller; or None."""
+        for server in reversed(self.idle):
+            if server.parameters is parameters:
+                self.acquire_this(server)
+                return server
+        return self.acquire()
 
     def acquire_this(self, server: Server) -> None:
         """Take one certain idle server."""
@@ -113,14 +150,24 @@ class Pool:
         if self.failures:
             missing = min(missing, 1)  # after a failure one attempt at a time
         for _ in range(missing):
-            if self.is_full:
+            if self.is_full and not self._may_use_reserve(now):
                 return
             self.starting += 1
             self._dial(self)
 
+    def _may_use_reserve(self, now: float) -> bool:
+        config = self.config
+        there = len(self.servers) + self.starting
+        if there >= config.size + config.reserve_size or self.is_held_back:
+            return False
+        since = now - config.reserve_timeout
+        late = sum(s.pending[0].arrived <= since for s in self.waiters if s.pending)  # type: ignore[union-attr]
+        return config.reserve_timeout > 0 and late > self.starting
+
     def prewarm(self, now: float) -> None:
         """Have servers opened up to min_size."""
-        if now >= self.retry_at and len(self.servers) + self.starting < self.config.min_size:
+        there = len(self.servers) + self.starting
+        if now >= self.retry_at and there < self.config.min_size and not self.is_full:
             self.starting += 1
             self._dial(self)
 
@@ -151,6 +198,7 @@ class Pool:
     def statistics(self) -> PoolStatistics:
         """Return the counts as of now."""
         uses = [server.use for server in self.servers]
+        cancelled = sum(s.use is RESETTING and not s.responses.owed for s in self.servers)
         waits = [getattr(s.pending[0], "arrived", 0.0) for s in self.waiters if s.pending]
         return PoolStatistics(
             node=self.node,
@@ -159,7 +207,8 @@ class Pool:
             active=uses.count(HELD),
             idle=uses.count(IDLE),
             lanes=uses.count(LANE),
-            resetting=uses.count(RESETTING),
+            resetting=uses.count(RESETTING) - cancelled,
+            cancelled=cancelled,
             starting=self.starting,
             waiting=len(self.waiters),
             oldest_wait=min(waits, default=float("inf")),

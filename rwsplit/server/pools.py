@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from rwsplit.config.model import PoolConfig
+from rwsplit.config.overrides import limit, pool_config
 from rwsplit.server.pool import Pool
+from rwsplit.server.quota import Quota
 
 
 class Pools:
@@ -17,6 +19,8 @@ class Pools:
         self.answered: dict[str, int] = {}
         """By database, statements answered by pools that are discarded."""
         self._pools: dict[tuple[str, str, str], Pool] = {}
+        self._quotas: dict[tuple[str, str, str], Quota] = {}
+        """By the limit's name, the node, and the database or user."""
 
     def __iter__(self) -> Iterator[Pool]:
         return iter(list(self._pools.values()))
@@ -26,16 +30,36 @@ class Pools:
         key = (node, database, user)
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = Pool(
-                node, node_index, database, user, self.config, self._dial
-            )
+            config = pool_config(self.config, database, user)
+            pool = self._pools[key] = Pool(node, node_index, database, user, config, self._dial)
+            self._count(pool)
         return pool
 
     def reconfigure(self, config: PoolConfig) -> None:
         """Apply new limits; servers above a smaller size close as they become idle."""
         self.config = config
+        self._quotas.clear()
         for pool in self._pools.values():
-            pool.config = config
+            pool.config = pool_config(config, pool.database, pool.user)
+            self._count(pool)
+
+    def _count(self, pool: Pool) -> None:
+        """Have the servers of *pool* counted wherever there is a limit."""
+        config = self.config
+        found = []
+        for overrides, name, setting in (
+            (config.databases, pool.database, "max_db_connections"),
+            (config.users, pool.user, "max_user_connections"),
+        ):
+            most = limit(overrides, name, setting)
+            if most:
+                key = setting, pool.node, name
+                quota = self._quotas.get(key)
+                if quota is None:
+                    quota = self._quotas[key] = Quota(setting, most)
+                quota.pools.append(pool)
+                found.append(quota)
+        pool.quotas = tuple(found)
 
     def discard_empty(self) -> None:
         """Forget pools that have nothing and serve nobody."""
@@ -43,6 +67,8 @@ class Pools:
             if not pool.servers and not pool.starting and not pool.waiters:
                 del self._pools[key]
                 pool.is_discarded = True
+                for quota in pool.quotas:
+                    quota.pools.remove(pool)
                 self.answered[pool.database] = (
                     self.answered.get(pool.database, 0) + pool.answered
                 )

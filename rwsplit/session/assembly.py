@@ -128,7 +128,7 @@ class Assembly:
         *keep_plan*: the unit is or stays open, so every answer is counted.
         """
         piece = Piece(self._parts, self._merged())
-        if self._planned or keep_plan:
+        if self._planned or keep_plan or self._effects:
             piece.plan = self._plan
         piece.needs = self._needs
         piece.drops = self._drops

@@ -51,6 +51,7 @@ class Knowledge:
         self.parameters = ParameterStore()
         self.on_ddl: Callable[[str], None] = lambda _database: None
         """Called with the name of a database when DDL has ended there."""
+        self._ages: dict[str, int] = {}
         self._size = statements.size
         self._numbers = count(1)
         self._common = Vocabulary(functions, statements, numbers=self._numbers)
@@ -105,6 +106,10 @@ class Knowledge:
         """Return the catalog of *database* if it is known."""
         return self._catalogs.get(database)
 
+    def age(self, database: str) -> int:
+        """Return a number that grows with the DDL on its way to *database*."""
+        return self._ages.get(database, 0)
+
     # Catalogs...
 
     def settled(self, database: str) -> Sequence[Doubt]:
@@ -129,6 +134,7 @@ class Knowledge:
 
     def doubt(self, database: str, redefined: Redefined) -> Doubt:
         """Forget what names mean in *database*: DDL that defines them anew is being sent there."""
+        self._ages[database] = self._ages.get(database, 0) + 1
         doubt = Doubt(redefined)
         before = self._doubted(database)
         self._doubts.setdefault(database, []).append(doubt)
@@ -138,6 +144,8 @@ class Knowledge:
 
     def settle(self, database: str, doubts: list[Doubt]) -> None:
         """Take note that the DDL that gave rise to *doubts*, a session's, is over; empty that list."""
+        if doubts:  # committed or not: what is said from now on has another meaning
+            self._ages[database] = self._ages.get(database, 0) + 1
         for doubt in doubts:
             doubt.is_over = True
         doubts.clear()

@@ -1,13 +1,18 @@
 """Parameters: what a session wants its server's run-time parameters to be, and how to get there.
 
 A server is dialed with no parameters of its own, so a RESET or DISCARD ALL always leads back to what the
-database and role define. What a session asked for at startup (`client_encoding`, `TimeZone`, `options`...) is
-a `ParameterSet`; a server that differs is brought there by one query in front of the session's unit, whose
-answer is swallowed. Sets are interned, so that "does it differ" is one identity test on the hot path.
+database and role define. What a session asked for at startup (`client_encoding`, `TimeZone`, `options`...) and
+has set since (`journal`) is a `ParameterSet`; a server that differs is brought there by one query in front of the
+session's unit, whose answer is swallowed. Sets are interned, so that "does it differ" is one identity test on the
+hot path.
+
+The order of a change matters: who one is decides what one may set. So a server leaves the role it has first, and
+takes on the new one last.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -15,16 +20,34 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 
+#: Who a session acts as; the later one rests on the earlier.
+IDENTITY: Final = ("session_authorization", "role")
+#: Parameters under which even a short query of rwsplit's own may be cancelled if they are less than a second.
+_TIMEOUTS: Final = ("statement_timeout", "transaction_timeout")
+_TINY: Final = re.compile(r"\s*0*[1-9][0-9]{0,2}(?:\.[0-9]*)?\s*(?:ms|us)?\s*")
+
 
 class ParameterSet:
     """Run-time parameters that differ from the database's and role's own; immutable, interned."""
 
-    __slots__ = ("__weakref__", "_changes", "values")
+    __slots__ = ("__weakref__", "_by_name", "_changes", "has_identity", "hurries", "values")
 
     def __init__(self, values: tuple[tuple[str, str], ...]) -> None:
         self.values = values
         """Pairs (lower-case name, value), sorted."""
+        self._by_name = dict(values)
+        self.has_identity = any(name in self._by_name for name in IDENTITY)
+        """It acts as another role: what runs as the wrong one may see what it must not."""
+        self.hurries = any(_TINY.fullmatch(self._by_name.get(name, "")) for name in _TIMEOUTS)
         self._changes: WeakKeyDictionary[ParameterSet, bytes] = WeakKeyDictionary()
+
+    def get(self, name: str) -> str | None:
+        """Return the value of the parameter *name*, None if it is the database's or role's own."""
+        return self._by_name.get(name)
+
+    def is_doubtful_from(self, other: ParameterSet) -> bool:
+        """Return whether the way here from *other* may fail, so that nothing may be sent behind it blindly."""
+        return self.has_identity or other.hurries
 
     def __repr__(self) -> str:
         return f"ParameterSet({dict(self.values)!r})"
@@ -37,11 +60,17 @@ class ParameterSet:
         return change
 
     def restored(self, names: Collection[str]) -> bytes | None:
-        """Return the Query frame that sets those of *names* it has anew (`all`: every one), None if it has none."""
-        if "all" in names:
-            return self.change_from(NONE)
-        values = tuple(pair for pair in self.values if pair[0] in names)
-        return ParameterSet(values).change_from(NONE) if values else None
+        """Return the statement that sets those of *names* it has anew, None if it has none.
+
+        `all` stands for what RESET ALL leads back, which is not who one acts as. The statement returns no row, so
+        that one message answers it: no value is null, so all are set to find that out.
+        """
+        settings = [
+            f"{_setting(name, value)} IS NULL"
+            for name, value in self.values
+            if name in names or ("all" in names and name not in IDENTITY)
+        ]
+        return f"SELECT WHERE {' OR '.join(settings)}".encode() if settings else None
 
 
 class ParameterStore:
@@ -106,14 +135,24 @@ def _words(options: str) -> list[str]:
 
 def _sql(old: ParameterSet, new: ParameterSet) -> bytes:
     before, after = dict(old.values), dict(new.values)
-    resets = [f"RESET {_identifier(name)}" for name in before if name not in after]
-    changed = [
-        f"pg_catalog.set_config({literal(name)}, {literal(value)}, false)"
-        for name, value in after.items()
-        if before.get(name) != value
-    ]
-    statements = resets + ([f"SELECT {', '.join(changed)}"] if changed else [])
+    # One leaves a role even to take it on again: in between, one's own privileges count.
+    statements = [_LEAVING[name] for name in reversed(IDENTITY) if before.pop(name, None)]
+    becomes = [_setting(name, after.pop(name)) for name in IDENTITY if name in after]
+    statements += [f"RESET {_identifier(name)}" for name in before if name not in after]
+    changed = [_setting(*pair) for pair in after.items() if before.get(pair[0]) != pair[1]]
+    statements += [f"SELECT {', '.join(changed)}"] if changed else []
+    statements += [f"SELECT {setting}" for setting in becomes]
     return "; ".join(statements).encode()
+
+
+def _setting(name: str, value: str) -> str:
+    return f"pg_catalog.set_config({literal(name)}, {literal(value)}, false)"
+
+
+_LEAVING: Final = {
+    "role": "SET ROLE NONE",
+    "session_authorization": "SET SESSION AUTHORIZATION DEFAULT",
+}
 
 
 def _identifier(name: str) -> str:

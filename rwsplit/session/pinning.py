@@ -1,21 +1,26 @@
 """Pins: why a session keeps one server for itself, and when that ends.
 
-A pinned session holds a server of the primary until it ends or `DISCARD ALL` wipes its state. That is slow
-but right: whatever a statement may have left behind stays with the session that left it.
+A pinned session holds a server of the primary, because that has state a statement left behind. It goes back to
+pooling when the state is gone: after a statement that may have ended it the server is asked what is left (`audit`).
+What nobody can see from outside - the seed of random(), what a function nobody knows has done - stays until
+`DISCARD ALL` or the session's end. Parameters do not pin: they are journalled (`journal`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
 from typing import Final
 
+from rwsplit.session.parameters import IDENTITY
 from rwsplit.sql.statement import Script, SessionState, Statement, Verb
 
 
 class PinReason(Enum):
     """What keeps a session on its server; the value is what operators read."""
 
-    PARAMETER = "it changed a parameter with SET"
+    PARAMETER = "it changed a parameter that cannot be read back"
+    SEED = "it set the seed of random()"
     PREPARED = "it has a prepared statement made by PREPARE"
     LISTEN = "it listens for notifications"
     TEMP_TABLE = "it has a temporary table"
@@ -26,12 +31,29 @@ class PinReason(Enum):
     SNAPSHOT = "it exported a snapshot"
     LARGE_OBJECT = "it has a large-object descriptor"
     UNKNOWN_FUNCTION = "it called a function that may have changed its session"
+    SESSION_MODE = "its pool is in session mode"
     UNRECOGNISED = "it sent a statement that may have changed its session"
 
 
 _REASONS: Final[dict[SessionState, PinReason]] = {
     state: PinReason[state.name] for state in SessionState
 }
+
+#: State that no query can see, so that nobody can tell when it has ended.
+UNSEEN: Final = frozenset(
+    {
+        PinReason.PARAMETER,
+        PinReason.SEED,
+        PinReason.SEQUENCE,
+        PinReason.LIBRARY,
+        PinReason.UNKNOWN_FUNCTION,
+        PinReason.UNRECOGNISED,
+        PinReason.SESSION_MODE,
+    }
+)
+
+#: State that is there once the statement that makes it has succeeded outside a transaction.
+SURE: Final = frozenset({PinReason.LISTEN, PinReason.PREPARED})
 
 #: Statements that only take session state away: where there is none they leave none.
 _CLEANSING: Final = frozenset(
@@ -40,7 +62,7 @@ _CLEANSING: Final = frozenset(
 
 
 _RENAMING: Final = frozenset({Verb.PREPARE, Verb.DEALLOCATE})
-
+_LATER: Final = frozenset({Verb.PREPARE, Verb.DECLARE})
 
 #: State that is gone when the statement that made it fails: PostgreSQL rolls it back, or never made it.
 _UNDONE: Final = frozenset(
@@ -69,27 +91,41 @@ def leaves_state(script: Script | None, sqlstate: bytes) -> bool:
 
 
 def pin_reason(script: Script) -> PinReason | None:
-    """Return why a session that runs *script* must keep its server, None if it need not."""
+    """Return why a session that runs *script* must keep its server, None if it need not.
+
+    Of several reasons the one that lasts.
+    """
     if script.state is None:
         return None
-    for statement in script.statements:
-        if statement.state is None or statement.verb in _CLEANSING:
-            continue
-        if statement.setting is not None and statement.setting.startswith("rwsplit."):
-            continue
-        if statement.verb is Verb.SET and statement.local:
-            continue
-        return _REASONS[statement.state]
-    return None
+    reasons = [_REASONS[state] for s in script.statements for state in _left_by(s)]
+    return next((r for r in reasons if r in UNSEEN), reasons[0] if reasons else None)
+
+
+def _left_by(statement: Statement) -> Iterator[SessionState]:
+    """Yield the states *statement* leaves behind that keep its session on its server."""
+    if (
+        statement.state is None
+        or statement.verb in _CLEANSING
+        or (statement.setting is not None and statement.setting.startswith("rwsplit."))
+        or (statement.verb is Verb.SET and statement.local)
+    ):
+        return
+    if statement.state is not SessionState.PARAMETER or not statement.sets:
+        yield statement.state
+    # What a prepared statement or a cursor does, it does later, when nobody looks.
+    if statement.verb in _LATER and statement.inner and statement.inner.state:
+        yield statement.inner.state
 
 
 def reset_parameters(script: Script) -> set[str]:
     """Return the parameters *script* puts back to the server's own; `all` among them for all."""
-    return {
-        "all" if s.discards else s.setting or "all"
-        for s in script.statements
-        if s.discards or s.verb is Verb.RESET or s.to_default
-    }
+    names: set[str] = set()
+    for statement in script.statements:
+        if statement.discards:
+            names |= {"all", *IDENTITY}
+        elif statement.verb is Verb.RESET or statement.to_default:
+            names.add(statement.setting or "all")
+    return names
 
 
 def renames(script: Script) -> bool:

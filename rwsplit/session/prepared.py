@@ -13,7 +13,7 @@ its empty name, because its lifetime (until the next Parse or Query) is part of 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import count
 from typing import Final, NamedTuple
 
@@ -175,6 +175,8 @@ class Lesson(NamedTuple):
     prepared: Prepared
     known: bool
     """True: the server is taught it, False: it is closed there."""
+    age: int = 0
+    """How much DDL the statement has been taught after."""
 
 
 def compose(
@@ -188,6 +190,8 @@ def compose(
     limit: int,
     first: int = 0,
     may_omit: bool = True,
+    age: int = 0,
+    listed: Collection[Prepared] | None = None,
 ) -> deque[Step] | None:
     """Append a unit's *parts* to the outbox of *server*, preceded by what it lacks.
 
@@ -199,17 +203,27 @@ def compose(
     What a server with work in flight knows may still be taken back. So there, and where it is not sure, a
     statement is closed before it is parsed: to close what does not exist is not an error, to parse what does is.
 
+    *age* grows with DDL: a Parse that the client sends means what names mean now, so what a server was taught
+    before is taught once more. *listed*, if given, are the statements its session has, in their order: the unit
+    asks for them, so the server is to have no other named ones.
+
     Append to *lessons* what is to be taken back if a step fails. Return the steps of the answers, None for
     "forward all".
     """
     out = server.out
     after: list[Step] = []
     keep = (needs, parts)
+    if listed is not None:
+        for stranger in [known for known in server.known if known not in listed]:
+            _close(server, stranger, after, lessons, first)
+        needs = [*listed, *(prepared for prepared in needs if prepared not in listed)]
     for prepared in needs:
         if prepared in server.known:
             server.known[prepared] = server.known.pop(prepared)  # used last, closed last
         else:
-            _teach(server, prepared, after, lessons, first=first, limit=limit, keep=keep)
+            _teach(
+                server, prepared, after, lessons, first=first, limit=limit, keep=keep, age=age
+            )
             after.append(SWALLOW)
     if unnamed is not None and server.unnamed is not unnamed:
         out.append(unnamed.parse(b""))
@@ -224,10 +238,11 @@ def compose(
             out.append(part)
             continue
         after.extend(iter(remaining.__next__, PARSED))  # those in front of it
-        if part in server.known and may_omit and not server.responses.owed:
+        lesson = server.known.get(part) if may_omit and not server.responses.owed else None
+        if lesson is not None and lesson.age == age:
             answer: Step = PARSE_COMPLETE
         else:
-            _teach(server, part, after, lessons, first=first, limit=limit, keep=keep)
+            _teach(server, part, after, lessons, first=first, limit=limit, keep=keep, age=age)
             answer = FORWARD
         after.append(answer)
     after.extend(remaining)
@@ -258,6 +273,7 @@ def _teach(
     first: int,
     limit: int,
     keep: tuple[Sequence[Prepared], Sequence[Part]],
+    age: int,
 ) -> None:
     """Queue the Parse of *prepared*; its own step is the caller's to append.
 
@@ -272,7 +288,7 @@ def _teach(
         _close(server, oldest, after, lessons, first)
     if prepared in known or server.responses.owed or server.unsure:
         _close(server, prepared, after, lessons, first)
-    lesson = Lesson(first + len(after), prepared, known=True)
+    lesson = Lesson(first + len(after), prepared, known=True, age=age)
     lessons.append(lesson)
     known[prepared] = lesson
     server.out.append(prepared.parse(prepared.name))

@@ -32,17 +32,17 @@ class Renaming:
 
     def name(self, number: int, name: bytes, prepared: Prepared) -> None:
         """Let *name* mean *prepared*, by the unit's message *number*."""
-        self._change(number, self._session.names, name, prepared)
+        self._change(number, self._session.names, name, new=prepared)
 
     def name_in_sql(self, number: int, name: bytes) -> None:
         """Let *name* be one made by PREPARE."""
-        self._change(number, self._session.sql_names, name, True)
+        self._change(number, self._session.sql_names, name, new=True)
 
     def drop(self, number: int, name: bytes) -> None:
         """Let *name* mean nothing."""
         for table in (self._session.names, self._session.sql_names):
             if name in table:
-                self._change(number, table, name, _NOTHING)
+                self._change(number, table, name, new=_NOTHING)
 
     def drop_all(self, number: int) -> None:
         """Let no name mean anything; the unnamed statement has none to be deallocated by."""
@@ -50,7 +50,7 @@ class Renaming:
             if name:
                 self.drop(number, name)
 
-    def _change(self, number: int, table: dict[bytes, Any], name: bytes, new: Any) -> None:
+    def _change(self, number: int, table: dict[bytes, Any], name: bytes, *, new: Any) -> None:
         self._entries.append((number, table, name, table.get(name, _NOTHING), new))
         _put(table, name, new)
 

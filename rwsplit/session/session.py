@@ -1,8 +1,7 @@
 """Session: one client's conversation, from the first statement to Terminate, whatever servers it used.
 
 `receive` takes the client's bytes and appends what they amount to - units and chunks - to *pending*; the relay
-takes them from there, in order, one server at a time. The session knows what must survive the change of
-servers: prepared statements, parameters, the transaction's status, the moments of its last write and read.
+takes them from there, in order, one server at a time. What must survive the change of servers is `state`.
 
 A frame is held whole only if it must be understood: long CopyData, Bind and over-long queries pass
 through as they arrive.
@@ -10,32 +9,24 @@ through as they arrive.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from rwsplit.cluster.node import NEVER
-from rwsplit.config.model import ConsistencyLevel
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length, frame
-from rwsplit.routing.consistency import NO_HOME, NOWHERE
-from rwsplit.routing.route import Route
 from rwsplit.session import inband
 from rwsplit.session.assembly import NOTHING, OPAQUE, Assembly, special
 from rwsplit.session.function_calls import facts_of_call
-from rwsplit.session.knowledge import Doubt, Knowledge
+from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import ParameterSet
-from rwsplit.session.pinning import PinReason, drops_prepared, renames
-from rwsplit.session.prepared import Prepared, ServerState
+from rwsplit.session.pinning import renames
 from rwsplit.session.renaming import Renaming, Unsettled
+from rwsplit.session.state import NOTHING_SAID, SessionState
 from rwsplit.session.unit import EXTENDED, SIMPLE, Chunk, Kind, Piece, Unit
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import PARSE_LIMIT
 from rwsplit.sql.statement import Script, Verb
-
-if TYPE_CHECKING:
-    from rwsplit.session.transaction import Transaction
 
 #: A frame that need not be understood is passed through as it comes beyond this; the names it
 #: carries are at its beginning.
@@ -43,20 +34,11 @@ STREAM_LIMIT: Final = 64 * 1024
 #: A unit without a Sync is opened beyond this.
 UNIT_LIMIT: Final = 256 * 1024
 
-#: The isolation level a hot standby refuses: a session that has it by default cannot read there.
-SERIALIZABLE: Final = "serializable"
-#: Client encodings in which a byte below 0x80 may be part of a character: they cannot be lexed as
-#: bytes (PostgreSQL manual, table 24.3: "not allowed as server encoding").
-UNSAFE_ENCODINGS: Final = frozenset(
-    {"BIG5", "GB18030", "GBK", "JOHAB", "SJIS", "SHIFTJIS", "SHIFTJIS2004", "UHC", "MSKANJI",
-     "WIN932", "WIN936", "WIN949", "WIN950", "WINDOWS932", "WINDOWS936", "WINDOWS949", "WINDOWS950"}
-)  # fmt: skip
-
 _header = HEADER.unpack_from
 
 
-class Session:
-    """The state of one established client."""
+class Session(SessionState):
+    """One established client: its bytes become units."""
 
     __slots__ = (
         "_assembly",
@@ -66,49 +48,11 @@ class Session:
         "_said",
         "_settled",
         "_through",
-        "application_name",
-        "bound_for",
-        "consistency",
-        "database",
-        "default_level",
-        "doubts",
-        "has_rules",
         "held",
-        "home",
-        "in_flight",
-        "isolation",
-        "knowledge",
-        "last",
-        "last_read",
-        "last_write",
-        "level",
-        "max_lag",
-        "names",
-        "opaque",
-        "parameters",
-        "pending",
-        "pending_bytes",
-        "pin",
-        "plain",
-        "reads",
-        "reported",
-        "route_setting",
-        "scope",
-        "server",
-        "sink",
-        "spare",
-        "sql_names",
-        "sync_lost",
-        "terminated",
-        "tick",
-        "transaction",
-        "tx",
-        "unsettled",
-        "user",
-        "wrote",
+        "unended",
     )
 
-    def __init__(  # noqa: PLR0915 - one line a slot
+    def __init__(
         self,
         knowledge: Knowledge,
         *,
@@ -117,67 +61,21 @@ class Session:
         application_name: str = "",
         parameters: ParameterSet,
         opaque: bool = False,
+        started_with: Mapping[str, str] = NOTHING_SAID,
     ) -> None:
-        self.knowledge = knowledge
-        self.user = user
-        self.database = database
-        self.application_name = application_name
-        self.parameters = parameters
-        self.enter_scope()
-        self.doubts: list[Doubt] = []
-        """About names, because of DDL of its own that is not over."""
-        self.opaque = opaque
-        """Its texts cannot be lexed as bytes (see UNSAFE_ENCODINGS): everything may write."""
-        self.sink: list[bytes] = []
-        """Bytes on their way to the client."""
-        self.pending: deque[Unit | Chunk] = deque()
-        self.pending_bytes = 0
-        self.spare: Unit | None = None
-        """The unit of an answered plain read, to be used again: most of a session's life is that."""
-        self.names: dict[bytes, Prepared] = {}
-        self.sql_names: dict[bytes, bool] = {}
-        """Statements it made by PREPARE, which the server it is pinned to has under these names."""
-        self.unsettled: dict[bytes, int] = {}
-        """Names that units on their way have changed, and how many of them (`renaming`)."""
+        super().__init__(
+            knowledge,
+            user=user,
+            database=database,
+            application_name=application_name,
+            parameters=parameters,
+            opaque=opaque,
+            started_with=started_with,
+        )
+        self.unended = False
+        """What came last left messages that no Sync or Flush has ended."""
         self.held: Chunk | None = None
         """Stands for what has been received and cannot be looked at before names are settled."""
-        self.reported: Mapping[bytes, bytes] = {}
-        """ParameterStatus frames, by name, of the parameters it asked for at startup."""
-        self.tx = codes.IDLE
-        """Transaction status as of the last ReadyForQuery."""
-        self.server: ServerState | None = None
-        """Where its units are in flight, or the server it holds."""
-        self.in_flight = 0
-        self.pin: PinReason | None = None
-        self.wrote = False
-        """The transaction it is in may have written."""
-        self.last_write = NEVER
-        self.last_read = NEVER
-        self.home = NO_HOME
-        """Index of the replica its reads go to."""
-        self.bound_for = NOWHERE
-        """Index of the replica its next read waits for, to make it its home."""
-        self.reads = 0
-        self.tick = 0
-        self.transaction: Transaction | None = None
-        """The transaction it has on a replica, or nowhere yet."""
-        self.isolation = "read committed"
-        """The isolation level of its transactions unless they say otherwise."""
-        self.sync_lost = False
-        """A COPY swallowed a Sync, so the next one answers for both."""
-        self.route_setting: str = "auto"
-        self.consistency: ConsistencyLevel | None = None
-        self.default_level: ConsistencyLevel = ConsistencyLevel.SESSION
-        self.level = ConsistencyLevel.SESSION
-        """The consistency level of its reads."""
-        self.max_lag: float | None = None
-        self.has_rules = False
-        """The operator has routing rules for it."""
-        self.plain = True
-        """Nothing but the facts of a statement decides about its route."""
-        self.last: tuple[str, Route] | None = None
-        """Node and verdict of the previous statement."""
-        self.terminated = False
         self._buffer = b""
         self._through = 0
         self._assembly: Assembly | None = None
@@ -188,26 +86,6 @@ class Session:
         """Messages of it in front of what interrupted it."""
         self._settled = 0
         """Units in flight whose names are settled all the same, while what was held is looked at."""
-
-    def __repr__(self) -> str:
-        return f"<Session {self.user}@{self.database} tx={chr(self.tx)} in_flight={self.in_flight}>"
-
-    def discard_settings(self) -> None:
-        """Put what SET rwsplit.* changed back to its default."""
-        self.route_setting = "auto"
-        self.consistency = None
-        self.max_lag = None
-        self.review()
-
-    def review(self) -> None:
-        """Work out *level* and *plain* after a setting or the operator's rules have changed."""
-        self.level = self.consistency or self.default_level
-        self.plain = (
-            not self.has_rules
-            and self.route_setting == "auto"
-            and self.max_lag is None
-            and self.isolation != SERIALIZABLE
-        )
 
     @property
     def is_idle(self) -> bool:
@@ -225,19 +103,6 @@ class Session:
     def is_mid_frame(self) -> bool:
         """The beginning of a frame has been passed on and its end has not been received."""
         return self._through > 0
-
-    def enter_scope(self) -> None:
-        """Let names mean what *parameters* say: by the search path, and by the role `$user` stands for."""
-        own = dict(self.parameters.values)
-        user = own.get("role", own.get("session_authorization", self.user))
-        self.scope = self.knowledge.scope(self.database, user, own.get("search_path"))
-
-    def last_route(self) -> str:
-        """Return node and reason of the previous statement, as `SHOW rwsplit.last_route` says it."""
-        if self.last is None:
-            return "none"
-        node, route = self.last
-        return f"{node} {route.reason.name}: {route.reason.value}"
 
     def receive(self, data: bytes) -> None:
         """Append what *data* amounts to to *pending*.
@@ -284,26 +149,10 @@ class Session:
             return name in self.unsettled
         return not self._open and (self.in_flight > self._settled or bool(self.pending))
 
-    def await_names(self, script: Script) -> None:
-        """Raise Unsettled if *script* changes names of which some are not settled."""
-        if self.unsettled and renames(script):
-            raise Unsettled
-
-    def note_definitions(self, script: Script) -> None:
-        """Doubt what *script* defines: what follows is classified before this is sent."""
-        if script.redefines is not None:
-            self.doubts.append(self.knowledge.doubt(self.database, script.redefines))
-
-    def note_names(self, script: Script, renaming: Renaming, number: int = 0) -> None:
-        """Take note of the names *script*, message *number* of its unit, makes (PREPARE) and drops."""
-        for statement in script.statements:
-            name = (statement.name or "").encode()
-            if statement.verb is Verb.PREPARE:
-                renaming.name_in_sql(number, name)
-            elif drops_prepared(statement):
-                renaming.drop_all(number)
-            elif statement.verb is Verb.DEALLOCATE and name in self.sql_names:
-                renaming.drop(number, name)
+    def open_up(self) -> None:
+        """Have the messages sent on that still lack their Sync; the client may wait for an error."""
+        if self._assembly and not self._buffer and not self._through:
+            self._open_up()
 
     # Frames...
 
@@ -338,6 +187,7 @@ class Session:
                 assembly.add_raw(data[run:pos])
             if assembly.size > UNIT_LIMIT:
                 self._open_up()
+            self.unended = True
         self._buffer = data[pos:]
 
     def _frame(self, code: int, data: bytes, run: int, pos: int, end: int) -> int:

@@ -38,6 +38,7 @@ class Transaction:
     __slots__ = (
         "begin",
         "begin_on_replica",
+        "failed",
         "is_movable",
         "late",
         "prologue",
@@ -68,6 +69,8 @@ class Transaction:
         """Frames of what it has set for itself (SET LOCAL), each ending in one ReadyForQuery."""
         self.reads = 0
         """Units run in it so far that have taken a snapshot."""
+        self.failed = False
+        """It has failed before it was anywhere."""
         self.rooted = False
         """It has a savepoint or portal, which cannot be taken to another server."""
 
@@ -76,10 +79,11 @@ class Transaction:
         """Return the READ ONLY transaction that *unit*, sent to a replica, begins."""
         assert unit.script is not None
         statements = unit.script.statements
-        frames = [part for part in unit.piece.parts if isinstance(part, bytes)]
+        # Not as the client said it: what it may have prepared for that, another server does not have.
+        begin = [begin_frame(statements[0], read_only=True)]
         return cls(
-            frames,
-            frames,
+            begin,
+            begin,
             late=False,
             is_movable=len(statements) == 1,
             snapshot=(statements[0].isolation or "").lower() == "repeatable read",
@@ -133,6 +137,12 @@ def is_late(script: Script) -> bool:
     """Return whether *script* begins a transaction that may wait for its first statement, and does no more."""
     statement = script.single
     return statement is not None and script.hints is None and _begins_late(statement)
+
+
+def ends(script: Script) -> bool:
+    """Return whether *script* is COMMIT or ROLLBACK and nothing else."""
+    statement = script.single
+    return statement is not None and statement.verb in _ENDS and not statement.chain
 
 
 def opens_with_reads(script: Script) -> bool:

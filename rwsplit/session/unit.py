@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE
-from rwsplit.protocol.responses import Owed, Step
+from rwsplit.protocol.responses import Owed, Step, sqlstate
 from rwsplit.routing.route import Route
 from rwsplit.session.prepared import OWN_NAME, Lesson, Part, Prepared
 from rwsplit.session.renaming import Renaming
@@ -40,6 +41,13 @@ class Kind(Enum):
 # As constants: see `server.server`.
 SIMPLE: Final = Kind.SIMPLE
 EXTENDED: Final = Kind.EXTENDED
+
+
+class CancelReason(Enum):
+    """Why a statement is cancelled; the value is what its client is told."""
+
+    REQUEST = "canceling statement due to user request"
+    QUERY_TIMEOUT = "canceling statement due to query_timeout"
 
 
 class Piece:
@@ -200,8 +208,8 @@ class Unit(Owed):
         self.refused_by = 0
         """Bit set of node indexes that failed it; each node is tried at most once."""
         self.restarts = 0
-        self.cancelled = False
-        """Its client asked for it to be cancelled."""
+        self.cancelled: CancelReason | None = None
+        """Why a cancel request for it was sent."""
         self.with_pin = False
         """It is what pinned its session."""
         self.was_parked = False
@@ -211,6 +219,8 @@ class Unit(Owed):
 
     def reword(self, frame: bytes) -> bytes:
         """Return the ErrorResponse *frame* with the client's names of statements in place of ours."""
+        if self.cancelled is CancelReason.QUERY_TIMEOUT and sqlstate(frame) == b"57014":
+            return error_response("ERROR", "57014", self.cancelled.value)
         if OWN_NAME not in frame or self.session is None:
             return frame
         for name, prepared in (*self.piece.called, *self.session.names.items()):
@@ -240,17 +250,13 @@ class Unit(Owed):
         if self.renaming is not None:
             self.renaming.settle(told)
         session, parsed = self.session, self.piece.unnamed_parse
-        if (
-            told == 0
-            and parsed is not None
-            and session is not None
-            and self.parses_unnamed_first
-        ):
-            if session.names.get(b"") is parsed:
-                del session.names[b""]
+        if told != 0 or session is None or parsed is None:
+            return
+        if self._parses_unnamed_first and session.names.get(b"") is parsed:
+            del session.names[b""]
 
     @property
-    def parses_unnamed_first(self) -> bool:
+    def _parses_unnamed_first(self) -> bool:
         """Its first message is a Parse of the unnamed statement."""
         first = self.piece.parts[0]
         return isinstance(first, bytes) and first.startswith(b"P") and not first[HEADER_SIZE]

@@ -24,6 +24,9 @@ from rwsplit.sql.facts import (
     ABOUT_THE_SESSION,
     HARMLESS,
     LOCKING,
+    TELLING_TIME,
+    TIME_FUNCTIONS,
+    TIME_WORDS,
     FunctionFacts,
     combine,
     leaving,
@@ -31,7 +34,7 @@ from rwsplit.sql.facts import (
 from rwsplit.sql.queries import sets_locally
 from rwsplit.sql.relations import is_temporary, relation_needs
 from rwsplit.sql.statement import PrimaryOnly, SessionState
-from rwsplit.sql.tokens import MARK, NAME, OPERATOR, WORD, Token, scan
+from rwsplit.sql.tokens import MARK, NAME, OPERATOR, STRING, WORD, Token, scan, string_value
 
 LIMIT: Final = 256 << 10
 """Bytes of a body beyond which it is not read and may do anything."""
@@ -46,6 +49,7 @@ _STATEMENTS: Final = {
 }
 _LOCAL: Final = frozenset({"local", "transaction", "constraints"})
 _MAKES_TEMPORARY: Final = frozenset({"create", "replace", "local", "global", "into"})
+_TIME_LITERALS: Final = frozenset({"now", "today", "tomorrow", "yesterday"})
 _LOCKS: Final = frozenset({"update", "share", "no", "key"})
 
 
@@ -71,29 +75,36 @@ def read_body(source: str) -> Body:
     if found is None:
         return UNREADABLE
     tokens = found.tokens
-    facts: set[FunctionFacts] = set()
+    facts = {_fact(tokens, index) for index in range(len(tokens))}
     calls: set[str] = set()
     names: set[str] = set()
-    is_dynamic = False
     for index, (kind, text) in enumerate(tokens):
         if kind == OPERATOR:
             calls.add(intern(f"operator({text})"))
-        elif kind in {WORD, NAME}:
-            if kind == WORD:
-                facts.add(_word(tokens, index))
-                is_dynamic = is_dynamic or _is_dynamic(tokens, index)
-            if is_temporary(text):
-                facts.add(leaving(SessionState.TEMP_TABLE))
-            name = _name(tokens, index)
-            if name is None:
-                continue
-            if tokens[index + 1 : index + 2] == [(MARK, "(")]:
-                calls.add(intern(name))
-                facts.add(_builtin_call(tokens, index, name))
-            elif kind == NAME or text not in RESERVED:
-                names.add(intern(name))
-                facts.add(_builtin_relation(name))
+        name = _name(tokens, index) if kind in {WORD, NAME} else None
+        if name is None:
+            continue
+        if _is_call(tokens, index):
+            calls.add(intern(name))
+        elif kind == NAME or text not in RESERVED:
+            names.add(intern(name))
+        facts.add(_builtin(tokens, index, name))
+    is_dynamic = any(_is_dynamic(tokens, index) for index in range(len(tokens)))
     return Body(combine(sorted(facts, key=str)), frozenset(calls), frozenset(names), is_dynamic)
+
+
+def _fact(tokens: Sequence[Token], index: int) -> FunctionFacts:
+    """Return the facts of the token at *index* by itself, whatever it names."""
+    kind, text = tokens[index]
+    if kind == STRING:
+        return _literal(text)
+    if kind in {WORD, NAME} and is_temporary(text):
+        return leaving(SessionState.TEMP_TABLE)
+    return _word(tokens, index) if kind == WORD else HARMLESS
+
+
+def _is_call(tokens: Sequence[Token], index: int) -> bool:
+    return tokens[index + 1 : index + 2] == [(MARK, "(")]
 
 
 def _word(tokens: Sequence[Token], index: int) -> FunctionFacts:
@@ -102,6 +113,8 @@ def _word(tokens: Sequence[Token], index: int) -> FunctionFacts:
     state: SessionState | None = None
     if text == "for" and after in _LOCKS:
         return LOCKING
+    if text in TIME_WORDS and before not in {".", "as"}:
+        return TELLING_TIME
     if text == "hold" and before == "with":
         state = SessionState.HOLD_CURSOR
     elif text in {"temp", "temporary"} and before in _MAKES_TEMPORARY:
@@ -111,9 +124,15 @@ def _word(tokens: Sequence[Token], index: int) -> FunctionFacts:
     return HARMLESS if state is None else leaving(state)
 
 
+def _literal(text: str) -> FunctionFacts:
+    """Return the facts of a literal, which may be as good as now(): `'now'::timestamptz`."""
+    value = string_value(text).strip().lower()
+    return TELLING_TIME if value in _TIME_LITERALS else HARMLESS
+
+
 def _is_dynamic(tokens: Sequence[Token], index: int) -> bool:
     """Return whether EXECUTE or DO stands at *index*."""
-    text, before = tokens[index][1], _text(tokens, index - 1)
+    text, before = _text(tokens, index), _text(tokens, index - 1)
     if text == "execute":
         return before not in {".", "as"}
     return text == "do" and _begins_statement(tokens, index)
@@ -134,12 +153,22 @@ def _name(tokens: Sequence[Token], index: int) -> str | None:
     return f"{quoted(qualifier) if kind in {WORD, NAME} else '?'}.{own}"
 
 
+def _builtin(tokens: Sequence[Token], index: int, name: str) -> FunctionFacts:
+    """Return the facts of the *name* that ends at *index* if PostgreSQL brings it along."""
+    if _is_call(tokens, index):
+        return _builtin_call(tokens, index, name)
+    kind, text = tokens[index]
+    return _builtin_relation(name) if kind == NAME or text not in RESERVED else HARMLESS
+
+
 def _builtin_call(tokens: Sequence[Token], index: int, name: str) -> FunctionFacts:
     if name.removeprefix("pg_catalog.") == "set_config":
         rest = Cursor(tokens, index + 1)
         rest.skip_parentheses()
         if sets_locally(tokens[index : rest.position - 1]):
             return HARMLESS
+    if name.removeprefix("pg_catalog.") in TIME_FUNCTIONS:
+        return TELLING_TIME
     return builtin_facts(name) or HARMLESS
 
 

@@ -66,7 +66,8 @@ _STATE: Final = {
     SessionState.ADVISORY_LOCK: """
         pg_advisory_lock pg_advisory_lock_shared pg_try_advisory_lock pg_try_advisory_lock_shared
     """,
-    SessionState.PARAMETER: "setseed set_config",
+    SessionState.PARAMETER: "set_config",
+    SessionState.SEED: "setseed",
     SessionState.SNAPSHOT: "pg_export_snapshot",
     SessionState.LARGE_OBJECT: """
         lo_open lo_close lo_lseek lo_lseek64 lo_tell lo_tell64 lo_truncate lo_truncate64 loread lowrite

@@ -3,6 +3,8 @@
 Only the head of the statement is looked at, and every word in it counts: a name too many is merely unknown for a
 moment. What only adds, changes or drops tables, or makes new names visible (a schema, an extension), gives
 no name of a function another meaning that a replica would not refuse; it only calls for reading the catalog again.
+
+Some commands about a database want it to be empty of sessions; which one, is told here, too.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from rwsplit.sql.cursor import Cursor
 from rwsplit.sql.statement import Redefined
 from rwsplit.sql.tokens import MARK, NAME, OPERATOR, WORD, Token
 
@@ -39,6 +42,26 @@ def redefined(tokens: Sequence[Token]) -> Redefined | None:
     return Redefined()
 
 
+def vacated(tokens: Sequence[Token]) -> str | None:
+    """Return the database that nobody may be connected to when *tokens* run, if that is what they ask for."""
+    cursor = Cursor(tokens)
+    verb = cursor.take_any("create", "alter", "drop")
+    if not verb or not cursor.take("database"):
+        return None
+    cursor.take("if", "exists")
+    name = cursor.name()
+    if verb == "alter":
+        return name if cursor.take("rename") or cursor.take("set", "tablespace") else None
+    if verb == "create":
+        if not cursor.find("template"):
+            return _TEMPLATE
+        cursor.take("template")
+        if cursor.token == (OPERATOR, "="):
+            cursor.position += 1
+        return _TEMPLATE if cursor.take("default") else cursor.name()
+    return name
+
+
 def _names(tokens: Sequence[Token], start: int) -> frozenset[str]:
     """Return the names from *start* to the end, of a CREATE to where its definition begins."""
     head: Sequence[Token] = tokens[start:]
@@ -52,4 +75,6 @@ def _names(tokens: Sequence[Token], start: int) -> frozenset[str]:
     )
 
 
+_TEMPLATE: Final = "template1"
+"""What CREATE DATABASE copies unless it says otherwise."""
 _DEFINITION: Final = frozenset({(MARK, "("), (WORD, "as")})

@@ -2,7 +2,7 @@
 
 `FunctionFacts` is a short tuple because there are thousands of them; a relation has the same ones, because to
 read a view is to call what it calls. Facts of several things at once are their union (`combine`): the strictest
-reason, the first state.
+reason, the state hardest to get rid of.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from rwsplit.sql.statement import PrimaryOnly, SessionState, strictest
+from rwsplit.sql.statement import PrimaryOnly, SessionState, hardest, strictest
 
 
 class FunctionFacts(NamedTuple):
@@ -20,6 +20,8 @@ class FunctionFacts(NamedTuple):
     may_write: bool = False
     state: SessionState | None = None
     needs_session: bool = False
+    tells_time: bool = False
+    """It may say when its transaction began."""
 
 
 HARMLESS: Final = FunctionFacts()
@@ -29,7 +31,16 @@ UNKNOWN: Final = FunctionFacts(
 VOLATILE: Final = FunctionFacts(PrimaryOnly.VOLATILE_FUNCTION, may_write=True)
 ABOUT_THE_PRIMARY: Final = FunctionFacts(PrimaryOnly.NEEDS_PRIMARY)
 ABOUT_THE_SESSION: Final = FunctionFacts(PrimaryOnly.SESSION_STATE, needs_session=True)
+TELLING_TIME: Final = FunctionFacts(tells_time=True)
 LOCKING: Final = FunctionFacts(PrimaryOnly.LOCKS_ROWS)
+
+
+#: What asks PostgreSQL when the transaction began (manual, "Current Date/Time"): words of the grammar, functions.
+#: `age` with one argument counts from today.
+TIME_WORDS: Final = frozenset(
+    {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
+)
+TIME_FUNCTIONS: Final = frozenset({"now", "transaction_timestamp", "age"})
 
 
 def leaving(state: SessionState) -> FunctionFacts:
@@ -50,6 +61,7 @@ def combine(parts: Iterable[FunctionFacts]) -> FunctionFacts:
     return FunctionFacts(
         strictest(part.primary_only for part in troubled),
         may_write=any(part.may_write for part in troubled),
-        state=next((part.state for part in troubled if part.state), None),
+        state=hardest(part.state for part in troubled),
         needs_session=any(part.needs_session for part in troubled),
+        tells_time=any(part.tells_time for part in troubled),
     )

@@ -25,10 +25,18 @@ from sqlglot.errors import SqlglotError
 
 from rwsplit.sql.builtin import RESERVED
 from rwsplit.sql.calls import DML, Calls, find_calls, quoted
-from rwsplit.sql.facts import HARMLESS, FunctionFacts
+from rwsplit.sql.facts import HARMLESS, TIME_FUNCTIONS, TIME_WORDS, FunctionFacts
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.relations import is_catalog, is_temporary
-from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb, strictest
+from rwsplit.sql.settings import readable
+from rwsplit.sql.statement import (
+    PrimaryOnly,
+    SessionState,
+    Statement,
+    Verb,
+    hardest,
+    strictest,
+)
 from rwsplit.sql.tokens import (
     MARK,
     NAME,
@@ -66,21 +74,8 @@ _PLAIN_CALLS: Final = frozenset({"coalesce", "nullif", "greatest", "least"})
 _LABELS: Final = RESERVED - {"not"}
 """Key words that behind AS can only be a label, which sqlglot does not always see."""
 LITERAL: Final = "'x'"
-_TIME_WORDS: Final = frozenset(
-    (WORD, word)
-    for word in (
-        "current_date",
-        "current_time",
-        "current_timestamp",
-        "localtime",
-        "localtimestamp",
-    )
-)
-_TIME_FUNCTIONS: Final = frozenset({"now", "transaction_timestamp", "age"})
-"""`age` with one argument counts from today."""
 _NODE_SETTINGS: Final = frozenset({"transaction_read_only", "in_hot_standby"})
 _TRUE: Final = frozenset({"true", "t", "on", "yes", "y", "1"})
-_LOCAL_SETTING: Final = FunctionFacts(PrimaryOnly.SESSION_STATE)
 _NODE_SETTING: Final = FunctionFacts(PrimaryOnly.NEEDS_PRIMARY)
 
 
@@ -116,20 +111,29 @@ def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
     if temporary:
         reasons.add(PrimaryOnly.SESSION_STATE)
 
-    state = next((facts.state for facts in called if facts.state), None)
+    sets = _sets(calls)
+    states = {facts.state for facts in called}
     if into is not None and (temporary or "temp" in into):
-        state = SessionState.TEMP_TABLE
+        states.add(SessionState.TEMP_TABLE)
+    if calls.writes and (WORD, "pg_settings") in tokens:
+        sets |= {"*"}  # its rule calls set_config
+    # What else sets parameters does so out of sight, in a body.
+    known = frozenset() if SessionState.PARAMETER in states else readable(sets)
+    if sets:
+        states.add(SessionState.PARAMETER)
+    state = hardest(states, is_read_back=bool(known))
     return Statement(
         verb=Verb.DML if calls.main in DML else Verb.QUERY,
         primary_only=strictest(reasons),
         may_write=PrimaryOnly.UNPARSED in reasons or writes or any(f.may_write for f in called),
         locks_rows=PrimaryOnly.LOCKS_ROWS in reasons,
         state=state,
+        sets=known,
         needs_session=temporary or any(facts.needs_session for facts in called),
         is_catalog=any(map(is_catalog, tables)),
         functions=calls.functions,
         tables=tables,
-        tells_time=_tells_time(tokens, calls.functions),
+        tells_time=_tells_time(tokens, calls.functions) or any(f.tells_time for f in called),
     )
 
 
@@ -252,14 +256,21 @@ def _called(calls: Calls, book: FunctionBook) -> Iterable[FunctionFacts]:
     for call in calls.settings:
         name = call[0][1]
         if name == "set_config":
-            facts = _LOCAL_SETTING if sets_locally(call) else book.facts(name)
-            by_argument[name] = (
-                facts if facts.state or by_argument[name] is HARMLESS else by_argument[name]
-            )
-        elif call[2:3] and string_value_of(call[2]) in _NODE_SETTINGS:
-            by_argument[name] = _NODE_SETTING
+            by_argument[name] = book.facts(name)._replace(state=None)  # see `_sets`
+        elif not call[2:3] or string_value_of(call[2]) in {None, *_NODE_SETTINGS}:
+            by_argument[name] = _NODE_SETTING  # it differs on a replica, or may differ
     for name in calls.functions:
         yield by_argument.get(name.removeprefix("pg_catalog.")) or book.facts(name)
+
+
+def _sets(calls: Calls) -> frozenset[str]:
+    """Return the parameters that set_config() sets beyond the transaction; `?` stands for one that is not known."""
+    names: set[str] = set()
+    for call in calls.settings:
+        if call[0][1] == "set_config" and not sets_locally(call):
+            literal = call[3:4] == ((MARK, ","),) and call[2][1].startswith("'")
+            names.add((literal and string_value_of(call[2])) or "?")
+    return frozenset(names)
 
 
 def string_value_of(token: Token) -> str | None:
@@ -306,8 +317,8 @@ def _is_label(tokens: Sequence[Token], index: int) -> bool:
 
 def _tells_time(tokens: Sequence[Token], functions: frozenset[str]) -> bool:
     """Say whether it asks when its transaction began (PostgreSQL manual, "Current Date/Time")."""
-    return any(token in _TIME_WORDS for token in tokens) or any(
-        name.removeprefix("pg_catalog.") in _TIME_FUNCTIONS for name in functions
+    return any(kind == WORD and text in TIME_WORDS for kind, text in tokens) or any(
+        name.removeprefix("pg_catalog.") in TIME_FUNCTIONS for name in functions
     )
 
 

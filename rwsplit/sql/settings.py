@@ -7,6 +7,8 @@ come alone.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from rwsplit.sql.cursor import Cursor
@@ -23,6 +25,49 @@ _SPELLED_OUT: Final = {
     ("schema",): "search_path",
 }
 """Parameters SQL has words of its own for."""
+
+
+TRANSACTION_PARAMETERS: Final = frozenset(
+    {"transaction_isolation", "transaction_read_only", "transaction_deferrable"}
+)
+"""They end with the transaction however they are set."""
+
+UNREADABLE: Final = frozenset({"dynamic_library_path", "session_preload_libraries"})
+"""Not everybody who runs with them may ask for their value (GUC_SUPERUSER_ONLY)."""
+
+_NAME: Final = re.compile(r"[a-z_][a-z0-9_$]*(?:\.[a-z_][a-z0-9_$]*)*|\*")
+
+_BOUND: Final = frozenset(
+    {
+        *("role", "session_authorization"),
+        *("default_transaction_isolation", "default_transaction_read_only"),
+        *("default_transaction_deferrable", "default_tablespace", "temp_tablespaces"),
+        *("default_table_access_method", "default_text_search_config", "seed"),
+        *TRANSACTION_PARAMETERS,
+    }
+)
+"""A replica may not know their value yet, or could do nothing more afterwards."""
+
+
+def state_of(setting: str) -> SessionState | None:
+    """Return what to set the parameter *setting* leaves behind in a server."""
+    if setting in TRANSACTION_PARAMETERS:
+        return None
+    return SessionState.SEED if setting == "seed" else SessionState.PARAMETER
+
+
+def readable(settings: Iterable[str]) -> frozenset[str]:
+    """Return *settings* if all their values can be read back from a server, else nothing."""
+    names = frozenset(settings)
+    if any(
+        state_of(name) is not SessionState.PARAMETER
+        or name in UNREADABLE
+        or not _NAME.fullmatch(name)
+        for name in names
+    ):
+        return frozenset()
+    # To become somebody else is to leave one's role.
+    return names | {"role"} if "session_authorization" in names else names
 
 
 class Modes(NamedTuple):
@@ -110,6 +155,7 @@ def _set_modes(cursor: Cursor, setting: str, *, local: bool) -> Statement:
         Verb.SET,
         primary_only=reason,
         state=None if local else SessionState.PARAMETER,
+        sets=frozenset() if local else _CHARACTERISTICS,
         setting=setting,
         local=local,
         **modes._asdict(),
@@ -137,7 +183,9 @@ def _set_parameter(cursor: Cursor, *, alone: bool) -> Statement:
     return Statement(
         Verb.SET,
         primary_only=PrimaryOnly.SESSION_STATE,
-        state=None if local else SessionState.PARAMETER,
+        state=None if local else state_of(setting),
+        sets=frozenset() if local or own else readable({setting}),
+        anywhere=not (local or own or setting in _BOUND),
         setting=setting,
         value=value,
         local=local,
@@ -145,6 +193,11 @@ def _set_parameter(cursor: Cursor, *, alone: bool) -> Statement:
         isolation=value.lower() if value and setting == "transaction_isolation" else None,
         read_only=_boolean(value) if setting == "transaction_read_only" else None,
     )
+
+
+_CHARACTERISTICS: Final = frozenset(
+    f"default_transaction_{mode}" for mode in ("isolation", "read_only", "deferrable")
+)
 
 
 def classify_reset(cursor: Cursor, *, alone: bool) -> Statement:
@@ -156,6 +209,8 @@ def classify_reset(cursor: Cursor, *, alone: bool) -> Statement:
         Verb.RESET,
         primary_only=PrimaryOnly.SESSION_STATE,
         state=SessionState.PARAMETER,
+        sets=readable({setting or "all"}),
+        anywhere=setting is not None and setting not in _BOUND,
         setting=setting,
     )
 

@@ -66,18 +66,19 @@ class PrimaryOnly(Enum):
 
 
 class SessionState(Enum):
-    """State a statement may leave behind in its server, so that the session must keep that server."""
+    """State a statement may leave behind in its server; of several the last listed is hardest to get rid of."""
 
     PARAMETER = "SET"
+    SNAPSHOT = "an exported snapshot"
+    LARGE_OBJECT = "a large-object descriptor"
     PREPARED = "PREPARE"
     LISTEN = "LISTEN"
     TEMP_TABLE = "a temporary table"
     ADVISORY_LOCK = "a session advisory lock"
     HOLD_CURSOR = "a WITH HOLD cursor"
     SEQUENCE = "currval or lastval"
+    SEED = "the seed of random()"
     LIBRARY = "LOAD"
-    SNAPSHOT = "an exported snapshot"
-    LARGE_OBJECT = "a large-object descriptor"
     UNKNOWN_FUNCTION = "a function rwsplit does not know"
     UNRECOGNISED = "a statement rwsplit does not recognise"
 
@@ -86,6 +87,33 @@ def strictest(reasons: Iterable[PrimaryOnly | None]) -> PrimaryOnly | None:
     """Return the strictest of *reasons*, None if there is none."""
     present = set(reasons)
     return next((reason for reason in PrimaryOnly if reason in present), None)
+
+
+#: State that ends sometime, and can be seen to.
+_FINITE: Final = frozenset(
+    {
+        SessionState.SNAPSHOT,
+        SessionState.LARGE_OBJECT,
+        SessionState.PREPARED,
+        SessionState.LISTEN,
+        SessionState.TEMP_TABLE,
+        SessionState.ADVISORY_LOCK,
+        SessionState.HOLD_CURSOR,
+    }
+)
+
+
+def hardest(
+    states: Iterable[SessionState | None], *, is_read_back: bool = False
+) -> SessionState | None:
+    """Return the one of *states* that is hardest to get rid of, None if there is none.
+
+    *is_read_back*: it is known which parameters are set, so that they trouble nobody.
+    """
+    present = set(states)
+    if SessionState.PARAMETER in present and not is_read_back:
+        present -= _FINITE
+    return next((state for state in reversed(SessionState) if state in present), None)
 
 
 TRANSACTION_CONTROL: Final = frozenset(
@@ -145,6 +173,11 @@ class Statement:
     state: SessionState | None = None
     discards: bool = False
     """DISCARD ALL: session state is gone afterwards."""
+    sets: frozenset[str] = frozenset()
+    """Parameters whose value it may change beyond its transaction, in lower case; `all` for RESET ALL, `*` for
+    any that pg_settings shows. Empty although *state* is PARAMETER: it is not known which."""
+    anywhere: bool = False
+    """SET, RESET: any node can carry it out, since it needs nothing of the database."""
     needs_session: bool = False
     """Its answer depends on the server the session used before (currval, pg_backend_pid...)."""
     is_catalog: bool = False
@@ -176,6 +209,8 @@ class Statement:
     ROLLBACK TO: the object's name; `all` for DEALLOCATE ALL and CLOSE ALL, `*` for UNLISTEN *."""
     redefines: Redefined | None = None
     """DDL that may change what names mean."""
+    vacates: str | None = None
+    """DROP, ALTER and CREATE DATABASE: the database that nobody else may be connected to."""
     inner: Statement | None = None
     """EXPLAIN, PREPARE, DECLARE, COPY (query): the statement inside."""
 
@@ -199,11 +234,14 @@ class Script:
     """The statements of one query text and what they amount to together; the strictest wins."""
 
     __slots__ = (
+        "anywhere",
         "controls_transaction",
         "copies_in",
         "cost",
         "discards",
+        "ends_state",
         "hints",
+        "lists_prepared",
         "may_write",
         "needs_session",
         "notable",
@@ -211,11 +249,13 @@ class Script:
         "primary_only",
         "redefines",
         "roots",
+        "sets",
         "single",
         "special",
         "state",
         "statements",
         "tells_time",
+        "vacates",
     )
 
     def __init__(
@@ -234,6 +274,8 @@ class Script:
         self.primary_only: PrimaryOnly | None = strictest(s.primary_only for s in statements)
         self.may_write: bool = any(s.may_write for s in statements)
         self.state: SessionState | None = next((s.state for s in statements if s.state), None)
+        self.sets: frozenset[str] = _NO_NAMES.union(*(s.sets for s in statements))
+        self.anywhere: bool = bool(statements) and all(s.anywhere for s in statements)
         self.needs_session: bool = any(s.needs_session for s in statements)
         self.discards: bool = bool(statements) and statements[-1].discards
         self.controls_transaction: bool = any(s.verb in TRANSACTION_CONTROL for s in statements)
@@ -241,13 +283,25 @@ class Script:
         """The client is to send data: what comes behind it waits for what the server says."""
         redefined = [s.redefines for s in statements if s.redefines is not None]
         self.redefines: Redefined | None = unite(redefined) if redefined else None
+        self.lists_prepared: bool = any(
+            not _LISTS_OF_PREPARED.isdisjoint(s.tables | s.functions) for s in statements
+        )
+        """It asks which statements its session has prepared."""
+        self.vacates: str | None = next((s.vacates for s in statements if s.vacates), None)
+        """The database that pooled servers must leave before it runs."""
         self.tells_time: bool = any(s.tells_time for s in statements)
         self.roots: bool = any(s.verb in _ROOTS for s in statements)
         """It makes a savepoint or a cursor, which cannot be taken to another server."""
+        self.ends_state: bool = any(
+            s.verb in _ENDING or not _UNLOCKS.isdisjoint(s.functions) for s in statements
+        )
+        """It may take away state that keeps its session on a server."""
         self.notable: bool = (
             self.special
             or self.redefines is not None
             or self.controls_transaction
+            or self.ends_state
+            or bool(self.sets)
             or any(s.state is not None or s.verb in _CLEANSING for s in statements)
         )
         """To send it changes what is known of a session or its server."""
@@ -261,7 +315,24 @@ class Script:
         """It only reads, and there is nothing else to think of."""
 
 
+_LISTS_OF_PREPARED: Final = frozenset(
+    f"{schema}{name}"
+    for schema in ("", "pg_catalog.")
+    for name in ("pg_prepared_statements", "pg_prepared_statement")
+)
 _ROOTS: Final = frozenset({Verb.SAVEPOINT, Verb.DECLARE})
+_NO_NAMES: Final[frozenset[str]] = frozenset()
+_ENDING: Final = frozenset(
+    {
+        *(Verb.UNLISTEN, Verb.CLOSE, Verb.DEALLOCATE, Verb.DISCARD, Verb.DDL),
+        *(Verb.EXECUTE, Verb.CALL, Verb.DO),
+    }
+)
+_UNLOCKS: Final = frozenset(
+    prefix + name
+    for prefix in ("", "pg_catalog.")
+    for name in ("pg_advisory_unlock", "pg_advisory_unlock_shared", "pg_advisory_unlock_all")
+)
 _CLEANSING: Final = frozenset({Verb.RESET, Verb.DEALLOCATE, Verb.DISCARD})
 
 

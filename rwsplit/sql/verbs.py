@@ -14,7 +14,7 @@ import attrs
 
 from rwsplit.sql.calls import DML
 from rwsplit.sql.cursor import Cursor
-from rwsplit.sql.definitions import redefined
+from rwsplit.sql.definitions import redefined, vacated
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.queries import classify_query
 from rwsplit.sql.relations import is_temporary
@@ -25,7 +25,14 @@ from rwsplit.sql.settings import (
     classify_set,
     classify_show,
 )
-from rwsplit.sql.statement import PrimaryOnly, Redefined, SessionState, Statement, Verb
+from rwsplit.sql.statement import (
+    PrimaryOnly,
+    Redefined,
+    SessionState,
+    Statement,
+    Verb,
+    hardest,
+)
 from rwsplit.sql.tokens import MARK, NAME, WORD, Token
 
 QUERY_STARTS: Final = DML | {"select", "with", "values", "table", "("}
@@ -255,16 +262,20 @@ def _create(cursor: Cursor, classify: Classify) -> Statement:
         kind in {WORD, NAME} and is_temporary(text) for kind, text in cursor.tokens
     )
     state = SessionState.TEMP_TABLE if temporary else None
-    if is_table and state is None and head.find("as"):
-        head.take("as")
-        state = classify(head.rest).state
-    return attrs.evolve(
-        _DDL, state=state, redefines=None if temporary else redefined(cursor.tokens)
-    )
+    redefines = None if temporary else redefined(cursor.tokens)
+    vacates = vacated(cursor.tokens)
+    if not (is_table and head.find("as")):
+        return attrs.evolve(_DDL, state=state, redefines=redefines, vacates=vacates)
+    head.take("as")
+    inner = classify(head.rest)
+    state = hardest((state, inner.state), is_read_back=bool(inner.sets))
+    return attrs.evolve(_DDL, state=state, sets=inner.sets, redefines=redefines)
 
 
 def _define(cursor: Cursor) -> Statement:
-    return attrs.evolve(_DDL, redefines=redefined(cursor.tokens))
+    return attrs.evolve(
+        _DDL, redefines=redefined(cursor.tokens), vacates=vacated(cursor.tokens)
+    )
 
 
 def _ddl(_cursor: Cursor) -> Statement:

@@ -176,12 +176,12 @@ def test_what_does_not_goes_to_the_primary_and_pins_nobody(
 @pytest.mark.parametrize(
     ("statement", "reason"),
     [
-        ("select known.configures()", "SET"),
-        ("select known.steady_configures()", "SET"),
-        ("select known.wraps()", "SET"),
-        ("select * from known.setting", "SET"),
-        ("select * from known.through", "SET"),
-        ("insert into known.t (owner) select m from known.through", "SET"),
+        ("select known.configures()", "parameter"),
+        ("select known.steady_configures()", "parameter"),
+        ("select known.wraps()", "parameter"),
+        ("select * from known.setting", "parameter"),
+        ("select * from known.through", "parameter"),
+        ("insert into known.t (owner) select m from known.through", "parameter"),
         ("select known.dynamic()", "function"),
     ],
 )

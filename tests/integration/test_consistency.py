@@ -12,7 +12,7 @@ import pytest
 from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.embedded.node import EmbeddedNode
 from rwsplit.embedded.processes import wait_until
-from tests.support.guarantees import Event, Sessions, violations
+from tests.support.guarantees import Event, Sessions, missed_writes, violations
 from tests.support.load import Connection, Load, where
 from tests.support.postgres import MakeProxy
 
@@ -56,6 +56,13 @@ def test_the_checker_finds_a_missed_write_and_a_read_that_goes_back():
     assert missed.rule == "read your writes"
     [back] = violations([event("read", 2), event("read", 1)])
     assert back.rule == "monotonic reads"
+
+
+def test_the_checker_finds_a_read_older_than_what_was_acknowledged_before_it_began():
+    write = Event(1, "write", 0, 2, 0.0, 1.0, "")
+    early, late = (Event(2, "read", 0, 1, began, 3.0, "") for began in (0.5, 1.5))
+
+    assert [violation.event for violation in missed_writes([write, early, late])] == [late]
 
 
 def test_a_read_after_a_write_never_misses_it_with_one_replica_two_seconds_late(
@@ -108,6 +115,33 @@ def test_nor_with_replicas_killed_and_restarted(
 
     assert not sessions.errors
     assert violations(history) == []
+
+
+def test_a_replica_that_restarted_between_two_probes_proves_its_freshness_again(
+    fragile_cluster: EmbeddedCluster, make_proxy: MakeProxy
+):
+    proxy = make_proxy(fragile_cluster, {"monitor": {"interval": "5s"}})
+    replica, *others = fragile_cluster.replicas
+    for other in others:
+        proxy.console(f"DETACH NODE {other.name}")  # type: ignore[arg-type]
+    with proxy.connect(prepare_threshold=None) as connection:
+        connection.execute("drop table if exists rewound")
+        connection.execute("create table rewound as select 0 as a")
+        fragile_cluster.primary.query("checkpoint")
+        fragile_cluster.wait_until_replayed()
+        replica.query(
+            "checkpoint"
+        )  # what it replays from here it replays again when it is back
+        connection.execute("update rewound set a = 1")
+        assert wait_until(lambda: where(connection) == replica.name, timeout=15)
+        replica.configure({"recovery_min_apply_delay": "1min"})
+        try:
+            replica.kill()
+            replica.start()
+            assert replica.query("select a from rewound", database="app") == [(0,)]
+            assert connection.execute("select a from rewound").fetchall() == [(1,)]
+        finally:
+            replica.configure({"recovery_min_apply_delay": "0"})
 
 
 def test_no_acknowledged_write_is_forgotten_and_no_session_goes_back_in_a_switchover(
@@ -188,6 +222,43 @@ def test_with_all_replicas_paused_the_session_reads_its_write_from_the_primary_o
         assert wait_until(
             lambda: other.execute("select n from paused").fetchall() == [(1,)], timeout=5
         )
+
+
+def test_at_level_cluster_every_session_reads_what_any_has_written(
+    fragile_cluster: EmbeddedCluster, make_proxy: MakeProxy
+):
+    proxy = make_proxy(fragile_cluster, {"consistency": {"level": "cluster"}})
+    with proxy.connect() as writer, proxy.connect() as other, proxy.connect() as third:
+        writer.execute("drop table if exists paused")
+        writer.execute("create table paused (n int)")
+        fragile_cluster.wait_until_replayed()
+        assert wait_until(lambda: str(where(third)).startswith("replica"), timeout=5)
+        with replay_paused(*fragile_cluster.replicas), third.transaction():
+            assert third.execute("select count(*) from paused").fetchone() == (0,)
+            writer.execute("insert into paused values (1)")
+            assert other.execute("select n from paused").fetchall() == [(1,)]
+            assert third.execute("select n from paused").fetchall() == [(1,)]
+            other.execute("set rwsplit.consistency = 'session'")
+            other.execute("/* rwsplit: consistency=cluster */ select n from paused")
+        assert wait_until(lambda: str(where(third)).startswith("replica"), timeout=5)
+
+
+def test_and_never_an_older_one_while_replicas_pause_and_resume(
+    fragile_cluster: EmbeddedCluster, make_proxy: MakeProxy
+):
+    for level in ("cluster", "session"):
+        proxy = make_proxy(fragile_cluster, {"consistency": {"level": level}})
+        with Sessions(proxy, clients=8, seed=7) as sessions:
+            for nodes in ((0,), (0, 1, 2), (1, 2)):
+                with replay_paused(*(fragile_cluster.replicas[n] for n in nodes)):
+                    time.sleep(0.3)  # noqa: TID251 - the history is as long as this
+                time.sleep(0.2)  # noqa: TID251 - as above
+        history = sessions.history()
+
+        assert not sessions.errors
+        assert violations(history) == []
+        assert bool(missed_writes(history)) == (level == "session")
+        assert any(e.node.startswith("replica") for e in history if e.kind == "read")
 
 
 def test_a_read_waits_for_a_replica_where_that_is_asked_for(

@@ -10,12 +10,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from rwsplit.embedded.processes import wait_until
 from rwsplit.embedded.reachable import ReachableCluster
 from tests.support.differential import Differential, say
 from tests.support.messages import (
     COPY_DONE,
     FLUSH,
     SYNC,
+    TERMINATE,
     bind,
     copy_data,
     copy_fail,
@@ -163,6 +165,19 @@ def test_a_client_that_leaves_in_the_middle_of_its_copy_leaves_nothing(
     with narrow.connect() as connection:
         connection.execute(f"insert into {table} values (2)")
         assert connection.execute(f"select a from {table}").fetchall() == [(2,)]
+
+
+def test_a_client_that_says_goodbye_in_the_middle_of_its_copy_leaves_nothing(
+    narrow: Proxy, cluster: ReachableCluster[Any], table: str
+):
+    for rest in (b"", copy_data(b"1\n")):
+        with narrow.raw() as client:
+            client.send(query(f"copy {table} from stdin"), rest, TERMINATE)
+        with narrow.connect() as connection:
+            connection.execute("set statement_timeout = '5s'")
+            connection.execute(f"insert into {table} values (2)")
+    assert cluster.primary.query(f"select count(*) from {table}", database="app") == [(2,)]
+    assert wait_until(lambda: narrow.nodes()["primary"]["in_flight"] == 0, timeout=5)
 
 
 def test_psycopg_copies_both_ways(proxy: Proxy, table: str):

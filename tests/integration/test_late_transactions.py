@@ -154,12 +154,12 @@ def test_what_is_set_for_the_transaction_moves_along(proxy: Proxy, table: str):
     with proxy.connect() as connection:
         connection.execute("begin")
         connection.execute("set local work_mem = '5MB'")
-        connection.execute("set local search_path to pg_catalog, public")
+        connection.execute("set local datestyle to sql, dmy")
         assert in_recovery(connection)
         connection.execute(f"insert into {table} values (4)")
         assert not in_recovery(connection)
         assert connection.execute("show work_mem").fetchone() == ("5MB",)
-        assert connection.execute("show search_path").fetchone() == ("pg_catalog, public",)
+        assert connection.execute("show datestyle").fetchone() == ("SQL, DMY",)
         connection.execute("commit")
         assert connection.execute("show work_mem").fetchone() != ("5MB",)
 
@@ -289,6 +289,26 @@ def test_it_answers_as_directly_in_the_extended_protocol(compare: Differential):
     )
 
 
+@pytest.mark.parametrize(
+    "begin",
+    ["begin read only", "start transaction isolation level repeatable read, read only"],
+)
+@pytest.mark.parametrize(
+    "statement", ["insert into late values (2)", "select pg_advisory_xact_lock(1)", "listen x"]
+)
+def test_a_read_only_transaction_begun_by_a_prepared_statement_is_one_on_the_primary_too(
+    compare: Differential, table: str, begin: str, statement: str
+):
+    compare(
+        say(parse(begin, "b") + SYNC),
+        say(bind("b") + describe_portal() + execute() + SYNC),
+        say(query(statement)),
+        say(query("select count(*) from late")),
+        say(query("commit")),
+        say(query("select count(*) from late")),
+    )
+
+
 def test_a_transaction_outlives_the_replica_it_has_read_on(
     fragile_cluster: EmbeddedCluster, make_proxy: Any
 ):
@@ -305,5 +325,83 @@ def test_a_transaction_outlives_the_replica_it_has_read_on(
         assert again != row
         assert connection.execute("show work_mem").fetchone() == ("6MB",)
         connection.execute("commit")
+        replica.start()
+        assert wait_until(proxy.has_all_nodes_up, timeout=20)
+
+
+def test_a_function_or_view_that_tells_the_time_does_so_on_the_primary(
+    cluster: ReachableCluster[Any], proxy: Proxy
+):
+    with cluster.primary.connect("app", "app") as connection:
+        connection.execute(
+            "create function late_now() returns timestamptz stable return now();"
+            "create view late_today as select current_date as today;"
+            "create function late_two() returns int stable return 2"
+        )
+        try:
+            cluster.wait_until_replayed()
+
+            def is_known() -> bool:
+                with proxy.connect() as session:
+                    session.execute("select late_two()")
+                    return " READ" in last_route(session)
+
+            assert wait_until(is_known, timeout=70)
+            for query, on_replica in (
+                ("select late_two()", True),
+                ("select late_now()", False),
+                ("select * from late_today", False),
+            ):
+                with proxy.connect() as session:
+                    session.execute("begin")
+                    session.execute(query)  # type: ignore[arg-type]
+                    assert in_recovery(session) is on_replica, query
+                    session.execute("rollback")
+        finally:
+            connection.execute(
+                "drop function late_now(); drop view late_today; drop function late_two()"
+            )
+
+
+@pytest.mark.parametrize("reads_first", [False, True])
+def test_a_statement_that_waits_for_the_primary_in_vain_fails_the_transaction_only(
+    cluster: ReachableCluster[Any], make_proxy: Any, table: str, reads_first: bool
+):
+    proxy = make_proxy(cluster, {"pool": {"size": 1, "query_wait_timeout": "1s"}})
+    with proxy.connect() as holder, proxy.connect() as connection:
+        connection.add_notice_handler(lambda _: None)
+        holder.execute("begin")
+        holder.execute(f"lock table {table}")
+        for goes_on, end in ((False, "commit"), (False, "rollback"), (True, "commit")):
+            connection.execute("begin")
+            if reads_first:
+                assert in_recovery(connection)
+            with pytest.raises(psycopg.errors.TooManyConnections):
+                connection.execute(f"insert into {table} values (3)")
+            status = connection.info.transaction_status
+            assert status == psycopg.pq.TransactionStatus.INERROR
+            if goes_on:
+                with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+                    connection.execute("select 1")
+            assert connection.execute(end).statusmessage == "ROLLBACK"  # type: ignore[call-overload]
+        holder.execute("rollback")
+        connection.execute(f"insert into {table} values (4)")
+
+
+def test_a_transaction_that_begins_and_reads_in_one_go_outlives_its_replica(
+    fragile_cluster: EmbeddedCluster, make_proxy: Any
+):
+    proxy = make_proxy(fragile_cluster)
+    with proxy.raw() as client:
+        client.send(query("begin; select current_setting('cluster_name')"))
+        first = client.frames_until(b"Z")
+        assert first[-1].payload == b"T"
+        name = next(f.payload for f in first if f.code == b"D")[6:].decode()
+        replica = next(node for node in fragile_cluster.replicas if node.name == name)
+        replica.kill()
+        client.send(query("select 7"))
+        assert client.codes_until(b"Z") == b"TDCZ"
+        client.send(query("commit"))
+        assert client.codes_until(b"Z") == b"CZ"
         replica.start()
         assert wait_until(proxy.has_all_nodes_up, timeout=20)

@@ -32,6 +32,21 @@ def test_a_notification_reaches_an_idle_listener(proxy: Proxy, cluster: Reachabl
         assert listener.frame().payload[4:] == b"news\0two\0"
 
 
+def test_a_notification_tells_the_process_id_its_sender_was_told(
+    proxy: Proxy, cluster: ReachableCluster[Any]
+):
+    with log_in(proxy, cluster) as listener, log_in(proxy, cluster) as other:
+        for sender in (listener, other):
+            listener.query("listen names")
+            heard = sender.query("notify names")
+            frames = heard if sender is listener else [listener.frame()]
+            [frame] = [frame for frame in frames if frame.code == b"A"]
+            assert int.from_bytes(frame.payload[:4], "big") == sender.pid
+
+        cluster.primary.query("notify names", database="app")
+        assert listener.frame().payload[4:] == b"names\0\0"
+
+
 def test_a_notification_comes_with_what_the_listener_does_itself(
     proxy: Proxy, cluster: ReachableCluster[Any]
 ):

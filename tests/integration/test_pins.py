@@ -30,13 +30,17 @@ select current_user, current_setting('search_path'), current_setting('TimeZone')
        (select count(*) from pg_cursors where name <> '')
 """
 
+#: What is journalled: the session keeps no server for it.
+NO_PIN = "no"
+
 PINS: list[tuple[Any, str]] = [
-    ("set work_mem = '3MB'", "SET"),
-    ("set session characteristics as transaction isolation level serializable", "SET"),
-    ("set default_transaction_read_only = on", "SET"),
-    ("select set_config('search_path', 'nowhere', false)", "SET"),
-    ("set pinned.mine = 'secret'", "SET"),
-    ("set role pinned_role", "SET"),
+    ("set work_mem = '3MB'", NO_PIN),
+    ("set session characteristics as transaction isolation level serializable", NO_PIN),
+    ("set default_transaction_read_only = on", NO_PIN),
+    ("select set_config('search_path', 'nowhere', false)", NO_PIN),
+    ("set pinned.mine = 'secret'", NO_PIN),
+    ("set role pinned_role", NO_PIN),
+    ("select setseed(0.5)", "seed"),
     ("prepare pinned as select 1", "PREPARE"),
     ("listen pinned", "listens"),
     ("create temp table pinned_temp (a int)", "temporary"),
@@ -63,6 +67,7 @@ def narrow(
 
 
 def pin(connection: psycopg.Connection[Any]) -> str:
+    connection.execute("select 1")  # runs when what is left of the session's state is known
     [(text,)] = connection.execute("show rwsplit.pinned").fetchall()
     return str(text)
 
@@ -83,7 +88,7 @@ def test_a_stranger_never_sees_the_state_of_another(
         connection.execute(statement)
         assert reason in pin(connection)
         [state] = connection.execute(SESSION_STATE).fetchall()
-        assert state != clean or "prepare" in statement
+        assert state != clean or "prepare" in statement or "seed" in statement
         with narrow.connect(prepare_threshold=None) as stranger:
             [seen] = stranger.execute("/* rwsplit: primary */" + SESSION_STATE).fetchall()
             assert seen == clean
@@ -115,12 +120,85 @@ def test_more_pinned_sessions_than_servers_wait_and_are_told(
 ):
     proxy = make_proxy(cluster, {"pool": {"size": 1, "query_wait_timeout": "1s"}})
     with proxy.connect() as one, proxy.connect() as other:
-        one.execute("set work_mem = '3MB'")
+        one.execute("create temp table keeps (a int)")
         with pytest.raises(psycopg.errors.TooManyConnections, match=r"pool\.size"):
             other.execute("create table never_made (a int)")
         assert other.execute("select 1").fetchone() == (1,), "the session goes on"
         one.execute("discard all")
         other.execute("begin; select 1; commit")
+
+
+ENDS: list[tuple[list[Any], str, list[Any]]] = [
+    (["listen a", "listen b"], "listens", ["unlisten a", "unlisten *"]),
+    (["create temp table t (a int)"], "temporary", ["drop table t"]),
+    (["create temp view v as select 1"], "temporary", ["drop view v"]),
+    (["create function pg_temp.f() returns int language sql as 'select 1'"], "temporary",
+     ["drop function pg_temp.f()"]),
+    (["select pg_advisory_lock(1)", "select pg_advisory_lock(1)"], "advisory",
+     ["select pg_advisory_unlock(1)", "select pg_advisory_unlock(1)"]),
+    (["select pg_advisory_lock_shared(1)"], "advisory", ["select pg_advisory_unlock_all()"]),
+    (["declare c cursor with hold for select 1"], "WITH HOLD", ["close c"]),
+    (["prepare p as select 1", "prepare q as select 2"], "PREPARE",
+     ["deallocate p", "deallocate q"]),
+    (["create temp table t (a int)", "listen a"], "temporary", ["discard temp", "unlisten a"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("begins", "reason", "ends"), ENDS)
+def test_a_pin_ends_with_the_last_of_its_state(
+    narrow: Proxy, clean: tuple[Any, ...], begins: list[Any], reason: str, ends: list[Any]
+):
+    with narrow.connect(prepare_threshold=None) as connection:
+        for statement in begins:
+            connection.execute(statement)
+        assert reason in pin(connection)
+        for statement in ends:
+            assert pin(connection) != NO_PIN
+            connection.execute(statement)
+        assert pin(connection) == NO_PIN
+        connection.execute("begin")
+        [state] = connection.execute(SESSION_STATE).fetchall()
+        assert state == clean
+        connection.execute("rollback")
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["begin", "listen a", "rollback"],
+        ["begin", "create temp table t (a int) on commit drop", "commit"],
+        ["begin", "create temp table t (a int)", "rollback"],
+        ["begin", "savepoint s", "create temp table t (a int)", "rollback to s", "commit"],
+        ["begin", "declare c cursor with hold for select 1", "rollback"],
+        ["begin", "select lo_open(lo_create(0), 131072)", "commit"],
+        ["begin", "select pg_export_snapshot()", "commit"],
+        ["begin", "create temp table t (a int)", "drop table t", "commit"],
+        ["create temp table t (a int); drop table t"],
+        ["listen a; unlisten a"],
+        ["select pg_advisory_lock(1); select pg_advisory_unlock(1)"],
+    ],
+)
+def test_what_a_transaction_did_not_leave_does_not_pin(narrow: Proxy, statements: list[Any]):
+    with narrow.connect(prepare_threshold=None) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        assert pin(connection) == NO_PIN
+
+
+def test_what_nobody_can_see_keeps_the_pin_although_something_else_has_ended(narrow: Proxy):
+    with narrow.connect(prepare_threshold=None) as connection:
+        connection.execute("listen a")
+        connection.execute("select setseed(0.5)")
+        connection.execute("unlisten a")
+        assert "seed" in pin(connection)
+
+
+def test_a_lock_that_is_not_got_does_not_pin(narrow: Proxy):
+    with narrow.connect() as one, narrow.connect() as other:
+        one.execute("select pg_advisory_lock(12)")
+        assert other.execute("select pg_try_advisory_lock(12)").fetchone() == (False,)
+        assert pin(other) == NO_PIN
+        assert "advisory" in pin(one)
 
 
 def test_a_temporary_table_shadows_only_for_its_session(narrow: Proxy):

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from rwsplit.embedded.reachable import ReachableCluster
-from tests.support.messages import SYNC, bind, close_statement, execute, parse, query
+from tests.support.differential import Differential, say as play
+from tests.support.messages import (
+    SYNC,
+    bind,
+    close_statement,
+    execute,
+    parse,
+    query,
+    statement,
+)
 from tests.support.proxy import Proxy
 from tests.support.raw_client import Frame, RawClient, rows
 
@@ -99,3 +108,29 @@ def test_nobody_closes_or_runs_a_statement_by_rwsplits_name_for_it(proxy: Proxy)
             stranger.query(f"deallocate {name}")
         client.send(bind("mine"), execute(), SYNC)
         assert rows(client.frames_until(b"Z")) == [(b"7",)]
+
+
+def test_an_error_comes_without_a_sync_as_postgresql_runs_what_it_gets(
+    cluster: ReachableCluster[Any], proxy: Proxy
+):
+    compare = Differential(cluster, proxy)
+
+    answers = compare(
+        play(query("begin")),
+        play(statement("select 1"), parse("select 1/0"), bind(), execute(), until=b"E"),
+        play(statement("select 2"), SYNC),
+        play(query("rollback")),
+    )
+
+    assert [frame.code for frame in answers[1]] == [b"1", b"2", b"T", b"D", b"C", b"1", b"E"]
+
+
+def test_messages_without_a_sync_that_succeed_are_answered_at_the_sync(
+    cluster: ReachableCluster[Any], proxy: Proxy
+):
+    with proxy.raw(timeout=0.4) as client:
+        client.send(parse("select 5") + bind() + execute())
+        with pytest.raises(TimeoutError):
+            client.frame()
+        client.send(SYNC)
+        assert rows(client.frames_until(b"Z")) == [(b"5",)]

@@ -335,3 +335,57 @@ def test_a_statement_that_is_only_parsed_has_no_effect(
         say(bind(), execute(), SYNC),
         parameters={"TimeZone": "America/Lima"},
     )
+
+
+LISTED = (
+    "select statement, parameter_types::text from pg_prepared_statements"
+    " where name <> '' order by prepare_time"
+)
+
+
+def test_a_session_lists_its_own_statements_and_nobody_elses(narrow: Proxy):
+    mine = ["select 101 as mine", "select 102 as mine, $1::date"]
+    with ExitStack() as stack:
+        client, other = raw(stack, narrow), raw(stack, narrow)
+        for number in range(3):
+            ask(other, parse(f"/* rwsplit: primary */ select {number}", f"o{number}"), SYNC)
+            ask(other, bind(f"o{number}"), execute(), SYNC)
+        assert rows(client.query(LISTED)) == []
+        for name, text in zip("ab", mine, strict=True):
+            ask(client, parse(text, name), SYNC)
+            ask(other, bind("o0"), execute(), SYNC)
+        expected = [(mine[0].encode(), b"{}"), (mine[1].encode(), b"{date}")]
+        assert rows(client.query(LISTED)) == expected
+        assert rows(ask(client, parse(LISTED), bind(), execute(), SYNC)) == expected
+        client.query("begin")
+        assert rows(client.query(LISTED)) == expected
+        ask(client, close_statement("a"), SYNC)
+        assert rows(client.query(LISTED)) == expected[1:]
+        client.query("commit")
+        client.query("deallocate all")
+        assert rows(client.query(LISTED)) == []
+        assert rows(ask(other, bind("o2"), execute(), SYNC)) == [(b"2",)]
+
+
+def test_a_pipeline_lists_what_it_has_prepared_by_then(narrow: Proxy):
+    count = "select count(*) from pg_prepared_statements where name <> ''"
+    with ExitStack() as stack:
+        client = raw(stack, narrow)
+        unnamed, named = parse(count) + bind() + execute(), bind("c") + execute()
+        found = ask(client, unnamed, unnamed, parse(count, "c"), named, named, SYNC)
+        assert rows(found) == [(b"0",), (b"0",), (b"1",), (b"1",)]
+
+
+def test_a_statement_prepared_anew_after_ddl_means_the_new_type(narrow: Proxy):
+    text = "select $1::prepared_mood::text"
+    with ExitStack() as stack:
+        client = raw(stack, narrow)
+        client.query("begin")
+        for _ in range(3):
+            client.query("savepoint s")
+            client.query("create type prepared_mood as enum ('fine')")
+            found = ask(client, parse(text, "m"), bind("m", ["fine"]), execute(), SYNC)
+            assert rows(found) == [(b"fine",)]
+            client.query("rollback to s")
+            ask(client, close_statement("m"), SYNC)
+        client.query("rollback")

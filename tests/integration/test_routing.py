@@ -271,3 +271,20 @@ def test_sequences_of_a_session(proxy: Proxy, cluster: ReachableCluster[Any]):
                 other.execute("select lastval()")
         finally:
             one.execute("drop sequence routed_sequence")
+
+
+def test_a_database_nobody_uses_any_more_can_be_dropped(
+    proxy: Proxy, cluster: ReachableCluster[Any]
+):
+    with proxy.connect("postgres", "postgres") as admin:
+        admin.execute("create database left_behind")
+        for _ in range(3):
+            with proxy.connect("left_behind", "postgres") as client:
+                client.execute("create table if not exists t (a int)")
+                client.execute("select * from t")
+        admin.execute("alter database left_behind rename to left_for_good")
+        with proxy.connect("left_for_good", "postgres") as client:
+            client.execute("insert into t values (1)")
+        admin.execute("create database left_copy template left_for_good")
+        admin.execute("drop database left_for_good")
+        admin.execute("drop database left_copy")

@@ -219,6 +219,7 @@ def test_two_clients_interleave_their_transactions(
         one.query(f"insert into {table} values (10)")
         assert rows(other.query(f"select count(*) from {table}")) == [(b"1",)]
         one.query("commit")
+        cluster.wait_until_replayed()  # what others wrote may be old on a replica
         assert rows(other.query(f"select count(*) from {table}")) == [(b"2",)]
         other.query(f"insert into {table} values (20)")
         other.query("rollback")

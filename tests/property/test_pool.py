@@ -24,19 +24,26 @@ class PoolModel(RuleBasedStateMachine):
         self.open: set[Server] = set()
         self.held: list[Server] = []
 
-    @initialize(size=st.integers(1, 4), min_size=st.integers(0, 2))
-    def begin(self, size: int, min_size: int) -> None:
-        self.size = self.largest = size
+    @initialize(size=st.integers(1, 4), min_size=st.integers(0, 2), reserve=st.integers(0, 2))
+    def begin(self, size: int, min_size: int, reserve: int) -> None:
+        self.reserve = reserve
+        self.size = size
+        self.largest = size + reserve
         config = self.config(size, min(size, min_size))
         self.pool = Pool("pg0", 0, "shop", "app", config, self.dial)
 
     def config(self, size: int, min_size: int = 0) -> PoolConfig:
         return PoolConfig(
-            size=size, min_size=min_size, server_idle_timeout=5, server_lifetime=20
+            size=size,
+            min_size=min_size,
+            reserve_size=self.reserve,
+            reserve_timeout=3,
+            server_idle_timeout=5,
+            server_lifetime=20,
         )
 
     def dial(self, pool: Pool) -> None:
-        assert len(pool.servers) + pool.starting <= pool.config.size
+        assert len(pool.servers) + pool.starting <= pool.config.size + self.reserve
         self.dials += 1
 
     @rule(seconds=st.floats(0.01, 8.0))
@@ -47,7 +54,9 @@ class PoolModel(RuleBasedStateMachine):
     def a_session_comes(self) -> None:
         server = self.pool.acquire()
         if server is None:
-            self.pool.waiters.append(SimpleNamespace(pending=[]))  # type: ignore[arg-type]
+            self.pool.waiters.append(
+                SimpleNamespace(pending=[SimpleNamespace(arrived=self.now)])
+            )  # type: ignore[arg-type]
         else:
             self.held.append(server)
         self.pool.ask(self.now)
@@ -106,7 +115,7 @@ class PoolModel(RuleBasedStateMachine):
     @rule(size=st.integers(1, 4))
     def the_size_changes(self, size: int) -> None:
         self.pool.config = self.config(size)
-        self.largest = max(self.largest, size)
+        self.largest = max(self.largest, size + self.reserve)
 
     def give(self, server: Server) -> None:
         """Give a server to the next who waits, else back to the pool."""
@@ -134,7 +143,8 @@ class PoolModel(RuleBasedStateMachine):
         if not hasattr(self, "pool"):
             return
         counts = self.pool.statistics()
-        total = counts.idle + counts.active + counts.lanes + counts.resetting + counts.starting
+        total = counts.idle + counts.active + counts.lanes + counts.resetting
+        total += counts.cancelled + counts.starting
         assert total == len(self.pool.servers) + self.pool.starting <= self.largest
 
 

@@ -6,6 +6,9 @@ how old a read is, and a history is judged by two rules for each session and reg
 - *read your writes*: a read is not older than the last write of the session that was acknowledged;
 - *monotonic reads*: a read is not older than an earlier read of the session.
 
+At level `cluster` there is a third, whoever wrote: *real-time order*, a read is not older than any write that was
+acknowledged before the read began.
+
 A write that ended in an error may or may not have happened; it binds nobody.
 """
 
@@ -60,6 +63,22 @@ def violations(history: Iterable[Event]) -> list[Violation]:
         if event.value < seen.get(place, 0):
             found.append(Violation("monotonic reads", event, seen[place]))
         seen[place] = max(event.value, seen.get(place, 0))
+    return found
+
+
+def missed_writes(history: Iterable[Event]) -> list[Violation]:
+    """Return the reads of *history* that are older than a write acknowledged before they began."""
+    acknowledged: dict[int, int] = {}
+    found = []
+    moments = [
+        (event.ended if event.kind == "write" else event.began, event) for event in history
+    ]
+    for _, event in sorted(moments, key=lambda moment: moment[0]):
+        newest = acknowledged.get(event.register, 0)
+        if event.kind == "write":
+            acknowledged[event.register] = max(event.value, newest)
+        elif event.value < newest:
+            found.append(Violation("real-time order", event, newest))
     return found
 
 

@@ -134,6 +134,12 @@ class MemoryRelay:
             wire_of(server).incoming = answer * len(server.responses.owed)
         self.relay.turn([(server.fd, select.EPOLLIN) for server in servers])
 
+    def turn_servers(self, answers: Sequence[tuple[Server, bytes]]) -> None:
+        """Have each server send what stands beside it, in one turn."""
+        for server, data in answers:
+            wire_of(server).incoming = data
+        self.relay.turn([(server.fd, select.EPOLLIN) for server, _ in answers])
+
     def _clock(self) -> float:
         self.now += 1e-6
         return self.now
@@ -145,13 +151,14 @@ class MemoryRelay:
             database="app",
             application_name="",
             parameters=self.parameters,
-            opaque=False,
             rules=Rules((), user="app", database="app", application_name=""),
+            settings=self.relay.config.pool,
             pid=number,
             cancel_key=b"k",
             host="memory",
             now=0.0,
         )
+        self.relay.headcount.enter("app", "app")
         self.relay.adopt_client(client, MemoryWire(number), b"")
         return client
 

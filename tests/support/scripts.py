@@ -8,13 +8,13 @@ A step is sent at once, or in pieces cut at *cuts*, whatever is still unanswered
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
 from tests.support import messages
-import itertools
 
 Value = str | None
 

@@ -8,7 +8,13 @@ from rwsplit.admin.explanation import explanation_table
 from rwsplit.admin.operator import Explanation
 from rwsplit.admin.views import VIEWS, product_version
 from rwsplit.cluster.node import AdminState, Refusal
-from rwsplit.config.model import ConsistencyConfig
+from rwsplit.config.model import (
+    ConsistencyConfig,
+    DatabaseConfig,
+    PoolConfig,
+    PoolMode,
+    UserConfig,
+)
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.sql.statement import Hints, PrimaryOnly, Script, SessionState, Statement, Verb
 from tests.support.operator import BANNED, NODES, FakeOperator
@@ -30,6 +36,48 @@ def test_pools_have_pgbouncers_columns():
     assert pool["pool_mode"] == "transaction"
     assert (pool["cl_active"], pool["cl_waiting"], pool["sv_idle"]) == (1, 2, 3)
     assert (pool["maxwait"], pool["maxwait_us"], pool["node"]) == (1, 250000, "primary")
+
+
+def test_pools_databases_and_users_show_their_modes_and_limits():
+    operator = FakeOperator()
+    (database,) = show("databases", operator)
+    assert (database["pool_mode"], database["pool_size"], database["server_lifetime"]) == (
+        None,
+        20,
+        3600,
+    )
+    alice = show("users", operator)[1]
+    assert (alice["name"], alice["pool_mode"], alice["pool_size"]) == ("alice", None, None)
+    assert (alice["current_connections"], alice["current_client_connections"]) == (5, 1)
+
+    pool = PoolConfig(
+        databases=(
+            DatabaseConfig(
+                name="app", mode=PoolMode.SESSION, size=3, reserve_size=2, max_db_connections=9
+            ),
+        ),
+        users=(
+            UserConfig(name="alice", mode=PoolMode.STATEMENT, size=4),
+            UserConfig(name="*", max_user_connections=7, max_user_client_connections=8),
+        ),
+    )
+    operator.config = attrs.evolve(operator.config, pool=pool)
+    assert show("pools", operator)[0]["pool_mode"] == "statement"
+    (database,) = show("databases", operator)
+    assert database["pool_mode"] == "session"
+    assert (database["pool_size"], database["reserve_pool_size"]) == (3, 2)
+    assert (database["max_connections"], database["current_connections"]) == (9, 5)
+    assert (database["max_client_connections"], database["current_client_connections"]) == (
+        0,
+        1,
+    )
+    alice = show("users", operator)[1]
+    assert (alice["pool_mode"], alice["pool_size"], alice["reserve_pool_size"]) == (
+        "statement",
+        4,
+        None,
+    )
+    assert (alice["max_user_connections"], alice["max_user_client_connections"]) == (7, 8)
 
 
 def test_clients_and_servers_say_where_they_are():

@@ -13,6 +13,7 @@ from rwsplit.config.model import (
     AuthConfig,
     AuthType,
     Config,
+    DatabaseConfig,
     MonitorConfig,
     NodeConfig,
     PoolConfig,
@@ -20,6 +21,7 @@ from rwsplit.config.model import (
     RuleConfig,
     SslMode,
     TlsConfig,
+    UserConfig,
     UsersConfig,
 )
 
@@ -32,6 +34,17 @@ GOOD = Config(
 
 def test_a_configuration_that_fits_together_has_no_problems():
     assert check_config(GOOD) == []
+
+
+def test_what_holds_for_single_databases_and_users_fits_together():
+    pool = PoolConfig(
+        databases=(
+            DatabaseConfig(name="shop", size=3, min_size=3),
+            DatabaseConfig(name="*", max_db_connections=9),
+        ),
+        users=(UserConfig(name="app", min_size=30),),
+    )
+    assert check_config(attrs.evolve(GOOD, pool=pool)) == []
 
 
 def test_without_a_userlist_everybody_must_be_trusted():
@@ -66,6 +79,16 @@ def test_without_a_userlist_everybody_must_be_trusted():
             "together",
         ),
         ({"pool": PoolConfig(size=2, min_size=3)}, "pool.min_size", r"pool.size \(2\), got 3"),
+        (
+            {"pool": PoolConfig(users=(UserConfig(name="app", size=2, min_size=3),))},
+            "pool.users.app.min_size",
+            r"than its size \(2\), got 3",
+        ),
+        (
+            {"pool": PoolConfig(databases=(DatabaseConfig(name="*", size=3),))},
+            "pool.databases.*.size",
+            r"is set for all by pool.size; \* only has limits",
+        ),
         (
             {"tls": TlsConfig(client_tls_sslmode=SslMode.REQUIRE, client_tls_cert_file=PEM)},
             "tls.client_tls_key_file",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rwsplit.config.loader import LIMIT, load, parse
-from rwsplit.config.model import Address, Config
+from rwsplit.config.model import Address, Config, PoolMode
 from rwsplit.config.reference import describe
 from rwsplit.config.settings import all_settings
 from rwsplit.errors import ConfigError
@@ -117,6 +117,20 @@ def test_one_user_need_not_be_a_list():
     assert parse(MINIMUM + "admin: {users: [alice, 7]}").admin.users == ("alice", "7")
 
 
+def test_databases_and_users_have_settings_of_their_own_by_name():
+    config = parse(
+        MINIMUM + "pool:\n"
+        "  size: 7\n"
+        "  databases: {shop: {mode: session, query_timeout: 5s}, '*': {max_db_connections: 9}}\n"
+        "  users: {7: {mode: statement, max_user_client_connections: 3}}\n"
+    )
+    shop, every = config.pool.databases
+    assert (shop.name, shop.mode, shop.query_timeout) == ("shop", PoolMode.SESSION, 5.0)
+    assert (every.name, every.max_db_connections, every.size) == ("*", 9, None)
+    [seven] = config.pool.users
+    assert (seven.name, seven.max_user_client_connections) == ("7", 3)
+
+
 def test_all_problems_are_reported_together_with_their_paths():
     found = problems(
         """
@@ -141,7 +155,7 @@ tls: 5
         "pool.server_lifetime: must be a duration such as 250ms, 5s, 10m or 1h, got 'soon'",
         "pool.lane_depth: must be a whole number, got True",
         "consistency.max_lag_bytes: must be a size such as 8192, 64kB or 16MB, got '1.5'",
-        "consistency.level: must be one of eventual, session, got 'sessions'; did you mean session?",
+        "consistency.level: must be one of eventual, session, cluster, got 'sessions'; did you mean session?",
         "routing.rules[1].to: is required",
         "routing.rules[2]: must be settings, one `name: value` a line, got 5",
         "routing.functions.reads: must be a list, got 5",
@@ -165,7 +179,33 @@ tls: 5
             "log: {level: loud}",
             "log.level: must be one of debug, info, warning, error, got 'loud'",
         ),
-        ("pool: {mode: session}", "pool.mode: unknown setting"),
+        (
+            "pool: {mode: sessions}",
+            "pool.mode: must be one of transaction, session, statement, got 'sessions'; "
+            "did you mean session?",
+        ),
+        ("pool: {databases: [shop]}", "pool.databases: must be settings by name"),
+        ("pool: {databases: {shop: session}}", "pool.databases.shop: must be settings, one"),
+        ("pool: {databases: {shop: {name: x}}}", "pool.databases.shop: its name is the key"),
+        (
+            "pool: {databases: {shop: {modes: session}}}",
+            "pool.databases.shop.modes: unknown setting; did you mean mode?",
+        ),
+        (
+            "pool: {users: {app: {max_db_connections: 5}}}",
+            "pool.users.app.max_db_connections: unknown setting; did you mean "
+            "pool.databases.NAME.max_db_connections?",
+        ),
+        ("pool: {users: {app: {size: 0}}}", "pool.users.app.size: must be at least 1, got 0"),
+        (
+            "pool: {reserve_pool_size: 1}",
+            "pool.reserve_pool_size: unknown setting; did you mean pool.reserve_size?",
+        ),
+        (
+            "limits: {max_user_connections: 1}",
+            "limits.max_user_connections: unknown setting; did you mean "
+            "pool.users.NAME.max_user_connections?",
+        ),
         ("path: x", "path: unknown setting"),
         ("consistency: {max_lag: [1]}", "consistency.max_lag: must be a duration"),
         ("consistency: {max_lag: .inf}", "consistency.max_lag: must be more than 0, got inf"),

@@ -8,11 +8,13 @@ from rwsplit.config.model import (
     Address,
     Config,
     ConsistencyConfig,
+    DatabaseConfig,
     LogConfig,
     MonitorConfig,
     NodeConfig,
     PoolConfig,
     RuleConfig,
+    UserConfig,
 )
 
 
@@ -30,7 +32,10 @@ def test_the_monitors_password_is_not_shown():
     ("make", "sentence"),
     [
         (lambda: PoolConfig(size=0), "must be at least 1, got 0"),
-        (lambda: PoolConfig(query_wait_timeout=0), "must be more than 0, got 0"),
+        (lambda: PoolConfig(server_connect_timeout=0), "must be more than 0, got 0"),
+        (lambda: PoolConfig(server_reset_query=""), "must be a text of at least one character"),
+        (lambda: DatabaseConfig(name="shop", size=0), "must be at least 1, got 0"),
+        (lambda: UserConfig(name="app", query_timeout=-1), "must be at least 0, got -1"),
         (lambda: PoolConfig(server_lifetime=float("nan")), "must be more than 0, got nan"),
         (lambda: MonitorConfig(interval=float("inf")), r"must be at least 0\.01, got inf"),
         (lambda: ConsistencyConfig(max_lag_bytes=-1), "must be at least 0, got -1"),

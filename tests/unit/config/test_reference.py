@@ -25,5 +25,5 @@ def test_every_setting_is_described():
 def test_choices_units_and_defaults_are_shown():
     text = reference()
     assert "| `consistency.max_lag` | duration | `10s` | " in text
-    assert "| `consistency.level` | `eventual`, `session` | `session` | " in text
+    assert "| `consistency.level` | `eventual`, `session`, `cluster` | `session` | " in text
     assert "| `nodes.NAME.host` | text | required | " in text

@@ -6,9 +6,12 @@ from rwsplit.config.model import (
     Address,
     Config,
     ConsistencyConfig,
+    DatabaseConfig,
     FunctionsConfig,
     MonitorConfig,
     NodeConfig,
+    PoolConfig,
+    PoolMode,
     RoutingConfig,
     RuleConfig,
 )
@@ -62,3 +65,15 @@ def test_secrets_are_never_shown():
         values(Config(monitor=MonitorConfig(password="secret")))["monitor.password"] == "****"
     )
     assert values(Config())["monitor.password"] == ""
+
+
+def test_what_databases_and_users_have_for_themselves_is_shown_in_one_line():
+    shop = DatabaseConfig(
+        name="shop", mode=PoolMode.SESSION, query_timeout=90.0, max_db_connections=0
+    )
+    shown = values(Config(pool=PoolConfig(databases=(shop, DatabaseConfig(name="x")))))
+    assert (
+        shown["pool.databases"]
+        == "{shop: {mode: session, query_timeout: 90s, max_db_connections: 0}, x: {}}"
+    )
+    assert shown["pool.users"] == "[]"

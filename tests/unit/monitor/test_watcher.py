@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from rwsplit.cluster.node import Role
+from rwsplit.cluster.node import NEVER, Role
 from rwsplit.cluster.observation import Observation
 from rwsplit.config.model import Config, MonitorConfig, NodeConfig
 from rwsplit.lsn import LSN
@@ -36,6 +36,8 @@ class FakeCluster:
         self.asked: list[tuple[str, float]] = []
         self.in_flight: set[str] = set()
         self.closed: list[str] = []
+        self.unasked = {name: trio.Event() for name in self.lsn}
+        """Set when a node says something between two probes."""
         self.on_look: Callable[[str], None] = lambda _name: None
 
     def times(self, name: str) -> list[float]:
@@ -66,6 +68,10 @@ class FakeProbe:
             system_identifier="7",
             server_version="16.4",
         )
+
+    async def rest(self) -> None:
+        await self.cluster.unasked[self.name].wait()
+        self.cluster.unasked[self.name] = trio.Event()
 
     def close(self) -> None:
         self.cluster.closed.append(self.name)
@@ -165,6 +171,21 @@ async def test_a_kick_during_a_probe_is_served_right_after_it(
         await trio.sleep(0.5)
 
         assert [round(at - begun, 6) for at in cluster.times("pg1")] == [0.0, 0.2]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_node_that_leaves_between_two_probes_is_looked_at_at_once(
+    cluster: FakeCluster, autojump_clock
+):
+    async with trio.open_nursery() as nursery:
+        board, _ = await start(nursery, cluster)
+        now = trio.current_time()
+        cluster.failing["pg1"] = True
+        cluster.unasked["pg1"].set()
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert cluster.times("pg1")[0] == now
+        assert board.picture.clock.fresh_until("pg1") == NEVER
         nursery.cancel_scope.cancel()
 
 

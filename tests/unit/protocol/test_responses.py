@@ -9,6 +9,7 @@ import pytest
 
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
+from rwsplit.protocol.framing import frame
 from rwsplit.protocol.responses import (
     FORWARD,
     HOLD_LIMIT,
@@ -514,6 +515,17 @@ def test_a_notification_to_the_one_who_is_answered_comes_in_order(server: Server
     server.sends(row() + notification("jobs") + complete() + ready())
 
     assert told(sink) == row() + notification("jobs") + complete() + ready()
+
+
+def test_a_notification_names_its_sender_by_the_pid_clients_know(server: Server) -> None:
+    _, sink = server.owes()
+    server.queue.owner = sink
+    server.queue.shown_pid = {1234: 99}.__getitem__
+
+    server.sends(frame(codes.NOTIFICATION, (1234).to_bytes(4, "big") + b"jobs\0x\0") + ready())
+
+    renamed = frame(codes.NOTIFICATION, (99).to_bytes(4, "big") + b"jobs\0x\0")
+    assert told(sink) == renamed + ready()
 
 
 def test_a_notification_nobody_listens_to_is_dropped(server: Server) -> None:

@@ -56,6 +56,13 @@ def test_one_fact_that_demands_the_primary_is_the_reason(fact: PrimaryOnly):
     assert where(route_facts(only(fact))) == (Target.PRIMARY, RouteReason[fact.name])
 
 
+def test_parameters_can_be_set_where_the_session_reads():
+    statement = Statement(Verb.SET, primary_only=PrimaryOnly.SESSION_STATE, anywhere=True)
+    assert where(route_facts(script(statement))) == (Target.REPLICA, RouteReason.PARAMETER)
+    both = script(statement, Statement(Verb.QUERY))
+    assert where(route_facts(both)) == (Target.PRIMARY, RouteReason.SESSION_STATE)
+
+
 def test_the_strictest_statement_of_a_string_wins():
     both = script(
         Statement(Verb.QUERY, primary_only=PrimaryOnly.VOLATILE_FUNCTION),

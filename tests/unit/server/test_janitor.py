@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rwsplit.config.model import PoolConfig
-from rwsplit.server.janitor import due
+from rwsplit.server.janitor import due, retire
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
 from tests.support.silent_wire import SilentWire
@@ -58,3 +58,21 @@ def test_servers_above_a_size_that_shrank_go_at_once():
     pool.config = PoolConfig(size=1)
 
     assert due(pool, 0.0) == [first, second]
+
+
+def test_without_an_idle_timeout_idle_servers_stay():
+    pool = a_pool(server_idle_timeout=0)
+    idle(pool)
+
+    assert due(pool, 3000.0) == []
+
+
+def test_a_busy_server_past_its_lifetime_goes_when_it_is_free():
+    pool = a_pool(server_lifetime=100)
+    old, idle_one, young = idle(pool), idle(pool), idle(pool, born=50.0)
+    for server in (old, young):
+        pool.acquire_this(server)
+
+    retire(pool, 100.0)
+
+    assert [server.expired for server in (old, idle_one, young)] == [True, False, False]

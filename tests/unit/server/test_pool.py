@@ -7,8 +7,11 @@ from types import SimpleNamespace
 
 from rwsplit.config.model import PoolConfig
 from rwsplit.errors import NodeUnreachable
+from rwsplit.protocol.responses import Owed
 from rwsplit.server.pool import BACK_OFF, Pool
+from rwsplit.server.quota import Quota
 from rwsplit.server.server import Server, Use
+from rwsplit.session.parameters import ParameterStore
 from tests.support.silent_wire import SilentWire
 
 REFUSED = NodeUnreachable("connection refused")
@@ -46,6 +49,18 @@ def waits(pool: Pool, count: int = 1, *, since: float = 0.0) -> None:
 
 
 # Taking and giving back...
+
+
+def test_a_server_that_has_the_parameters_already_is_taken_before_others():
+    store = ParameterStore()
+    zone = store.intern({"timezone": "UTC"})
+    pool = a_pool()
+    first, second = opened(pool), opened(pool)
+    first.parameters = zone
+
+    assert pool.acquire_with(zone) is first
+    assert pool.acquire_with(zone) is second
+    assert pool.acquire_with(zone) is None
 
 
 def test_an_empty_pool_has_no_server_to_give():
@@ -205,15 +220,98 @@ def test_the_minimum_is_not_opened_while_the_node_refuses():
     assert dials.count == 1
 
 
+def test_the_minimum_is_not_more_than_there_is_room_for():
+    dials = Dials()
+    pool = a_pool(dials, size=1, min_size=2)
+    opened(pool)
+
+    pool.prewarm(0.0)
+
+    assert dials.count == 0
+
+
+# The reserve...
+
+
+def test_the_reserve_is_opened_for_those_who_have_waited_long_one_each():
+    dials = Dials()
+    pool = a_pool(dials, size=1, reserve_size=3, reserve_timeout=5)
+    opened(pool)
+    waits(pool, 2, since=1.0)
+    waits(pool, 2, since=4.0)
+
+    pool.ask(5.9)
+    assert dials.count == 0
+
+    pool.ask(6.0)
+    pool.ask(6.0)
+    assert dials.count == pool.starting == 2
+
+    pool.ask(9.0)
+    assert dials.count == 3
+    pool.ask(99.0)
+    assert dials.count == 3
+
+
+def test_without_a_timeout_the_reserve_is_not_used():
+    dials = Dials()
+    pool = a_pool(dials, size=1, reserve_size=3, reserve_timeout=0)
+    opened(pool)
+    waits(pool, 2)
+
+    pool.ask(1000.0)
+
+    assert dials.count == 0
+
+
+def test_servers_of_the_reserve_are_too_many_when_nobody_waits():
+    pool = a_pool(size=1, reserve_size=1)
+    opened(pool)
+    assert not pool.has_too_many
+    opened(pool)
+    assert pool.has_too_many
+
+    waits(pool)
+    assert not pool.has_too_many
+    opened(pool)
+    assert pool.has_too_many
+
+
+# Quotas...
+
+
+def test_a_pool_whose_quota_is_used_up_by_another_opens_nothing():
+    dials = Dials()
+    quota = Quota("max_db_connections", 2)
+    pool, other = a_pool(dials, size=5, reserve_size=5), a_pool()
+    quota.pools = [pool, other]
+    pool.quotas = other.quotas = (quota,)
+    assert pool.limit == "pool.size is 5"
+    opened(other)
+    waits(pool, 3)
+
+    pool.ask(1000.0)
+    pool.ask(1000.0)
+
+    assert dials.count == 1
+    assert pool.is_full
+    assert pool.limit == "max_db_connections is 2"
+    assert not pool.has_too_many
+    quota.limit = 1
+    assert pool.has_too_many
+
+
 # Describing itself...
 
 
 def test_a_pool_counts_its_servers_by_use_and_its_longest_wait():
     pool = a_pool()
-    held, lane, resetting, _ = (opened(pool) for _ in range(4))
-    for server, use in ((held, Use.HELD), (lane, Use.LANE), (resetting, Use.RESETTING)):
+    held, lane, resetting, cancelled, _ = (opened(pool) for _ in range(5))
+    uses = (Use.HELD, Use.LANE, Use.RESETTING, Use.RESETTING)
+    for server, use in zip((held, lane, resetting, cancelled), uses, strict=True):
         pool.acquire_this(server)
         server.use = use
+    resetting.owe(Owed(None))
     pool.starting = 1
     waits(pool, since=7.0)
     waits(pool, since=9.0)
@@ -221,7 +319,8 @@ def test_a_pool_counts_its_servers_by_use_and_its_longest_wait():
     statistics = pool.statistics()
 
     assert (statistics.node, statistics.database, statistics.user) == ("pg0", "shop", "app")
-    assert (statistics.active, statistics.lanes, statistics.resetting) == (1, 1, 1)
+    assert (statistics.active, statistics.lanes) == (1, 1)
+    assert (statistics.resetting, statistics.cancelled) == (1, 1)
     assert (statistics.idle, statistics.starting, statistics.waiting) == (1, 1, 2)
     assert statistics.oldest_wait == 7.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from rwsplit.config.model import PoolConfig
+from rwsplit.config.model import DatabaseConfig, PoolConfig, UserConfig
 from rwsplit.server.pools import Pools
 from rwsplit.server.server import Server
 from tests.support.silent_wire import SilentWire
@@ -63,3 +63,50 @@ def test_a_pool_can_be_forgotten_while_the_pools_are_looked_through():
         found.discard_empty()
 
     assert list(found) == []
+
+
+def test_a_pool_has_what_holds_for_its_database_and_user():
+    found = Pools(PoolConfig(databases=(DatabaseConfig(name="shop", size=2),)), lambda _: None)
+
+    assert found.get("pg0", 0, "shop", "app").config.size == 2
+    assert found.get("pg0", 0, "books", "app").config.size == 20
+
+    found.reconfigure(PoolConfig(users=(UserConfig(name="app", size=3),)))
+    assert [pool.config.size for pool in found] == [3, 3]
+
+
+def test_pools_of_one_database_or_user_on_one_node_share_its_quota():
+    config = PoolConfig(
+        databases=(DatabaseConfig(name="*", max_db_connections=4),),
+        users=(UserConfig(name="app", max_user_connections=2),),
+    )
+    found = Pools(config, lambda _: None)
+    mine = found.get("pg0", 0, "shop", "app")
+    same_database = found.get("pg0", 0, "shop", "admin")
+    same_user = found.get("pg0", 0, "books", "app")
+    other_node = found.get("pg1", 1, "shop", "app")
+
+    of_database, of_user = mine.quotas
+    assert (of_database.limit, of_user.limit) == (4, 2)
+    assert same_database.quotas == (of_database,)
+    assert same_user.quotas[1] is of_user
+    assert not set(other_node.quotas) & {of_database, of_user}
+    assert of_database.pools == [mine, same_database]
+
+    found.discard_empty()
+    assert of_database.pools == of_user.pools == []
+
+
+def test_quotas_come_and_go_with_a_reload():
+    found = Pools(PoolConfig(), lambda _: None)
+    pool = found.get("pg0", 0, "shop", "app")
+    assert pool.quotas == ()
+
+    limited = PoolConfig(users=(UserConfig(name="app", max_user_connections=2),))
+    found.reconfigure(limited)
+    found.reconfigure(limited)
+    [quota] = pool.quotas
+    assert (quota.setting, quota.pools) == ("max_user_connections", [pool])
+
+    found.reconfigure(PoolConfig())
+    assert pool.quotas == ()

@@ -67,14 +67,76 @@ def test_the_way_from_one_set_to_another_is_worked_out_once():
     assert zone.change_from(NONE) is zone.change_from(NONE)
 
 
+def test_a_role_is_left_first_and_taken_on_last():
+    plain = STORE.intern({"TimeZone": "UTC"})
+    clerk = STORE.intern({"role": "clerk", "session_authorization": "boss", "work_mem": "4MB"})
+
+    assert clerk.change_from(plain) == query(
+        'RESET "timezone"; '
+        "SELECT pg_catalog.set_config(E'work_mem', E'4MB', false); "
+        "SELECT pg_catalog.set_config(E'session_authorization', E'boss', false); "
+        "SELECT pg_catalog.set_config(E'role', E'clerk', false)"
+    )
+    assert plain.change_from(clerk) == query(
+        'SET ROLE NONE; SET SESSION AUTHORIZATION DEFAULT; RESET "work_mem"; '
+        "SELECT pg_catalog.set_config(E'timezone', E'UTC', false)"
+    )
+
+
+def test_a_change_may_fail_where_it_makes_somebody_else_of_the_session_or_is_hurried():
+    plain = STORE.intern({"TimeZone": "UTC"})
+    clerk = STORE.intern({"role": "clerk"})
+    hurried = STORE.intern({"statement_timeout": "1ms"})
+
+    assert clerk.is_doubtful_from(plain)
+    assert plain.is_doubtful_from(hurried)
+    assert not plain.is_doubtful_from(clerk)
+    assert not hurried.is_doubtful_from(plain)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "hurries"),
+    [
+        ("1", True),
+        ("999ms", True),
+        ("0", False),
+        ("1000", False),
+        ("30s", False),
+        ("1min", False),
+    ],
+)
+def test_only_a_timeout_of_less_than_a_second_may_cut_short_what_rwsplit_does(
+    timeout: str, hurries: bool
+):
+    assert STORE.intern({"transaction_timeout": timeout}).hurries is hurries
+
+
+def test_a_set_gives_single_values():
+    assert STORE.intern({"TimeZone": "UTC"}).get("timezone") == "UTC"
+    assert NONE.get("timezone") is None
+
+
 def test_a_session_gets_its_parameters_back_after_a_reset():
     both = STORE.intern({"TimeZone": "UTC", "work_mem": "4MB"})
 
-    assert both.restored({"all"}) == both.change_from(NONE)
-    assert both.restored({"timezone"}) == query(
-        "SELECT pg_catalog.set_config(E'timezone', E'UTC', false)"
+    assert both.restored({"all"}) == (
+        b"SELECT WHERE pg_catalog.set_config(E'timezone', E'UTC', false) IS NULL"
+        b" OR pg_catalog.set_config(E'work_mem', E'4MB', false) IS NULL"
+    )
+    assert both.restored({"timezone"}) == (
+        b"SELECT WHERE pg_catalog.set_config(E'timezone', E'UTC', false) IS NULL"
     )
     assert both.restored({"search_path"}) is None
+
+
+def test_reset_all_does_not_lead_back_to_the_role_of_the_startup():
+    clerk = STORE.intern({"role": "clerk", "work_mem": "4MB"})
+
+    restored = clerk.restored({"all"})
+    assert restored is not None
+    assert b"work_mem" in restored
+    assert b"clerk" not in restored
+    assert b"clerk" in (clerk.restored({"all", "role"}) or b"")
 
 
 # Constants...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rwsplit.session.pinning import (
+    UNSEEN,
     PinReason,
     drops_prepared,
     forgets_prepared,
@@ -48,17 +49,37 @@ def test_a_setting_of_rwsplits_own_does_not_pin():
 
 def test_set_local_does_not_pin_and_set_does():
     local = Statement(Verb.SET, state=SessionState.PARAMETER, setting="work_mem", local=True)
-    lasting = Statement(Verb.SET, state=SessionState.PARAMETER, setting="work_mem")
+    unreadable = Statement(
+        Verb.SET, state=SessionState.PARAMETER, setting="session_preload_libraries"
+    )
 
     assert pin_reason(script(local)) is None
-    assert pin_reason(script(local, lasting)) is PinReason.PARAMETER
+    assert pin_reason(script(local, unreadable)) is PinReason.PARAMETER
 
 
-def test_the_first_statement_that_pins_is_the_reason():
+def test_a_parameter_that_can_be_read_back_does_not_pin():
+    lasting = Statement(
+        Verb.SET, state=SessionState.PARAMETER, setting="work_mem", sets=frozenset({"work_mem"})
+    )
+
+    assert pin_reason(script(lasting)) is None
+
+
+def test_of_several_reasons_the_one_nobody_can_see_ending_counts():
     listen = Statement(Verb.LISTEN, state=SessionState.LISTEN)
+    temporary = Statement(Verb.DDL, state=SessionState.TEMP_TABLE)
     load = Statement(Verb.OTHER, state=SessionState.LIBRARY)
 
-    assert pin_reason(script(Statement(Verb.QUERY), listen, load)) is PinReason.LISTEN
+    assert pin_reason(script(Statement(Verb.QUERY), listen, temporary)) is PinReason.LISTEN
+    assert pin_reason(script(Statement(Verb.QUERY), listen, load)) is PinReason.LIBRARY
+    assert PinReason.LISTEN not in UNSEEN
+
+
+def test_what_a_prepared_statement_will_do_counts_too():
+    sets = Statement(Verb.QUERY, state=SessionState.PARAMETER, sets=frozenset({"a"}))
+    prepares = Statement(Verb.PREPARE, state=SessionState.PREPARED, inner=sets)
+
+    assert pin_reason(script(prepares)) is PinReason.PARAMETER
 
 
 @pytest.mark.parametrize(
@@ -67,7 +88,7 @@ def test_the_first_statement_that_pins_is_the_reason():
         (Statement(Verb.RESET, setting="work_mem"), {"work_mem"}),
         (Statement(Verb.RESET, setting="all"), {"all"}),
         (Statement(Verb.RESET), {"all"}),
-        (Statement(Verb.DISCARD, discards=True), {"all"}),
+        (Statement(Verb.DISCARD, discards=True), {"all", "role", "session_authorization"}),
         (Statement(Verb.SET, setting="timezone", to_default=True), {"timezone"}),
         (Statement(Verb.SET, setting="timezone"), set()),
         (Statement(Verb.DISCARD), set()),

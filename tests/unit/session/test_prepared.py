@@ -65,6 +65,8 @@ class Conversation:
         unnamed: Prepared | None = None,
         may_omit: bool = True,
         first: int = 0,
+        age: int = 0,
+        listed: list[Prepared] | None = None,
     ) -> tuple[bytes, list[Step] | None]:
         """Return the bytes the server gets and the steps of its answers."""
         found = compose(
@@ -77,6 +79,8 @@ class Conversation:
             limit=self.limit,
             may_omit=may_omit,
             first=first,
+            age=age,
+            listed=listed,
         )
         sent = b"".join(self.server.out)
         self.server.out.clear()
@@ -366,3 +370,25 @@ def test_the_place_of_a_parse_among_the_steps_is_kept(steps: list[Step]):
         close("x"),
         [PARSE_COMPLETE if step == PARSED else FORWARD for step in steps],
     )
+
+
+def test_a_session_that_asks_for_its_statements_finds_those_and_no_others():
+    server = Conversation(ONE, TWO)
+
+    sent, steps = server.sends(RUN, listed=[TWO, THREE])
+
+    assert sent == closed(ONE) + parsed(THREE) + RUN
+    assert steps == [SWALLOW, SWALLOW]
+    assert server.known == [TWO, THREE]
+
+
+def test_a_statement_taught_before_ddl_is_not_what_a_client_parses_after_it():
+    server = Conversation(ONE)
+
+    sent, steps = server.sends(ONE, RUN, steps=[PARSED, FORWARD, FORWARD], age=1)
+    assert sent == closed(ONE) + parsed(ONE) + RUN
+    assert steps == [SWALLOW, FORWARD, FORWARD, FORWARD]
+
+    sent, steps = server.sends(ONE, RUN, steps=[PARSED, FORWARD, FORWARD], age=1)
+    assert sent == RUN
+    assert steps == [PARSE_COMPLETE, FORWARD, FORWARD]

@@ -6,11 +6,11 @@ import struct
 
 import pytest
 
-from rwsplit.config.model import ConsistencyLevel
+from rwsplit.config.model import ConsistencyLevel, PoolMode
 from rwsplit.errors import ProtocolViolation
-from rwsplit.protocol import codes
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.session.assembly import NOTHING, OPAQUE
+from rwsplit.session.journal import SERIALIZABLE
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.session import STREAM_LIMIT, UNIT_LIMIT, Session
 from rwsplit.session.unit import Chunk, Kind, Unit
@@ -387,6 +387,27 @@ def test_a_unit_that_grows_too_large_is_opened(session: Session):
     assert said(session, SYNC)[0]
 
 
+def test_messages_without_a_sync_can_be_sent_on(session: Session):
+    assert not said(session, parse("", "select 1") + RUN)
+    assert session.unended
+
+    session.open_up()
+
+    [unit] = session.pending
+    assert isinstance(unit, Unit)
+    assert unit.is_open
+    session.open_up()
+    assert len(session.pending) == 1
+
+
+def test_messages_are_not_sent_on_while_more_is_on_its_way(session: Session):
+    assert not said(session, parse("", "select 1") + RUN + SYNC[:3])
+
+    session.open_up()
+
+    assert not session.pending
+
+
 def test_an_open_unit_may_be_completed_by_a_query(session: Session):
     unit, chunk, end = said(session, parse("", "delete from t") + RUN + query("select 1"), SYNC)
 
@@ -523,3 +544,52 @@ def test_a_query_that_does_not_end_with_its_only_zero_byte_is_a_violation(
         session.receive(frame)
     with pytest.raises(ProtocolViolation, match="invalid message format"):
         session.receive(SYNC + frame)
+
+
+# Parameters...
+
+
+def test_what_is_waiting_is_not_trusted_any_more_once_texts_cannot_be_read(session: Session):
+    session.receive(query("select 1"))
+    session.receive(query("select '" + "x" * 20_000 + "'"))
+    first, later = session.pending
+    later.script = None
+
+    session.adopt_parameters(
+        session.knowledge.parameters.intern({"standard_conforming_strings": "off"})
+    )
+    assert session.opaque
+    assert first.script is OPAQUE
+    assert later.script is None
+
+    session.adopt_parameters(session.knowledge.parameters.intern({}))
+    assert not session.opaque
+
+
+def test_a_session_whose_transactions_are_serializable_reads_nowhere_else(session: Session):
+    session.adopt_parameters(
+        session.knowledge.parameters.intern({"default_transaction_isolation": "serializable"})
+    )
+    assert session.isolation == SERIALIZABLE
+    assert not session.plain
+
+
+def test_the_name_of_the_application_is_the_one_it_has_set(session: Session):
+    session.adopt_parameters(session.knowledge.parameters.intern({"application_name": "job"}))
+    assert session.application_name == "job"
+
+
+def test_the_search_path_is_the_one_it_has_set(session: Session):
+    assert session.search_path is None
+    session.adopt_parameters(session.knowledge.parameters.intern({"search_path": "a, b"}))
+    assert session.search_path == "a, b"
+
+
+def test_reads_of_a_session_in_session_mode_are_not_plain(session: Session):
+    session.mode = PoolMode.STATEMENT
+    session.review()
+    assert session.plain
+
+    session.mode = PoolMode.SESSION
+    session.review()
+    assert not session.plain

@@ -183,10 +183,11 @@ def test_how_it_begins(text: str, on_primary: bytes, on_replica: bytes):
     )
 
 
-def test_a_read_only_one_begins_as_the_client_said(session: Session):
+def test_a_read_only_one_begins_without_what_the_client_has_prepared_for_it(session: Session):
     data = query("begin isolation level repeatable read read only")
     transaction = Transaction.read_only(unit_of(session, data))
-    assert (transaction.begin, transaction.begin_on_replica) == ([data], [data])
+    begin = [query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")]
+    assert (transaction.begin, transaction.begin_on_replica) == (begin, begin)
     assert (transaction.late, transaction.is_movable, transaction.snapshot) == (
         False,
         True,

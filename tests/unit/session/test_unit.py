@@ -5,7 +5,7 @@ from __future__ import annotations
 from rwsplit.protocol.responses import Owed
 from rwsplit.session.prepared import Lesson
 from rwsplit.session.session import Session
-from rwsplit.session.unit import Chunk, Kind, Piece, Unit
+from rwsplit.session.unit import CancelReason, Chunk, Kind, Piece, Unit
 from rwsplit.sql.statement import Script
 from tests.support.frames import BIND_COMPLETE, error, parse, query
 
@@ -85,3 +85,16 @@ def test_an_error_for_nobody_stays_as_it_is(session: Session):
     said = error("26000", 'prepared statement "rwsplit_1" does not exist')
 
     assert unit.reword(said) is said
+
+
+def test_a_statement_cancelled_for_its_time_is_told_so(session: Session):
+    unit = a_unit(session)
+    said = error("57014", "canceling statement due to user request")
+    other = error("22012", "division by zero")
+
+    unit.cancelled = CancelReason.REQUEST
+    assert unit.reword(said) is said
+
+    unit.cancelled = CancelReason.QUERY_TIMEOUT
+    assert b"due to query_timeout\0" in unit.reword(said)
+    assert unit.reword(other) is other

@@ -17,7 +17,7 @@ from rwsplit.sql.statement import PrimaryOnly, SessionState
         ("begin if x then reset all; end if; end", SessionState.PARAMETER),
         ("begin perform set_config('a.b', v, false); end", SessionState.PARAMETER),
         ("begin perform set_config('a.b', v, local); end", SessionState.PARAMETER),
-        ("begin perform setseed(0.5); end", SessionState.PARAMETER),
+        ("begin perform setseed(0.5); end", SessionState.SEED),
         ("begin loop listen news; end loop; end", SessionState.LISTEN),
         ("select 1; prepare p as select 1", SessionState.PREPARED),
         ("begin << here >> load 'auto_explain'; end", SessionState.LIBRARY),
@@ -33,6 +33,22 @@ from rwsplit.sql.statement import PrimaryOnly, SessionState
 )
 def test_words_that_leave_session_state(text, state):
     assert read_body(text).facts.state is state
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("select now()", True),
+        ("begin return pg_catalog.transaction_timestamp(); end", True),
+        ("select a from t where b < current_date - 1", True),
+        ("select age(b) from t", True),
+        ("begin return ' NOW '::timestamptz; end", True),
+        ("select clock_timestamp(), statement_timestamp()", False),
+        ("select t.localtime, a as current_date from t where b = 'nowhere'", False),
+    ],
+)
+def test_what_says_when_its_transaction_began(text, expected):
+    assert read_body(text).facts.tells_time is expected
 
 
 @pytest.mark.parametrize(

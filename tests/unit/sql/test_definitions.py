@@ -111,3 +111,24 @@ def test_a_script_does_not_trust_what_it_defines_itself():
     assert script.state is None
     script = parse(b"create view v as select set_config('a', 'b', false); table v", book)
     assert script.state is SessionState.UNKNOWN_FUNCTION
+
+
+@pytest.mark.parametrize(
+    ("text", "database"),
+    [
+        ("drop database d", "d"),
+        ('DROP DATABASE IF EXISTS "D" WITH (FORCE)', "D"),
+        ("alter database d rename to e", "d"),
+        ("alter database d set tablespace t", "d"),
+        ("alter database d set search_path = a", None),
+        ("alter database d owner to me", None),
+        ("create database d", "template1"),
+        ("create database d template default", "template1"),
+        ("create database d with owner = o template = e encoding 'UTF8'", "e"),
+        ("create database d template e", "e"),
+        ("drop table d", None),
+        ("drop database", None),
+    ],
+)
+def test_the_database_that_must_be_empty(text, database):
+    assert parse(text.encode(), BOOK).vacates == database

@@ -87,7 +87,7 @@ def test_about_the_session(name):
         ("lastval", SessionState.SEQUENCE),
         ("pg_advisory_lock", SessionState.ADVISORY_LOCK),
         ("pg_try_advisory_lock_shared", SessionState.ADVISORY_LOCK),
-        ("setseed", SessionState.PARAMETER),
+        ("setseed", SessionState.SEED),
         ("set_config", SessionState.PARAMETER),
         ("pg_export_snapshot", SessionState.SNAPSHOT),
         ("lo_open", SessionState.LARGE_OBJECT),

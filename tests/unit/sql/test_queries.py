@@ -146,12 +146,48 @@ def test_functions_decide():
             SessionState.PARAMETER,
         ),
         ("select current_setting('app.tenant', true)", None, None),
-        ("select current_setting($1)", None, None),
+        ("select current_setting($1)", PrimaryOnly.NEEDS_PRIMARY, None),
         ("select current_setting('Transaction_Read_Only')", PrimaryOnly.NEEDS_PRIMARY, None),
     ],
 )
 def test_settings_are_judged_by_their_arguments(query, reason, state):
     assert facts(query).primary_only is reason
+    assert facts(query).state is state
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("select set_config('Search_Path', '', false)", {"search_path"}),
+        ("select set_config('a.b', '1', $1), set_config('c', '2', false)", {"a.b", "c"}),
+        ("select set_config('a', '1', true)", set()),
+        ("insert into t select set_config('a', '1', false)", {"a"}),
+        ("explain analyze select set_config('a', '1', false)", {"a"}),
+        ("update pg_settings set setting = 1 where name = 'work_mem'", {"*"}),
+        # Not known which, so not known at all.
+        ("select set_config($1, '1', false), set_config('a', '1', false)", set()),
+        (r"select set_config(E'a\x62', '1', false)", set()),
+        ("select set_config('seed', '1', false)", set()),
+        ("select set_config('a' || 'b', '1', false)", set()),
+    ],
+)
+def test_parameters_set_by_a_function_are_known_by_name(query, names):
+    found = facts(query)
+    assert found.sets == names
+    assert (found.state is SessionState.PARAMETER) == ("true" not in query)
+
+
+@pytest.mark.parametrize(
+    ("query", "state"),
+    [
+        ("select set_config('a', '1', false), pg_advisory_lock(1)", SessionState.ADVISORY_LOCK),
+        ("select set_config($1, '1', false), pg_advisory_lock(1)", SessionState.PARAMETER),
+        ("select pg_advisory_lock(1), currval('s')", SessionState.SEQUENCE),
+        ("select f(1) into temp t", SessionState.UNKNOWN_FUNCTION),
+        ("select set_config('a', '1', false) into temp t", SessionState.TEMP_TABLE),
+    ],
+)
+def test_of_several_states_the_one_hardest_to_get_rid_of_counts(query, state):
     assert facts(query).state is state
 
 

@@ -95,6 +95,72 @@ def test_set_leaves_a_parameter_unless_it_is_local(query, setting, value, local)
     assert found.primary_only is PrimaryOnly.SESSION_STATE
 
 
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("SET work_mem = '1MB'", {"work_mem"}),
+        ("SET work_mem TO DEFAULT", {"work_mem"}),
+        ("SET app.tenant = 'x'", {"app.tenant"}),
+        ("SET NAMES 'utf8'", {"client_encoding"}),
+        ("SET ROLE admin", {"role"}),
+        ("SET SESSION AUTHORIZATION bob", {"session_authorization", "role"}),
+        ("RESET TIME ZONE", {"timezone"}),
+        ("RESET ALL", {"all"}),
+        ("RESET 1", {"all"}),
+        (
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+            {
+                "default_transaction_isolation",
+                "default_transaction_read_only",
+                "default_transaction_deferrable",
+            },
+        ),
+        ("SET LOCAL work_mem = 1", set()),
+        ("SET TRANSACTION READ ONLY", set()),
+        # It ends with the transaction, cannot be read, is nobody's to read, is no plain name.
+        ("SET transaction_isolation = serializable", set()),
+        ("SET seed = 0.5", set()),
+        ("SET session_preload_libraries = 'x'", set()),
+        ('SET "a-b".c = 1', set()),
+        ('SET "a.b" = 1', {"a.b"}),
+    ],
+)
+def test_what_a_set_changes_is_known_by_name(query, names):
+    assert facts(query).sets == names
+
+
+@pytest.mark.parametrize(
+    ("query", "state"),
+    [
+        ("SET transaction_isolation = serializable", None),
+        ("SET seed = 0.5", SessionState.SEED),
+        ("SET session_preload_libraries = 'x'", SessionState.PARAMETER),
+    ],
+)
+def test_what_cannot_be_read_back_is_left_behind(query, state):
+    assert facts(query).state is state
+
+
+@pytest.mark.parametrize(
+    ("query", "anywhere"),
+    [
+        ("SET work_mem = 1", True),
+        ("RESET ALL", True),
+        ("RESET 1", False),
+        ("SET LOCAL work_mem = 1", False),
+        ("SET ROLE admin", False),
+        ("RESET SESSION AUTHORIZATION", False),
+        ("SET default_transaction_isolation = serializable", False),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", False),
+        ("SET temp_tablespaces = x", False),
+        ("SET rwsplit.route = 'primary'", False),
+        ("SELECT 1", False),
+    ],
+)
+def test_a_replica_takes_a_set_that_needs_nothing_of_the_database(query, anywhere):
+    assert parse(query.encode(), BOOK).anywhere is anywhere
+
+
 def test_set_of_transaction_modes():
     found = facts("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY")
     assert (found.setting, found.isolation, found.read_only) == (

@@ -11,6 +11,7 @@ from rwsplit.sql.statement import (
     SessionState,
     Statement,
     Verb,
+    hardest,
     strictest,
 )
 
@@ -21,6 +22,44 @@ def test_the_strictest_reason_is_the_first_of_the_list():
         is PrimaryOnly.MAY_WRITE
     )
     assert strictest([None]) is None
+
+
+def test_of_states_the_last_of_the_list_is_hardest_to_get_rid_of():
+    assert (
+        hardest([SessionState.LISTEN, None, SessionState.PARAMETER, SessionState.SEED])
+        is SessionState.SEED
+    )
+    assert hardest([None]) is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "ends"),
+    [
+        (Statement(Verb.UNLISTEN), True),
+        (Statement(Verb.DDL), True),
+        (Statement(Verb.QUERY, functions=frozenset({"pg_advisory_unlock"})), True),
+        (
+            Statement(Verb.QUERY, functions=frozenset({"pg_catalog.pg_advisory_unlock_all"})),
+            True,
+        ),
+        (Statement(Verb.QUERY, functions=frozenset({"now"})), False),
+        (Statement(Verb.COMMIT), False),
+    ],
+)
+def test_a_script_knows_whether_it_may_end_what_keeps_its_session(statement, ends):
+    script = Script((Statement(Verb.QUERY), statement))
+    assert script.ends_state is ends
+    assert script.notable or not ends
+
+
+def test_a_script_sets_what_its_statements_set():
+    one = Statement(Verb.SET, sets=frozenset({"a"}), anywhere=True)
+    other = Statement(Verb.SET, sets=frozenset({"b"}))
+    assert Script((one, other)).sets == {"a", "b"}
+    assert Script((one, other)).notable
+    assert not Script((one, other)).anywhere
+    assert Script((one, one)).anywhere
+    assert not Script(()).anywhere
 
 
 def test_a_script_sums_up():

@@ -166,6 +166,8 @@ def test_ddl_leaves_nothing_in_its_session(query):
             SessionState.TEMP_TABLE,
         ),
         ("CREATE TABLE t AS SELECT f(1)", SessionState.UNKNOWN_FUNCTION),
+        ("CREATE TEMP TABLE t AS SELECT f(1)", SessionState.UNKNOWN_FUNCTION),
+        ("CREATE TEMP TABLE t AS SELECT 1", SessionState.TEMP_TABLE),
         ("CREATE TABLE t AS SELECT set_config('a', 'b', false)", SessionState.PARAMETER),
         ("CREATE TABLE t AS", SessionState.UNRECOGNISED),
     ],

@@ -1,0 +1,180 @@
+"""Read-back: ask a server what a session's statements have made of its parameters and of its state.
+
+After a unit that may have changed parameters (`session.journal`) or ended a pin (`session.audit`), and as soon as its
+session is outside a transaction, one query goes to the session's server: in the same write behind the unit where
+it is sure to end outside a transaction, else when its ReadyForQuery comes. Until it is answered the session keeps the
+server and its next units wait; so none runs by stale knowledge. The client sees nothing of it.
+
+A question may be cut short by a cancel request meant for the unit in front of it, or by the session's own
+statement_timeout: then it is asked again.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.protocol import codes
+from rwsplit.protocol.backend import error_response
+from rwsplit.protocol.framing import HEADER, HEADER_SIZE
+from rwsplit.relay.client import Client
+from rwsplit.relay.injected import Injected, Purpose, query
+from rwsplit.server.server import Server
+from rwsplit.session import audit
+from rwsplit.session.pinning import UNSEEN, PinReason
+from rwsplit.session.unit import Unit
+from rwsplit.sql.statement import Script, Verb
+
+if TYPE_CHECKING:
+    from rwsplit.relay.relay import Relay
+
+#: Times a question is asked before rwsplit gives up.
+ATTEMPTS: Final = 10
+
+#: Verbs behind which a session that was outside a transaction still is, whatever becomes of them.
+_STAYS_OUTSIDE: Final = frozenset(
+    {
+        *(Verb.SET, Verb.RESET, Verb.SHOW, Verb.QUERY, Verb.DDL, Verb.UNLISTEN, Verb.CLOSE),
+        *(Verb.DEALLOCATE, Verb.DISCARD, Verb.CALL, Verb.DO),
+    }
+)
+
+
+class Question(Injected):
+    """A query of rwsplit's own whose answer, one row, is read."""
+
+    __slots__ = ("attempts", "audits", "parameters")
+
+    def __init__(self, client: Client, parameters: int, *, audits: bool) -> None:
+        super().__init__(Purpose.QUESTION, client)
+        self.sink = []
+        self.parameters = parameters
+        """Columns about parameters; those of the audit follow."""
+        self.audits = audits
+        self.attempts = 1
+
+
+class ReadBack:
+    """Asks, and draws the conclusions."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def keeps(self, client: Client, server: Server) -> bool:
+        """Ask what is in doubt now that the session is idle; return whether it keeps *server*."""
+        if client.settling is None and (client.journal.touched or client.doubted):
+            if client.journal.touched and client.is_mid_frame:
+                # Half a frame is on the server already, and nothing can be put behind it.
+                server.expired = True
+                self._give_up(client, server)
+                return True
+            self.ask(client, server)
+        return client.settling is not None or client.pin is not None
+
+    def ask_behind(self, client: Client, server: Server, unit: Unit, script: Script) -> None:
+        """Ask in the same write, if *unit*, just queued, is the session's only one and ends outside a transaction."""
+        if (
+            (client.journal.touched or (client.doubted and client.pin is not None))
+            and client.tx == codes.IDLE
+            and client.in_flight == 1
+            and not (client.pending and client.pending[-1] is not unit)
+            and not (unit.is_open or unit.row_limit or client.is_mid_frame or client.is_open)
+            and all(s.verb in _STAYS_OUTSIDE for s in script.statements)
+            and not script.discards  # afterwards all is known
+        ):
+            self.ask(client, server)
+
+    def ask(self, client: Client, server: Server) -> None:
+        """Ask *server*, which the session holds, for all that is in doubt."""
+        parameters = client.journal.columns()
+        audits = client.doubted and client.pin is not None and client.pin not in UNSEEN
+        client.doubted = False
+        columns = [*parameters, *(audit.COLUMNS if audits else ())]
+        if not columns:
+            return
+        question = Question(client, len(parameters), audits=audits)
+        client.settling = question
+        self._send(
+            server, question, query(f"/* rwsplit */ SELECT {', '.join(columns)}".encode())
+        )
+
+    def _send(self, server: Server, question: Question, frame: bytes) -> None:
+        server.out.append(frame)
+        server.unnamed = None
+        server.owe(question)
+        self._relay.outboxes.touch_server(server)
+
+    def answered(self, server: Server, question: Question) -> None:
+        """Take in the answer to *question*."""
+        client = question.client
+        assert client is not None
+        if client.settling is not question:
+            return  # the session is gone; its server is wiped
+        client.settling = None
+        columns = _row(b"".join(question.sink or ()))
+        if question.failed or columns is None or client.tx != codes.IDLE:
+            self._ask_again(client, server, question)
+            return
+        if question.parameters:
+            values = client.journal.read(columns[: question.parameters], client.parameters)
+            client.adopt_parameters(client.knowledge.parameters.intern(values))
+            server.parameters = client.parameters
+        if question.audits:
+            self._judge(client, server, audit.left(columns[question.parameters :]))
+        self._go_on(client, server)
+
+    def _judge(self, client: Client, server: Server, left: PinReason | None) -> None:
+        """Go on with the pin that stands for what is left."""
+        client.pin = left
+        if left is None:
+            server.soiled = False
+            server.responses.owner = None
+        if left is not PinReason.PREPARED:
+            client.sql_names.clear()
+
+    def _ask_again(self, client: Client, server: Server, question: Question) -> None:
+        if question.attempts < ATTEMPTS:
+            client.doubted = question.audits
+            attempts = question.attempts
+            self.ask(client, server)
+            assert isinstance(client.settling, Question)
+            client.settling.attempts = attempts + 1
+            return
+        self._give_up(client, server)
+
+    def _give_up(self, client: Client, server: Server) -> None:
+        message = f"rwsplit could not {Purpose.QUESTION.value} on {server.pool.node}"
+        self._relay.fail_client(client, error_response("FATAL", "08006", message))
+
+    def _go_on(self, client: Client, server: Server) -> None:
+        if client.pin is None and not client.in_flight:
+            self._relay.replies.release(client, server)
+        if client.pending:
+            self._relay.dispatcher.pump(client)
+
+
+def _row(data: bytes) -> list[bytes | None] | None:
+    """Return the values of the only DataRow among the frames in *data*, None if there is none."""
+    at = 0
+    while at < len(data):
+        code, length = HEADER.unpack_from(data, at)
+        if code == codes.DATA_ROW:
+            return _values(data, at + HEADER_SIZE)
+        at += 1 + length
+    return None
+
+
+def _values(data: bytes, at: int) -> list[bytes | None]:
+    [count] = _int16(data, at)
+    at += 2
+    values: list[bytes | None] = []
+    for _ in range(count):
+        [size] = _int32(data, at)
+        at += 4
+        values.append(None if size < 0 else data[at : at + size])
+        at += max(0, size)
+    return values
+
+
+_int16 = Struct("!h").unpack_from
+_int32 = Struct("!i").unpack_from

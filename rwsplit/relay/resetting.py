@@ -1,0 +1,54 @@
+"""Resetting: how a server that a pinned session has used is made clean, and what is known of it then.
+
+`pool.server_reset_query` is the operator's. After anything less than DISCARD ALL some of what the session left is
+still there, by the operator's wish; what rwsplit knows of the server is kept to what the query did.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from rwsplit.relay.injected import query
+from rwsplit.server.server import Server
+from rwsplit.session.parameters import NONE
+from rwsplit.session.pinning import forgets_prepared, reset_parameters
+from rwsplit.sql.classify import parse
+from rwsplit.sql.functions import FunctionBook
+
+_log = structlog.get_logger("rwsplit.relay")
+
+
+class Reset:
+    """A query that cleans servers."""
+
+    def __init__(self, sql: str) -> None:
+        script = parse(sql.encode(), FunctionBook())
+        self.sql = sql
+        self.frame = query(sql.encode())
+        self._forgets = forgets_prepared(script)
+        self._restores = reset_parameters(script)
+
+    def for_server(self, server: Server) -> Reset:
+        """Return what *server* needs: all must go from one of which nothing is known."""
+        return self if server.parameters is not None else TOTAL
+
+    def done(self, server: Server) -> None:
+        """Note that *server* has been cleaned by this."""
+        server.soiled = False
+        server.last_writer = None
+        if self._forgets:
+            server.forget()
+        if "all" in self._restores:
+            # RESET ALL does not lead back to oneself: then nothing is known, and all must go.
+            acts = server.parameters is not None and server.parameters.has_identity
+            server.parameters = None if acts and "role" not in self._restores else NONE
+
+    def failed(self, server: Server) -> None:
+        """Note that *server* refused it: it is closed, and its node is not to blame."""
+        server.expired = True
+        _log.warning("server_reset_failed", node=server.pool.node, query=self.sql)
+
+
+TOTAL: Final = Reset("DISCARD ALL")

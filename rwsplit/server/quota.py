@@ -1,0 +1,43 @@
+"""Quota: how many servers one database, or one user, may have on one node, over all its pools.
+
+A pool whose quota is used up opens no server. Its sessions need not wait for ever while other pools keep servers
+nobody wants: the one idle longest among those makes room (`spare`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rwsplit.server.pool import Pool
+    from rwsplit.server.server import Server
+
+
+class Quota:
+    """A limit and the pools it counts."""
+
+    __slots__ = ("limit", "pools", "setting")
+
+    def __init__(self, setting: str, limit: int) -> None:
+        self.setting = setting
+        """Its name: `max_db_connections` or `max_user_connections`."""
+        self.limit = limit
+        self.pools: list[Pool] = []
+
+    def __repr__(self) -> str:
+        return f"<Quota {self.setting} {self.used}/{self.limit}>"
+
+    @property
+    def used(self) -> int:
+        """Servers there are or that are being opened."""
+        return sum(len(pool.servers) + pool.starting for pool in self.pools)
+
+    @property
+    def is_full(self) -> bool:
+        """No further server may be opened."""
+        return self.used >= self.limit
+
+    def spare(self) -> Server | None:
+        """Return the server idle longest of those that nobody waits for, None if there is none."""
+        idle = [pool.idle[0] for pool in self.pools if pool.idle and not pool.waiters]
+        return min(idle, key=lambda server: server.idle_since, default=None)

@@ -1,0 +1,134 @@
+"""Journal: which parameters a session has, by asking PostgreSQL instead of guessing.
+
+What a SET amounts to - a value in another spelling, one that is refused, one that a ROLLBACK takes back - is
+PostgreSQL's business. So statements that may change parameters only note which, and when the session is outside
+a transaction again its server is asked for the values: a **read-back**, swallowed, before anything else of the
+session runs. From the answer comes the session's `ParameterSet`, which is its server's, too.
+
+Values travel as hexadecimal digits of the database's encoding: the client's may be any, and change with the
+very statement.
+"""
+
+from __future__ import annotations
+
+from binascii import unhexlify
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from rwsplit.session.parameters import IDENTITY, ParameterSet, literal
+from rwsplit.sql.settings import readable
+from rwsplit.sql.statement import Script, Verb
+
+_HEX: Final = (
+    "pg_catalog.encode(pg_catalog.convert_to(pg_catalog.current_setting({}, true), "
+    "pg_catalog.getdatabaseencoding()), 'hex')"
+)
+#: Everything that was set, of what pg_settings shows: not custom parameters, nor who one acts as.
+_ANY: Final = f"""(
+SELECT pg_catalog.string_agg(pg_catalog.concat(name, '=', {_HEX.format("name")}), ',')
+FROM pg_catalog.pg_settings
+WHERE source OPERATOR(pg_catalog.=) 'session' AND context OPERATOR(pg_catalog.<>) 'internal'
+)"""  # noqa: S608 - nothing in it comes from outside
+_ENCODING: Final = "pg_catalog.getdatabaseencoding()"
+_NOBODY: Final = "none"
+
+
+class Journal:
+    """What a session asked for at startup, and which parameters it may have changed since they were read."""
+
+    __slots__ = ("_user", "base", "touched")
+
+    def __init__(self, base: ParameterSet, user: str) -> None:
+        self.base = base
+        """What the session asked for at startup: RESET leads back to it."""
+        self.touched: dict[str, bool] = {}
+        """Parameters that may have changed; True: only by being put back to the default."""
+        self._user = user
+
+    def note(self, script: Script, known: ParameterSet) -> bool:
+        """Note what *script* may change of the parameters *known*; return whether that is anything."""
+        for statement in script.statements:
+            if statement.discards:
+                self._reset(known, identity=True)
+            elif "all" in statement.sets:
+                self._reset(known, identity=False)
+            else:
+                puts_back = statement.verb is Verb.RESET or statement.to_default
+                for name in statement.sets:
+                    self.touched[name] = puts_back and self.touched.get(name, True)
+        return bool(self.touched)
+
+    def _reset(self, known: ParameterSet, *, identity: bool) -> None:
+        for values in (known.values, self.base.values):
+            for name, _ in values:
+                if identity or name not in IDENTITY:
+                    self.touched.setdefault(name, True)
+
+    def columns(self) -> tuple[str, ...]:
+        """Return what to ask a server for: columns to be put into a SELECT."""
+        if not self.touched:
+            return ()
+        asked = [_ANY if name == "*" else _HEX.format(literal(name)) for name in self.touched]
+        return (_ENCODING, *asked)
+
+    def read(self, columns: Sequence[bytes | None], known: ParameterSet) -> Mapping[str, str]:
+        """Return the session's parameters now that the answer to `columns` has come; *known* were the old ones."""
+        utf8 = columns[0] == b"UTF8"
+        found = dict(known.values)
+        for (name, only_reset), value in zip(self.touched.items(), columns[1:], strict=True):
+            if name == "*":
+                _replace_visible(found, value or b"", utf8=utf8)
+                continue
+            text = None if value is None else _decoded(value, utf8=utf8)
+            if only_reset and text != known.get(name):
+                text = self.base.get(name)
+            elif (name, text) in (("role", _NOBODY), ("session_authorization", self._user)):
+                text = self.base.get(name) and text
+            if text is None:
+                found.pop(name, None)
+            else:
+                found[name] = text
+        self.touched.clear()
+        return found
+
+    def forget(self) -> None:
+        """Nothing is to be read: the parameters are known."""
+        self.touched.clear()
+
+
+def _replace_visible(found: dict[str, str], pairs: bytes, *, utf8: bool) -> None:
+    """Put what pg_settings shows in place of what *found* has of it."""
+    for name in [name for name in found if "." not in name and name not in IDENTITY]:
+        del found[name]
+    for pair in filter(None, pairs.split(b",")):
+        label, _, value = pair.partition(b"=")
+        shown = label.decode().lower()
+        if readable({shown}):
+            found[shown] = _decoded(value, utf8=utf8)
+
+
+def _decoded(value: bytes, *, utf8: bool) -> str:
+    """Return the text behind hexadecimal digits; what is not UTF-8 goes back the way it came (`literal`)."""
+    return unhexlify(value).decode("utf-8" if utf8 else "ascii", "surrogateescape")
+
+
+# What rwsplit itself must know...
+
+#: The isolation level a hot standby refuses: a session that has it by default cannot read there.
+SERIALIZABLE: Final = "serializable"
+
+#: Client encodings in which a byte below 0x80 may be part of a character: they cannot be lexed as
+#: bytes (PostgreSQL manual, table 24.3: "not allowed as server encoding").
+UNSAFE_ENCODINGS: Final = frozenset(
+    {"BIG5", "GB18030", "GBK", "JOHAB", "SJIS", "SHIFTJIS", "SHIFTJIS2004", "UHC", "MSKANJI",
+     "WIN932", "WIN936", "WIN949", "WIN950", "WINDOWS932", "WINDOWS936", "WINDOWS949", "WINDOWS950"}
+)  # fmt: skip
+
+
+def is_opaque(values: Mapping[str, str]) -> bool:
+    """Return whether texts of a session with the parameters *values* cannot be lexed as bytes."""
+    encoding = values.get("client_encoding", "").upper().replace("_", "").replace("-", "")
+    conforming = values.get("standard_conforming_strings", "on").lower()
+    return encoding in UNSAFE_ENCODINGS or any(
+        word.startswith(conforming) for word in ("off", "false", "no", "0")
+    )

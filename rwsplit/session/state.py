@@ -1,0 +1,230 @@
+"""SessionState: what must survive the change of servers.
+
+Prepared statements by the client's names, parameters, what its names mean (the scope), the transaction's status, the
+moments of its last write and read, where it reads, what it asked rwsplit for (SET rwsplit.*). The relay reads and writes it;
+`session` turns the client's bytes into what is pending.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.cluster.node import NEVER
+from rwsplit.config.model import ConsistencyLevel, PoolMode
+from rwsplit.protocol import codes
+from rwsplit.routing.consistency import NO_HOME, NOWHERE
+from rwsplit.routing.route import Route
+from rwsplit.session.assembly import OPAQUE
+from rwsplit.session.journal import SERIALIZABLE, Journal, is_opaque
+from rwsplit.session.knowledge import Doubt, Knowledge
+from rwsplit.session.parameters import ParameterSet
+from rwsplit.session.pinning import PinReason, drops_prepared, renames
+from rwsplit.session.prepared import Prepared, ServerState
+from rwsplit.session.renaming import Renaming, Unsettled
+from rwsplit.session.unit import Chunk, Unit
+from rwsplit.sql.statement import Script, Verb
+
+if TYPE_CHECKING:
+    from rwsplit.session.transaction import Transaction
+
+NOTHING_SAID: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class SessionState:
+    """The state of one established client; its bytes are `Session`'s."""
+
+    __slots__ = (
+        "application_name",
+        "bound_for",
+        "consistency",
+        "database",
+        "default_level",
+        "doubts",
+        "has_rules",
+        "home",
+        "in_flight",
+        "isolation",
+        "journal",
+        "knowledge",
+        "last",
+        "last_read",
+        "last_write",
+        "level",
+        "max_lag",
+        "mode",
+        "names",
+        "opaque",
+        "parameters",
+        "pending",
+        "pending_bytes",
+        "pin",
+        "plain",
+        "reads",
+        "route_setting",
+        "scope",
+        "server",
+        "sink",
+        "spare",
+        "sql_names",
+        "started_with",
+        "sync_lost",
+        "terminated",
+        "tick",
+        "transaction",
+        "tx",
+        "unsettled",
+        "user",
+        "wrote",
+    )
+
+    def __init__(  # noqa: PLR0915 - one line a slot
+        self,
+        knowledge: Knowledge,
+        *,
+        user: str,
+        database: str,
+        application_name: str = "",
+        parameters: ParameterSet,
+        opaque: bool = False,
+        started_with: Mapping[str, str] = NOTHING_SAID,
+    ) -> None:
+        self.knowledge = knowledge
+        self.user = user
+        self.database = database
+        self.application_name = application_name
+        self.parameters = parameters
+        """As of the last read-back; interned."""
+        self.journal = Journal(parameters, user)
+        self.started_with = started_with
+        """Parameters PostgreSQL reported at startup, and default_transaction_isolation."""
+        self.enter_scope()
+        self.doubts: list[Doubt] = []
+        """About names, because of DDL of its own that is not over."""
+        self.opaque = opaque
+        """Its texts cannot be lexed as bytes (`journal.is_opaque`): everything may write."""
+        self.sink: list[bytes] = []
+        """Bytes on their way to the client."""
+        self.pending: deque[Unit | Chunk] = deque()
+        self.pending_bytes = 0
+        self.spare: Unit | None = None
+        """The unit of an answered plain read, to be used again: most of a session's life is that."""
+        self.names: dict[bytes, Prepared] = {}
+        self.sql_names: dict[bytes, bool] = {}
+        """Statements it made by PREPARE, which the server it is pinned to has under these names."""
+        self.unsettled: dict[bytes, int] = {}
+        """Names that units on their way have changed, and how many of them (`renaming`)."""
+        self.tx = codes.IDLE
+        """Transaction status as of the last ReadyForQuery."""
+        self.server: ServerState | None = None
+        """Where its units are in flight, or the server it holds."""
+        self.in_flight = 0
+        self.pin: PinReason | None = None
+        self.wrote = False
+        """The transaction it is in may have written."""
+        self.last_write = NEVER
+        self.last_read = NEVER
+        self.home = NO_HOME
+        """Index of the replica its reads go to."""
+        self.bound_for = NOWHERE
+        """Index of the replica its next read waits for, to make it its home."""
+        self.reads = 0
+        self.tick = 0
+        self.transaction: Transaction | None = None
+        """The transaction it has on a replica, or nowhere yet."""
+        self.isolation = "read committed"
+        """The isolation level of its transactions unless they say otherwise."""
+        self.sync_lost = False
+        """A COPY swallowed a Sync, so the next one answers for both."""
+        self.route_setting: str = "auto"
+        self.consistency: ConsistencyLevel | None = None
+        self.default_level: ConsistencyLevel = ConsistencyLevel.SESSION
+        self.level = ConsistencyLevel.SESSION
+        """The consistency level of its reads."""
+        self.max_lag: float | None = None
+        self.mode = PoolMode.TRANSACTION
+        """When it gives back its server; as of its login."""
+        self.has_rules = False
+        """The operator has routing rules for it."""
+        self.plain = True
+        """Nothing but the facts of a statement decides about its route."""
+        self.last: tuple[str, Route] | None = None
+        """Node and verdict of the previous statement."""
+        self.terminated = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.user}@{self.database} tx={chr(self.tx)} in_flight={self.in_flight}>"
+
+    def discard_settings(self) -> None:
+        """Put what SET rwsplit.* changed back to its default."""
+        self.route_setting = "auto"
+        self.consistency = None
+        self.max_lag = None
+        self.review()
+
+    def review(self) -> None:
+        """Work out *level* and *plain* after a setting or the operator's rules have changed."""
+        self.level = self.consistency or self.default_level
+        self.plain = (
+            not self.has_rules
+            and self.route_setting == "auto"
+            and self.max_lag is None
+            and self.mode is not PoolMode.SESSION
+            and self.isolation != SERIALIZABLE
+        )
+
+    @property
+    def search_path(self) -> str | None:
+        """The search path it has set, as PostgreSQL spells it; None if it is the database's or role's own."""
+        return self.parameters.get("search_path")
+
+    def adopt_parameters(self, parameters: ParameterSet) -> None:
+        """Have *parameters* from now on: what rwsplit itself must know of them may be another than before."""
+        self.parameters = parameters
+        values = {**self.started_with, **dict(parameters.values)}
+        opaque = is_opaque(values)
+        if opaque and not self.opaque:
+            for item in self.pending:  # it was lexed as if nothing had changed
+                if item.script is not None:
+                    item.script = OPAQUE
+        self.opaque = opaque
+        self.application_name = values.get("application_name", self.application_name)
+        self.isolation = values.get("default_transaction_isolation", self.isolation).lower()
+        self.enter_scope()
+        self.review()
+
+    def enter_scope(self) -> None:
+        """Let names mean what *parameters* say: by the search path, and by the role `$user` stands for."""
+        own = dict(self.parameters.values)
+        user = own.get("role", own.get("session_authorization", self.user))
+        self.scope = self.knowledge.scope(self.database, user, own.get("search_path"))
+
+    def last_route(self) -> str:
+        """Return node and reason of the previous statement, as `SHOW rwsplit.last_route` says it."""
+        if self.last is None:
+            return "none"
+        node, route = self.last
+        return f"{node} {route.reason.name}: {route.reason.value}"
+
+    def await_names(self, script: Script) -> None:
+        """Raise Unsettled if *script* changes names of which some are not settled."""
+        if self.unsettled and renames(script):
+            raise Unsettled
+
+    def note_definitions(self, script: Script) -> None:
+        """Doubt what *script* defines: what follows is classified before this is sent."""
+        if script.redefines is not None:
+            self.doubts.append(self.knowledge.doubt(self.database, script.redefines))
+
+    def note_names(self, script: Script, renaming: Renaming, number: int = 0) -> None:
+        """Take note of the names *script*, message *number* of its unit, makes (PREPARE) and drops."""
+        for statement in script.statements:
+            name = (statement.name or "").encode()
+            if statement.verb is Verb.PREPARE:
+                renaming.name_in_sql(number, name)
+            elif drops_prepared(statement):
+                renaming.drop_all(number)
+            elif statement.verb is Verb.DEALLOCATE and name in self.sql_names:
+                renaming.drop(number, name)

@@ -1,0 +1,342 @@
+"""What rwsplit asks and changes on its own account: in which write, what waits for it, what becomes of failures."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from rwsplit.relay.client import Client
+from rwsplit.relay.readback import ATTEMPTS
+from rwsplit.relay.resetting import Reset
+from rwsplit.server.server import IDLE, Server
+from rwsplit.session import audit
+from rwsplit.session.parameters import NONE
+from rwsplit.session.pinning import PinReason
+from tests.support.frames import complete, error, message, query, ready
+from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
+
+SET = complete("SET") + ready()
+CANCELLED = error("57014") + ready()
+
+
+def values(*columns: str | bytes | None) -> bytes:
+    """Return the answer to a question."""
+    data = b""
+    for column in columns:
+        text = column.encode() if isinstance(column, str) else column
+        data += struct.pack("!i", -1 if text is None else len(text)) + (text or b"")
+    return message("D", struct.pack("!h", len(columns)) + data) + complete() + ready()
+
+
+def hexed(text: str) -> str:
+    return text.encode().hex()
+
+
+def left(reason: PinReason | None) -> list[bytes]:
+    """Return the columns of an audit that finds *reason*."""
+    rows = [[b"t" if n == i else b"f" for n in range(len(audit.COLUMNS))] for i in range(-1, 9)]
+    return next(row for row in rows if audit.left(row) is reason)
+
+
+def says(rig: MemoryRelay, client: Client, text: bytes) -> Server:
+    """Have *client* send *text*; return the server that got it."""
+    rig.ask(client, text)
+    rig.turn_clients([client])
+    assert client.server is not None
+    return client.server
+
+
+def answers(rig: MemoryRelay, server: Server, data: bytes) -> None:
+    rig.turn_servers([(server, data)])
+
+
+@pytest.fixture
+def rig() -> MemoryRelay:
+    return MemoryRelay(2, size=1)
+
+
+def acting_as(rig: MemoryRelay, client: Client, role: str) -> None:
+    parameters = rig.knowledge.parameters.intern({"role": role})
+    client.adopt_parameters(parameters)
+
+
+# Questions...
+
+
+def test_a_set_and_the_question_leave_in_one_write_and_the_next_unit_waits(rig: MemoryRelay):
+    client = rig.clients[0]
+    server = says(rig, client, b"set timezone = 'utc'")
+    assert wire_of(server).sends == 1
+    assert wire_of(server).sent.startswith(query("set timezone = 'utc'"))
+    assert b"current_setting(E'timezone', true)" in wire_of(server).sent
+
+    answers(rig, server, SET)
+    assert wire_of(client).sent == SET
+    rig.ask(client, b"select 1")
+    rig.turn_clients([client])
+    assert len(client.pending) == 1
+
+    answers(rig, server, values("UTF8", hexed("UTC")))
+    assert wire_of(client).sends == 1, "the client sees nothing of it"
+    assert client.parameters.values == (("timezone", "UTC"),)
+    assert not client.pending
+    [reader] = rig.busy()
+    assert reader is server, "it has the parameters already"
+    assert wire_of(server).sent == query("select 1")
+
+
+def test_in_a_transaction_the_question_waits_for_its_end(rig: MemoryRelay):
+    client = rig.clients[0]
+    server = says(rig, client, b"begin; insert into t values (1)")
+    answers(rig, server, complete("BEGIN") + complete("INSERT 0 1") + ready("T"))
+    says(rig, client, b"set timezone = 'utc'")
+    assert wire_of(server).sent == query("set timezone = 'utc'")
+    answers(rig, server, complete("SET") + ready("T"))
+    says(rig, client, b"rollback")
+    answers(rig, server, complete("ROLLBACK") + ready())
+    assert b"current_setting" in wire_of(server).sent
+    answers(rig, server, values("UTF8", hexed("GMT")))
+    assert client.parameters.values == (("timezone", "GMT"),)
+    assert server.use is IDLE
+
+
+def test_a_question_that_is_cancelled_is_asked_again(rig: MemoryRelay):
+    client = rig.clients[0]
+    server = says(rig, client, b"set timezone = 'utc'")
+    answers(rig, server, SET + CANCELLED)
+    assert client.settling is not None
+    answers(rig, server, values("UTF8", hexed("UTC")))
+    assert (client.settling, client.server) == (None, None)
+    assert client.parameters.values == (("timezone", "UTC"),)
+
+
+def test_a_question_that_is_never_answered_ends_the_session(rig: MemoryRelay):
+    client = rig.clients[0]
+    server = says(rig, client, b"set timezone = 'utc'")
+    answers(rig, server, SET)
+    for _ in range(ATTEMPTS):
+        assert not client.closed
+        answers(rig, server, CANCELLED)
+    assert client.closed
+    assert b"C08006" in wire_of(client).sent
+    assert wire_of(server).sent == query("DISCARD ALL"), "nobody knows what it has"
+
+
+def test_the_server_of_a_client_that_is_gone_is_wiped(rig: MemoryRelay):
+    client, other = rig.clients
+    server = says(rig, client, b"set role clerk")
+    answers(rig, server, SET)
+    rig.relay.loss.client_gone(client)
+    answers(rig, server, values("UTF8", hexed("clerk")))
+    assert wire_of(server).sent == query("DISCARD ALL")
+    rig.ask(other, b"insert into t values (1)")
+    rig.turn_clients([other])
+    assert other.server is None
+    answers(rig, server, complete("DISCARD ALL") + ready())
+    assert other.server is server
+
+
+def test_a_session_whose_server_is_lost_with_its_answer_ends(rig: MemoryRelay):
+    client = rig.clients[0]
+    server = says(rig, client, b"set role clerk")
+    answers(rig, server, SET)
+    rig.relay.lose_server(server, None)
+    assert client.closed
+
+
+# Pins...
+
+
+def test_what_is_left_is_asked_after_what_may_have_ended_it(rig: MemoryRelay):
+    client = rig.clients[0]
+    server = says(rig, client, b"listen news")
+    answers(rig, server, complete("LISTEN") + ready())
+    assert (client.pin, client.settling) == (PinReason.LISTEN, None), "it is sure to listen"
+    says(rig, client, b"unlisten news")
+    answers(rig, server, complete("UNLISTEN") + ready() + values(*left(PinReason.TEMP_TABLE)))
+    assert client.pin is PinReason.TEMP_TABLE
+    says(rig, client, b"drop table t")
+    answers(rig, server, complete("DROP TABLE") + ready() + values(*left(None)))
+    assert (client.pin, client.server, server.use) == (None, None, IDLE)
+    assert not server.soiled
+
+
+def test_what_cannot_be_seen_is_not_asked_about(rig: MemoryRelay):
+    client = rig.clients[0]
+    server = says(rig, client, b"select setseed(0.5)")
+    answers(rig, server, ANSWER)
+    says(rig, client, b"drop table t")
+    assert wire_of(server).sent == query("drop table t")
+    answers(rig, server, complete("DROP TABLE") + ready())
+    assert (client.pin, client.settling) == (PinReason.SEED, None)
+
+
+# Changes that must be awaited...
+
+
+def test_a_unit_waits_until_its_server_acts_as_its_role(rig: MemoryRelay):
+    client = rig.clients[0]
+    acting_as(rig, client, "clerk")
+    server = says(rig, client, b"insert into t values (1)")
+    assert b"E'clerk'" in wire_of(server).sent
+    assert b"insert" not in wire_of(server).sent
+    answers(rig, server, complete() + ready())
+    assert wire_of(server).sent == query("insert into t values (1)")
+    assert server.parameters is client.parameters
+    answers(rig, server, complete("INSERT 0 1") + ready())
+    assert server.use is IDLE
+
+    says(rig, client, b"insert into t values (2)")
+    assert wire_of(server).sent == query("insert into t values (2)")
+
+
+def test_a_role_the_primary_refuses_is_the_answer_and_the_unit_does_not_run(rig: MemoryRelay):
+    client = rig.clients[0]
+    acting_as(rig, client, "clerk")
+    server = says(rig, client, b"insert into t values (1)")
+    answers(rig, server, error("22023", "role is gone") + ready())
+    assert wire_of(client).sent == error("22023", "role is gone") + ready()
+    assert wire_of(server).sent == query("DISCARD ALL")
+    assert (client.server, client.closed) == (None, False)
+
+
+def test_a_role_a_replica_does_not_know_is_asked_for_on_the_primary(rig: MemoryRelay):
+    client = rig.clients[0]
+    acting_as(rig, client, "clerk")
+    replica = says(rig, client, b"select 1")
+    assert replica.is_replica
+    answers(rig, replica, error("22023") + ready())
+    server = client.server
+    assert server is not None
+    assert not server.is_replica
+    answers(rig, server, complete() + ready())
+    assert wire_of(server).sent == query("select 1")
+    answers(rig, server, ANSWER)
+    assert wire_of(client).sent == ANSWER
+
+
+def test_a_role_that_is_refused_fails_the_transaction_that_was_nowhere_yet(rig: MemoryRelay):
+    client = rig.clients[0]
+    acting_as(rig, client, "clerk")
+    rig.ask(client, b"begin")
+    rig.turn_clients([client])
+    assert wire_of(client).sent == complete("BEGIN") + ready("T")
+    server = says(rig, client, b"insert into t values (1)")
+    answers(rig, server, error("22023") + ready())
+    assert wire_of(client).sent == error("22023") + ready("E")
+    rig.ask(client, b"rollback")
+    rig.turn_clients([client])
+    assert wire_of(client).sent == complete("ROLLBACK") + ready()
+
+
+@pytest.mark.parametrize("text", [b"reset role", b"set role none", b"discard all"])
+def test_one_gets_out_of_a_role_that_is_gone(rig: MemoryRelay, text: bytes):
+    client = rig.clients[0]
+    acting_as(rig, client, "clerk")
+    server = says(rig, client, text)
+    answers(rig, server, error("22023") + ready())
+    answers(rig, server, complete("DISCARD ALL") + ready())
+    assert wire_of(server).sent.startswith(query(text.decode()))
+
+
+def test_a_server_lost_while_it_is_changed_costs_nothing(rig: MemoryRelay):
+    client = rig.clients[0]
+    acting_as(rig, client, "clerk")
+    replica = says(rig, client, b"select 1")
+    rig.relay.lose_server(replica, None)
+    assert not client.closed
+    assert client.server is not None
+    assert client.server.pool.node != replica.pool.node
+
+
+def test_a_unit_that_is_cancelled_while_it_waits_for_a_change_never_runs(rig: MemoryRelay):
+    client = rig.clients[0]
+    acting_as(rig, client, "clerk")
+    server = says(rig, client, b"insert into t values (1)")
+    rig.relay.canceller.cancel(client.pid, client.cancel_key)
+    assert b"C57014" in wire_of(client).sent
+    answers(rig, server, complete() + ready())
+    assert (client.server, server.use) == (None, IDLE)
+    assert b"insert" not in wire_of(server).sent
+
+
+def test_a_session_that_leaves_while_its_server_is_changed_leaves_it_as_it_is(rig: MemoryRelay):
+    client = rig.clients[0]
+    acting_as(rig, client, "clerk")
+    server = says(rig, client, b"insert into t values (1)")
+    rig.relay.loss.client_gone(client)
+    answers(rig, server, complete() + ready())
+    assert (server.use, server.parameters) == (IDLE, client.parameters)
+
+
+def test_a_lane_is_opened_for_a_waiter_only_when_its_server_needs_no_answer():
+    rig = MemoryRelay(3, size=1, lane_depth=8)
+    for _ in range(2):  # what the shape costs
+        rig.ask(rig.clients[0], b"select 1")
+        rig.turn_clients(rig.clients[:1])
+        rig.answer(rig.busy(), ANSWER)
+    for client in rig.clients[1:]:
+        acting_as(rig, client, "clerk")
+        client.route_setting = "primary"
+        client.review()
+    rig.clients[0].route_setting = "primary"
+    rig.clients[0].review()
+    server = says(rig, rig.clients[0], b"insert into t values (1)")
+    for client in rig.clients[1:]:
+        rig.ask(client, b"select 1")
+    rig.turn_clients(rig.clients[1:])
+    answers(rig, server, complete("INSERT 0 1") + ready())
+    assert b"select 1" not in wire_of(server).sent
+    answers(rig, server, complete() + ready())
+    while rig.busy():
+        rig.answer(rig.busy(), ANSWER)
+    assert [client.statements for client in rig.clients] == [3, 1, 1]
+
+
+def test_a_cancel_request_waits_until_the_change_in_front_of_its_unit_is_made(rig: MemoryRelay):
+    client = rig.clients[0]
+    client.adopt_parameters(rig.knowledge.parameters.intern({"timezone": "UTC"}))
+    server = says(rig, client, b"insert into t values (1)")
+    assert wire_of(server).sends == 1, "change and unit in one write"
+    rig.relay.canceller.cancel(client.pid, client.cancel_key)
+    assert not server.cancels
+    answers(rig, server, complete() + ready())
+    assert server.cancels
+
+
+def test_less_than_discard_all_does_not_clean_a_server_that_acts_as_a_role(rig: MemoryRelay):
+    server = next(iter(rig.relay.servers.values()))
+    for sql, left_as in (("reset all", None), ("discard all", NONE)):
+        server.parameters = rig.knowledge.parameters.intern({"role": "clerk"})
+        Reset(sql).done(server)
+        assert server.parameters is left_as
+    server.parameters = rig.knowledge.parameters.intern({"timezone": "UTC"})
+    Reset("reset all").done(server)
+    assert server.parameters is NONE
+
+
+def test_a_move_whose_role_the_primary_refuses_ends_the_session(rig: MemoryRelay):
+    client = rig.clients[0]
+    acting_as(rig, client, "clerk")
+    replica = says(rig, client, b"begin read only")
+    answers(rig, replica, complete() + ready())
+    answers(rig, replica, complete("BEGIN") + ready("T"))
+    primary = says(rig, client, b"select pg_advisory_xact_lock(1)")
+    assert primary is not replica
+    assert b"pg_advisory" not in wire_of(primary).sent
+    answers(rig, primary, error("22023", "role is gone") + ready())
+    assert client.closed
+    assert b"role is gone" in wire_of(client).sent
+
+
+def test_a_primary_lost_while_a_transaction_moves_there_ends_the_session(rig: MemoryRelay):
+    client = rig.clients[0]
+    acting_as(rig, client, "clerk")
+    replica = says(rig, client, b"begin read only")
+    answers(rig, replica, complete() + ready())
+    answers(rig, replica, complete("BEGIN") + ready("T"))
+    primary = says(rig, client, b"select pg_advisory_xact_lock(1)")
+    rig.relay.lose_server(primary, None)
+    assert client.closed
+    assert b"C08006" in wire_of(client).sent

@@ -1,0 +1,177 @@
+"""Which parameters are asked for after a statement, and what the answers make of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from rwsplit.session.journal import Journal, is_opaque
+from rwsplit.session.parameters import ParameterSet, ParameterStore
+from rwsplit.sql.classify import parse
+from rwsplit.sql.functions import FunctionBook
+
+STORE = ParameterStore()
+BOOK = FunctionBook()
+
+
+def hexed(text: str) -> bytes:
+    return text.encode().hex().encode()
+
+
+class Talk:
+    """A session's journal in a conversation: what runs, then what a server says."""
+
+    def __init__(
+        self, base: Mapping[str, str] | None = None, known: Mapping[str, str] | None = None
+    ) -> None:
+        start = STORE.intern(base or {})
+        self.journal = Journal(start, "app")
+        self.known: ParameterSet = start if known is None else STORE.intern(known)
+
+    def runs(self, *queries: str) -> bool:
+        return [
+            self.journal.note(parse(query.encode(), BOOK), self.known) for query in queries
+        ][-1]
+
+    def reads(self, encoding: bytes = b"UTF8", **values: bytes | None) -> dict[str, str]:
+        """Answer a read-back by *values* (`__` stands for a dot) for the names asked for."""
+        given = {name.replace("__", "."): value for name, value in values.items()}
+        assert set(given) == set(self.journal.touched)
+        columns = [encoding, *(given[name] for name in self.journal.touched)]
+        assert len(columns) == len(self.journal.columns())
+        found = dict(self.journal.read(columns, self.known))
+        assert not self.journal.touched
+        return found
+
+
+def test_a_value_is_what_postgresql_made_of_it():
+    talk = Talk({"work_mem": "4MB"})
+
+    assert talk.runs("set timezone = 'utc'")
+    assert "current_setting(E'timezone', true)" in talk.journal.columns()[1]
+    assert talk.reads(timezone=hexed("UTC")) == {"work_mem": "4MB", "timezone": "UTC"}
+
+
+def test_a_statement_that_sets_nothing_is_not_noted():
+    talk = Talk()
+
+    assert not talk.runs("select 1")
+    assert talk.journal.columns() == ()
+
+
+def test_what_was_put_back_to_the_default_is_not_the_sessions_any_more():
+    talk = Talk(known={"work_mem": "9MB", "timezone": "UTC"})
+
+    talk.runs("reset work_mem", "set timezone to default")
+    assert talk.reads(work_mem=hexed("4MB"), timezone=hexed("GMT")) == {}
+
+
+def test_a_reset_that_did_not_happen_changes_nothing():
+    talk = Talk(known={"work_mem": "9MB"})
+
+    talk.runs("reset work_mem")
+    assert talk.reads(work_mem=hexed("9MB")) == {"work_mem": "9MB"}
+
+
+def test_a_reset_leads_back_to_the_startup():
+    talk = Talk({"timezone": "asia/tokyo"}, known={"timezone": "UTC"})
+
+    talk.runs("reset timezone")
+    assert talk.reads(timezone=hexed("Asia/Tokyo")) == {"timezone": "asia/tokyo"}
+
+
+def test_a_value_that_was_set_and_put_back_in_one_transaction_may_be_either():
+    for order in (
+        ("set work_mem = 1", "reset work_mem"),
+        ("reset work_mem", "set work_mem = 1"),
+    ):
+        talk = Talk()
+        talk.runs(*order)
+        assert talk.reads(work_mem=hexed("4MB")) == {"work_mem": "4MB"}
+
+
+def test_reset_all_asks_for_all_there_is_but_who_one_acts_as():
+    talk = Talk({"timezone": "UTC"}, known={"role": "clerk", "work_mem": "9MB"})
+
+    talk.runs("reset all")
+    assert talk.reads(timezone=hexed("UTC"), work_mem=hexed("4MB")) == {
+        "role": "clerk",
+        "timezone": "UTC",
+    }
+
+
+def test_discard_all_asks_for_that_too():
+    talk = Talk(known={"role": "clerk"})
+
+    talk.runs("discard all")
+    assert talk.reads(role=hexed("none")) == {}
+
+
+def test_nobody_and_oneself_are_the_default():
+    talk = Talk(known={"role": "clerk", "session_authorization": "boss"})
+
+    talk.runs("set session authorization app")
+    assert talk.reads(role=hexed("none"), session_authorization=hexed("app")) == {}
+    talk = Talk({"role": "clerk"})
+    talk.runs("set role none")
+    assert talk.reads(role=hexed("none")) == {"role": "none"}
+    talk.runs("set role other")
+    assert talk.reads(role=hexed("other")) == {"role": "other"}
+
+
+def test_a_parameter_nobody_knows_is_not_kept():
+    talk = Talk(known={"app.user": "x"})
+
+    talk.runs("set app.user = 'y'")
+    assert talk.reads(app__user=None) == {}
+
+
+def test_what_is_not_known_by_name_is_looked_up_in_pg_settings():
+    talk = Talk(known={"app.user": "x", "role": "clerk", "work_mem": "9MB"})
+
+    talk.runs("update pg_settings set setting = '1' where name = 'datestyle'")
+    assert "pg_settings" in talk.journal.columns()[1]
+    shown = b",".join(
+        (b"DateStyle=" + hexed("SQL, DMY"), b"transaction_isolation=" + hexed("serializable"))
+    )
+    columns = [b"UTF8", shown]
+    assert talk.journal.read(columns, talk.known) == {
+        "app.user": "x",
+        "role": "clerk",
+        "datestyle": "SQL, DMY",
+    }
+    talk.runs("update pg_settings set setting = '1' where name = 'datestyle'")
+    assert talk.journal.read([b"UTF8", None], talk.known) == {"app.user": "x", "role": "clerk"}
+
+
+def test_values_beyond_ascii_go_back_as_they_came():
+    talk = Talk()
+
+    talk.runs("set app.user = 'x'")
+    assert talk.reads(app__user=hexed("Müller")) == {"app.user": "Müller"}
+    talk.runs("set app.user = 'x'")
+    assert talk.reads(b"LATIN1", app__user=b"c3bc") == {"app.user": "\udcc3\udcbc"}
+
+
+def test_what_is_known_need_not_be_asked_for():
+    talk = Talk()
+
+    talk.runs("set app.user = 'x'")
+    talk.journal.forget()
+    assert talk.journal.columns() == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "opaque"),
+    [
+        ({}, False),
+        ({"client_encoding": "UTF8"}, False),
+        ({"client_encoding": "shift_jis_2004"}, True),
+        ({"standard_conforming_strings": "off"}, True),
+        ({"standard_conforming_strings": "F"}, True),
+        ({"standard_conforming_strings": "on"}, False),
+    ],
+)
+def test_texts_that_cannot_be_lexed_as_bytes(values: dict[str, str], opaque: bool):
+    assert is_opaque(values) is opaque
