@@ -46,6 +46,9 @@ test-clients: $(STAMP)  ## psycopg's and Django's own suites, from RWSPLIT_PSYCO
 	$(BIN)/python -m tests.clients.suites psycopg $(ARGS)
 	$(BIN)/python -m tests.clients.suites django $(ARGS)
 
+soak: $(STAMP)  ## about an hour of scripts, other ones each time, compared with PostgreSQL
+	RWSPLIT_SCRIPTS=90000 $(BIN)/python -m pytest -s tests/integration/test_differential.py
+
 bench: $(STAMP)  ## rwsplit beside direct connections and the peers installed: tps, ratios, CPU per query
 	$(BIN)/python -m tests.bench $(ARGS)
 
@@ -55,4 +58,4 @@ docs: $(STAMP)  ## regenerate docs/configuration.md
 clean:  ## remove caches and build products (not .venv)
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov build dist
 
-.PHONY: help setup run format lint type check test test-clients bench docs clean
+.PHONY: help setup run format lint type check test test-clients soak bench docs clean

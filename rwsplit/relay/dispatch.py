@@ -24,7 +24,7 @@ from rwsplit.server.server import LANE, Server
 from rwsplit.session.assembly import NOTHING, OPAQUE
 from rwsplit.session.autocommit import HINT, REFUSAL, leaves_open
 from rwsplit.session.transaction import ends
-from rwsplit.session.unit import Chunk, Unit
+from rwsplit.session.unit import EXTENDED, Chunk, Piece, Unit
 from rwsplit.sql.statement import Script
 
 if TYPE_CHECKING:
@@ -247,6 +247,7 @@ class Dispatcher:
             and client.tx == codes.IN_TRANSACTION
             and not client.in_flight
             and (ends(script) or _only_reads(script))
+            and not unit.follows
         )
         self._relay.sender.send(client, server, unit)
         return True
@@ -255,12 +256,22 @@ class Dispatcher:
         """Send a unit whose Sync answers for the one before it, too, as a COPY swallowed that one's."""
         piece = unit.piece
         client.sync_lost = False
-        if piece.plan is not None or piece.needs or piece.unnamed is not None:
+        unit.settle_names()
+        last = server.responses.owed[-1] if server.responses.owed else None
+        if piece.plan is None and not piece.needs and piece.unnamed is None:
+            server.out.extend(piece.parts)  # type: ignore[arg-type]  # no plan: all are bytes
+            self._relay.outboxes.touch_server(server)
+        elif unit.kind is EXTENDED and not unit.is_open and isinstance(last, Unit):
+            chunk = Chunk(piece.parts)
+            for slot in Piece.__slots__:
+                setattr(chunk, slot, getattr(piece, slot))
+            chunk.script = unit.script
+            chunk.completes = True
+            last.planned = last.planned or last.done + len(last.steps or ())
+            self._relay.sender.go_on(client, server, last, chunk)
+        else:
             message = "a COPY must be followed by its own Sync"
             self._relay.fail_client(client, error_response("FATAL", "0A000", message))
-            return True
-        server.out.extend(piece.parts)  # type: ignore[arg-type]  # no plan: all are bytes
-        self._relay.outboxes.touch_server(server)
         return True
 
     def _may_pipeline(  # noqa: PLR0911 - one line a reason

@@ -76,7 +76,7 @@ class Late:
             return False
         client.tx = codes.IN_TRANSACTION
         client.begun = self._relay.now
-        client.transaction = Transaction.may_write(statement)
+        client.transaction = Transaction.may_write(statement, unit)
         return True
 
     def route(self, client: Client, unit: Unit, script: Script) -> Route | None:
@@ -170,7 +170,7 @@ class Late:
         route = self._relay.choice.route(client, unit, script)
         if route.target is Target.SAME:  # it is run again on the replica, or another
             route = policy.READ
-        if unit.is_open or unit.row_limit:
+        if unit.is_open or unit.row_limit or unit.follows:
             return Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
         if is_prologue(unit, script):
             return policy.READ
@@ -187,6 +187,8 @@ class Late:
         assert transaction is not None
         server.unnamed = None
         begin = transaction.begin_on_replica if server.is_replica else transaction.begin
+        if unit.follows and transaction.portal:
+            begin = transaction.portal
         first = [*transaction.prologue]
         if transaction.reads and unit.script is not None and sets_modes(unit.script):
             first.append(

@@ -74,6 +74,7 @@ class Assembly:
         "_unnamed_parse",
         "describes",
         "executes",
+        "follows",
         "renaming",
         "row_limit",
         "said",
@@ -88,6 +89,8 @@ class Assembly:
         self.said = 0
         """Messages of the unit so far."""
         self.describes = False
+        self.follows = False
+        """It uses a portal that an earlier unit has made."""
         self.executes = False
         self.row_limit = False
         self.size = 0
@@ -127,7 +130,10 @@ class Assembly:
 
         *keep_plan*: the unit is or stays open, so every answer is counted.
         """
-        piece = Piece(self._parts, self._merged())
+        script = self._merged()
+        piece = Piece(self._parts, script)
+        if script is not None and script.copies_in:
+            self._planned = True  # it may go on behind its Sync (`Dispatcher`)
         if self._planned or keep_plan or self._effects:
             piece.plan = self._plan
         piece.needs = self._needs
@@ -163,6 +169,7 @@ class Assembly:
                 self._run(self._bound.script)
             self._plan.append(FORWARD)
             self.executes = True
+            self.follows = self.follows or self._bound is None
             if data[end - 4 : end] != b"\0\0\0\0":
                 self.row_limit = True
             part = None
@@ -210,6 +217,7 @@ class Assembly:
         if data[start + HEADER_SIZE : start + HEADER_SIZE + 1] != b"S":
             self._plan.append(FORWARD)
             self.describes = True
+            self.follows = self.follows or self._bound is None
             return None
         name = data[start + HEADER_SIZE + 1 : _zero(data, start + HEADER_SIZE + 1, end)]
         called = self._use(name)

@@ -344,7 +344,8 @@ class Session(SessionState):
             unit.renaming = assembly.renaming
             unit.renaming.end()
         unit.executes = executes and piece.script is not inband.ANSWER
-        unit.describes = assembly is not None and assembly.describes
+        if assembly is not None:
+            unit.describes, unit.follows = assembly.describes, assembly.follows
         unit.row_limit = row_limit
         unit.waiting_for = waiting
         script = piece.script

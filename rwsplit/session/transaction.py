@@ -41,6 +41,7 @@ class Transaction:
         "failed",
         "is_movable",
         "late",
+        "portal",
         "prologue",
         "reads",
         "rooted",
@@ -67,6 +68,8 @@ class Transaction:
         """All its statements see what the first one saw, so it stays where that was."""
         self.prologue: list[Sequence[bytes]] = []
         """Frames of what it has set for itself (SET LOCAL), each ending in one ReadyForQuery."""
+        self.portal: Sequence[bytes] = ()
+        """The frames of its BEGIN by the extended protocol: it left a portal that can be described."""
         self.reads = 0
         """Units run in it so far that have taken a snapshot."""
         self.failed = False
@@ -90,15 +93,21 @@ class Transaction:
         )
 
     @classmethod
-    def may_write(cls, statement: Statement) -> Transaction:
-        """Return the transaction that *statement*, a BEGIN for which `is_late` holds, begins."""
-        return cls(
+    def may_write(cls, statement: Statement, unit: Unit | None = None) -> Transaction:
+        """Return the transaction that *statement*, a BEGIN for which `is_late` holds, begins.
+
+        *unit*: what it was said by, if it begins nowhere.
+        """
+        made = cls(
             [begin_frame(statement, read_only=statement.read_only)],
             [begin_frame(statement, read_only=None)],
             late=True,
             is_movable=True,
             snapshot=False,
         )
+        parts = () if unit is None or unit.kind is SIMPLE else unit.piece.parts
+        made.portal = [part for part in parts if isinstance(part, bytes)]
+        return made
 
     def stays(self, script: Script) -> bool:
         """Return whether *script* may run where the transaction has read so far: it only reads, or ends it.

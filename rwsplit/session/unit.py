@@ -136,6 +136,7 @@ class Unit(Owed):
         "describes",
         "executes",
         "flushed",
+        "follows",
         "is_open",
         "kind",
         "lessons",
@@ -184,6 +185,8 @@ class Unit(Owed):
         """It runs something, rather than only parse, describe, or ask rwsplit itself."""
         self.describes = False
         """It asks what a portal returns, so the client does not go by what it was told before."""
+        self.follows = False
+        """It uses a portal that an earlier unit has made: it must find it, and fail as PostgreSQL does if it cannot."""
         self.row_limit = False
         self.is_open = False
         """Its end has not been sent yet."""

@@ -13,6 +13,7 @@ from rwsplit.embedded.processes import wait_until
 from rwsplit.embedded.reachable import ReachableCluster
 from tests.support.differential import Differential, say
 from tests.support.messages import (
+    FLUSH,
     SYNC,
     bind,
     close_statement,
@@ -405,3 +406,89 @@ def test_a_transaction_that_begins_and_reads_in_one_go_outlives_its_replica(
         assert client.codes_until(b"Z") == b"CZ"
         replica.start()
         assert wait_until(proxy.has_all_nodes_up, timeout=20)
+
+
+def test_a_mode_set_behind_a_read_is_refused_although_the_transaction_moves(
+    compare: Differential,
+):
+    for begin in ("begin", "begin read only"):
+        for late in ("set transaction read write", "begin isolation level repeatable read"):
+            for read in ("select 1", "show work_mem", "select 1; commit and chain"):
+                compare(
+                    say(query(begin)),
+                    say(query(read)),
+                    say(query(late)),
+                    say(query("show transaction_isolation")),
+                    say(query("rollback")),
+                )
+
+
+def test_prepare_transaction_ends_a_failed_transaction_on_a_replica(compare: Differential):
+    prepare = "prepare transaction 'failed_on_a_replica'"
+    for begin in ("begin", "begin read only"):
+        for ends in (
+            query(prepare),
+            parse(prepare) + bind() + describe_portal() + execute() + SYNC,
+        ):
+            compare(
+                say(query(begin)),
+                say(query("select 1")),
+                say(query("select 1/0")),
+                say(ends),
+                say(query("select 2")),
+                say(query(f"{begin}; select nowhere")),
+                say(ends, SYNC),
+                say(query("rollback")),
+            )
+
+
+def test_an_execute_of_a_portal_nobody_has_bound_begins_nothing(compare: Differential):
+    compare(
+        say(parse("begin") + execute() + SYNC),
+        say(parse("begin") + describe_portal() + bind() + execute() + SYNC),
+        say(query("select 1")),
+    )
+
+
+def test_the_portal_of_a_begin_can_be_described(compare: Differential):
+    begins = parse("begin") + bind() + describe_portal() + execute() + SYNC
+    compare(
+        say(begins),
+        say(describe_portal() + SYNC),
+        say(execute() + SYNC),
+        say(query("rollback")),
+        say(begins + describe_portal() + SYNC),
+        say(query("create temp table behind_a_portal (a int)")),
+        say(query("rollback")),
+    )
+
+
+def test_a_query_may_end_messages_without_sync_in_a_transaction_that_has_read(
+    compare: Differential,
+):
+    for begin in ("begin", "begin read only"):
+        for text in ("select 2", "begin", "create temp table behind_a_close (a int)"):
+            compare(
+                say(query(begin)),
+                say(query("select 1")),
+                say(close_statement("nobody") + query(text), until=b"Z"),
+                say(close_statement("nobody") + FLUSH, until=b"3"),
+                say(query("select 3")),
+                say(query("rollback")),
+            )
+
+
+def test_a_read_only_transaction_that_waited_for_its_replica_still_leaves_it(
+    cluster: ReachableCluster[Any], make_proxy: Any, table: str
+):
+    compare = Differential(cluster, make_proxy(cluster, {"consistency": {"wait": "2s"}}))
+    compare(
+        say(query(f"update {table} set a = a")),
+        say(query("begin read only")),
+        say(query(f"lock {table} in access share mode")),
+        say(query("rollback")),
+        say(query(f"update {table} set a = a")),
+        say(query(f"begin; select a from {table}")),
+        say(query(f"insert into {table} values (2) returning a")),
+        say(query("rollback")),
+    )

@@ -1,4 +1,4 @@
-"""Random conversations: answered as PostgreSQL answers them, and never a server, a session or an answer lost."""
+"""Random conversations, sensible or not: never a server, a session or an answer lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from rwsplit.embedded.processes import wait_until
 from rwsplit.embedded.reachable import ReachableCluster
-from tests.support.conversations import TABLE, Tame, Wild, play
+from tests.support.conversations import TABLE, Wild, play
 from tests.support.proxy import Proxy
 from tests.support.raw_client import Frame, RawClient
 
@@ -39,15 +39,6 @@ def converse(port: int, password: str, conversation: Wild) -> list[list[Frame]]:
             **conversation.parameters,  # type: ignore[arg-type]
         )
         return play(client, conversation.batches())
-
-
-@pytest.mark.parametrize("seed", range(120))
-def test_answers_are_postgresqls(cluster: ReachableCluster[Any], narrow: Proxy, seed: int):
-    password = cluster.passwords["app"]
-    direct = converse(cluster.primary.port, password, Tame(seed))
-    ours = converse(narrow.port, password, Tame(seed))
-    for batch, (expected, got) in enumerate(zip(direct, ours, strict=True)):
-        assert got == expected, f"batch {batch}"
 
 
 def test_nothing_is_lost_whatever_is_said(cluster: ReachableCluster[Any], narrow: Proxy):

@@ -3,15 +3,15 @@
 A batch is sent at once, whatever is still unanswered, and is followed by a Sync, a ROLLBACK and a marker, which
 end whatever it left open: so its answer is complete when the marker's is, and no batch can wait for ever.
 
-`Tame` names every statement anew, closes none, and uses none that the same batch parsed: then every answer must
-be PostgreSQL's. (Within one pipeline rwsplit does not know yet that a Parse failed or a Close was skipped.)
+What PostgreSQL answers to such conversations is `twins`' business; these are for what must not happen: a server, a session
+or an answer lost.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 from tests.support.differential import without_table_oids
 from tests.support.messages import (
@@ -33,7 +33,7 @@ from tests.support.messages import (
 from tests.support.raw_client import Frame, RawClient
 
 TABLE: Final = "conversed"
-TAME: Final = (
+TEXTS: Final = (
     *("select 1", "select $1::int", "select generate_series(1, 5)", "selec", "select 1/0", ""),
     *("begin", "commit", "rollback", "begin read only", "commit and chain", "abort"),
     *("savepoint s", "rollback to s", "release s", "values (1), (2)", "select 1; select 2"),
@@ -66,17 +66,8 @@ TAME: Final = (
         "start transaction isolation level repeatable read read only",
         "set transaction read write",
     ),
-)
-WILD: Final = (
-    *TAME,
     *("deallocate all", "deallocate a", "discard all", "prepare a as select 5", "execute a"),
     *("prepare c(int) as select $1", "execute c(3)", "reset timezone", "reset all"),
-)
-#: What can be parsed whenever no transaction has failed.
-PARSED: Final = tuple(
-    text
-    for text in TAME
-    if ";" not in text and text not in {"selec", "select * from t", "select nowhere"}
 )
 PARAMETERS: Final[tuple[Mapping[str, str], ...]] = (
     {},
@@ -87,9 +78,6 @@ PARAMETERS: Final[tuple[Mapping[str, str], ...]] = (
 
 class Wild:
     """Anything goes."""
-
-    texts: ClassVar[Sequence[str]] = WILD
-    parsed: ClassVar[Sequence[str]] = WILD
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -125,7 +113,7 @@ class Wild:
 
     def prepare(self) -> bytes:
         """Parse a statement."""
-        return parse(self.random.choice(self.parsed), self.new_name())
+        return parse(self.random.choice(TEXTS), self.new_name())
 
     def new_name(self) -> str:
         """Return a name to parse a statement under."""
@@ -144,7 +132,7 @@ class Wild:
         return close_statement(self.new_name())
 
     def _text(self) -> str:
-        return self.random.choice(self.texts)
+        return self.random.choice(TEXTS)
 
     def _portal(self) -> str:
         return self.random.choice(("", "", "p", "q"))
@@ -168,56 +156,6 @@ class Wild:
                 query("copy (select 1) to stdout"),
             )
         )
-
-
-class Tame(Wild):
-    """What rwsplit must answer exactly as PostgreSQL does."""
-
-    texts: ClassVar[Sequence[str]] = TAME
-    parsed: ClassVar[Sequence[str]] = PARSED
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed)
-        self._named = 0
-        self._settled = 0
-        """Names given in batches before this one."""
-
-    def batch(self) -> bytes:
-        """Return what is sent at once; it relies on names of earlier batches only."""
-        self._settled = self._named
-        return super().batch()
-
-    def prepare(self) -> bytes:
-        """Parse a statement of its own: an error of two names for one may call it by either."""
-        name = self.new_name()
-        return parse(f"{self.random.choice(self.parsed)} /* {name} */", name)
-
-    def new_name(self) -> str:
-        """Return a name that was never used, or none."""
-        if self.random.random() < 0.4:
-            return ""
-        self._named += 1
-        return f"s{self._named}"
-
-    def bind(self) -> bytes:
-        """Bind a named statement, or an unnamed one parsed in front of it."""
-        name = self._old_name()
-        first = b"" if name else parse(self.random.choice(self.parsed))
-        return first + bind(name, self.values(), portal=self._portal())
-
-    def describe(self) -> bytes:
-        """Describe one likewise."""
-        name = self._old_name()
-        first = b"" if name else parse(self.random.choice(self.parsed))
-        return first + describe_statement(name)
-
-    def _old_name(self) -> str:
-        settled = self.random.randint(0, self._settled)
-        return self.random.choice(("", f"s{settled}" if settled else "nobody"))
-
-    def close(self) -> bytes:
-        """Close nothing."""
-        return SYNC
 
 
 def play(client: RawClient, batches: Sequence[bytes]) -> list[list[Frame]]:

@@ -3,14 +3,15 @@
     compare = Differential(cluster, proxy)
     compare(say(query("select 1")), say(parse("select $1::int", "s"), bind("s", ["1"]), SYNC))
 
-A step sends its messages in one write and reads up to as many ReadyForQuery as it owes (`say(..., until=...)` for
+A step sends its messages in one write, or one byte at a time (`Differential(..., bytewise=True)`), and reads up to as many ReadyForQuery as it owes (`say(..., until=...)` for
 other ends). Process ids, keys and tables' OIDs differ, and what rwsplit hides by design (`in_hot_standby`) is left out;
 everything else counts, byte for byte, up to source line numbers of errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 import attrs
@@ -33,9 +34,8 @@ class Step:
 
 def say(*messages: bytes, until: bytes | None = None) -> Step:
     """Return the step that sends *messages*; it ends with a ReadyForQuery for each Query, Sync, FunctionCall."""
-    if until is None:
-        until = b"Z" * sum(message[:1] in b"QSF" for message in messages)
-    return Step(b"".join(messages), until)
+    data = b"".join(messages)
+    return Step(data, b"Z" * _ends(data) if until is None else until)
 
 
 def hang_up(*messages: bytes) -> Step:
@@ -54,8 +54,12 @@ class Differential:
         user: str = "app",
         database: str = "app",
         timeout: float = 10.0,
+        bytewise: bool = False,
     ) -> None:
+        """Prepare; with *bytewise* rwsplit has read every byte before the next one is sent."""
         self.cluster = cluster
+        self._proxy = proxy
+        self._bytewise = bytewise
         self._ports = {"direct": cluster.primary.port, "rwsplit": proxy.port}
         self._password = cluster.passwords[user]
         self._user = user
@@ -89,10 +93,19 @@ class Differential:
                 password=self._password,
                 **cast("dict[str, Any]", dict(parameters or {})),
             )
-            return [self._step(client, step, side) for step in steps]
+            if side == "direct" or not self._bytewise:
+                return [self._step(client, step, side, client.send) for step in steps]
+            with self._proxy.raw() as pinger:
+                pacer = Pacer(pinger)
+                return [
+                    self._step(client, step, side, partial(pacer.send, client))
+                    for step in steps
+                ]
 
-    def _step(self, client: RawClient, step: Step, side: str) -> list[Frame]:
-        client.send(step.sent)
+    def _step(
+        self, client: RawClient, step: Step, side: str, send: Callable[[bytes], None]
+    ) -> list[Frame]:
+        send(step.sent)
         found: list[Frame] = []
         try:
             for code in step.until:
@@ -107,6 +120,38 @@ class Differential:
                 f"{side} says no more after {_brief(found)} to {step.sent[:300]!r}"
             ) from None
         return [without_table_oids(frame) for frame in found if not _is_hidden(frame)]
+
+
+def _ends(data: bytes) -> int:
+    """Return how many of the messages in *data* end a unit."""
+    count = at = 0
+    while at < len(data):
+        count += data[at : at + 1] in b"QSF"
+        at += 1 + int.from_bytes(data[at + 1 : at + 5], "big")
+    return count
+
+
+class Pacer:
+    """Sends in pieces, each of which rwsplit has read before the next one is sent.
+
+    *pinger* is a client of the same rwsplit, which answers its BEGIN and COMMIT by itself, in the turn that reads
+    the piece or a later one.
+    """
+
+    def __init__(self, pinger: RawClient) -> None:
+        self._pinger = pinger
+        self._count = 0
+
+    def send(self, client: RawClient, data: bytes) -> None:
+        """Send *data* one byte at a time."""
+        for number in range(len(data)):
+            client.send(data[number : number + 1])
+            self.wait()
+
+    def wait(self) -> None:
+        """Block until rwsplit has read what was sent before."""
+        self._count += 1
+        self._pinger.query("begin" if self._count % 2 else "commit")
 
 
 def _is_hidden(frame: Frame) -> bool:

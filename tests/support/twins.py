@@ -19,7 +19,7 @@ from typing import Any, Final
 import attrs
 
 from rwsplit.embedded.cluster import EmbeddedCluster
-from tests.support.differential import HIDDEN, without_table_oids
+from tests.support.differential import HIDDEN, Pacer, without_table_oids
 from tests.support.messages import SYNC, close_statement, query
 from tests.support.proxy import Proxy
 from tests.support.raw_client import Frame, RawClient
@@ -53,7 +53,7 @@ class Side:
         self._database = database
         self._clients: dict[tuple[int, int], RawClient] = {}
         self._pinger = self.connect() if pings else None
-        self._pings = 0
+        self._pacer = Pacer(self._pinger) if self._pinger is not None else None
         # Locks of a session that is left open are waited for, but not for ever.
         self.admin = cluster.primary.connect(database, options="-c statement_timeout=4s")
         self._replicas = [node.connect(database) for node in cluster.replicas] if pings else []
@@ -111,10 +111,11 @@ class Side:
         return self._clients[key]
 
     def _step(self, client: RawClient, step: Step) -> Answer:
-        *first, last = step.pieces() if self._pinger else [step.data]
+        *first, last = step.pieces() if self._pacer else [step.data]
         for piece in first:
             client.send(piece)
-            self._ping()
+            if self._pacer is not None:
+                self._pacer.wait()
         return self._answer(client, last + MARKER, _MARKED)
 
     def _answer(self, client: RawClient, data: bytes, end: bytes) -> Answer:
@@ -134,12 +135,6 @@ class Side:
         self.frames += len(frames)
         known = {n: v for n, v in client.parameters.items() if n.encode() + b"\0" not in HIDDEN}
         return Answer(tuple(frames), tuple(sorted(known.items())))
-
-    def _ping(self) -> None:
-        """Block until rwsplit has read what was sent before: it answers BEGIN and COMMIT by itself."""
-        assert self._pinger is not None
-        self._pings += 1
-        self._pinger.query("begin" if self._pings % 2 else "commit")
 
     # -- tables ------------------------------------------------------------------------------------
 

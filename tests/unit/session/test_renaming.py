@@ -1,0 +1,186 @@
+"""Names of statements: what a unit does to them, and what is taken back when it did not come to that."""
+
+from __future__ import annotations
+
+import pytest
+
+from rwsplit.session.session import Session
+from rwsplit.session.unit import Chunk, Unit
+from tests.support.frames import (
+    FLUSH,
+    SYNC,
+    bind,
+    close,
+    copy_data,
+    describe,
+    execute,
+    parse,
+    query,
+)
+from tests.unit.session.pieces import one
+
+
+def sent(session: Session, data: bytes) -> Unit:
+    """Return the unit *data* amounts to, on its way."""
+    session.receive(data)
+    unit = session.pending.popleft()
+    assert isinstance(unit, Unit)
+    session.in_flight += 1
+    return unit
+
+
+def ends(session: Session, unit: Unit, *, told: int | None = None) -> None:
+    """Let *unit* be answered: in full, or by an error behind what *told* of its messages did."""
+    if told is not None:
+        unit.failed = True
+        unit.told = told
+        unit.failed_at = told
+    unit.settle_names()
+    session.in_flight -= 1
+
+
+def meanings(session: Session) -> dict[str, str]:
+    return {name.decode(): prepared.query.decode() for name, prepared in session.names.items()}
+
+
+def test_a_parse_that_failed_or_was_skipped_names_nothing(session: Session):
+    unit = sent(session, parse("a", "select 1") + parse("b", "select 2") + SYNC)
+    assert meanings(session) == {"a": "select 1", "b": "select 2"}
+
+    ends(session, unit, told=1)
+
+    assert meanings(session) == {"a": "select 1"}
+    assert not session.unsettled
+
+
+def test_a_close_that_was_skipped_drops_nothing(session: Session):
+    one(session, parse("a", "select 1") + SYNC)
+    unit = sent(session, bind("a") + execute() + close("a") + parse("a", "select 2") + SYNC)
+    assert meanings(session) == {"a": "select 2"}
+
+    ends(session, unit, told=1)
+
+    assert meanings(session) == {"a": "select 1"}
+
+
+def test_a_close_that_was_not_skipped_stays_one(session: Session):
+    one(session, parse("a", "select 1") + SYNC)
+    unit = sent(session, close("a") + bind("nobody") + SYNC)
+
+    ends(session, unit, told=1)
+
+    assert meanings(session) == {}
+
+
+@pytest.mark.parametrize(
+    ("told", "left"), [(None, "select 2"), (4, "select 2"), (3, ""), (2, "select 1")]
+)
+def test_the_unnamed_statement_is_what_the_last_parse_made_it_that_was_not_skipped(
+    session: Session, told: int | None, left: str
+):
+    run = bind() + execute()
+    said = parse("", "select 1") + run + parse("", "select 2") + run + SYNC
+    unit = sent(session, said)
+
+    ends(session, unit, told=told)
+
+    assert meanings(session) == ({"": left} if left else {})
+
+
+def test_an_unnamed_parse_that_comes_first_and_fails_leaves_none(session: Session):
+    one(session, parse("", "select 1") + SYNC)
+    unit = sent(session, parse("", "select 2") + bind() + execute() + SYNC)
+
+    ends(session, unit, told=0)
+
+    assert meanings(session) == {}
+
+
+@pytest.mark.parametrize("text", ["DEALLOCATE ALL", "DEALLOCATE a", "DISCARD ALL"])
+def test_a_command_that_drops_names_does_not_if_it_was_skipped(session: Session, text: str):
+    one(session, parse("a", "select 1") + SYNC)
+    said = bind("nobody") + parse("", text) + bind() + execute() + SYNC
+
+    ends(session, sent(session, said), told=0)
+    assert meanings(session) == {"a": "select 1"}
+
+    ends(session, sent(session, query(text)), told=0)
+    assert meanings(session) == {"a": "select 1"}
+
+    ends(session, sent(session, query(text)))
+    assert meanings(session) == {}
+
+
+def test_a_prepare_that_failed_names_nothing(session: Session):
+    ends(session, sent(session, query("PREPARE a AS selec")), told=0)
+    assert session.sql_names == {}
+
+    ends(session, sent(session, query("PREPARE a AS select 1")))
+    assert list(session.sql_names) == [b"a"]
+
+
+def held(session: Session) -> bool:
+    last = session.pending[-1] if session.pending else None
+    return isinstance(last, Chunk) and last.holds
+
+
+@pytest.mark.parametrize(
+    "uses",
+    [
+        bind("a") + execute() + SYNC,
+        describe("a") + SYNC,
+        close("a") + SYNC,
+        parse("a", "select 2") + SYNC,
+        query("EXECUTE a"),
+        query("DEALLOCATE a"),
+        query("DISCARD ALL"),
+        bind() + execute() + SYNC,
+    ],
+)
+def test_what_uses_a_name_on_its_way_waits_until_that_is_settled(session: Session, uses: bytes):
+    unit = sent(session, parse("a", "select 1") + SYNC)
+
+    session.receive(uses + query("select 3"))
+
+    assert held(session)
+    assert len(session.pending) == 1
+    ends(session, unit)
+    session.pending.clear()
+    session.resume()
+    assert len(session.pending) == 2
+    assert not held(session)
+    assert session.pending_bytes == len(uses) + len(query("select 3"))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        parse("b", "select 2") + bind("b") + execute() + SYNC,
+        parse("", "select 2") + bind() + execute() + SYNC,
+        query("select 2"),
+        parse("b", "select 2") + FLUSH + bind("b") + execute() + SYNC,
+        parse("", "select 2") + copy_data(b"") + bind() + execute() + SYNC,
+    ],
+)
+def test_what_uses_no_such_name_does_not_wait(session: Session, said: bytes):
+    sent(session, parse("a", "select 1") + SYNC)
+
+    session.receive(said)
+
+    assert not held(session)
+
+
+def test_what_comes_while_something_is_held_is_held_too(session: Session):
+    unit = sent(session, parse("a", "select 1") + SYNC)
+    session.receive(bind("a")[:10])
+    session.receive(bind("a")[10:] + execute())
+    session.receive(SYNC)
+    assert held(session)
+
+    ends(session, unit)
+    session.pending.clear()
+    session.resume()
+
+    [found] = session.pending
+    assert isinstance(found, Unit)
+    assert found.piece.needs == [session.names[b"a"]]
