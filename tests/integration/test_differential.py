@@ -1,4 +1,8 @@
-"""Scripts of hypothesis's, thousands a run: through rwsplit every answer is PostgreSQL's."""
+"""Scripts of hypothesis's, thousands a run: through rwsplit every answer is PostgreSQL's.
+
+The scripts are the same in every run, unless RWSPLIT_SCRIPTS says how many are wanted (`make soak`): then they are others each
+time. A failure prints the script as Python, and a blob for `reproduce_failure`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from rwsplit.embedded.cluster import EmbeddedCluster
+from rwsplit.embedded.processes import wait_until
 from tests.support.proxy import Proxy
 from tests.support.script_strategies import alone, together
 from tests.support.scripts import Script
@@ -17,9 +22,10 @@ from tests.support.twins import Twins
 
 pytestmark = pytest.mark.integration
 
-#: `make soak` asks for more, and for other ones each time.
-WANTED = int(os.environ.get("RWSPLIT_SCRIPTS", "2000"))
 SOAKING = "RWSPLIT_SCRIPTS" in os.environ
+WANTED = int(os.environ.get("RWSPLIT_SCRIPTS", "2000"))
+#: Two servers a node, so that sessions meet on them; reads wait for replicas, or they would all run on the primary.
+SHARED = {"pool": {"size": 2}, "consistency": {"wait": "100ms"}}
 
 
 def scripted(share: float) -> settings:
@@ -42,14 +48,12 @@ def twins(
     two_phases = {"max_prepared_transactions": "20"}
     with (
         EmbeddedCluster(replicas=2, postgres=local_binaries, settings=two_phases) as cluster,
-        Proxy(
-            cluster, directory, {"pool": {"size": 2}, "consistency": {"wait": "2s"}}
-        ) as proxy,
+        Proxy(cluster, directory, SHARED) as proxy,
         Twins(cluster, proxy) as twins,
     ):
         yield twins
         print(
-            f"{twins.scripts} scripts, {twins.messages} messages said, {twins.ours.frames} compared"
+            f"{twins.scripts} scripts, {twins.messages} messages, {twins.ours.frames} answers"
         )
 
 
@@ -63,3 +67,15 @@ def test_a_session_is_answered_as_by_postgresql(twins: Twins, script: Script):
 @given(script=together)
 def test_two_sessions_that_share_servers_do_not_meet(twins: Twins, script: Script):
     twins.compare(script)
+
+
+def test_when_all_is_said_nothing_is_left(twins: Twins):
+    twins.forget()
+
+    def is_idle() -> bool:
+        return all(row["state"] == "idle" for row in twins.proxy.console("SHOW SERVERS"))
+
+    assert wait_until(is_idle, timeout=10), twins.proxy.console("SHOW SERVERS")
+    assert twins.ours.locks() == []
+    for word in ("server_violation", "Traceback"):
+        assert word not in twins.proxy.log()

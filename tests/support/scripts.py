@@ -16,7 +16,8 @@ import attrs
 
 from tests.support import messages
 
-Value = str | None
+#: Numbers of the sessions scripts may have.
+SESSIONS: Final = (1, 2)
 
 
 @attrs.frozen(repr=False)
@@ -48,7 +49,7 @@ class Line:
         if number == 1:
             return self
         own = tuple(
-            argument.replace("kept", f"kept{number}") if isinstance(argument, str) else argument
+            by(argument, number) if isinstance(argument, str) else argument
             for argument in self.arguments
         )
         return attrs.evolve(self, arguments=own)
@@ -97,14 +98,10 @@ class Script:
         """How many messages it says."""
         return sum(len(step.lines) for step in self.steps)
 
-    def mentions(self, text: str) -> bool:
-        """Return whether any of its lines contains *text*."""
-        return any(
-            isinstance(argument, str) and text in argument
-            for step in self.steps
-            for line in step.lines
-            for argument in line.arguments
-        )
+
+def by(text: str, number: int) -> str:
+    """Return *text* with the names of session *number*."""
+    return text if number == 1 else text.replace("kept", f"kept{number}")
 
 
 def _line(says: str) -> Callable[..., Line]:
