@@ -289,6 +289,19 @@ class Assembly:
         self._planned = True
         return prepared
 
+    def await_name(self, code: int, data: bytes, start: int) -> None:
+        """Raise Unsettled if the long message that begins at *start* must wait for its name."""
+        at = start + HEADER_SIZE
+        if code == codes.BIND:
+            at = _zero(data, at, len(data)) + 1
+        elif code != codes.PARSE:
+            return
+        name = data[at : _zero(data, at, len(data))]
+        if not name and (code == codes.PARSE or self._unnamed_parse is not None):
+            return
+        if self._session.is_unsettled(name):
+            raise Unsettled
+
     def long_message(self, code: int, data: bytes, start: int, end: int) -> None:
         """Take the beginning `data[start:]` of a message too long to be held; the rest is streamed.
 

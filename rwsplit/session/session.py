@@ -171,11 +171,11 @@ class Session(SessionState):
                 raise ProtocolViolation(f"invalid frontend message type {code}")
             check_length(code, length)
             end = pos + 1 + length
-            if end > size:
-                if size - pos >= STREAM_LIMIT and self._stream(data, code, run, pos, end):
-                    return
-                break
             try:
+                if end > size:
+                    if size - pos >= STREAM_LIMIT and self._stream(data, code, run, pos, end):
+                        return
+                    break
                 run = self._frame(code, data, run, pos, end)
             except Unsettled:
                 self._hold(size - pos)
@@ -421,7 +421,9 @@ class Session(SessionState):
             assembly = self._assembly
             if assembly is None:
                 assembly = self._assembly = self._assemble()
-            elif run < pos:
+                run = pos
+            assembly.await_name(code, data, pos)
+            if run < pos:
                 assembly.add_raw(data[run:pos])
             assembly.long_message(code, data, pos, end)
             self._open_up()

@@ -135,7 +135,9 @@ def held(session: Session) -> bool:
         query("DEALLOCATE a"),
         query("DISCARD ALL"),
         bind() + execute() + SYNC,
+        bind("a", value=b"x" * 100_000) + execute() + SYNC,
     ],
+    ids=lambda uses: repr(uses[:30]),
 )
 def test_what_uses_a_name_on_its_way_waits_until_that_is_settled(session: Session, uses: bytes):
     unit = sent(session, parse("a", "select 1") + SYNC)
@@ -168,6 +170,24 @@ def test_what_uses_no_such_name_does_not_wait(session: Session, said: bytes):
     session.receive(said)
 
     assert not held(session)
+
+
+@pytest.mark.parametrize("name", ["a", ""])
+def test_a_long_message_that_comes_in_pieces_waits_too(session: Session, name: str):
+    unit = sent(session, parse("a", "select 1") + parse("", "select 2") + SYNC)
+    long = bind(name, value=b"x" * 200_000)
+    session.receive(describe("b") + long[:100_000])
+    assert held(session)
+
+    ends(session, unit)
+    session.pending.clear()
+    session.resume()
+    session.receive(long[100_000:] + execute() + SYNC)
+
+    assert not held(session)
+    first = session.pending[0]
+    assert isinstance(first, Unit)
+    assert first.is_open
 
 
 def test_what_comes_while_something_is_held_is_held_too(session: Session):
