@@ -72,14 +72,16 @@ class Dispatcher:
             self._relay.outboxes.resume_when_sent(client)
 
     def _resume(self, client: Client, held: Chunk) -> bool:
-        """Have the session look at what it held back, if the names that uses are settled."""
-        skipped = client.skipped
-        if skipped is not None:
-            skipped.settle_names()  # all that is left of it is its Sync
+        """Have the session look at what it held back, if the names that uses are settled; say whether it did."""
+        server = client.server
+        last = server.responses.owed[-1] if server and server.responses.owed else None
+        if client.skipped is not None:
+            client.skipped.settle_names()  # all that is left of it is its Sync
+        elif client.sync_lost and isinstance(last, Unit):
+            last.settle_names()  # it goes on with what is held
         elif client.in_flight > client.is_open:
             return False
-        if not client.in_flight:
-            client.unsettled.clear()  # whatever has become of the units
+        client.unsettled.clear()
         client.pending.popleft()
         try:
             client.resume()

@@ -330,7 +330,7 @@ class Late:
             return
         transaction.reads += takes_snapshot(script)
         transaction.rooted = transaction.rooted or unit.row_limit or script.roots
-        if script.single is not None and script.single.chain and not unit.failed:
+        if script.statements and script.statements[-1].chain and not unit.failed:
             transaction.reads = 0
         if transaction.late and not unit.failed:
             if is_prologue(unit, script):

@@ -117,6 +117,8 @@ class PlainReads:
             or client.pending
             or client.tx != _IDLE
             or client.is_mid_frame
+            or unit.failed  # its error came before
+            or unit.renaming is not None
             or not server.responses.takes_whole(unit, data)
         ):
             return False

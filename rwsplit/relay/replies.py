@@ -118,6 +118,7 @@ class Replies:
         if owed.guarded and not (
             owed.failed
             or owed.error
+            or owed.renaming is not None
             or client.in_flight
             or client.pending
             or status != _IDLE

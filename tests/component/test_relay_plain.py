@@ -8,6 +8,7 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay.plain import PlainReads
 from rwsplit.server.server import Use
+from tests.support import frames
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
 
 NOTICE = frame(codes.NOTICE, b"SNOTICE\0VNOTICE\0C00000\0Mhello\0\0")
@@ -113,3 +114,17 @@ def test_a_lane_takes_what_would_have_to_wait():
     assert sum(client.statements for client in rig.clients) == 24
     assert not any(rig.relay.counters.load)
     assert all(s.use is Use.IDLE for s in rig.relay.servers.values())
+
+
+def test_an_error_that_comes_before_its_ready_for_query_takes_names_back():
+    rig = MemoryRelay(1)
+    [client] = rig.clients
+    said = frames.parse("", "select 1") + frames.bind() + frames.execute()
+    for number in range(2):  # the second one is not the first read of its session
+        wire_of(client).incoming = said + frames.parse(f"s{number}", "select 2") + frames.SYNC
+        rig.turn_clients([client])
+        [server] = rig.busy()
+        for piece in (frames.PARSE_COMPLETE + ERROR, READY):
+            rig.answer([server], piece)
+        assert client.names.keys() == {b""}
+        assert not client.unsettled

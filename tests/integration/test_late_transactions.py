@@ -119,7 +119,6 @@ def test_a_write_moves_it_to_the_primary_and_it_stays_there(proxy: Proxy, table:
         "select a from late for update",
         "select txid_current()",
         "begin",
-        "set transaction isolation level repeatable read",
         "set transaction read write",
         "listen somebody",
         "create temp table t (a int) on commit drop",

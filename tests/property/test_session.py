@@ -261,6 +261,20 @@ def facts(session: Session) -> Facts:
     return Facts(sent, kinds, may_write)
 
 
+def settle(session: Session) -> None:
+    """Let everything be answered that has been received."""
+    while session.held is not None:
+        for item in session.pending:
+            if isinstance(item, Unit):
+                item.settle_names()
+        session.unsettled.clear()
+        session.pending.remove(session.held)
+        answered = list(session.pending)
+        session.pending.clear()
+        session.resume()
+        session.pending.extendleft(reversed(answered))
+
+
 def told(data: bytes, cuts: list[int]) -> tuple[Session, Facts | None]:
     session = Session(knowledge(), user="app", database="app", parameters=NONE)
     places = sorted({cut % len(data) for cut in cuts} - {0}) if data else []
@@ -268,6 +282,7 @@ def told(data: bytes, cuts: list[int]) -> tuple[Session, Facts | None]:
         for start, end in zip([0, *places], [*places, len(data)], strict=True):
             if end > start:
                 session.receive(data[start:end])
+                settle(session)
     except ProtocolViolation:
         return session, None
     return session, facts(session)
