@@ -35,7 +35,7 @@ from rwsplit.session.transaction import (
     takes_snapshot,
 )
 from rwsplit.session.unit import Unit
-from rwsplit.sql.statement import Script, Verb
+from rwsplit.sql.statement import Script, Statement, Verb
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -45,6 +45,7 @@ _SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
 _NOWHERE: Final = Route(Target.SAME, RouteReason.LATE_TRANSACTION)
 _WITH_READS: Final = Route(Target.REPLICA, RouteReason.LATE_TRANSACTION)
 _SNAPSHOT: Final = query(b"SELECT")
+_BEGIN: Final = Statement(Verb.BEGIN)
 #: Fails the transaction of whoever runs it.
 _FAIL: Final = query(b"ROLLBACK TO SAVEPOINT rwsplit_refuses")
 #: The node said to have answered what rwsplit answered by itself.
@@ -332,6 +333,10 @@ class Late:
         transaction.rooted = transaction.rooted or unit.row_limit or script.roots
         if script.statements and script.statements[-1].chain and not unit.failed:
             transaction.reads = 0
+            if transaction.aborted and client.isolation in READ_COMMITTED:
+                client.transaction = Transaction.may_write(_BEGIN)
+                return
+        transaction.aborted = status == codes.FAILED
         if transaction.late and not unit.failed:
             if is_prologue(unit, script):
                 parts = unit.piece.parts

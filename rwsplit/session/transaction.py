@@ -36,6 +36,7 @@ class Transaction:
     """A transaction of one session that is on a replica or nowhere."""
 
     __slots__ = (
+        "aborted",
         "begin",
         "begin_on_replica",
         "failed",
@@ -72,6 +73,8 @@ class Transaction:
         """The frames of its BEGIN by the extended protocol: it left a portal that can be described."""
         self.reads = 0
         """Units run in it so far that have taken a snapshot."""
+        self.aborted = False
+        """It has failed. If it is rolled back and chained, PostgreSQL has forgotten its modes by then."""
         self.failed = False
         """It has failed before it was anywhere."""
         self.rooted = False

@@ -441,6 +441,21 @@ def test_prepare_transaction_ends_a_failed_transaction_on_a_replica(compare: Dif
             )
 
 
+def test_a_failed_transaction_that_is_chained_has_no_modes_any_more(compare: Differential):
+    for begin in ("begin read only", "begin", "begin isolation level repeatable read"):
+        for ends in ("rollback and chain", "commit and chain"):
+            compare(
+                say(query(begin)),
+                say(query("select 1/0")),
+                say(query(ends)),
+                say(query("create temp table chained (a int)")),
+                say(query("show transaction_read_only")),
+                say(query(ends)),
+                say(query("insert into chained values (1)")),
+                say(query("rollback")),
+            )
+
+
 def test_an_execute_of_a_portal_nobody_has_bound_begins_nothing(compare: Differential):
     compare(
         say(parse("begin") + execute() + SYNC),
