@@ -172,7 +172,7 @@ class Replies:
         route = unit.route
         assert script is not None
         if unit.renaming is not None or unit.failed:
-            unit.settle_names()
+            self._settle_names(server, unit)
         failed, client.tx = client.tx == codes.FAILED, status
         refused = route is not None and route.reason is RouteReason.RETRIED_READ_ONLY
         if script.may_write or client.wrote or script.cost.writes or refused:
@@ -197,6 +197,14 @@ class Replies:
         effects = unit.piece.effects
         if effects and effects.discards and not unit.failed and status == codes.IDLE:
             self._discarded(client, server, unit)
+
+    def _settle_names(self, server: Server, unit: Unit) -> None:
+        unit.settle_names()
+        if unit.litter:  # it was open, so nothing could be said behind it
+            closes = [frame(codes.CLOSE, b"S" + name + b"\0") for name in unit.litter]
+            server.out += [*closes, SYNC]
+            server.owe(Injected(Purpose.TIDY))
+            self._relay.outboxes.touch_server(server)
 
     def _discarded(self, client: Client, server: Server, unit: Unit) -> None:
         """Forget what a DISCARD ALL has put an end to."""

@@ -160,6 +160,8 @@ class Sender:
                 listed=listed,
             )
         if unit.planned or unit.is_open:
+            if piece.litter is not None:
+                unit.litter = [*unit.litter, piece.litter]
             unit.planned += len(steps or ())
             if unit.failed:  # the server skips it all, up to the Sync
                 unlearn(server, lessons, 0)

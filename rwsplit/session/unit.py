@@ -140,6 +140,7 @@ class Unit(Owed):
         "is_open",
         "kind",
         "lessons",
+        "litter",
         "node",
         "piece",
         "plain",
@@ -198,6 +199,8 @@ class Unit(Owed):
         """Steps of an open unit so far."""
         self.lessons: list[Lesson] = _NO_LESSONS
         """What it was to teach its server, to be taken back if it fails."""
+        self.litter: Sequence[bytes] = _NOTHING
+        """Statements an open unit leaves under a client's own names, to be closed when it has ended."""
         self.waiting_for: Sequence[bytes] = _NOTHING
         """Long queries that must be parsed before it can be routed."""
         self.arrived = 0.0

@@ -92,6 +92,20 @@ def test_a_command_that_was_skipped_keeps_all_statements(compare: Differential, 
     )
 
 
+def test_a_name_in_use_given_again_before_a_flush_leaves_nothing_behind(
+    compare: Differential,
+):
+    for ends in (SYNC, query("select 'skipped'") + SYNC):
+        compare(
+            say(parse("select 1", "a"), SYNC),
+            say(parse("select 2", "a"), FLUSH, until=b"E"),
+            say(ends, until=b"Z"),
+            say(close_statement("a"), SYNC),
+            say(bind("a"), SYNC),
+            say(parse("select 3", "a"), bind("a"), execute(), SYNC),
+        )
+
+
 def test_a_prepare_that_failed_leaves_its_name_to_the_protocol(compare: Differential):
     compare(
         say(query("prepare a as selec"), parse("select 1", "a"), SYNC),
