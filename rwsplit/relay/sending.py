@@ -237,7 +237,8 @@ class Sender:
 
     def _restore(self, client: Client, server: Server, unit: Unit) -> None:
         """Bring back behind *unit* what the session asked for at startup: its RESET is one among others."""
-        restored = client.journal.base.restored(restoring.restored_names(unit))
+        names, kept = restoring.restored_names(unit), restoring.kept_names(unit)
+        restored = client.journal.base.restored(names, kept)
         if restored is not None:
             server.out.append(query(restored))
             server.unnamed = None

@@ -59,8 +59,10 @@ class ParameterSet:
             change = self._changes[other] = frame(codes.QUERY, _sql(other, self) + b"\0")
         return change
 
-    def restored(self, names: Collection[str]) -> bytes | None:
-        """Return the statement that sets those of *names* it has anew, None if it has none.
+    def restored(
+        self, names: Collection[str], but: Collection[str] = frozenset()
+    ) -> bytes | None:
+        """Return the statement that sets those of *names* it has anew, except *but*, None if it has none.
 
         `all` stands for what RESET ALL leads back, which is not who one acts as. The statement returns no row, so
         that one message answers it: no value is null, so all are set to find that out.
@@ -68,7 +70,7 @@ class ParameterSet:
         settings = [
             f"{_setting(name, value)} IS NULL"
             for name, value in self.values
-            if name in names or ("all" in names and name not in IDENTITY)
+            if (name in names or ("all" in names and name not in IDENTITY)) and name not in but
         ]
         return f"SELECT WHERE {' OR '.join(settings)}".encode() if settings else None
 

@@ -133,6 +133,21 @@ def renames(script: Script) -> bool:
     return any(s.verb in _RENAMING or s.discards for s in script.statements)
 
 
+def set_after_reset(script: Script) -> set[str]:
+    """Return the parameters *script* sets and does not put back again: they are not the server's own."""
+    names: set[str] = set()
+    for statement in script.statements:
+        if statement.discards:
+            names.clear()
+        elif statement.verb is Verb.RESET and (statement.setting or "all") == "all":
+            names &= {*IDENTITY}
+        elif statement.verb is Verb.RESET or statement.to_default:
+            names.discard(statement.setting or "")
+        else:
+            names |= statement.sets
+    return names
+
+
 def forgets_prepared(script: Script) -> bool:
     """Return whether *script* deallocates every prepared statement of its server."""
     return any(map(drops_prepared, script.statements))

@@ -16,7 +16,7 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER_SIZE, frame
 from rwsplit.protocol.responses import FORWARD, SWALLOW, Step
 from rwsplit.session.parameters import ParameterSet
-from rwsplit.session.pinning import reset_parameters
+from rwsplit.session.pinning import reset_parameters, set_after_reset
 from rwsplit.session.prepared import SYNC
 from rwsplit.session.unit import Kind, Unit
 
@@ -38,9 +38,14 @@ def restored_names(unit: Unit) -> set[str]:
     return set() if unit.piece.effects is None else reset_parameters(unit.piece.effects)
 
 
+def kept_names(unit: Unit) -> set[str]:
+    """Return the parameters that *unit* sets to something else after it has put them back."""
+    return set() if unit.piece.effects is None else set_after_reset(unit.piece.effects)
+
+
 def extend(unit: Unit, base: ParameterSet, names: Collection[str]) -> bool:
     """Have *unit* set what *base* has of *names* once it has reset it; False if it cannot be done within it."""
-    restored = base.restored(names)
+    restored = base.restored(names, kept_names(unit))
     if restored is None:
         return True
     piece = unit.piece

@@ -21,7 +21,7 @@ class PoolModel(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.dials = 0
-        self.open: set[Server] = set()
+        self.open: list[Server] = []
         self.held: list[Server] = []
 
     @initialize(size=st.integers(1, 4), min_size=st.integers(0, 2), reserve=st.integers(0, 2))
@@ -72,7 +72,7 @@ class PoolModel(RuleBasedStateMachine):
         self.dials -= 1
         server = Server(self.pool, SilentWire(), pid=1, cancel_key=b"", now=self.now)
         self.pool.adopt(server)
-        self.open.add(server)
+        self.open.append(server)
         server.use = Use.HELD
         self.give(server)
 
@@ -98,7 +98,7 @@ class PoolModel(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(which=st.integers(0, 9))
     def a_server_is_lost(self, which: int) -> None:
-        server = sorted(self.open, key=id)[which % len(self.open)]
+        server = self.open[which % len(self.open)]
         self.open.remove(server)
         if server in self.held:
             self.held.remove(server)
@@ -132,9 +132,9 @@ class PoolModel(RuleBasedStateMachine):
     def no_server_is_lost(self) -> None:
         if not hasattr(self, "pool"):
             return
-        assert self.pool.servers == self.open
+        assert self.pool.servers == set(self.open)
         assert self.pool.starting == self.dials
-        assert set(self.pool.idle) == self.open - set(self.held)
+        assert set(self.pool.idle) == set(self.open) - set(self.held)
         assert len(self.pool.idle) == len(set(self.pool.idle))
         assert all(server.use is Use.IDLE for server in self.pool.idle)
 

@@ -650,3 +650,29 @@ def test_an_error_says_whether_ddl_made_a_prepared_statement_stale() -> None:
 
     assert is_stale_plan(routine)
     assert not is_stale_plan(error("0A000"))
+
+
+def test_a_row_that_looks_like_the_end_of_an_answer_is_not_taken_for_it():
+    queue = ResponseQueue()
+    owed = Owed([])
+    queue.owed.append(owed)
+    row = message("D", ready()) + ready()
+    assert not queue.takes_whole(owed, row[:-6])
+    assert list(queue.owed) == [owed]
+    assert queue.takes_whole(owed, row)
+    assert not queue.owed
+
+
+def test_a_notification_between_two_units_comes_from_the_process_its_sender_was_told():
+    queue = ResponseQueue()
+    queue.owner = []
+    queue.shown_pid = lambda pid: pid + 1
+    sent = message("A", struct.pack("!I", 41) + b"news\0hello\0")
+    [(what, owed, _)] = queue.receive(sent)
+    assert (what, owed) == (What.ASYNC, None)
+    assert queue.owner == [message("A", struct.pack("!I", 42) + b"news\0hello\0")]
+
+
+def test_a_notification_between_two_units_that_nobody_listens_to_is_dropped():
+    queue = ResponseQueue()
+    assert queue.receive(message("A", struct.pack("!I", 41) + b"news\0hello\0")) == []

@@ -313,3 +313,13 @@ def test_vocabularies_share_what_may_be_remembered_and_end_with_their_sessions()
     knowledge.resize(2000)
     assert first.scope.statements.size == 1000
     assert Session(knowledge, user="x", database="y", parameters=NONE).scope.search_path is None
+
+
+def test_what_was_taught_before_ddl_is_older(knowledge: Knowledge):
+    session = connected(knowledge)
+    before = knowledge.age("shop")
+    redefined = session.scope.statements.lookup(b"create table t (a int)").redefines
+    assert redefined is not None
+    knowledge.doubt("shop", redefined)
+    assert knowledge.age("shop") > before
+    assert knowledge.age("elsewhere") == 0

@@ -6,7 +6,7 @@ import pytest
 
 from rwsplit.protocol.responses import FORWARD, SWALLOW
 from rwsplit.session.parameters import NONE
-from rwsplit.session.restoring import extend, restored_names
+from rwsplit.session.restoring import extend, kept_names, restored_names
 from rwsplit.session.session import Session
 from rwsplit.session.unit import Kind
 from tests.support.frames import SYNC, bind, execute, parse, query
@@ -75,3 +75,39 @@ def test_a_reset_among_other_statements_cannot_be_followed_at_once(session: Sess
     unit = one(session, parse("s", "select 1") + SYNC)
     unit.piece.parts = [part for part in unit.piece.parts if not isinstance(part, bytes)]
     assert not extend(unit, session.journal.base, {"timezone"})
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("reset all; set timezone = 'GMT'", {"timezone"}),
+        ("reset all; select set_config('timezone', 'GMT', false)", {"timezone"}),
+        ("set timezone = 'GMT'; reset all", set()),
+        ("set timezone = 'GMT'; reset timezone", set()),
+        ("set timezone = 'GMT'; set timezone to default", set()),
+        ("set role clerk; reset all", {"role"}),
+        ("reset all; set local timezone = 'GMT'", set()),
+    ],
+)
+def test_what_is_set_after_a_reset_in_the_same_query_is_not_set_back(
+    session: Session, text: str, kept: set[str]
+):
+    unit = one(session, query(text))
+    assert kept_names(unit) == kept
+    restored = session.journal.base.restored(restored_names(unit), kept_names(unit))
+    assert (restored is None) == ("timezone" in kept or not restored_names(unit))
+
+
+def test_what_is_set_after_a_reset_in_the_same_pipeline_is_not_set_back(session: Session):
+    resets = parse("", "reset all") + bind() + execute()
+    unit = one(session, resets + parse("", "set timezone = 'GMT'") + bind() + execute() + SYNC)
+
+    assert extend(unit, session.journal.base, restored_names(unit))
+    assert codes_of(session, *unit.piece.parts) == b"PBE" * 2 + b"S"
+
+
+def test_after_discard_all_nothing_is_left_of_what_was_set_before(session: Session):
+    sets = parse("", "set timezone = 'GMT'") + bind() + execute()
+    unit = one(session, sets + parse("", "discard all") + bind() + execute() + SYNC)
+    assert kept_names(unit) == set()
+    assert kept_names(one(session, parse("", "reset all") + SYNC)) == set()
