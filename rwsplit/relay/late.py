@@ -35,7 +35,7 @@ from rwsplit.session.transaction import (
     takes_snapshot,
 )
 from rwsplit.session.unit import Unit
-from rwsplit.sql.statement import Script, Statement, Verb
+from rwsplit.sql.statement import Script, Verb
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -45,7 +45,6 @@ _SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
 _NOWHERE: Final = Route(Target.SAME, RouteReason.LATE_TRANSACTION)
 _WITH_READS: Final = Route(Target.REPLICA, RouteReason.LATE_TRANSACTION)
 _SNAPSHOT: Final = query(b"SELECT")
-_BEGIN: Final = Statement(Verb.BEGIN)
 #: Fails the transaction of whoever runs it.
 _FAIL: Final = query(b"ROLLBACK TO SAVEPOINT rwsplit_refuses")
 #: The node said to have answered what rwsplit answered by itself.
@@ -114,7 +113,7 @@ class Late:
         relay = self._relay
         transaction = client.transaction
         assert transaction is not None
-        if not transaction.prologue and self._ends(client, unit, script):
+        if not (transaction.prologue or transaction.modes) and self._ends(client, unit, script):
             return True
         unit.route = route = self._route(client, unit, script)
         if route.target is Target.REPLICA:
@@ -187,15 +186,14 @@ class Late:
         transaction = client.transaction
         assert transaction is not None
         server.unnamed = None
-        begin = transaction.begin_on_replica if server.is_replica else transaction.begin
-        if unit.follows and transaction.portal:
-            begin = transaction.portal
-        first = [*transaction.prologue]
+        first = transaction.opening(on_replica=server.is_replica)
+        if transaction.portal and (unit.follows or unit.is_open):
+            first[0] = transaction.portal
         if transaction.reads and unit.script is not None and sets_modes(unit.script):
             first.append(
                 [_SNAPSHOT]
             )  # it has one: PostgreSQL judges whether it is too late for that
-        for frames in (begin, *first):
+        for frames in first:
             server.out.extend(frames)
             server.owe(Injected(Purpose.BEGIN, client))
         if transaction.failed:
@@ -332,17 +330,16 @@ class Late:
         transaction.reads += takes_snapshot(script)
         transaction.rooted = transaction.rooted or unit.row_limit or script.roots
         if script.statements and script.statements[-1].chain and not unit.failed:
-            transaction.reads = 0
-            if transaction.aborted and client.isolation in READ_COMMITTED:
-                client.transaction = Transaction.may_write(_BEGIN)
-                return
+            if not transaction.aborted or client.isolation in READ_COMMITTED:
+                client.transaction = transaction.chained()
+            return
         transaction.aborted = status == codes.FAILED
-        if transaction.late and not unit.failed:
-            if is_prologue(unit, script):
-                parts = unit.piece.parts
-                transaction.prologue.append([p for p in parts if isinstance(p, bytes)])
-            elif script.single is not None and script.single.chain:
-                transaction.prologue.clear()
+        if transaction.late and not unit.failed and is_prologue(unit, script):
+            said = [part for part in unit.piece.parts if isinstance(part, bytes)]
+            if sets_modes(script):
+                transaction.modes = [*transaction.modes, said]
+            else:
+                transaction.prologue.append(said)
 
     def _refuse_state(self, client: Client, server: Server) -> None:
         """Fail a transaction whose snapshot is on a replica for wanting state on the primary."""

@@ -40,8 +40,10 @@ class Transaction:
         "begin",
         "begin_on_replica",
         "failed",
+        "inherited",
         "is_movable",
         "late",
+        "modes",
         "portal",
         "prologue",
         "reads",
@@ -69,12 +71,16 @@ class Transaction:
         """All its statements see what the first one saw, so it stays where that was."""
         self.prologue: list[Sequence[bytes]] = []
         """Frames of what it has set for itself (SET LOCAL), each ending in one ReadyForQuery."""
+        self.modes: Sequence[Sequence[bytes]] = ()
+        """The same of SET TRANSACTION, which AND CHAIN does not undo."""
+        self.inherited: Sequence[Sequence[bytes]] | None = None
+        """Those of them it has by AND CHAIN, like the modes of its BEGIN: not even a failure undoes them."""
         self.portal: Sequence[bytes] = ()
-        """The frames of its BEGIN by the extended protocol: it left a portal that can be described."""
+        """The same by the extended protocol, if the client said it so: it left a portal that can be described."""
         self.reads = 0
         """Units run in it so far that have taken a snapshot."""
         self.aborted = False
-        """It has failed. If it is rolled back and chained, PostgreSQL has forgotten its modes by then."""
+        """It has failed, which undoes the modes it has set itself: they are parameters."""
         self.failed = False
         """It has failed before it was anywhere."""
         self.rooted = False
@@ -108,9 +114,35 @@ class Transaction:
             is_movable=True,
             snapshot=False,
         )
-        parts = () if unit is None or unit.kind is SIMPLE else unit.piece.parts
-        made.portal = [part for part in parts if isinstance(part, bytes)]
+        if unit is not None and unit.kind is not SIMPLE:
+            # Not by the client's name for it, which another server does not know.
+            text = made.begin[0][HEADER_SIZE:]
+            made.portal = [frame(codes.PARSE, b"\0%s\0\0" % text), _BIND_AND_EXECUTE]
         return made
+
+    def chained(self) -> Transaction:
+        """Return the transaction that AND CHAIN begins in its place, on the same server."""
+        if self.aborted and self.inherited is None:
+            made = Transaction.may_write(_BEGIN)
+        else:
+            made = Transaction(
+                self.begin,
+                self.begin_on_replica,
+                late=self.late,
+                is_movable=True,
+                snapshot=self.snapshot,
+            )
+            made.modes = (self.inherited or ()) if self.aborted else self.modes
+        made.inherited = made.modes
+        return made
+
+    def opening(self, *, on_replica: bool) -> list[Sequence[bytes]]:
+        """Return the frames that begin it elsewhere, as it is by now."""
+        begin = self.begin_on_replica if on_replica else self.begin
+        if self.inherited is None or (begin == _PLAINLY and not self.inherited):
+            return [begin, *self.modes, *self.prologue]
+        own = self.modes[len(self.inherited) :]
+        return [begin, *self.inherited, [_CHAIN], *own, *self.prologue]
 
     def stays(self, script: Script) -> bool:
         """Return whether *script* may run where the transaction has read so far: it only reads, or ends it.
@@ -266,6 +298,12 @@ def _begins_late(statement: Statement) -> bool:
     )
 
 
+_BEGIN: Final = Statement(Verb.BEGIN)
+_PLAINLY: Final = [begin_frame(_BEGIN, read_only=None)]
+_BIND_AND_EXECUTE: Final = b"".join(
+    [frame(codes.BIND, bytes(8)), frame(codes.EXECUTE, bytes(5)), frame(codes.SYNC, b"")]
+)
+_CHAIN: Final = frame(codes.QUERY, b"COMMIT AND CHAIN\0")
 _ANSWERS: Final = {codes.PARSE: PARSE_COMPLETE, codes.CLOSE: _CLOSE_COMPLETE, codes.SYNC: b""}
 _UNNAMED_WHOLE: Final = b"\0\0\0\0\0"
 _ENDS: Final = frozenset({Verb.COMMIT, Verb.ROLLBACK})

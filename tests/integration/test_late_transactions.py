@@ -456,6 +456,47 @@ def test_a_failed_transaction_that_is_chained_has_no_modes_any_more(compare: Dif
             )
 
 
+def test_the_portal_of_begin_is_there_for_a_unit_without_a_sync(compare: Differential):
+    for name in ("", "b"):
+        begin = parse("begin", name) + bind(name) + execute() + SYNC
+        for rest in (
+            [describe_portal() + query("select 1")],
+            [describe_portal() + FLUSH, describe_portal() + SYNC],
+            [parse("select 1", "s") + FLUSH, describe_portal() + execute() + SYNC],
+            [describe_portal() + SYNC, bind(name) + execute() + SYNC],
+        ):
+            ends = [b"n" if data.endswith(FLUSH) else None for data in rest]
+            if rest[0].startswith(b"P"):
+                ends[0] = b"1"
+            compare(
+                say(begin),
+                *(say(data, until=end) for data, end in zip(rest, ends, strict=True)),
+                say(query("rollback")),
+            )
+
+
+def test_modes_that_are_inherited_by_a_chain_outlive_failures(compare: Differential):
+    for begin in (
+        [query("begin read only")],
+        [query("begin"), query("set transaction read only")],
+        [query("begin"), query("set local work_mem = '1MB'"), query("select 1")],
+    ):
+        for between in (query("select 1"), query("begin"), query("set transaction read only")):
+            compare(
+                *map(say, begin),
+                say(query("commit and chain")),
+                say(between),
+                say(query("create temp table chained (a int)")),
+                say(query("commit and chain")),
+                say(query("create temp table chained (a int)")),
+                say(query("show transaction_read_only")),
+                say(query("show work_mem")),
+                say(query("rollback and chain")),
+                say(query("create temp table chained_too (a int)")),
+                say(query("rollback")),
+            )
+
+
 def test_an_execute_of_a_portal_nobody_has_bound_begins_nothing(compare: Differential):
     compare(
         say(parse("begin") + execute() + SYNC),

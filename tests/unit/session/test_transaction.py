@@ -199,6 +199,54 @@ def test_a_read_only_one_begins_without_what_the_client_has_prepared_for_it(sess
     assert begin_frame(words, read_only=True) == query("BEGIN READ ONLY")
 
 
+def opened(transaction: Transaction) -> list[bytes]:
+    """Return the texts that begin *transaction* on the primary."""
+    frames = transaction.opening(on_replica=False)
+    return [text[5:-1] for frames_of_one in frames for text in frames_of_one]
+
+
+def test_what_it_has_set_comes_behind_its_begin():
+    transaction = Transaction.may_write(script("begin read write").statements[0])
+    transaction.prologue = [[query("set local work_mem = 1")]]
+    transaction.modes = [[query("set transaction read only")]]
+    assert opened(transaction) == [
+        b"BEGIN READ WRITE",
+        b"set transaction read only",
+        b"set local work_mem = 1",
+    ]
+    assert transaction.opening(on_replica=True)[0] == [query("BEGIN")]
+
+
+def test_a_chained_one_has_the_modes_even_if_it_fails():
+    transaction = Transaction.may_write(script("begin").statements[0])
+    transaction.prologue = [[query("set local work_mem = 1")]]
+    transaction.modes = [[query("set transaction read only")]]
+    transaction = transaction.chained()
+    inherited = [b"BEGIN", b"set transaction read only", b"COMMIT AND CHAIN"]
+    assert opened(transaction) == inherited
+
+    transaction.modes = [*transaction.modes, [query("set transaction read write")]]
+    assert opened(transaction) == [*inherited, b"set transaction read write"]
+    transaction.aborted = True
+    assert opened(transaction.chained()) == inherited
+
+
+def test_a_failed_one_is_chained_without_the_modes_it_has_set_itself(session: Session):
+    transaction = Transaction.read_only(unit_of(session, query("begin read only")))
+    transaction.aborted = True
+    transaction = transaction.chained()
+    assert transaction.late
+    assert opened(transaction) == [b"BEGIN"]
+    transaction.aborted = True
+    assert opened(transaction.chained()) == [b"BEGIN"]
+
+
+def test_a_chained_read_only_one_stays_read_only_on_the_primary(session: Session):
+    transaction = Transaction.read_only(unit_of(session, query("begin read only"))).chained()
+    assert not transaction.late
+    assert opened(transaction) == [b"BEGIN READ ONLY", b"COMMIT AND CHAIN"]
+
+
 def test_the_answer_in_the_simple_protocol(session: Session):
     assert answer(unit_of(session, query("begin")), "BEGIN", b"T") == BEGIN_T
 
