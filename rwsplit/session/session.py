@@ -125,7 +125,7 @@ class Session(SessionState):
         self._scan(data)
 
     def resume(self) -> None:
-        """Look at what was held: the names are settled.
+        """Look at what was held: the names are settled, so that at least the first message of it is taken.
 
         Raises:
             ProtocolViolation: see `receive`.
@@ -136,6 +136,7 @@ class Session(SessionState):
         self._settled = self.in_flight
         self._scan(data)
         self._settled = 0
+        assert self.held is None or len(self._buffer) < len(data)
 
     def _hold(self, size: int) -> None:
         """Keep what has been received and not been looked at until all names are settled."""

@@ -209,3 +209,23 @@ def test_what_comes_while_something_is_held_is_held_too(session: Session):
     [found] = session.pending
     assert isinstance(found, Unit)
     assert found.piece.needs == [session.names[b"a"]]
+
+
+def test_each_time_more_of_what_is_held_is_taken_so_that_it_comes_to_an_end(session: Session):
+    again = bind() + execute() + SYNC + parse("a", "select 1") + SYNC + close("a") + SYNC
+    unit = sent(session, parse("a", "select 1") + parse("", "select 2") + SYNC)
+    session.receive(again * 20)
+    ends(session, unit)
+
+    rounds = 0
+    while session.held is not None:
+        rounds += 1
+        assert rounds <= again.count(b"S\0\0\0\4") * 20
+        for unit in units(session):  # what was taken is answered
+            unit.settle_names()
+        session.unsettled.clear()
+        session.pending.clear()
+        session.resume()
+
+    assert rounds > 1
+    assert not session.is_mid_frame
