@@ -136,7 +136,7 @@ class Session(SessionState):
         self._settled = self.in_flight
         self._scan(data)
         self._settled = 0
-        assert self.held is None or len(self._buffer) < len(data)
+        assert len(self._buffer) < len(data)
 
     def _hold(self, size: int) -> None:
         """Keep what has been received and not been looked at until all names are settled."""

@@ -53,7 +53,8 @@ def twins(
     ):
         yield twins
         print(
-            f"{twins.scripts} scripts, {twins.messages} messages, {twins.ours.frames} answers"
+            f"{twins.scripts} scripts, {twins.messages} messages, {twins.ours.frames} answers, "
+            f"{twins.excused} scripts that differ as intended"
         )
 
 

@@ -113,7 +113,7 @@ copies: Final = st.one_of(
     ),
     st.sampled_from(
         (
-            (query("copy kept to stdout"),),
+            (query("copy (table kept order by id) to stdout"),),
             (query("copy (select 1 / (2 - id) from kept order by id) to stdout"),),
             (*_whole("copy (select id from kept order by id) to stdout"), SYNC),
         )
