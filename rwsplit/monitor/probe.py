@@ -152,9 +152,12 @@ class Probe:
             raise _nonsense(exc) from exc
 
     def too_late(self) -> ProbeFailed:
-        """Give up the link, whose answer would come too late, and return the failure that is."""
+        """Give up the link, whose answer would come too late, and return the failure that is.
+
+        Without a link nobody would notice that the node restarts, and replays from further back.
+        """
         self.close()
-        return ProbeFailed(f"no answer in {self.timeout:g} s", lost=False)
+        return ProbeFailed(f"no answer in {self.timeout:g} s", lost=True)
 
     async def rest(self) -> None:
         """Block until the node says something unasked, or ends the link; for ever if there is none."""

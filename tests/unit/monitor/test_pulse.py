@@ -94,6 +94,8 @@ async def test_an_answer_that_does_not_come_ends_it_and_the_link():
         assert trio.current_time() - begun >= 0.1
         assert made.statistics.failed_probes == 1
         assert made.probe.fileno() == -1
+        # It may restart unnoticed now, so what it had proved is worth nothing.
+        assert made.board.view.nodes[0].lost_at >= begun
 
 
 async def test_an_answer_may_come_in_pieces():
