@@ -13,25 +13,31 @@ import os
 import select
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import outcome
 import trio
 
-from rwsplit.relay.driving import BATCH, Events
+from rwsplit.relay.alarms import UNSET
+from rwsplit.relay.driving import BATCH, Driver, Events
+
+_Argument = TypeVar("_Argument")
 
 
-class Host:
+class Host(Driver):
     """Runs one trio program and drives the relay in it."""
 
     def __init__(self) -> None:
-        self.epoll = select.epoll()
+        super().__init__()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         # Edge-triggered: each ring is one event, and nobody has to read it away.
         self.epoll.register(self._bell, select.EPOLLIN | select.EPOLLET)
         self._calls: deque[Callable[[], object]] = deque()
         self._result: outcome.Outcome[Any] | None = None
         self._turn: Callable[[Events], None] = _nothing
+        self._clock: Callable[[], float] = lambda: (
+            0.0
+        )  # alarms wait until there is somebody to tell
         self._failed = trio.Event()
         self._failure: BaseException | None = None
 
@@ -46,14 +52,21 @@ class Host:
             restrict_keyboard_interrupt_to_checkpoints=True,
             strict_exception_groups=True,
         )
-        calls, poll = self._calls, self.epoll.poll
+        calls, poll, alarms = self._calls, self.epoll.poll, self.alarms
         try:
             while self._result is None:
                 for _ in range(len(calls)):
                     calls.popleft()()
-                events = poll(0 if calls or self._result else _FOREVER, BATCH)
+                patience = _FOREVER
+                if calls or self._result:
+                    patience = 0
+                elif alarms.next < UNSET:
+                    patience = max(0.0, alarms.next - self._clock())
+                events = poll(patience, BATCH)
                 if events:
-                    self._take_turn(events)
+                    self._guard(self._turn, events)
+                if alarms.next <= self._clock():
+                    self._guard(alarms.ring, self._clock())
         finally:
             self.epoll.close()
             os.close(self._bell)
@@ -64,6 +77,7 @@ class Host:
     async def drive(self, turn: Callable[[Events], None]) -> NoReturn:
         """Have *turn* called whenever sockets are ready, until cancelled; what it raises is raised here."""
         self._turn = turn
+        self._clock = trio.lowlevel.current_clock().current_time
         try:
             await self._failed.wait()
         finally:
@@ -76,9 +90,9 @@ class Host:
 
     # The loop's parts...
 
-    def _take_turn(self, events: Events) -> None:
+    def _guard(self, part: Callable[[_Argument], None], argument: _Argument) -> None:
         try:
-            self._turn(events)
+            part(argument)
         except BaseException as failure:  # noqa: BLE001 - it belongs to the task that asked for the turns
             self._failure = failure
             self._turn = _nothing
@@ -97,4 +111,4 @@ def _nothing(events: Events) -> None:
     """Nobody to take turns yet, or any more."""
 
 
-_FOREVER: Final = -1
+_FOREVER: Final = -1.0

@@ -92,7 +92,7 @@ async def serve(
         on_board(proxy.board)
     try:
         async with trio.open_nursery() as root:
-            await root.start(run_monitor, proxy.board, name="monitor")
+            await root.start(run_monitor, proxy.board, proxy.relay.driver, name="monitor")
             await root.start(proxy.relay.run, name="relay")
             await root.start(proxy.catalogs.run, name="catalogs")
             if signals:

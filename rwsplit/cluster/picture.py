@@ -13,7 +13,6 @@ Sessions are not affected: what they wrote is compared with `fresh_until`, which
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from operator import attrgetter
 
 import attrs
 
@@ -26,14 +25,20 @@ from rwsplit.cluster.topology import Topology
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config, NodeConfig
 
-#: What a NodeView says, as a tuple; `attrs.astuple` takes seven times as long.
-_fields = attrgetter(*(field.name for field in attrs.fields(NodeView)))
-
 
 class KnownNode:
     """What is known of one node, still in parts."""
 
-    __slots__ = ("admin", "config", "health", "index", "lost_at", "observation", "view")
+    __slots__ = (
+        "admin",
+        "basis",
+        "config",
+        "health",
+        "index",
+        "lost_at",
+        "observation",
+        "view",
+    )
 
     def __init__(self, config: NodeConfig, index: int, health: HealthTracker) -> None:
         self.config = config
@@ -42,6 +47,8 @@ class KnownNode:
         self.admin = AdminState.ATTACHED
         self.observation: Observation | None = None
         self.view: NodeView | None = None
+        self.basis: object = None
+        """What *view* was made from: another is made only when this has changed."""
         self.lost_at = NEVER
         """When a connection to it was last lost; a probe sent before that proves nothing."""
 
@@ -183,28 +190,42 @@ class Picture:
             or eligibility.refuse_role(role, on_timeline=self._on_timeline(look))
             or self._refuse_lag(fresh_until, counted_to, lag_bytes)
         )
-        view = NodeView(
-            name=name,
-            host=config.host,
-            port=config.port,
-            index=node.index,
-            weight=config.weight,
-            backup=config.backup,
-            role=role,
-            health=health.health,
-            admin=node.admin,
-            timeline=look.timeline if look else None,
-            lsn=look.lsn if look else None,
-            lag_bytes=lag_bytes,
-            lag_seconds=lag_seconds,
-            fresh_until=fresh_until,
-            lost_at=node.lost_at,
-            refusal=refusal,
-            up_since=health.up_since,
-            server_version=look.server_version if look else None,
+        basis = (
+            config,
+            node.index,
+            role,
+            look and (look.timeline, look.lsn, look.server_version),
+            health.health,
+            health.up_since,
+            node.admin,
+            node.lost_at,
+            fresh_until,
+            lag_bytes,
+            lag_seconds,
+            refusal,
         )
-        if node.view is None or _fields(view) != _fields(node.view):
-            node.view = view
+        if node.view is None or basis != node.basis:
+            node.basis = basis
+            node.view = NodeView(
+                name=name,
+                host=config.host,
+                port=config.port,
+                index=node.index,
+                weight=config.weight,
+                backup=config.backup,
+                role=role,
+                health=health.health,
+                admin=node.admin,
+                timeline=look.timeline if look else None,
+                lsn=look.lsn if look else None,
+                lag_bytes=lag_bytes,
+                lag_seconds=lag_seconds,
+                fresh_until=fresh_until,
+                lost_at=node.lost_at,
+                refusal=refusal,
+                up_since=health.up_since,
+                server_version=look.server_version if look else None,
+            )
         return node.view
 
     def _pardon(self, node: NodeView, counted_to: float) -> NodeView:

@@ -43,17 +43,23 @@ class ProbeFailed(NodeError):
 class Link:
     """An established connection that nobody else uses."""
 
-    __slots__ = ("_stream", "_unread", "_wire")
+    __slots__ = ("_error", "_row", "_stream", "_unread", "_wire")
 
     def __init__(self, stream: WireStream) -> None:
         self._stream = stream
         self._wire = stream.wire
         self._unread = stream.take_unread()
+        self._row: Row = ()
+        self._error: str | None = None
 
     @property
     def is_closed(self) -> bool:
         """Whether it is of no more use."""
         return self._wire.fileno() < 0
+
+    def fileno(self) -> int:
+        """Return its socket's file descriptor, -1 once it is closed."""
+        return self._wire.fileno()
 
     async def ask(self, question: bytes) -> Row:
         """Send *question* and return the row that answers it, empty if there was none.
@@ -62,14 +68,47 @@ class Link:
             ProbeFailed: the node answered with an error, or (*lost*) the link is closed now.
         """
         try:
-            row, error = await self._exchange(question)
-        except EOFError as exc:
-            raise ProbeFailed("server closed the connection unexpectedly", lost=True) from exc
-        except ProtocolViolation as exc:
-            raise ProbeFailed(f"does not speak as PostgreSQL does: {exc}", lost=True) from exc
-        if error is not None:
-            raise ProbeFailed(error, lost=False)
+            # A node that has left may have said why: that is still to be read.
+            with contextlib.suppress(OSError):
+                sent = self.send(question)
+                if sent < len(question) or self._wire.wants_write:
+                    await self._stream.send_all(question[sent:])
+            row = self._parse()
+            while row is None:
+                if not self._wire.has_pending:
+                    await trio.lowlevel.wait_readable(self._wire.fileno())
+                else:
+                    await trio.lowlevel.checkpoint()
+                row = self.receive()
+        except BaseException as exc:
+            self._close_for(exc)
+            raise
         return row
+
+    def send(self, question: bytes) -> int:
+        """Begin with *question*; return how many of its bytes the socket took. Raises OSError."""
+        self._row, self._error = (), None
+        return self._wire.send(question)
+
+    def receive(self) -> Row | None:
+        """Read what has come of the answer; return the row once it is complete, None before.
+
+        Raises:
+            ProbeFailed: the node answered with an error, or (*lost*) the link is closed now.
+        """
+        try:
+            while data := self._wire.recv():
+                self._unread += data
+                row = self._parse()
+                if row is not None or not self._wire.has_pending:
+                    return row
+        except BaseException as exc:
+            self._close_for(exc)
+            raise
+        if data is not None:
+            self.close()
+            raise ProbeFailed("server closed the connection unexpectedly", lost=True)
+        return None
 
     async def wait_unasked(self) -> None:
         """Block until the node says something between two questions: mostly that the connection ends."""
@@ -82,52 +121,35 @@ class Link:
                 self._wire.send(frontend.TERMINATE)
             self._stream.close()
 
-    async def _exchange(self, question: bytes) -> tuple[Row, str | None]:
-        try:
-            # A node that has left may have said why: that is still to be read.
-            with contextlib.suppress(OSError):
-                await self._send(question)
-            return await self._read_answer()
-        except BaseException:
+    def _close_for(self, exc: BaseException) -> None:
+        """Close the link, unless *exc* leaves it at rest: an answer that is an error."""
+        if not isinstance(exc, ProbeFailed) or exc.lost:
             self.close()
-            raise
 
-    async def _send(self, question: bytes) -> None:
-        sent = self._wire.send(question)
-        if sent < len(question) or self._wire.wants_write:
-            await self._stream.send_all(question[sent:])
-
-    async def _read_answer(self) -> tuple[Row, str | None]:
-        """Read up to the ReadyForQuery; return the row and the error, if there was one."""
-        row: Row = ()
-        error = None
+    def _parse(self) -> Row | None:
+        """Take the frames that are complete; return the row if its ReadyForQuery is among them."""
         data = self._unread
-        while True:
-            end = 0
+        end = 0
+        try:
             for code, start, end in split(data):
                 if code == codes.DATA_ROW:
-                    row = parse_row(data[start + HEADER_SIZE : end])
+                    self._row = parse_row(data[start + HEADER_SIZE : end])
                 elif code == codes.ERROR:
-                    error = _read_error(data[start + HEADER_SIZE : end])
+                    self._error = _read_error(data[start + HEADER_SIZE : end])
                 elif code == codes.READY:
                     self._unread = data[end:]
-                    return row, error
-            rest = data[end:]
-            if len(rest) > MAX_PAYLOAD:
-                raise ProtocolViolation(f"a message of more than {MAX_PAYLOAD} bytes")
-            data = rest + await self._receive()
-
-    async def _receive(self) -> bytes:
-        while True:
-            if self._wire.has_pending:
-                await trio.lowlevel.checkpoint()
-            else:
-                await trio.lowlevel.wait_readable(self._wire.fileno())
-            data = self._wire.recv()
-            if data:
-                return data
-            if data is not None:
-                raise EOFError
+                    if self._error is not None:
+                        raise ProbeFailed(self._error, lost=False)
+                    return self._row
+        except ProtocolViolation as exc:
+            raise ProbeFailed(f"does not speak as PostgreSQL does: {exc}", lost=True) from exc
+        self._unread = data[end:]
+        if len(self._unread) > MAX_PAYLOAD:
+            reason = (
+                f"does not speak as PostgreSQL does: a message of more than {MAX_PAYLOAD} bytes"
+            )
+            raise ProbeFailed(reason, lost=True)
+        return None
 
 
 def _read_error(payload: bytes) -> str:

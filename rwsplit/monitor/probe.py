@@ -102,6 +102,8 @@ class Probe:
     def __init__(self, node: NodeConfig, monitor: MonitorConfig, tls: TlsConfig) -> None:
         self._endpoint = Endpoint.from_config(node, tls)
         self._monitor = monitor
+        self.timeout = monitor.timeout
+        """Seconds a look may take."""
         self._credentials = Credentials(monitor.user, Plain(b""))
         self._link: Link | None = None
         self._identity = Identity("", 0, 0, "")
@@ -114,17 +116,48 @@ class Probe:
         Raises:
             ProbeFailed: it did not answer, or not in time.
         """
-        timeout = self._monitor.timeout
         try:
-            with trio.fail_after(timeout):
+            with trio.fail_after(self.timeout):
                 link = self._link
                 if link is None or link.is_closed:
                     link = await self._connect()
                 return self._observe(await link.ask(_ASK_LOOK))
         except trio.TooSlowError as exc:
-            raise ProbeFailed(f"no answer in {timeout:g} s", lost=False) from exc
+            raise self.too_late() from exc
         except (ValueError, ArithmeticError) as exc:
-            raise ProbeFailed(f"its answer makes no sense: {exc}", lost=False) from exc
+            raise _nonsense(exc) from exc
+
+    def fileno(self) -> int:
+        """Return the file descriptor of the link, -1 if there is none."""
+        return -1 if self._link is None else self._link.fileno()
+
+    def ask(self) -> None:
+        """Begin a look over the link there is; `answer` ends it. Raises ProbeFailed."""
+        assert self._link is not None
+        try:
+            whole = self._link.send(_ASK_LOOK) == len(_ASK_LOOK)
+        except OSError:
+            return  # the node has left, and may have said why: that is still to be read
+        if not whole:
+            self.close()
+            raise ProbeFailed("takes no question", lost=True)
+
+    def answer(self) -> Observation | None:
+        """Return what the look has seen, None while its answer is incomplete. Raises ProbeFailed."""
+        assert self._link is not None
+        row = self._link.receive()
+        try:
+            return None if row is None else self._observe(row)
+        except (ValueError, ArithmeticError) as exc:
+            raise _nonsense(exc) from exc
+
+    def too_late(self) -> ProbeFailed:
+        """Give up the link, whose answer would come too late, and return the failure that is.
+
+        Without a link nobody would notice that the node restarts, and replays from further back.
+        """
+        self.close()
+        return ProbeFailed(f"no answer in {self.timeout:g} s", lost=True)
 
     async def rest(self) -> None:
         """Block until the node says something unasked, or ends the link; for ever if there is none."""
@@ -214,3 +247,7 @@ class Probe:
             server_version=self._identity.server_version,
             replay_age=None if age is None else float(age),
         )
+
+
+def _nonsense(exc: Exception) -> ProbeFailed:
+    return ProbeFailed(f"its answer makes no sense: {exc}", lost=False)

@@ -13,6 +13,8 @@ prove it. A kicked replica that is still behind is looked at again after 1, 2, 4
 caught up or `interval` is reached. Requests that arrive while a round waits for the sample are
 served by the next one: they may be about writes made after the sample was sent.
 
+While nothing is out of the ordinary the regular probes are a `Pulse` in the turn loop, and the watcher's task sleeps.
+
 A connection that ends between two probes is noticed at once, not by the next one: a replica may be back by then, and
 behind what it had replayed.
 """
@@ -31,6 +33,8 @@ from rwsplit.config.model import Config, MonitorConfig, NodeConfig, TlsConfig
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.link import ProbeFailed
 from rwsplit.monitor.probe import Probe
+from rwsplit.monitor.pulse import Pulse
+from rwsplit.relay.driving import Driver
 
 #: Seconds after which a replica that is chased is looked at again; doubles each time.
 CHASE_DELAY: Final = 0.001
@@ -48,6 +52,9 @@ class Looker(Protocol):
 
     async def rest(self) -> None:
         """Block until the node says something unasked, such as that it leaves; for ever without a connection."""
+
+    def fileno(self) -> int:
+        """Return the connection's file descriptor, -1 if there is none."""
 
     def close(self) -> None:
         """Give up the connection."""
@@ -71,11 +78,21 @@ class Assignment:
 class Watcher:
     """Probes one node again and again and tells the board."""
 
-    def __init__(self, name: str, board: Board, probe: Looker, *, interval: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        board: Board,
+        probe: Looker,
+        *,
+        interval: float,
+        pulse: Pulse | None = None,
+    ) -> None:
+        """Without a *pulse* the regular probes are made by the task, too."""
         self.name = name
         self.interval = interval
         self._board = board
         self._probe = probe
+        self._pulse = pulse
         self._kicked = False
         """Somebody has asked for a probe since the last one was started."""
         self._resting: trio.CancelScope | None = None
@@ -94,7 +111,9 @@ class Watcher:
             self._chased = until_fresh
             self._chase_delay = CHASE_DELAY
         self._kicked = True
-        if self._resting is not None:
+        if self._pulse is not None and self._pulse.is_beating:
+            self._pulse.stop()
+        elif self._resting is not None:
             self._resting.cancel()
 
     async def wait_probed(self) -> None:
@@ -110,6 +129,8 @@ class Watcher:
                 while True:
                     started = trio.current_time()
                     await self._look(started)
+                    if self._pulse is not None and self._is_steady():
+                        started = await self._pulse.beat(started, self._next_on_grid)
                     if not self._kicked:
                         with trio.move_on_at(self._due(started)) as self._resting:
                             await self._probe.rest()
@@ -134,6 +155,12 @@ class Watcher:
         finally:
             done.set()
 
+    def _is_steady(self) -> bool:
+        """Return whether the next probe is a regular one, over a connection there is."""
+        if self._kicked or self._probe.fileno() < 0:
+            return False
+        return self._board.picture.clock.fresh_until(self.name) >= self._chased
+
     def _next_on_grid(self, started: float) -> float:
         """Return the moment of the next regular probe after one at *started*."""
         is_primary = self._board.picture.topology.primary == self.name
@@ -156,9 +183,12 @@ class Watcher:
 
 
 async def run_monitor(
-    board: Board, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    board: Board,
+    driver: Driver | None = None,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Watch every configured node and keep *board* up to date, for ever."""
+    """Watch every configured node and keep *board* up to date, for ever; regular probes in the turns of *driver*."""
     watchers: dict[str, Watcher] = {}
     assigned: dict[str, Assignment] = {}
     async with trio.open_nursery() as nursery:
@@ -173,7 +203,13 @@ async def run_monitor(
             for node in config.nodes:
                 if node.name not in watchers:
                     probe = Probe(node, config.monitor, config.tls)
-                    watcher = Watcher(node.name, board, probe, interval=config.monitor.interval)
+                    watcher = Watcher(
+                        node.name,
+                        board,
+                        probe,
+                        interval=config.monitor.interval,
+                        pulse=Pulse(node.name, board, probe, driver) if driver else None,
+                    )
                     watchers[node.name] = watcher
                     nursery.start_soon(watcher.run, name=f"monitor {node.name}")
             assigned = wanted

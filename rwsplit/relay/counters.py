@@ -31,7 +31,7 @@ class Counters:
         self.statements: list[int] = []
         """Statements answered, by node index."""
         self.reads: list[int] = []
-        """Those of them that were routed as reads, by node index."""
+        """Those of them that were reads: routed as such, or in a transaction on a replica; by node index."""
         self.reasons = [0] * len(RouteReason)
         """Verdicts by `RouteReason.number`."""
         self.retries = 0

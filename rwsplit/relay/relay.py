@@ -125,38 +125,43 @@ class Relay:
         self.draining = False
         self._open_server = open_server
         self._nursery: trio.Nursery | None = None
+        self._alarm = self.driver.alarms.add(self._tick)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry bytes until cancelled; then close every connection."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                nursery.start_soon(self._tick, name="relay upkeep")
+                self._alarm.set(self._next_tick())
                 task_status.started()
                 await self.driver.drive(self.turn)
         finally:
             self._nursery = None
+            self._alarm.clear()
             for client in list(self.clients.values()):
                 self._drop_client(client)
             for server in list(self.servers.values()):
                 self.close_server(server)
             self.driver.close()
 
-    async def _tick(self) -> None:
-        while True:
-            # On a grid, as the watchers are, so that the process wakes up once for all of them.
-            due = (self.clock() // TICK + 1) * TICK
-            await trio.sleep_until(due if due - self.clock() > TICK / 10 else due + TICK)
-            self.now = self.clock()
-            self.upkeep.tick()
-            self.outboxes.flush()
+    def _tick(self) -> None:
+        self.now = self.clock()
+        self._alarm.set(self._next_tick())
+        self.upkeep.tick()
+        self.outboxes.flush()
+
+    def _next_tick(self) -> float:
+        """Return when the next tick is due: on a grid, as probes are, so that the process wakes up once for all."""
+        now = self.clock()
+        due = (now // TICK + 1) * TICK
+        return due if due - now > TICK / 10 else due + TICK
 
     def turn(self, events: list[tuple[int, int]]) -> None:
         """Serve every socket in *events*, then send what came of it."""
         self.now = self.clock()
         self.floor = self.oldest(self.config.consistency.max_lag)
         self.counters.turns += 1
-        clients, servers = self.clients, self.servers
+        clients, servers, watched = self.clients, self.servers, self.driver.watched
         for fd, mask in events:
             server = servers.get(fd)
             if server is not None:
@@ -165,6 +170,8 @@ class Relay:
             client = clients.get(fd)
             if client is not None:
                 self.serve_client(client, mask)
+            elif fd in watched:
+                watched[fd]()
         self.outboxes.flush()
 
     # Reading...

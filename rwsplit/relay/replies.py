@@ -189,10 +189,7 @@ class Replies:
         if route is not None and unit.executes:
             client.last = (server.pool.node, route)
         relay.late.note(client, unit, script, status)
-        if unit.guarded and not script.controls_transaction:
-            relay.note_read(client, unit.node)
-            if relay.config.pool.lane_depth and not unit.failed:
-                lanes.observe(script.cost, now - max(unit.sent, server.last_done), unit.size)
+        self._note_read(client, server, unit, now)
         server.last_done = now
         effects = unit.piece.effects
         if effects and effects.discards and not unit.failed and status == codes.IDLE:
@@ -220,6 +217,20 @@ class Replies:
         client.adopt_parameters(client.journal.base)
         # An open unit cannot be followed by what brings them back.
         server.parameters = NONE if unit.planned else client.parameters
+
+    def _note_read(self, client: Client, server: Server, unit: Unit, now: float) -> None:
+        """Count a read that was answered; whoever reads is led back to the replicas, and from one to another."""
+        relay = self._relay
+        script, route = unit.script, unit.route
+        assert script is not None
+        if unit.guarded and not script.controls_transaction:
+            relay.note_read(client, unit.node)
+            if relay.config.pool.lane_depth and not unit.failed:
+                lanes.observe(script.cost, now - max(unit.sent, server.last_done), unit.size)
+        elif server.is_replica:  # in a transaction
+            relay.note_read(client, unit.node)
+        elif route is not None and route.reason is RouteReason.NO_FRESH_REPLICA:
+            relay.note_read(client, unit.node)  # it began a transaction on the primary
 
     def _failed(self, server: Server, owed: Owed | None, error: bytes) -> None:
         """An ErrorResponse came: take back what the server was not taught after all."""

@@ -29,7 +29,7 @@ class RouteReason(Enum):
         """Position among the members, for counters."""
 
     READ = "it only reads"
-    PARAMETER = "it sets parameters, which any node can"
+    PARAMETER = "it is about the session alone, which any node can do"
     MAY_WRITE = "it may write"
     LOCKS_ROWS = "it locks rows"
     VOLATILE_FUNCTION = "it calls a volatile function"

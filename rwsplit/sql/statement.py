@@ -177,7 +177,7 @@ class Statement:
     """Parameters whose value it may change beyond its transaction, in lower case; `all` for RESET ALL, `*` for
     any that pg_settings shows. Empty although *state* is PARAMETER: it is not known which."""
     anywhere: bool = False
-    """SET, RESET: any node can carry it out, since it needs nothing of the database."""
+    """SET, RESET, DEALLOCATE ALL: any node can carry it out, since it needs nothing of the database."""
     needs_session: bool = False
     """Its answer depends on the server the session used before (currval, pg_backend_pid...)."""
     is_catalog: bool = False

@@ -103,7 +103,8 @@ def _release(cursor: Cursor) -> Statement:
 
 def _deallocate(cursor: Cursor) -> Statement:
     cursor.take("prepare")
-    return Statement(Verb.DEALLOCATE, primary_only=_SESSION, name=cursor.name())
+    name = cursor.name()
+    return Statement(Verb.DEALLOCATE, primary_only=_SESSION, name=name, anywhere=name == "all")
 
 
 def _discard(cursor: Cursor) -> Statement:

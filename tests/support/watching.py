@@ -20,6 +20,7 @@ from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.embedded.node import EmbeddedNode
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.watcher import run_monitor
+from rwsplit.relay.driving import Events, TrioDriver
 
 
 def node_configs(nodes: Sequence[EmbeddedNode]) -> tuple[NodeConfig, ...]:
@@ -51,8 +52,15 @@ async def watching(
         tls=tls or TlsConfig(server_tls_sslmode=SslMode.PREFER),
     )
     board = Board(config)
+    driver = TrioDriver()
+
+    def turn(events: Events) -> None:
+        for fd, _ in events:
+            driver.watched[fd]()
+
     async with trio.open_nursery() as nursery:
-        await nursery.start(run_monitor, board)
+        nursery.start_soon(driver.drive, turn)
+        await nursery.start(run_monitor, board, driver)
         await see(board, lambda view: view.primary is not None and len(view.replicas) == 3)
         yield board
         nursery.cancel_scope.cancel()

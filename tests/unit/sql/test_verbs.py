@@ -268,3 +268,8 @@ def test_other_verbs_may_do_anything(query):
 
 def test_statements_within_statements_have_a_limit():
     assert facts("EXPLAIN " * 100 + "SELECT 1").primary_only is PrimaryOnly.UNPARSED
+
+
+def test_deallocate_all_is_for_any_node_and_a_name_for_the_one_that_knows_it():
+    assert parse(b"DEALLOCATE ALL", FunctionBook()).anywhere
+    assert not parse(b"DEALLOCATE p", FunctionBook()).anywhere

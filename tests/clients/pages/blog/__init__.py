@@ -1,0 +1,1 @@
+"""The blog as an application of Django's."""
