@@ -59,7 +59,8 @@ ASKING: Final = (
     "show transaction_isolation",
     "show transaction_read_only",
     "select current_setting('work_mem')",
-    "select current_setting('kept.own', true)",
+    # Once a parameter like this has been set, PostgreSQL keeps it, empty, for all sessions of that server.
+    "select nullif(current_setting('kept.own', true), '')",
     "select * from t",
     "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()",
     "select currval('kept_seq')",
