@@ -79,15 +79,6 @@ class Renaming:
             _put(table, name, old if name or number > told else _NOTHING)
         self._entries.clear()
 
-    def old_names(self) -> list[tuple[bytes, Prepared]]:
-        """Return what names meant before."""
-        names = self._session.names
-        return [
-            (name, old)
-            for _, table, name, old, _ in self._entries
-            if table is names and old is not _NOTHING
-        ]
-
 
 def _put(table: dict[bytes, Any], name: bytes, value: Any) -> None:
     if value is _NOTHING:

@@ -15,6 +15,7 @@ from rwsplit.session.transaction import (
     is_late,
     is_prologue,
     opens_with_reads,
+    sets_modes,
 )
 from rwsplit.session.unit import Kind, Piece, Unit
 from rwsplit.sql.classify import parse
@@ -245,6 +246,31 @@ def test_a_chained_read_only_one_stays_read_only_on_the_primary(session: Session
     transaction = Transaction.read_only(unit_of(session, query("begin read only"))).chained()
     assert not transaction.late
     assert opened(transaction) == [b"BEGIN READ ONLY", b"COMMIT AND CHAIN"]
+
+
+@pytest.mark.parametrize("name", ["", "b"])
+def test_its_portal_is_made_anew_where_nobody_knows_what_the_client_calls_it(
+    session: Session, name: str
+):
+    unit = unit_of(session, parse_message("begin", name) + bind(name) + execute() + SYNC)
+    transaction = Transaction.may_write(script("begin").statements[0], unit)
+    assert b"".join(transaction.portal) == parse_message("BEGIN") + bind() + execute() + SYNC
+    assert not Transaction.may_write(
+        script("begin").statements[0], unit_of(session, query("begin"))
+    ).portal
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("begin read only", True),
+        ("select 1; set transaction read only", True),
+        ("set local work_mem = 1", False),
+        ("commit", False),
+    ],
+)
+def test_what_sets_modes(text: str, expected: bool):
+    assert sets_modes(script(text)) is expected
 
 
 def test_the_answer_in_the_simple_protocol(session: Session):
