@@ -63,7 +63,7 @@ def test_a_unit_that_runs_again_is_as_it_was_before_it_was_sent(session: Session
 
 
 def test_an_error_names_a_statement_as_the_client_does(session: Session):
-    session.receive(parse("", "select 2") + parse("mine", "select 1"))
+    session.receive(parse("mine", "select 1") + parse("", "select 2"))
     unit = a_unit(session)
 
     told = unit.reword(error("26000", 'prepared statement "rwsplit_1" does not exist'))
