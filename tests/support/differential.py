@@ -5,7 +5,7 @@
 
 A step sends its messages in one write, or one byte at a time (`Differential(..., bytewise=True)`), and reads up to as many ReadyForQuery as it owes (`say(..., until=...)` for
 other ends). Process ids, keys and tables' OIDs differ, and what rwsplit hides by design (`in_hot_standby`) is left out;
-everything else counts, byte for byte, up to source line numbers of errors.
+everything else counts, byte for byte, up to source line numbers of errors (but see `_without_places`).
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Differential:
             raise AssertionError(
                 f"{side} says no more after {_brief(found)} to {step.sent[:300]!r}"
             ) from None
-        return [without_table_oids(frame) for frame in found if not _is_hidden(frame)]
+        return [masked(frame) for frame in found if not _is_hidden(frame)]
 
 
 def _ends(data: bytes) -> int:
@@ -158,6 +158,13 @@ def _is_hidden(frame: Frame) -> bool:
     return frame.code == b"S" and frame.payload.startswith(HIDDEN)
 
 
+def masked(frame: Frame) -> Frame:
+    """Blank what of *frame* cannot be equal."""
+    if frame.code == b"A":  # the process id of who notifies
+        return Frame(b"A", bytes(4) + frame.payload[4:])
+    return _without_places(without_table_oids(frame))
+
+
 def without_table_oids(frame: Frame) -> Frame:
     """Blank the OIDs of tables in a RowDescription: a table made twice is not the same one."""
     if frame.code != b"T":
@@ -169,6 +176,23 @@ def without_table_oids(frame: Frame) -> Frame:
         payload[at : at + 4] = bytes(4)
         at += 18
     return Frame(b"T", bytes(payload))
+
+
+def _without_places(frame: Frame) -> Frame:
+    """Blank where in PostgreSQL's source a statement is refused because the transaction has failed.
+
+    A Bind is refused there, and a Parse. Where the server is one that may not have the session's statement, rwsplit says
+    its Parse first: the same error, from another line.
+    """
+    if frame.code != b"E" or b"\0C25P02\0" not in frame.payload:
+        return frame
+    fields = frame.payload.split(b"\0")
+    if fields[-3] not in _REFUSING:
+        return frame
+    return Frame(b"E", b"\0".join(field for field in fields if field[:1] not in b"LR"))
+
+
+_REFUSING: Final = (b"Rexec_parse_message", b"Rexec_bind_message")
 
 
 def _brief(frames: Sequence[Frame]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from rwsplit.embedded.cluster import EmbeddedCluster
-from tests.support.differential import HIDDEN, Pacer, without_table_oids
+from tests.support.differential import HIDDEN, Pacer, masked
 from tests.support.messages import SYNC, close_statement, query
 from tests.support.raw_client import Frame, RawClient
 from tests.support.script_texts import RESTORE, STATE
@@ -116,7 +116,7 @@ class Twin:
             while b"".join(frame.code for frame in frames[-len(end) :]) != end:
                 frame = client.frame()
                 if frame.code != b"S":
-                    frames.append(_masked(frame))
+                    frames.append(masked(frame))
                 elif not frame.payload.startswith(HIDDEN):
                     name, value, _ = frame.payload.split(b"\0")
                     client.parameters[name.decode()] = value.decode()
@@ -167,20 +167,6 @@ class Twin:
                 raise AssertionError(f"{replica.info.port} does not replay {row}")
 
 
-def _masked(frame: Frame) -> Frame:
-    if frame.code == b"E" and _REFUSED in frame.payload:
-        fields = frame.payload.split(b"\0")
-        if fields[-3] in _REFUSING:
-            return Frame(b"E", b"\0".join(f for f in fields if f[:1] not in b"LR"))
-    if frame.code == b"A":
-        return Frame(b"A", bytes(4) + frame.payload[4:])
-    return without_table_oids(frame)
-
-
-#: In a failed transaction a Bind of a statement is refused, and so is its Parse. Where the server is one on which the
-#: session has not run it yet, rwsplit parses it first: the same error comes from another line of PostgreSQL's.
-_REFUSED: Final = b"\0C25P02\0"
-_REFUSING: Final = (b"Rexec_parse_message", b"Rexec_bind_message")
 #: Questions asked until something has happened, some seconds' worth.
 _TURNS: Final = 20_000
 _OPEN: Final = (
