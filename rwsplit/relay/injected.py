@@ -26,6 +26,7 @@ class Purpose(Enum):
     RESET = "wipe what a pinned session left"
     TEACH = "prepare a statement that EXECUTE names"
     REFUSE = "fail a transaction rwsplit cannot go on with"
+    SEQUENCES = "keep apart what sessions have drawn from sequences"
     TIDY = "close a statement left under a client's name"
 
 

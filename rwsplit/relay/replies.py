@@ -52,6 +52,9 @@ _HEALING: Final[dict[bytes, tuple[Route, bool]]] = {
     b"40001": (_CONFLICT, False),
     b"40P01": (_CONFLICT, False),
 }
+#: What a session's next unit cannot do without, unless its transaction has failed and so will that.
+_NEEDED: Final = frozenset({Purpose.PARAMETERS, Purpose.BEGIN, Purpose.SEQUENCES})
+_FAILED_ALREADY: Final = b"25P02"
 _LOSING: Final = frozenset({b"57P01", b"57P02", b"57P03"})
 
 
@@ -176,7 +179,7 @@ class Replies:
             if status != codes.IDLE:
                 client.wrote = True
             else:
-                server.last_writer = client
+                server.note_writer(client)
                 client.wrote = False
                 if not (failed or _rolls_back(script)):
                     client.last_write = relay.last_write = now
@@ -437,7 +440,9 @@ class Replies:
         if is_fatal(error):
             owed.error = error  # the server goes: what waits behind it may run elsewhere
             return
-        if owed.purpose not in (Purpose.PARAMETERS, Purpose.BEGIN):
+        if owed.purpose is Purpose.SEQUENCES:
+            server.mingled = True
+        if owed.purpose not in _NEEDED or sqlstate(error) == _FAILED_ALREADY:
             return
         client = owed.client
         server.expired = True

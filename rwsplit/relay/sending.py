@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from rwsplit.config.model import PoolMode
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
+from rwsplit.relay import sequences
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import DEALLOCATE_ALL, DISCARD_SEQUENCES, Injected, Purpose, query
+from rwsplit.relay.injected import DEALLOCATE_ALL, Injected, Purpose, query
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import HELD, IDLE, LANE, RESETTING, Server
 from rwsplit.session import restoring
@@ -40,14 +41,20 @@ class Sender:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
-    def send(self, client: Client, server: Server, unit: Unit) -> None:
+    def send(  # noqa: C901 - one branch a need
+        self, client: Client, server: Server, unit: Unit
+    ) -> None:
         """Queue the bytes of *unit* on *server*, behind what the server must know for it."""
         relay = self._relay
         script = unit.script
         piece = unit.piece
         assert script is not None
         if client.server is not server:
-            self._take(client, server, unit, script)
+            self._take(client, server, unit)
+        if (script.uses_sequences or script.cost.writes or unit.is_open) and sequences.may_meet(
+            client, server
+        ):
+            relay.sequences.part(client, server, unit, script)
         restores = script.notable and not self._restores_itself(client, unit)
         if (
             piece.plan is None
@@ -83,7 +90,7 @@ class Sender:
             server.dirty = True
             relay.outboxes.servers.append(server)
 
-    def _take(self, client: Client, server: Server, unit: Unit, script: Script) -> None:
+    def _take(self, client: Client, server: Server, unit: Unit) -> None:
         """Make *server* the session's own, as *unit* must find it."""
         client.server = server
         if server.use is HELD:
@@ -92,9 +99,6 @@ class Sender:
             _keep(client, server)
         if server.parameters is not client.parameters:
             self.bring_parameters(client, server)
-        if script.needs_session and server.last_writer is not client:
-            server.out.append(DISCARD_SEQUENCES)
-            server.owe(Injected(Purpose.RESET))
         if client.transaction is not None:
             self._relay.late.begin_on(client, server, unit)
 
@@ -259,6 +263,8 @@ class Sender:
                 server.unnamed = chunk.unnamed_parse
         if script.may_write:
             client.wrote = True
+        if script.reads_sequences:
+            self._relay.sequences.asked(client)
         if script.notable:
             self._note_state(client, server, unit, script)
         if chunk.completes:
