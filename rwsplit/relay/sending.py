@@ -237,8 +237,7 @@ class Sender:
         base = client.journal.base
         if not base.values or unit.is_open:
             return True
-        names = restoring.restored_names(unit)
-        return client.tx != codes.FAILED and restoring.extend(unit, base, names)
+        return client.tx != codes.FAILED and restoring.extend(unit, base)
 
     def _restore(self, client: Client, server: Server, unit: Unit) -> None:
         """Bring back behind *unit* what the session asked for at startup: its RESET is one among others."""
