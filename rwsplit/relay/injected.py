@@ -13,6 +13,7 @@ from rwsplit.session.prepared import Lesson
 if TYPE_CHECKING:
     from rwsplit.relay.client import Client
     from rwsplit.relay.resetting import Reset
+    from rwsplit.session.unit import Unit
 
 
 class Purpose(Enum):
@@ -46,6 +47,18 @@ class Injected(Owed):
         """What it was to teach its server, to be taken back if it fails."""
         self.reset: Reset | None = None
         """What cleans a server nobody holds."""
+
+
+class Restoration(Injected):
+    """What brings back the session's parameters once *unit*, which resets some, is through."""
+
+    __slots__ = ("query", "unit")
+
+    def __init__(self, client: Client, unit: Unit, query: bytes) -> None:
+        super().__init__(Purpose.RESTORE, client)
+        self.reports = client.sink
+        self.unit = unit
+        self.query = query
 
 
 def query(sql: bytes) -> bytes:

@@ -12,7 +12,7 @@ from rwsplit.protocol.responses import Owed, What, is_fatal, is_stale_plan, sqls
 from rwsplit.relay import lanes
 from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import ROLLBACK, Injected, Purpose
+from rwsplit.relay.injected import ROLLBACK, Injected, Purpose, Restoration
 from rwsplit.relay.readback import Question
 from rwsplit.routing.consistency import PRIMARY_HOME
 from rwsplit.routing.route import Route, RouteReason, Target
@@ -105,7 +105,7 @@ class Replies:
 
     # One method an event...
 
-    def _done(self, server: Server, owed: Owed, status: int, now: float) -> None:  # noqa: C901, PLR0912 - the end of every statement
+    def _done(self, server: Server, owed: Owed, status: int, now: float) -> None:  # noqa: C901, PLR0912, PLR0915 - the end of every statement
         server.tx = status
         if not isinstance(owed, Unit):
             self._injected_done(server, owed)
@@ -143,6 +143,9 @@ class Replies:
             client.dirty = True
             relay.outboxes.clients.append(client)
         self._remember(client, server, owed, status, now)
+        settling = client.settling
+        if settling is not None and isinstance(settling, Restoration) and settling.unit is owed:
+            relay.sender.restore(client, server, settling)
         if client.doubts and status == codes.IDLE and client.is_idle:
             client.knowledge.settle(client.database, client.doubts)
         if server.copying and not client.in_flight:

@@ -15,7 +15,7 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay import sequences
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import DEALLOCATE_ALL, Injected, Purpose, query
+from rwsplit.relay.injected import DEALLOCATE_ALL, Injected, Purpose, Restoration, query
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import HELD, IDLE, LANE, RESETTING, Server
 from rwsplit.session import restoring
@@ -80,9 +80,8 @@ class Sender:
         client.in_flight += 1
         if script.notable:
             self._note_state(client, server, unit, script)
-            if restores:
-                self._restore(client, server, unit)
-            relay.readback.ask_behind(client, server, unit, script)
+            if not (restores and self._restore_later(client, unit)):
+                relay.readback.ask_behind(client, server, unit, script)
         if piece.litter is not None and not unit.is_open:  # a Sync of ours would end it
             server.out.append(frame(codes.CLOSE, b"S" + piece.litter + b"\0") + SYNC)
             server.owe(Injected(Purpose.TIDY))
@@ -239,16 +238,25 @@ class Sender:
             return True
         return client.tx != codes.FAILED and restoring.extend(unit, base)
 
-    def _restore(self, client: Client, server: Server, unit: Unit) -> None:
-        """Bring back behind *unit* what the session asked for at startup: its RESET is one among others."""
+    def _restore_later(self, client: Client, unit: Unit) -> bool:
+        """Have what the session asked for at startup brought back behind *unit*, unless that fails; return whether."""
         names, kept = restoring.restored_names(unit), restoring.kept_names(unit)
         restored = client.journal.base.restored(names, kept)
-        if restored is not None:
-            server.out.append(query(restored))
-            server.unnamed = None
-            injected = Injected(Purpose.RESTORE, client)
-            injected.reports = client.sink
-            server.owe(injected)
+        if restored is None:
+            return False
+        client.settling = Restoration(client, unit, query(restored))
+        return True
+
+    def restore(self, client: Client, server: Server, restoration: Restoration) -> None:
+        """Bring back what the unit that is through has reset, if it has."""
+        client.settling = None
+        unit = restoration.unit
+        if unit.failed and unit.script is not None and not unit.script.controls_transaction:
+            return  # the reset is undone
+        server.out.append(restoration.query)
+        server.unnamed = None
+        server.owe(restoration)
+        self._relay.outboxes.touch_server(server)
 
     def go_on(self, client: Client, server: Server, unit: Unit, chunk: Chunk) -> None:
         script = chunk.script

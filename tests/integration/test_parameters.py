@@ -187,6 +187,39 @@ def test_what_follows_a_reset_in_a_pipeline_has_what_was_asked_for_at_startup(
             cluster.wait_until_replayed()
 
 
+@pytest.mark.parametrize(
+    "reset", ["reset all", "reset standard_conforming_strings", "discard all"]
+)
+def test_a_session_with_strings_of_old_keeps_what_it_asked_for_at_startup(
+    cluster: ReachableCluster[Any], proxy: Proxy, reset: str
+):
+    options = "-c standard_conforming_strings=off -c escape_string_warning=off"
+    Differential(cluster, proxy)(
+        say(query(r"select 'a\'b'")),
+        say(query(reset)),
+        say(query("show timezone")),
+        say(query("show standard_conforming_strings")),
+        say(query(r"select 'a\'b'")),
+        parameters={"TimeZone": "Asia/Tokyo", "options": options},
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["reset all; select 1/0", "select 1; reset all; select nowhere"]
+)
+def test_a_reset_that_fails_leaves_what_was_set(
+    cluster: ReachableCluster[Any], proxy: Proxy, text: str
+):
+    Differential(cluster, proxy)(
+        say(query("set timezone = 'UTC'")),
+        say(query(text)),
+        say(query("show timezone")),
+        say(query("begin"), query(text), query("rollback")),
+        say(query("show timezone")),
+        parameters={"TimeZone": "Asia/Tokyo"},
+    )
+
+
 def test_set_local_and_set_undone_by_rollback(proxy: Proxy):
     with proxy.connect(options="-c work_mem=7MB") as connection:
         with connection.transaction():
