@@ -104,8 +104,7 @@ class _Pipeline:
                 self._parts += (data[start:end], restored)
                 start = end
             at = end
-        if start < at:
-            self._parts.append(data[start:])
+        self._parts.append(data[start:])
 
     def _message(self, code: int, payload: bytes) -> bytes:
         """Take note of a message; return what must follow it."""

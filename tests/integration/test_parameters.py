@@ -171,7 +171,7 @@ def test_what_follows_a_reset_in_a_pipeline_has_what_was_asked_for_at_startup(
                 )
                 compare(
                     say(query("set work_mem = '9MB'")),
-                    say(pipeline + SYNC),
+                    say(pipeline, SYNC),
                     say(query("rollback")),
                     say(query("show search_path")),
                     say(query("show work_mem")),
