@@ -188,8 +188,8 @@ class Session(SessionState):
         if self.names:
             self.names.pop(b"", None)
         script: Script | None
-        if self.opaque:
-            script = OPAQUE
+        if self.opaque and not (text.isascii() and b"\\" not in text):
+            script = OPAQUE  # else it means the same in whatever encoding and string syntax
         elif end - pos <= INLINE_LIMIT:
             script = self.scope.statements.lookup(text)
         else:
