@@ -1,13 +1,14 @@
 """Sequences: no session is told by currval or lastval what another one has drawn on the same server.
 
 `DISCARD SEQUENCES` ahead of a session's first write on a server that another one wrote on last keeps them apart. It
-would make the writes of all dearer for the sake of the few databases in which anybody asks. So it is sent as long
-as it is not known whether anybody does (`PATIENCE`); where nobody did, only ahead of what asks: then even what the session
-itself has drawn may be gone, and writers are kept apart again.
+would make the writes of all dearer for the sake of the few databases in which anybody asks. So it is sent for a while
+(`PATIENCE`), and for ever where somebody has asked by then. Where nobody did it is sent only ahead of what asks: that one
+time even what the session itself has drawn is gone, and from then on writers are kept apart.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from rwsplit.protocol import codes
@@ -30,12 +31,12 @@ class Sequences:
     """Keeps apart what sessions draw."""
 
     def __init__(self) -> None:
-        self._left: dict[str, int] = {}
-        """By database: how often writers will still be kept apart unless somebody asks."""
+        self._left: dict[str, float] = {}
+        """By database: how often writers will still be kept apart unless somebody asks; infinity: somebody has."""
 
     def asked(self, client: Client) -> None:
         """Note that somebody asks in the database of *client*."""
-        self._left[client.database] = PATIENCE
+        self._left[client.database] = math.inf
 
     def part(self, client: Client, server: Server, unit: Unit, script: Script) -> None:
         """Have *server* forget what others have drawn, ahead of *unit* of *client*, if that or a later one may ask."""
@@ -61,5 +62,5 @@ class Sequences:
 
     def _is_worth_it(self, database: str) -> bool:
         left = self._left.get(database, PATIENCE)
-        self._left[database] = max(0, left - 1)
+        self._left[database] = max(0.0, left - 1)
         return left > 0
