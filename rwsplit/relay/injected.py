@@ -13,6 +13,7 @@ from rwsplit.session.prepared import Lesson
 if TYPE_CHECKING:
     from rwsplit.relay.client import Client
     from rwsplit.relay.resetting import Reset
+    from rwsplit.session.unit import Unit
 
 
 class Purpose(Enum):
@@ -26,6 +27,7 @@ class Purpose(Enum):
     RESET = "wipe what a pinned session left"
     TEACH = "prepare a statement that EXECUTE names"
     REFUSE = "fail a transaction rwsplit cannot go on with"
+    SEQUENCES = "keep apart what sessions have drawn from sequences"
     TIDY = "close a statement left under a client's name"
 
 
@@ -45,6 +47,18 @@ class Injected(Owed):
         """What it was to teach its server, to be taken back if it fails."""
         self.reset: Reset | None = None
         """What cleans a server nobody holds."""
+
+
+class Restoration(Injected):
+    """What brings back the session's parameters once *unit*, which resets some, is through."""
+
+    __slots__ = ("query", "unit")
+
+    def __init__(self, client: Client, unit: Unit, query: bytes) -> None:
+        super().__init__(Purpose.RESTORE, client)
+        self.reports = client.sink
+        self.unit = unit
+        self.query = query
 
 
 def query(sql: bytes) -> bytes:

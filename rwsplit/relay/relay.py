@@ -47,6 +47,7 @@ from rwsplit.relay.readback import ReadBack
 from rwsplit.relay.replies import Replies
 from rwsplit.relay.resetting import Reset
 from rwsplit.relay.sending import Sender
+from rwsplit.relay.sequences import Sequences
 from rwsplit.relay.upkeep import Upkeep, is_replica_server
 from rwsplit.routing.balancing import Chooser
 from rwsplit.routing.policy import Rules
@@ -109,6 +110,7 @@ class Relay:
         self.outboxes = Outboxes(self, self.driver.epoll)
         self.choice = Choice(self)
         self.sender = Sender(self)
+        self.sequences = Sequences()
         self.plain = PlainReads(self)
         self.late = Late(self)
         self.readback = ReadBack(self)

@@ -12,7 +12,7 @@ from rwsplit.protocol.responses import Owed, What, is_fatal, is_stale_plan, sqls
 from rwsplit.relay import lanes
 from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import ROLLBACK, Injected, Purpose
+from rwsplit.relay.injected import ROLLBACK, Injected, Purpose, Restoration
 from rwsplit.relay.readback import Question
 from rwsplit.routing.consistency import PRIMARY_HOME
 from rwsplit.routing.route import Route, RouteReason, Target
@@ -52,6 +52,9 @@ _HEALING: Final[dict[bytes, tuple[Route, bool]]] = {
     b"40001": (_CONFLICT, False),
     b"40P01": (_CONFLICT, False),
 }
+#: What a session's next unit cannot do without, unless its transaction has failed and so will that.
+_NEEDED: Final = frozenset({Purpose.PARAMETERS, Purpose.BEGIN, Purpose.SEQUENCES})
+_FAILED_ALREADY: Final = b"25P02"
 _LOSING: Final = frozenset({b"57P01", b"57P02", b"57P03"})
 
 
@@ -102,7 +105,7 @@ class Replies:
 
     # One method an event...
 
-    def _done(self, server: Server, owed: Owed, status: int, now: float) -> None:  # noqa: C901, PLR0912 - the end of every statement
+    def _done(self, server: Server, owed: Owed, status: int, now: float) -> None:  # noqa: C901, PLR0912, PLR0915 - the end of every statement
         server.tx = status
         if not isinstance(owed, Unit):
             self._injected_done(server, owed)
@@ -141,6 +144,9 @@ class Replies:
             client.dirty = True
             relay.outboxes.clients.append(client)
         self._remember(client, server, owed, status, now)
+        settling = client.settling
+        if settling is not None and isinstance(settling, Restoration) and settling.unit is owed:
+            relay.sender.restore(client, server, settling)
         if client.doubts and status == codes.IDLE and client.is_idle:
             client.knowledge.settle(client.database, client.doubts)
         if server.copying and not client.in_flight:
@@ -179,7 +185,7 @@ class Replies:
             if status != codes.IDLE:
                 client.wrote = True
             else:
-                server.last_writer = client
+                server.note_writer(client)
                 client.wrote = False
                 if not (failed or _rolls_back(script)):
                     client.last_write = relay.last_write = now
@@ -459,7 +465,9 @@ class Replies:
         if is_fatal(error):
             owed.error = error  # the server goes: what waits behind it may run elsewhere
             return
-        if owed.purpose not in (Purpose.PARAMETERS, Purpose.BEGIN):
+        if owed.purpose is Purpose.SEQUENCES:
+            server.mingled = True
+        if owed.purpose not in _NEEDED or sqlstate(error) == _FAILED_ALREADY:
             return
         client = owed.client
         server.expired = True

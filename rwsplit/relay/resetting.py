@@ -16,6 +16,7 @@ from rwsplit.session.parameters import NONE
 from rwsplit.session.pinning import forgets_prepared, reset_parameters
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.statement import Verb
 
 _log = structlog.get_logger("rwsplit.relay")
 
@@ -27,6 +28,10 @@ class Reset:
         script = parse(sql.encode(), FunctionBook())
         self.sql = sql
         self.frame = query(sql.encode())
+        self._discards = any(
+            s.discards or (s.verb is Verb.DISCARD and s.name == "sequences")
+            for s in script.statements
+        )
         self._forgets = forgets_prepared(script)
         self._restores = reset_parameters(script)
 
@@ -37,6 +42,9 @@ class Reset:
     def done(self, server: Server) -> None:
         """Note that *server* has been cleaned by this."""
         server.soiled = False
+        server.mingled = not self._discards and (
+            server.mingled or server.last_writer is not None
+        )
         server.last_writer = None
         if self._forgets:
             server.forget()

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from rwsplit.config.model import PoolMode
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
+from rwsplit.relay import sequences
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import DEALLOCATE_ALL, DISCARD_SEQUENCES, Injected, Purpose, query
+from rwsplit.relay.injected import DEALLOCATE_ALL, Injected, Purpose, Restoration, query
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import HELD, IDLE, LANE, RESETTING, Server
 from rwsplit.session import restoring
@@ -40,14 +41,20 @@ class Sender:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
-    def send(self, client: Client, server: Server, unit: Unit) -> None:
+    def send(  # noqa: C901 - one branch a need
+        self, client: Client, server: Server, unit: Unit
+    ) -> None:
         """Queue the bytes of *unit* on *server*, behind what the server must know for it."""
         relay = self._relay
         script = unit.script
         piece = unit.piece
         assert script is not None
         if client.server is not server:
-            self._take(client, server, unit, script)
+            self._take(client, server, unit)
+        if (script.uses_sequences or script.cost.writes or unit.is_open) and sequences.may_meet(
+            client, server
+        ):
+            relay.sequences.part(client, server, unit, script)
         restores = script.notable and not self._restores_itself(client, unit)
         if (
             piece.plan is None
@@ -73,9 +80,8 @@ class Sender:
         client.in_flight += 1
         if script.notable:
             self._note_state(client, server, unit, script)
-            if restores:
-                self._restore(client, server, unit)
-            relay.readback.ask_behind(client, server, unit, script)
+            if not (restores and self._restore_later(client, unit)):
+                relay.readback.ask_behind(client, server, unit, script)
         if piece.litter is not None and not unit.is_open:  # a Sync of ours would end it
             server.out.append(frame(codes.CLOSE, b"S" + piece.litter + b"\0") + SYNC)
             server.owe(Injected(Purpose.TIDY))
@@ -83,7 +89,7 @@ class Sender:
             server.dirty = True
             relay.outboxes.servers.append(server)
 
-    def _take(self, client: Client, server: Server, unit: Unit, script: Script) -> None:
+    def _take(self, client: Client, server: Server, unit: Unit) -> None:
         """Make *server* the session's own, as *unit* must find it."""
         client.server = server
         if server.use is HELD:
@@ -92,9 +98,6 @@ class Sender:
             _keep(client, server)
         if server.parameters is not client.parameters:
             self.bring_parameters(client, server)
-        if script.needs_session and server.last_writer is not client:
-            server.out.append(DISCARD_SEQUENCES)
-            server.owe(Injected(Purpose.RESET))
         if client.transaction is not None:
             self._relay.late.begin_on(client, server, unit)
 
@@ -232,19 +235,27 @@ class Sender:
         base = client.journal.base
         if not base.values or unit.is_open:
             return True
-        names = restoring.restored_names(unit)
-        return client.tx != codes.FAILED and restoring.extend(unit, base, names)
+        return client.tx != codes.FAILED and restoring.extend(unit, base)
 
-    def _restore(self, client: Client, server: Server, unit: Unit) -> None:
-        """Bring back behind *unit* what the session asked for at startup: its RESET is one among others."""
+    def _restore_later(self, client: Client, unit: Unit) -> bool:
+        """Have what the session asked for at startup brought back behind *unit*, unless that fails; return whether."""
         names, kept = restoring.restored_names(unit), restoring.kept_names(unit)
         restored = client.journal.base.restored(names, kept)
-        if restored is not None:
-            server.out.append(query(restored))
-            server.unnamed = None
-            injected = Injected(Purpose.RESTORE, client)
-            injected.reports = client.sink
-            server.owe(injected)
+        if restored is None:
+            return False
+        client.settling = Restoration(client, unit, query(restored))
+        return True
+
+    def restore(self, client: Client, server: Server, restoration: Restoration) -> None:
+        """Bring back what the unit that is through has reset, if it has."""
+        client.settling = None
+        unit = restoration.unit
+        if unit.failed and unit.script is not None and not unit.script.controls_transaction:
+            return  # the reset is undone
+        server.out.append(restoration.query)
+        server.unnamed = None
+        server.owe(restoration)
+        self._relay.outboxes.touch_server(server)
 
     def go_on(self, client: Client, server: Server, unit: Unit, chunk: Chunk) -> None:
         script = chunk.script
@@ -258,6 +269,8 @@ class Sender:
                 server.unnamed = chunk.unnamed_parse
         if script.may_write:
             client.wrote = True
+        if script.reads_sequences:
+            self._relay.sequences.asked(client)
         if script.notable:
             self._note_state(client, server, unit, script)
         if chunk.completes:

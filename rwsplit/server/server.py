@@ -54,6 +54,7 @@ class Server(ServerState):
         "is_replica",
         "last_done",
         "last_writer",
+        "mingled",
         "paused",
         "pid",
         "pool",
@@ -80,6 +81,8 @@ class Server(ServerState):
         self.holder: Session | None = None
         self.last_writer: object | None = None
         """The session that wrote here last: its currval and lastval are here."""
+        self.mingled = False
+        """Others may have drawn from sequences here, too, since those were last discarded."""
         self.is_replica = False
         self.stray_cancel = False
         """A cancel request went to it while it was shared: a stranger may get 57014."""
@@ -113,6 +116,12 @@ class Server(ServerState):
     def owed_count(self) -> int:
         """Units whose ReadyForQuery has not come."""
         return len(self.responses.owed)
+
+    def note_writer(self, session: Session) -> None:
+        """Note that *session* may draw from sequences here; what others have drawn is still there."""
+        if self.last_writer is not session:
+            self.mingled = self.mingled or self.last_writer is not None
+            self.last_writer = session
 
     def owe(self, owed: Owed) -> None:
         """Record that the answers for *owed* come behind all others."""

@@ -248,8 +248,8 @@ class Session(SessionState):
         if data.find(0, pos + HEADER_SIZE, end) != end - 1:
             raise ProtocolViolation("invalid message format")
         script: Script | None
-        if self.opaque:
-            script = OPAQUE
+        if self.opaque and not (text.isascii() and b"\\" not in text):
+            script = OPAQUE  # else it means the same in whatever encoding and string syntax
         elif end - pos <= INLINE_LIMIT:
             script = self.scope.statements.lookup(text)
         else:

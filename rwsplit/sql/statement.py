@@ -206,7 +206,8 @@ class Statement:
     """SET LOCAL / SET TRANSACTION."""
     name: str | None = None
     """PREPARE, EXECUTE, DEALLOCATE, LISTEN, UNLISTEN, NOTIFY, DECLARE, FETCH, CLOSE, SAVEPOINT, RELEASE,
-    ROLLBACK TO: the object's name; `all` for DEALLOCATE ALL and CLOSE ALL, `*` for UNLISTEN *."""
+    ROLLBACK TO: the object's name; `all` for DEALLOCATE ALL and CLOSE ALL, `*` for UNLISTEN *.
+    DISCARD: `sequences`, `plans`, `temp`; None for ALL."""
     redefines: Redefined | None = None
     """DDL that may change what names mean."""
     vacates: str | None = None
@@ -242,11 +243,13 @@ class Script:
         "ends_state",
         "hints",
         "lists_prepared",
+        "may_read_sequences",
         "may_write",
         "needs_session",
         "notable",
         "plain_read",
         "primary_only",
+        "reads_sequences",
         "redefines",
         "roots",
         "sets",
@@ -255,6 +258,7 @@ class Script:
         "state",
         "statements",
         "tells_time",
+        "uses_sequences",
         "vacates",
     )
 
@@ -277,6 +281,13 @@ class Script:
         self.sets: frozenset[str] = _NO_NAMES.union(*(s.sets for s in statements))
         self.anywhere: bool = bool(statements) and all(s.anywhere for s in statements)
         self.needs_session: bool = any(s.needs_session for s in statements)
+        states = [state for s in statements for state in (s.state, s.inner and s.inner.state)]
+        self.reads_sequences: bool = SessionState.SEQUENCE in states
+        """It asks for currval or lastval."""
+        self.may_read_sequences: bool = not _MAY_ASK.isdisjoint(states)
+        """It asks for them, or nobody can tell whether it does."""
+        self.uses_sequences: bool = self.may_write or self.may_read_sequences
+        """It may draw from sequences, or ask what its session has drawn."""
         self.discards: bool = bool(statements) and statements[-1].discards
         self.controls_transaction: bool = any(s.verb in TRANSACTION_CONTROL for s in statements)
         self.copies_in: bool = any(s.verb is Verb.COPY_IN for s in statements)
@@ -320,6 +331,16 @@ _LISTS_OF_PREPARED: Final = frozenset(
     for schema in ("", "pg_catalog.")
     for name in ("pg_prepared_statements", "pg_prepared_statement")
 )
+_MAY_ASK: Final = frozenset(
+    {
+        SessionState.SEQUENCE,
+        SessionState.SEED,
+        SessionState.LIBRARY,
+        SessionState.UNKNOWN_FUNCTION,
+        SessionState.UNRECOGNISED,
+    }
+)
+"""A statement that asks for currval or lastval leaves one of these."""
 _ROOTS: Final = frozenset({Verb.SAVEPOINT, Verb.DECLARE})
 _NO_NAMES: Final[frozenset[str]] = frozenset()
 _ENDING: Final = frozenset(

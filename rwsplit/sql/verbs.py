@@ -108,7 +108,14 @@ def _deallocate(cursor: Cursor) -> Statement:
 
 
 def _discard(cursor: Cursor) -> Statement:
-    return Statement(Verb.DISCARD, primary_only=_SESSION, discards=cursor.take("all"))
+    everything = cursor.take("all")
+    return Statement(
+        Verb.DISCARD,
+        primary_only=_SESSION,
+        discards=everything,
+        needs_session=True,  # what the session has drawn from sequences is there
+        name=None if everything else cursor.name(),
+    )
 
 
 def _listen(cursor: Cursor) -> Statement:

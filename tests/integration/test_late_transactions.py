@@ -23,6 +23,7 @@ from tests.support.messages import (
     parse,
     query,
 )
+from tests.support.postgres import MakeProxy
 from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.integration
@@ -330,7 +331,7 @@ def test_a_transaction_outlives_the_replica_it_has_read_on(
 
 
 def test_a_function_or_view_that_tells_the_time_does_so_on_the_primary(
-    cluster: ReachableCluster[Any], proxy: Proxy
+    cluster: ReachableCluster[Any], make_proxy: MakeProxy
 ):
     with cluster.primary.connect("app", "app") as connection:
         connection.execute(
@@ -340,13 +341,14 @@ def test_a_function_or_view_that_tells_the_time_does_so_on_the_primary(
         )
         try:
             cluster.wait_until_replayed()
+            proxy = make_proxy(cluster, {"monitor": {"catalog_interval": "1s"}})
 
             def is_known() -> bool:
                 with proxy.connect() as session:
                     session.execute("select late_two()")
                     return " READ" in last_route(session)
 
-            assert wait_until(is_known, timeout=70)
+            assert wait_until(is_known, timeout=20)
             for query, on_replica in (
                 ("select late_two()", True),
                 ("select late_now()", False),

@@ -8,6 +8,8 @@ import psycopg
 import pytest
 
 from rwsplit.embedded.reachable import ReachableCluster
+from tests.support.differential import Differential, say
+from tests.support.messages import SYNC, bind, execute, parse, query
 from tests.support.proxy import Proxy
 from tests.support.raw_client import RawClient, error_fields, rows
 
@@ -132,6 +134,90 @@ def test_reset_leads_back_to_what_was_asked_for_at_startup(
             assert ask(ours, statement) == ask(direct, statement), statement
         for name in ("TimeZone", "DateStyle"):
             assert ours.parameters[name] == direct.parameters[name]
+
+
+def run(text: str, name: str = "") -> bytes:
+    return parse(text, name) + bind(name) + execute()
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["reset all", "insert into placed values (1)"],
+        ["select 1", "reset search_path", "insert into placed values (2)", "reset all"],
+        ["reset all", "set search_path to public", "insert into placed values (3)"],
+        ["reset all", "insert into placed values (4)", "select 1/0"],
+        ["begin", "reset all", "insert into placed values (5)", "rollback"],
+        ["reset all", "begin", "insert into placed values (6)"],
+        ["discard all", "begin", "insert into placed values (7)"],
+        ["discard all", "insert into placed values (8)", "begin", "set work_mem = '1MB'"],
+        ["set search_path to public", "discard all"],
+    ],
+)
+def test_what_follows_a_reset_in_a_pipeline_has_what_was_asked_for_at_startup(
+    cluster: ReachableCluster[Any], proxy: Proxy, texts: list[str]
+):
+    with cluster.primary.connect("app", "app") as admin:
+        admin.execute("create schema behind")
+        admin.execute("create table behind.placed (a int)")
+        admin.execute("create table public.placed (a int)")
+        cluster.wait_until_replayed()
+        try:
+            compare = Differential(cluster, proxy)
+            for named in (False, True):
+                pipeline = b"".join(
+                    run(text, f"s{number}" if named else "")
+                    for number, text in enumerate(texts)
+                )
+                compare(
+                    say(query("set work_mem = '9MB'")),
+                    say(pipeline, SYNC),
+                    say(query("rollback")),
+                    say(query("show search_path")),
+                    say(query("show work_mem")),
+                    parameters={"options": "-c search_path=behind,pg_catalog -c work_mem=7MB"},
+                )
+            for schema in ("behind", "public"):
+                rows = admin.execute(f"select count(*), count(distinct a) from {schema}.placed")  # type: ignore[arg-type]
+                [(number, different)] = rows
+                assert number == 4 * different  # as often directly as through rwsplit
+        finally:
+            admin.execute("drop schema behind cascade")
+            admin.execute("drop table public.placed")
+            cluster.wait_until_replayed()
+
+
+@pytest.mark.parametrize(
+    "reset", ["reset all", "reset standard_conforming_strings", "discard all"]
+)
+def test_a_session_with_strings_of_old_keeps_what_it_asked_for_at_startup(
+    cluster: ReachableCluster[Any], proxy: Proxy, reset: str
+):
+    options = "-c standard_conforming_strings=off -c escape_string_warning=off"
+    Differential(cluster, proxy)(
+        say(query(r"select 'a\'b'")),
+        say(query(reset)),
+        say(query("show timezone")),
+        say(query("show standard_conforming_strings")),
+        say(query(r"select 'a\'b'")),
+        parameters={"TimeZone": "Asia/Tokyo", "options": options},
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["reset all; select 1/0", "select 1; reset all; select nowhere"]
+)
+def test_a_reset_that_fails_leaves_what_was_set(
+    cluster: ReachableCluster[Any], proxy: Proxy, text: str
+):
+    Differential(cluster, proxy)(
+        say(query("set timezone = 'UTC'")),
+        say(query(text)),
+        say(query("show timezone")),
+        say(query("begin"), query(text), query("rollback")),
+        say(query("show timezone")),
+        parameters={"TimeZone": "Asia/Tokyo"},
+    )
 
 
 def test_set_local_and_set_undone_by_rollback(proxy: Proxy):

@@ -36,26 +36,77 @@ def test_a_query_becomes_messages_of_which_only_its_own_answer_is_forwarded(sess
     unit = one(session, query("reset timezone"))
 
     assert restored_names(unit) == {"timezone"}
-    assert extend(unit, session.journal.base, {"timezone"})
+    assert extend(unit, session.journal.base)
     assert unit.kind is Kind.EXTENDED
     assert codes_of(session, *unit.piece.parts) == b"CPBECC" * 2 + b"S"
     assert unit.piece.plan == [SWALLOW] * 3 + [FORWARD] + [SWALLOW] * 8
     assert RESTORED in b"".join(part for part in unit.piece.parts if isinstance(part, bytes))
 
 
-def test_messages_get_more_in_front_of_their_sync(session: Session):
-    unit = one(session, parse("", "reset all") + bind() + execute() + SYNC)
+RESET = parse("", "reset all") + bind() + execute()
+PLAIN = parse("", "select 1") + bind() + execute()
+RESTORES = b"CPBECC"
 
-    assert extend(unit, session.journal.base, restored_names(unit))
-    assert codes_of(session, *unit.piece.parts) == b"PBE" + b"CPBECC" + b"S"
-    assert unit.piece.plan == [FORWARD] * 3 + [SWALLOW] * 6
+
+@pytest.mark.parametrize(
+    ("messages", "codes", "plan"),
+    [
+        (RESET + SYNC, b"PBE*S", "FFF*"),
+        (PLAIN + RESET + PLAIN + SYNC, b"PBEPBE*PBES", "FFFFFF*FFF"),
+        (RESET + RESET + SYNC, b"PBE*PBE*S", "FFF*FFF*"),
+        (parse("", "discard all") + bind() + execute() + SYNC, b"PBE***S", "FFF***"),
+        (
+            RESET + parse("", "reset work_mem") + bind() + execute() + SYNC,
+            b"PBE*PBES",
+            "FFF*FFF",
+        ),
+        # A portal of this unit, and one of another.
+        (
+            parse("", "reset all") + bind(portal="p") + execute("p") + execute("q") + SYNC,
+            b"PBE*ES",
+            "FFF*F",
+        ),
+    ],
+)
+def test_messages_get_more_behind_each_that_resets(
+    session: Session, messages: bytes, codes: bytes, plan: str
+):
+    unit = one(session, messages)
+
+    assert extend(unit, session.journal.base)
+    assert codes_of(session, *unit.piece.parts) == codes.replace(b"*", RESTORES)
+    steps = {"F": [FORWARD], "*": [SWALLOW] * 6}
+    assert unit.piece.plan == [step for letter in plan for step in steps[letter]]
+
+
+def test_a_named_statement_that_resets_is_known_in_its_own_unit_and_later(session: Session):
+    unit = one(session, parse("s", "reset all") + bind("s") + execute() + PLAIN + SYNC)
+    assert extend(unit, session.journal.base)
+    assert codes_of(session, *unit.piece.parts) == b"BE" + RESTORES + b"PBES"
+    assert len(unit.piece.plan or ()) == 3 + 6 + 3
+
+    unit = one(session, bind("s") + execute() + PLAIN + SYNC)
+    assert extend(unit, session.journal.base)
+    assert codes_of(session, *unit.piece.parts) == b"BE" + RESTORES + b"PBES"
+
+    one(session, parse("", "reset all") + SYNC)
+    unit = one(session, bind() + execute() + PLAIN + SYNC)
+    assert extend(unit, session.journal.base)
+    assert codes_of(session, *unit.piece.parts) == b"BE" + RESTORES + b"PBES"
+
+
+def test_discard_all_is_followed_by_a_transaction_of_its_own(session: Session):
+    unit = one(session, parse("", "discard all") + bind() + execute() + SYNC)
+    assert extend(unit, session.journal.base)
+    data = b"".join(part for part in unit.piece.parts if isinstance(part, bytes))
+    assert data.index(b"BEGIN") < data.index(RESTORED) < data.index(b"COMMIT")
 
 
 def test_what_was_not_asked_for_at_startup_is_left_alone(session: Session):
     unit = one(session, query("reset work_mem"))
 
-    assert extend(unit, session.journal.base, restored_names(unit))
-    assert extend(unit, NONE, {"all"})
+    assert extend(unit, session.journal.base)
+    assert extend(unit, NONE)
     assert unit.kind is Kind.SIMPLE
     assert unit.piece.plan is None
 
@@ -65,16 +116,11 @@ def test_a_statement_that_is_only_parsed_resets_nothing(session: Session):
 
 
 def test_a_reset_among_other_statements_cannot_be_followed_at_once(session: Session):
-    unit = one(session, query("reset timezone; select 1"))
-    assert not extend(unit, session.journal.base, restored_names(unit))
+    assert not extend(one(session, query("reset timezone; select 1")), session.journal.base)
 
-    unit = one(session, parse("", "reset timezone") + bind() + execute() + SYNC)
+    unit = one(session, RESET + SYNC)
     unit.piece.plan = None
-    assert not extend(unit, session.journal.base, restored_names(unit))
-
-    unit = one(session, parse("s", "select 1") + SYNC)
-    unit.piece.parts = [part for part in unit.piece.parts if not isinstance(part, bytes)]
-    assert not extend(unit, session.journal.base, {"timezone"})
+    assert not extend(unit, session.journal.base)
 
 
 @pytest.mark.parametrize(
@@ -98,12 +144,11 @@ def test_what_is_set_after_a_reset_in_the_same_query_is_not_set_back(
     assert (restored is None) == ("timezone" in kept or not restored_names(unit))
 
 
-def test_what_is_set_after_a_reset_in_the_same_pipeline_is_not_set_back(session: Session):
-    resets = parse("", "reset all") + bind() + execute()
-    unit = one(session, resets + parse("", "set timezone = 'GMT'") + bind() + execute() + SYNC)
+def test_what_is_set_after_a_reset_in_the_same_pipeline_is_set_after_it(session: Session):
+    unit = one(session, RESET + parse("", "set timezone = 'GMT'") + bind() + execute() + SYNC)
 
-    assert extend(unit, session.journal.base, restored_names(unit))
-    assert codes_of(session, *unit.piece.parts) == b"PBE" * 2 + b"S"
+    assert extend(unit, session.journal.base)
+    assert codes_of(session, *unit.piece.parts) == b"PBE" + RESTORES + b"PBES"
 
 
 def test_after_discard_all_nothing_is_left_of_what_was_set_before(session: Session):

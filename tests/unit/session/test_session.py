@@ -15,7 +15,7 @@ from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.session import STREAM_LIMIT, UNIT_LIMIT, Session
 from rwsplit.session.unit import Chunk, Kind, Unit
 from rwsplit.sql.cache import INLINE_LIMIT, PARSE_LIMIT
-from rwsplit.sql.statement import PrimaryOnly
+from rwsplit.sql.statement import PrimaryOnly, Verb
 from tests.support.frames import (
     COPY_DONE,
     FLUSH,
@@ -183,7 +183,18 @@ def test_a_query_shorter_than_that_is_awaited_whole(session: Session):
 def test_texts_that_cannot_be_lexed_may_do_anything(session: Session):
     session.opaque = True
 
-    assert one(session, query("select 1")).script is OPAQUE
+    assert one(session, query(r"select 'a\'")).script is OPAQUE
+    assert one(session, query("select 'ä'")).script is OPAQUE
+
+
+def test_a_query_that_means_the_same_in_any_encoding_and_string_syntax_is_read(
+    session: Session,
+):
+    session.opaque = True
+
+    script = one(session, query("reset all")).script
+    assert script is not None
+    assert script.statements[0].verb is Verb.RESET
 
 
 def test_an_in_band_query_takes_effect_and_its_answer_is_postgresqls(session: Session):

@@ -62,6 +62,33 @@ def test_a_script_sets_what_its_statements_set():
     assert not Script(()).anywhere
 
 
+@pytest.mark.parametrize(
+    ("statement", "reads", "may_read", "uses"),
+    [
+        (Statement(Verb.QUERY), False, False, False),
+        (Statement(Verb.DML, may_write=True), False, False, True),
+        (Statement(Verb.QUERY, state=SessionState.SEQUENCE), True, True, True),
+        (Statement(Verb.QUERY, state=SessionState.ADVISORY_LOCK), False, False, False),
+        (Statement(Verb.OTHER, state=SessionState.UNRECOGNISED), False, True, True),
+        (
+            Statement(
+                Verb.PREPARE,
+                state=SessionState.PREPARED,
+                inner=Statement(Verb.QUERY, state=SessionState.SEQUENCE),
+            ),
+            True,
+            True,
+            True,
+        ),
+    ],
+)
+def test_a_script_uses_sequences(statement: Statement, reads: bool, may_read: bool, uses: bool):
+    script = Script((Statement(Verb.QUERY), statement))
+    assert script.reads_sequences is reads
+    assert script.may_read_sequences is may_read
+    assert script.uses_sequences is uses
+
+
 def test_a_script_sums_up():
     read = Statement(Verb.QUERY)
     last = Statement(Verb.DISCARD, state=SessionState.LISTEN, discards=True, needs_session=True)

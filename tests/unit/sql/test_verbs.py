@@ -68,7 +68,7 @@ def test_prepare_transaction():
         ("DEALLOCATE PREPARE ALL", Verb.DEALLOCATE, "all", None),
         ("CLOSE c", Verb.CLOSE, "c", None),
         ("LOAD 'auto_explain'", Verb.OTHER, None, SessionState.LIBRARY),
-        ("DISCARD PLANS", Verb.DISCARD, None, None),
+        ("DISCARD PLANS", Verb.DISCARD, "plans", None),
     ],
 )
 def test_session_state(query, verb, name, state):
