@@ -181,8 +181,8 @@ def without_table_oids(frame: Frame) -> Frame:
 def _without_places(frame: Frame) -> Frame:
     """Blank where in PostgreSQL's source a statement is refused because the transaction has failed.
 
-    A Bind is refused there, and a Parse. Where the server is one that may not have the session's statement, rwsplit says
-    its Parse first: the same error, from another line.
+    A Bind is refused there, a Parse, and a Query. Where the server is one that may not have the session's statement,
+    rwsplit says its Parse first, and a RESET by Query it says by Parse: the same error, from another line.
     """
     if frame.code != b"E" or b"\0C25P02\0" not in frame.payload:
         return frame
@@ -192,7 +192,7 @@ def _without_places(frame: Frame) -> Frame:
     return Frame(b"E", b"\0".join(field for field in fields if field[:1] not in b"LR"))
 
 
-_REFUSING: Final = (b"Rexec_parse_message", b"Rexec_bind_message")
+_REFUSING: Final = (b"Rexec_parse_message", b"Rexec_bind_message", b"Rexec_simple_query")
 
 
 def _brief(frames: Sequence[Frame]) -> str:
