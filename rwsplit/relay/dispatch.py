@@ -282,11 +282,12 @@ class Dispatcher:
         """Return whether a unit may be sent behind others of its session that are in flight."""
         if server.use is LANE or client.in_flight >= PIPELINE_LIMIT:
             return False
-        # While the answers to several units are worked off, the last may be owed no more.
-        last = server.responses.owed[-1] if server.responses.owed else None
+        # While the answers to several units are worked off, the last may be owed no more. Behind it may be what
+        # rwsplit asks for itself.
+        last = next((o for o in reversed(server.responses.owed) if isinstance(o, Unit)), None)
         if last is None or last.guarded:
             return False  # it may have to run elsewhere, and its answer comes first
-        if isinstance(last, Unit) and last.script is not None and last.script.copies_in:
+        if last.script is not None and last.script.copies_in:
             # Whether the server takes it in, or data, is known when COPY has begun: then anything but
             # data makes PostgreSQL end the session.
             return server.copying > 0
@@ -298,10 +299,7 @@ class Dispatcher:
             return False
         if script.hints is not None or client.route_setting != "auto":
             return False
-        settled = isinstance(last, Unit) and not (
-            last.script and last.script.controls_transaction
-        )
-        return held or settled
+        return held or not (last.script and last.script.controls_transaction)
 
     # What waits...
 

@@ -49,12 +49,13 @@ class Sender:
         script = unit.script
         piece = unit.piece
         assert script is not None
-        if client.server is not server:
-            self._take(client, server, unit)
+        # Ahead of a BEGIN: it takes a snapshot, and SET TRANSACTION must come before any.
         if (script.uses_sequences or script.cost.writes or unit.is_open) and sequences.may_meet(
             client, server
         ):
             relay.sequences.part(client, server, unit, script)
+        if client.server is not server:
+            self._take(client, server, unit)
         restores = script.notable and not self._restores_itself(client, unit)
         if (
             piece.plan is None

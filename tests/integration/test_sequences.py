@@ -136,3 +136,16 @@ def test_a_failed_transaction_says_so_all_the_same(crowded: Proxy):
         assert any(b"C25P02\0" in frame for _, frame in codes[1])
         raw.send(query("select 1"))
         assert raw.frames_until(b"Z")[-1][1][-1:] == b"I"
+
+
+def test_a_transaction_may_still_choose_its_isolation(crowded: Proxy):
+    """What keeps sequences apart takes a snapshot, and SET TRANSACTION must come before any."""
+    chosen = (
+        "set transaction isolation level repeatable read; insert into numbered (a) values (1)"
+    )
+    with draw(crowded), crowded.connect(prepare_threshold=None) as other:
+        other.execute("begin")
+        other.execute(chosen)
+        found = other.execute("select lastval() = max(id) from numbered").fetchone()
+        assert found == (True,)
+        other.execute("commit")

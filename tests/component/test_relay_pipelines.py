@@ -1,0 +1,31 @@
+"""What a client sends in one go is answered in that order, wherever its parts run."""
+
+from __future__ import annotations
+
+from tests.support import frames
+from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
+
+SYNCED = frames.message("1") + frames.ready()
+
+
+def test_what_follows_a_read_that_may_run_elsewhere_waits_for_it():
+    """Behind a Parse of a name in use rwsplit closes what that leaves; the read before may fail all the same."""
+    rig = MemoryRelay(1)
+    [client] = rig.clients
+    client.route_setting = "primary"
+    wire_of(client).incoming = frames.parse("a", "select 1") + frames.SYNC
+    rig.turn_clients([client])
+    rig.answer(rig.busy(), SYNCED)
+
+    again = frames.parse("a", "select * from nosuch") + frames.SYNC
+    wire_of(client).incoming = again + frames.query("select 5")
+    rig.turn_clients([client])
+    [server] = rig.busy()
+    assert server.owed_count == 2  # the unit, and what closes its statement
+    assert b"select 5" not in wire_of(server).sent
+
+    refused = frames.message("3") + frames.message("1") + frames.error("42P01") + frames.ready()
+    rig.turn_servers([(server, refused + frames.message("3") + frames.ready())])
+    assert wire_of(client).sent == frames.error("42P01") + frames.ready()
+    rig.answer(rig.busy(), ANSWER)
+    assert wire_of(client).sent == ANSWER
