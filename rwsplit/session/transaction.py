@@ -13,13 +13,13 @@ ReadyForQuery, and in the extended protocol one answer per message.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER_SIZE, frame, split
 from rwsplit.protocol.responses import FORWARD
-from rwsplit.session.prepared import PARSE_COMPLETE, PARSED
+from rwsplit.session.prepared import PARSE_COMPLETE, PARSED, Part
 from rwsplit.session.unit import SIMPLE, Unit
 from rwsplit.sql.statement import TRANSACTION_CONTROL, Script, Statement, Verb
 
@@ -246,22 +246,37 @@ def answer(unit: Unit, tag: str, status: bytes) -> bytes | None:
     piece = unit.piece
     if piece.plan is not None and any(step not in (FORWARD, PARSED) for step in piece.plan):
         return None
-    answers: list[bytes] = []
-    bound = False
-    for part in piece.parts:
+    messages = list(_messages(piece.parts))
+    answers = [_answer_to(code, payload, done) for code, payload in messages]
+    if not _runs_what_it_names(messages) or answers.count(done) != 1:
+        return None
+    return None if None in answers else b"".join(filter(None, answers)) + ready
+
+
+def _messages(parts: Iterable[Part]) -> Iterator[tuple[int, bytes]]:
+    for part in parts:
         if not isinstance(part, bytes):
-            answers.append(PARSE_COMPLETE)
+            yield codes.PARSE, part.name + b"\0"
             continue
         for code, start, end in split(part):
-            payload = part[start + HEADER_SIZE : end]
-            bound = bound or code == codes.BIND
-            found = _answer_to(code, payload, done)
-            if found is None or (not bound and _uses_portal(code, payload)):
-                return None
-            answers.append(found)
-    if answers.count(done) != 1:
-        return None
-    return b"".join(answers) + ready
+            yield code, part[start + HEADER_SIZE : end]
+
+
+def _runs_what_it_names(messages: Sequence[tuple[int, bytes]]) -> bool:
+    """Return whether there is one Bind, of the statement parsed before it if any is parsed, and its portal used behind."""
+    order: list[int] = []
+    parsed: list[bytes] = []
+    bound: list[bytes] = []
+    for code, payload in messages:
+        if code == codes.PARSE:
+            order.append(0)
+            parsed.append(payload[: payload.find(b"\0")])
+        elif code == codes.BIND:
+            order.append(1)
+            bound.append(payload[1 : payload.find(b"\0", 1)])
+        elif _uses_portal(code, payload):
+            order.append(2)
+    return order == sorted(order) and len(bound) == 1 and parsed in ([], bound)
 
 
 def _answer_to(code: int, payload: bytes, done: bytes) -> bytes | None:

@@ -301,6 +301,10 @@ def test_the_answer_in_the_extended_protocol_is_one_a_message(session: Session):
     "messages",
     [
         parse_message("begin") + SYNC,
+        parse_message("") + bind() + execute() + parse_message("begin") + SYNC,
+        parse_message("") + parse_message("begin", "b") + bind() + execute() + SYNC,
+        parse_message("begin") + parse_message("", "b") + bind("b") + execute() + SYNC,
+        parse_message("", "b") + bind("b") + execute() + parse_message("begin", "c") + SYNC,
         parse_message("begin") + bind(portal="p") + execute("p") + SYNC,
         parse_message("begin") + bind(values=["1"]) + execute() + SYNC,
         parse_message("begin") + bind(formats=[1]) + execute() + SYNC,
