@@ -107,7 +107,7 @@ def _bound(piece: Piece, name: bytes) -> Prepared | None:
     """Return the statement that servers call *name*."""
     if not name:
         return piece.unnamed_parse or piece.unnamed
-    candidates = [*piece.needs, *(prepared for _, _, prepared in piece.taught)]
+    candidates = [*piece.needs, *(part for part in piece.parts if isinstance(part, Prepared))]
     return next((each for each in candidates if each.name == name), None)
 
 
