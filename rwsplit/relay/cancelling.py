@@ -35,6 +35,11 @@ class Canceller:
         client = relay.by_pid.get(pid)
         if client is None or not hmac.compare_digest(client.cancel_key, key):
             return
+        self.cancel_client(client)
+
+    def cancel_client(self, client: Client) -> None:
+        """Cancel what *client* is doing."""
+        relay = self._relay
         relay.counters.cancels += 1
         server = client.server
         if client.in_flight and server is not None:

@@ -48,6 +48,7 @@ from rwsplit.relay.replies import Replies
 from rwsplit.relay.resetting import Reset
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.sequences import Sequences
+from rwsplit.relay.signalling import Signaller
 from rwsplit.relay.upkeep import Upkeep, is_replica_server
 from rwsplit.routing.balancing import Chooser
 from rwsplit.routing.policy import Rules
@@ -124,6 +125,7 @@ class Relay:
         self.headcount = Headcount()
         self.lingering = Lingering()
         self.canceller = Canceller(self, send_cancel)
+        self.signaller = Signaller(self)
         self.draining = False
         self._open_server = open_server
         self._nursery: trio.Nursery | None = None

@@ -56,6 +56,8 @@ class Sender:
             relay.sequences.part(client, server, unit, script)
         if client.server is not server:
             self._take(client, server, unit)
+        if script.signals:
+            piece = relay.signaller.carry_out(client, unit)
         restores = script.notable and not self._restores_itself(client, unit)
         if (
             piece.plan is None

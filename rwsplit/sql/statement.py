@@ -253,6 +253,7 @@ class Script:
         "redefines",
         "roots",
         "sets",
+        "signals",
         "single",
         "special",
         "state",
@@ -300,6 +301,8 @@ class Script:
         """It asks which statements its session has prepared."""
         self.vacates: str | None = next((s.vacates for s in statements if s.vacates), None)
         """The database that pooled servers must leave before it runs."""
+        self.signals: bool = any(not _SIGNALS.isdisjoint(s.functions) for s in statements)
+        """It calls what ends or cancels a backend, which may be a session of rwsplit's."""
         self.tells_time: bool = any(s.tells_time for s in statements)
         self.roots: bool = any(s.verb in _ROOTS for s in statements)
         """It makes a savepoint or a cursor, which cannot be taken to another server."""
@@ -320,7 +323,7 @@ class Script:
             bool(statements)
             and self.primary_only is None
             and self.hints is None
-            and not (self.notable or self.needs_session)
+            and not (self.notable or self.needs_session or self.signals)
             and all(s.verb is not Verb.SHOW for s in statements)
         )
         """It only reads, and there is nothing else to think of."""
@@ -353,6 +356,11 @@ _UNLOCKS: Final = frozenset(
     prefix + name
     for prefix in ("", "pg_catalog.")
     for name in ("pg_advisory_unlock", "pg_advisory_unlock_shared", "pg_advisory_unlock_all")
+)
+_SIGNALS: Final = frozenset(
+    prefix + name
+    for prefix in ("", "pg_catalog.")
+    for name in ("pg_terminate_backend", "pg_cancel_backend")
 )
 _CLEANSING: Final = frozenset({Verb.RESET, Verb.DEALLOCATE, Verb.DISCARD})
 

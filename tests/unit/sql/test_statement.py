@@ -123,3 +123,13 @@ def test_a_script_knows_whether_it_names_something_of_rwsplits(statement, specia
 )
 def test_transaction_control_is_recognised(verb):
     assert Script((Statement(verb),)).controls_transaction
+
+
+@pytest.mark.parametrize("name", ["pg_terminate_backend", "pg_catalog.pg_cancel_backend"])
+def test_what_may_end_a_session_is_no_plain_read_even_if_it_is_listed_as_one(name: str):
+    signals = Script((Statement(Verb.QUERY, functions=frozenset({name})),))
+    assert signals.signals
+    assert not signals.plain_read
+    harmless = Script((Statement(Verb.QUERY, functions=frozenset({"now"})),))
+    assert not harmless.signals
+    assert harmless.plain_read
