@@ -229,7 +229,7 @@ class Dispatcher:
             return self._replace_sync(client, server, unit)
         held = client.tx != codes.IDLE or client.pin is not None
         if client.in_flight:
-            if not self._may_pipeline(client, server, script, held=held):
+            if not self._may_pipeline(client, server, unit, script, held=held):
                 return False
             if unit.is_open and client.transaction is not None:
                 return False  # it may have to leave
@@ -277,9 +277,9 @@ class Dispatcher:
         return True
 
     def _may_pipeline(  # noqa: PLR0911 - one line a reason
-        self, client: Client, server: Server, script: Script, *, held: bool
+        self, client: Client, server: Server, unit: Unit, script: Script, *, held: bool
     ) -> bool:
-        """Return whether a unit may be sent behind others of its session that are in flight."""
+        """Return whether *unit* may be sent behind others of its session that are in flight."""
         if server.use is LANE or client.in_flight >= PIPELINE_LIMIT:
             return False
         # While the answers to several units are worked off, the last may be owed no more. Behind it may be what
@@ -299,7 +299,11 @@ class Dispatcher:
             return False
         if script.hints is not None or client.route_setting != "auto":
             return False
-        return held or not (last.script and last.script.controls_transaction)
+        controls = last.script is not None and last.script.controls_transaction
+        if client.transaction is None:
+            return held or not controls
+        # Behind a SET LOCAL, say: what would leave if it came alone leaves. What AND CHAIN begins is not known yet.
+        return not (controls or self._relay.late.must_leave(client, unit, script))
 
     # What waits...
 

@@ -25,6 +25,7 @@ from tests.support.messages import (
 )
 from tests.support.postgres import MakeProxy
 from tests.support.proxy import Proxy
+from tests.support.raw_client import rows
 
 pytestmark = pytest.mark.integration
 
@@ -549,3 +550,31 @@ def test_a_read_only_transaction_that_waited_for_its_replica_still_leaves_it(
         say(query(f"insert into {table} values (2) returning a")),
         say(query("rollback")),
     )
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        ["begin", "set local work_mem = '5MB'"],
+        ["begin", "select 1", "set local work_mem = '5MB'"],
+        ["begin", "select 1", "commit and chain"],
+        ["begin", "select 1 / 0", "rollback and chain"],
+    ],
+)
+def test_what_tells_where_or_when_it_is_leaves_from_a_pipeline_too(
+    proxy: Proxy, table: str, before: list[str]
+):
+    statements = [
+        *before,
+        "select now()",
+        "show transaction_read_only",
+        f"insert into {table} values (7)",
+        "select now()",
+        "rollback",
+    ]
+    with proxy.raw() as client:
+        client.send(*map(query, statements))
+        answers = [rows(client.frames_until(b"Z")) for _ in statements]
+    first, read_only, _, second, _ = answers[len(before) :]
+    assert read_only == [(b"off",)]
+    assert first == second
