@@ -24,7 +24,7 @@ from rwsplit.session.unit import SIMPLE, Piece, Unit
 
 _CALL: Final = re.compile(
     rb"""
-    (?: \s | --[^\n]*\n | /\*(?:(?!/\*|\*/).)*\*/ )*
+    (?: \s | --[^\n\r]*[\n\r] | /\*(?:(?!/\*|\*/).)*\*/ )*
     select \s+ (?:pg_catalog\s*\.\s*)? (?P<function>pg_(?:terminate|cancel)_backend)
     \s* \( \s* (?P<argument>\d{1,10}|\$1) (?P<cast>\s*::\s*(?:int4?|integer))? \s* \)
     (?P<alias>\s+as\s+[a-z_][a-z_0-9]*)? \s* (?: ; \s* )?

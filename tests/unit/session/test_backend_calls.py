@@ -47,6 +47,7 @@ def replaced(session: Session, unit: Unit, *, on_itself: bool = False) -> bytes:
         ("SELECT pg_catalog.PG_Terminate_Backend ( 42 ) ;", True),
         ("select pg_cancel_backend(42::int) as done", False),
         ("/* rwsplit: primary */ -- so\n select pg_cancel_backend(42)", False),
+        ("-- so\r select pg_cancel_backend(42)", False),
     ],
 )
 def test_a_query_that_is_nothing_but_the_call_is_understood(
@@ -68,6 +69,7 @@ def test_a_query_that_is_nothing_but_the_call_is_understood(
         "select pg_terminate_backend(-42)",
         "select 'pg_terminate_backend(42)'",
         "select pg_terminate_backend(42); select 1",
+        "-- a comment ends here too\rinsert into t values (1);\nselect pg_terminate_backend(42)",
         "select pg_terminate_backend(42)" + " " * 1024,
     ],
 )
