@@ -276,6 +276,8 @@ def _runs_what_it_names(messages: Sequence[tuple[int, bytes]]) -> bool:
             bound.append(payload[1 : payload.find(b"\0", 1)])
         elif _uses_portal(code, payload):
             order.append(2)
+        elif code == codes.CLOSE and payload.startswith(b"P") and bound:
+            order.append(3)  # nothing can use it behind this
     return order == sorted(order) and len(bound) == 1 and parsed in ([], bound)
 
 

@@ -16,6 +16,7 @@ from tests.support.messages import (
     FLUSH,
     SYNC,
     bind,
+    close_portal,
     close_statement,
     describe_portal,
     describe_statement,
@@ -504,6 +505,9 @@ def test_an_execute_of_a_portal_nobody_has_bound_begins_nothing(compare: Differe
     compare(
         say(parse("begin") + execute() + SYNC),
         say(parse("begin") + describe_portal() + bind() + execute() + SYNC),
+        say(parse("begin") + bind() + close_portal() + execute() + SYNC),
+        say(close_portal() + parse("begin") + bind() + execute() + close_portal() + SYNC),
+        say(query("rollback")),
         say(query("select 1")),
     )
 
