@@ -58,8 +58,7 @@ def route_facts(script: Script) -> Route:
         return _LEARNED
     if script.controls_transaction:
         return _transaction(script)
-    single = script.single
-    if single is not None and single.verb is Verb.SHOW and single.setting in _NODE_PARAMETERS:
+    if any(s.verb is Verb.SHOW and s.setting in _NODE_PARAMETERS for s in script.statements):
         return _BY_FACT[PrimaryOnly.NEEDS_PRIMARY]
     return READ
 

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 import hypothesis.strategies as st
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from sqlglot.dialects.postgres import Postgres
 
 from rwsplit.sql.cache import StatementCache
@@ -146,6 +146,7 @@ def without_literals(tokens: list[Token]) -> list[object]:
     return found
 
 
+@settings(deadline=None)  # a busy machine
 @given(st.one_of(queries.map(str.encode), st.binary(max_size=60)))
 @example(b"select " + b"(" * 5000)
 @example(b"select " + b"not " * 5000)

@@ -87,7 +87,9 @@ def test_a_shape_a_replica_refused_before_goes_to_the_primary():
     ],
 )
 def test_what_describes_a_node_is_shown_by_the_primary(setting: str | None, target: Target):
-    assert route_facts(script(Statement(Verb.SHOW, setting=setting))).target is target
+    show = Statement(Verb.SHOW, setting=setting)
+    assert route_facts(script(show)).target is target
+    assert route_facts(script(Statement(Verb.QUERY), show)).target is target
 
 
 # Transactions...
