@@ -64,7 +64,7 @@ def test_a_session_is_answered_as_by_postgresql(twins: Twins, script: Script):
     twins.compare(script)
 
 
-@scripted(0.25)
+@scripted(0.2)
 @given(script=together)
 def test_two_sessions_that_share_servers_do_not_meet(twins: Twins, script: Script):
     twins.compare(script)

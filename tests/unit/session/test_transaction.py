@@ -306,6 +306,7 @@ def test_the_answer_in_the_extended_protocol_is_one_a_message(session: Session):
         parse_message("begin") + parse_message("", "b") + bind("b") + execute() + SYNC,
         parse_message("", "b") + bind("b") + execute() + parse_message("begin", "c") + SYNC,
         parse_message("begin") + bind(portal="p") + execute("p") + SYNC,
+        parse_message("begin") + bind() + frame(codes.CLOSE, b"P\0") + execute() + SYNC,
         parse_message("begin") + bind(values=["1"]) + execute() + SYNC,
         parse_message("begin") + bind(formats=[1]) + execute() + SYNC,
         parse_message("begin") + bind() + execute("p") + SYNC,
