@@ -165,11 +165,13 @@ class Assembly:
         if code == codes.BIND:
             part: Part | None = self._bind(data, start, end)
         elif code == codes.EXECUTE:
-            if self._bound is not None and self._bound.script is not None:
-                self._run(self._bound.script)
+            bound = self._bound
+            if bound is None:
+                self.follows = True
+            elif bound.script is not None and bound.script.notable:
+                self._run(bound.script)
             self._plan.append(FORWARD)
             self.executes = True
-            self.follows = self.follows or self._bound is None
             if data[end - 4 : end] != b"\0\0\0\0":
                 self.row_limit = True
             part = None
@@ -183,14 +185,13 @@ class Assembly:
         return part
 
     def _run(self, script: Script) -> None:
-        """Take note of what a statement does because it is executed, not only parsed."""
-        if script.notable:
-            self._session.await_names(script)
-            self._session.note_definitions(script)
-            if renames(script):
-                self._planned = True
-                self._session.note_names(script, self._renames(), self.said)
-            self._effects.append(script)
+        """Take note of what a notable statement does because it is executed, not only parsed."""
+        self._session.await_names(script)
+        self._session.note_definitions(script)
+        if renames(script):
+            self._planned = True
+            self._session.note_names(script, self._renames(), self.said)
+        self._effects.append(script)
 
     def _renames(self) -> Renaming:
         if self.renaming is None:
@@ -217,7 +218,8 @@ class Assembly:
         if data[start + HEADER_SIZE : start + HEADER_SIZE + 1] != b"S":
             self._plan.append(FORWARD)
             self.describes = True
-            self.follows = self.follows or self._bound is None
+            if self._bound is None:
+                self.follows = True
             return None
         name = data[start + HEADER_SIZE + 1 : _zero(data, start + HEADER_SIZE + 1, end)]
         called = self._use(name)

@@ -280,13 +280,18 @@ class Session(SessionState):
         self.pending_bytes += end - pos
 
     def _special(self, unit: Unit, query: bytes, script: Script) -> None:
-        renaming = Renaming(self)
-        replaced = special(self, query, script, lambda: renaming) if script.special else None
+        replaced = None
+        changes = renames(script)
+        if script.special or changes:
+            renaming = Renaming(self)
+            replaced = (
+                special(self, query, script, lambda: renaming) if script.special else None
+            )
+            if changes:
+                self.note_names(script, renaming)
+                renaming.end()
+                unit.renaming = renaming
         self.note_definitions(script)
-        if renames(script):
-            self.note_names(script, renaming)
-            renaming.end()
-            unit.renaming = renaming
         unit.piece.effects = script
         if replaced is None:
             return

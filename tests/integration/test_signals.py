@@ -76,9 +76,10 @@ def test_the_answer_and_the_parameter_are_of_any_format(
     with proxy.connect() as one:
         for _ in range(3):
             with proxy.connect() as other, one.cursor(binary=binary) as cursor:
-                placeholder = "%b" if binary else "%t::int"
                 cursor.execute(
-                    f"select pg_terminate_backend({placeholder}) as done",  # type: ignore[arg-type]
+                    "select pg_terminate_backend(%b) as done"
+                    if binary
+                    else "select pg_terminate_backend(%t::int) as done",
                     [other.info.backend_pid],
                     prepare=prepare,
                 )
