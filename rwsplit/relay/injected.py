@@ -66,6 +66,22 @@ def query(sql: bytes) -> bytes:
     return frame(codes.QUERY, sql + b"\0")
 
 
+def aside(sql: bytes) -> bytes:
+    """Return frames that run *sql* and leave the unnamed portal alone, though not the unnamed statement."""
+    portal = b"rwsplit aside\0"
+    return b"".join(
+        [
+            frame(codes.PARSE, b"\0" + sql + bytes(3)),
+            frame(codes.BIND, portal + bytes(7)),
+            frame(codes.EXECUTE, portal + bytes(4)),
+            frame(codes.CLOSE, b"P" + portal),
+            frame(codes.SYNC, b""),
+        ]
+    )
+
+
 ROLLBACK: Final = query(b"ROLLBACK")
 DEALLOCATE_ALL: Final = query(b"DEALLOCATE ALL")
 DISCARD_SEQUENCES: Final = query(b"DISCARD SEQUENCES")
+#: The same within a transaction: a Query would take the unnamed portal from it.
+DISCARD_SEQUENCES_ASIDE: Final = aside(b"DISCARD SEQUENCES")

@@ -34,7 +34,7 @@ from rwsplit.session.transaction import (
     sets_modes,
     takes_snapshot,
 )
-from rwsplit.session.unit import Unit
+from rwsplit.session.unit import SIMPLE, Unit
 from rwsplit.sql.statement import Script, Verb
 
 if TYPE_CHECKING:
@@ -213,6 +213,8 @@ class Late:
         assert transaction is not None
         if client.tx == codes.FAILED:
             return _prepares(script)
+        if unit.follows and script.state is None:
+            return False  # its portal is there
         if unit.is_open and script is NOTHING:
             return True  # nobody knows what it will do
         if not transaction.late:
@@ -328,7 +330,8 @@ class Late:
             client.transaction = None
             return
         transaction.reads += takes_snapshot(script)
-        transaction.rooted = transaction.rooted or unit.row_limit or script.roots
+        keeps = unit.row_limit and unit.kind is not SIMPLE  # a Query ends the unnamed portal
+        transaction.rooted = transaction.rooted or keeps or script.roots
         if script.statements and script.statements[-1].chain and not unit.failed:
             if not transaction.aborted or client.isolation in READ_COMMITTED:
                 client.transaction = transaction.chained()

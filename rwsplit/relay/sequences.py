@@ -13,7 +13,7 @@ from typing import Final
 
 from rwsplit.protocol import codes
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import DISCARD_SEQUENCES, Injected, Purpose
+from rwsplit.relay.injected import DISCARD_SEQUENCES, DISCARD_SEQUENCES_ASIDE, Injected, Purpose
 from rwsplit.server.server import Server
 from rwsplit.session.unit import Unit
 from rwsplit.sql.statement import Script
@@ -55,7 +55,8 @@ class Sequences:
             and client.tx != codes.FAILED
             and not server.copying  # it would be taken for data
         ):
-            server.out.append(DISCARD_SEQUENCES)
+            alone = client.tx == codes.IDLE and not client.in_flight
+            server.out.append(DISCARD_SEQUENCES if alone else DISCARD_SEQUENCES_ASIDE)
             server.unnamed = None
             server.mingled = False
             server.owe(Injected(Purpose.SEQUENCES, client))

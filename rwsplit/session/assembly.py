@@ -49,6 +49,11 @@ _NONE: Final = b"rwsplit_none"
 _CLOSE_NOTHING: Final = frame(codes.CLOSE, b"S" + _NONE + b"\0")
 _CLOSE_UNNAMED: Final = frame(codes.CLOSE, b"S\0")
 
+#: Bytes of an Execute and of a Describe that name no portal.
+_EXECUTE_UNNAMED: Final = HEADER_SIZE + 1 + 4
+_DESCRIBE_UNNAMED: Final = HEADER_SIZE + 1 + 1
+_NO_PORTALS: Final[dict[bytes, Prepared | None]] = {}
+
 _NAMED: Final = re.compile(
     rb'(\s*(?:EXECUTE|DEALLOCATE(?:\s+PREPARE)?)\s+)("(?:[^"]|"")+"|[^\s(;"]+)', re.IGNORECASE
 )
@@ -67,9 +72,11 @@ class Assembly:
         "_parts",
         "_plan",
         "_planned",
+        "_portals",
         "_scripts",
         "_session",
         "_taught",
+        "_unexecuted",
         "_unnamed",
         "_unnamed_parse",
         "describes",
@@ -96,6 +103,11 @@ class Assembly:
         self.size = 0
         self._unnamed_parse: Prepared | None = None
         self._bound: Prepared | None = None
+        """What its unnamed portal runs."""
+        self._portals: dict[bytes, Prepared | None] = _NO_PORTALS
+        """What its named portals run."""
+        self._unexecuted = False
+        """Its unnamed portal has not been executed yet."""
         self._called: list[tuple[bytes, Prepared]] = []
         self._begin()
 
@@ -117,8 +129,14 @@ class Assembly:
 
     @property
     def keeps_portal(self) -> bool:
-        """A portal of it may be executed later in the transaction: by a row limit, or not at all so far."""
-        return self.row_limit or (self._bound is not None and not self.executes)
+        """A portal of it may be executed later in the transaction: by a row limit, or a name, or not at all so far."""
+        return self.row_limit or self._unexecuted or bool(self._portals)
+
+    def continues(self, before: Assembly) -> None:
+        """Be the rest of the unit whose messages so far *before* has taken."""
+        self.renaming, self.said = before.renaming, before.said
+        self.row_limit, self._unexecuted = before.row_limit, before._unexecuted
+        self._bound, self._portals = before._bound, before._portals
 
     def add_raw(self, data: bytes) -> None:
         """Append frames that need no change."""
@@ -165,7 +183,11 @@ class Assembly:
         if code == codes.BIND:
             part: Part | None = self._bind(data, start, end)
         elif code == codes.EXECUTE:
-            bound = self._bound
+            if end - start > _EXECUTE_UNNAMED:
+                bound = self._named_portal(data, start, end)
+            else:
+                bound = self._bound
+                self._unexecuted = False
             if bound is None:
                 self.follows = True
             elif bound.script is not None and bound.script.notable:
@@ -206,7 +228,13 @@ class Assembly:
         name = data[portal_end + 1 : name_end]
         called = self._use(name)
         self._plan.append(FORWARD)
-        self._bound = self._session.names.get(name)
+        bound = self._session.names.get(name)
+        portal = data[start + HEADER_SIZE : portal_end]
+        if portal:
+            self._portals = {**self._portals, portal: bound}
+        else:
+            self._bound = bound
+            self._unexecuted = True
         if called is None:
             return self._without_unnamed(data, start, end)
         if called == name:
@@ -218,7 +246,8 @@ class Assembly:
         if data[start + HEADER_SIZE : start + HEADER_SIZE + 1] != b"S":
             self._plan.append(FORWARD)
             self.describes = True
-            if self._bound is None:
+            named = end - start > _DESCRIBE_UNNAMED
+            if (self._named_portal(data, start + 1, end) if named else self._bound) is None:
                 self.follows = True
             return None
         name = data[start + HEADER_SIZE + 1 : _zero(data, start + HEADER_SIZE + 1, end)]
@@ -229,6 +258,11 @@ class Assembly:
         if called == name:
             return None
         return frame(codes.DESCRIBE, b"S" + called + b"\0")
+
+    def _named_portal(self, data: bytes, start: int, end: int) -> Prepared | None:
+        """Return what the portal runs whose name is all an Execute says in front of its limit."""
+        at = start + HEADER_SIZE
+        return self._portals.get(data[at:end].partition(b"\0")[0])
 
     def _without_unnamed(self, data: bytes, start: int, end: int) -> bytes:
         """Have PostgreSQL answer a message for an unnamed statement the session does not have."""

@@ -43,9 +43,9 @@ class Session(SessionState):
     __slots__ = (
         "_assembly",
         "_buffer",
+        "_former",
         "_open",
         "_opened",
-        "_said",
         "_settled",
         "_through",
         "held",
@@ -82,8 +82,8 @@ class Session(SessionState):
         self._open = False
         self._opened: Unit | None = None
         """The open unit."""
-        self._said = 0
-        """Messages of it in front of what interrupted it."""
+        self._former: Assembly | None = None
+        """What took the messages of the open unit so far."""
         self._settled = 0
         """Units in flight whose names are settled all the same, while what was held is looked at."""
 
@@ -218,9 +218,8 @@ class Session(SessionState):
     def _assemble(self) -> Assembly:
         """Return the assembly of a unit, or of the rest of the open one."""
         assembly = Assembly(self)
-        if self._opened is not None:
-            assembly.renaming = self._opened.renaming
-            assembly.said = self._said
+        if self._former is not None:
+            assembly.continues(self._former)
         return assembly
 
     def _other(self, code: int, data: bytes, pos: int, end: int) -> None:
@@ -318,9 +317,10 @@ class Session(SessionState):
         chunk.completes = chunk.by_query = True
         assert self._opened is not None
         drops = data[0] == _QUERY and b"" in self.names
-        self._opened.end_names(b"" if drops else None, self._said)
+        assert self._former is not None
+        self._opened.end_names(b"" if drops else None, self._former.said)
         self._open = False
-        self._opened = None
+        self._opened = self._former = None
         self._append(chunk, len(data))
 
     # Ends of units...
@@ -339,10 +339,13 @@ class Session(SessionState):
         if self._open:
             self._open = False
             assert self._opened is not None
-            if assembly is not None:
-                self._opened.renaming = assembly.renaming
+            if assembly is None:
+                assembly = self._former
+            assert assembly is not None
+            self._opened.renaming = assembly.renaming
+            self._opened.row_limit = assembly.keeps_portal
             self._opened.end_names()
-            self._opened = None
+            self._opened = self._former = None
             self._continue(piece, size).completes = True
             return
         unit = Unit(self, EXTENDED, piece, size)
@@ -379,7 +382,7 @@ class Session(SessionState):
         size, waiting = assembly.size, assembly.waiting_for
         piece = assembly.take(keep_plan=True)
         assembly.size = 0
-        self._said = assembly.said
+        self._former = assembly
         if self._opened is not None:
             self._opened.renaming = assembly.renaming
             self._continue(piece, size)
@@ -389,6 +392,7 @@ class Session(SessionState):
         unit.renaming = assembly.renaming
         unit.is_open = True
         unit.row_limit = True
+        unit.follows = assembly.follows
         unit.waiting_for = waiting
         self._append(unit, size)
 

@@ -114,7 +114,7 @@ class Transaction:
             is_movable=True,
             snapshot=False,
         )
-        if unit is not None and unit.kind is not SIMPLE:
+        if unit is not None and unit.kind is not SIMPLE and not _closes_portal(unit):
             # Not by the client's name for it, which another server does not know.
             text = made.begin[0][HEADER_SIZE:]
             made.portal = [frame(codes.PARSE, b"\0%s\0\0" % text), _BIND_AND_EXECUTE]
@@ -279,6 +279,13 @@ def _runs_what_it_names(messages: Sequence[tuple[int, bytes]]) -> bool:
         elif code == codes.CLOSE and payload.startswith(b"P") and bound:
             order.append(3)  # nothing can use it behind this
     return order == sorted(order) and len(bound) == 1 and parsed in ([], bound)
+
+
+def _closes_portal(unit: Unit) -> bool:
+    return any(
+        code == codes.CLOSE and payload.startswith(b"P")
+        for code, payload in _messages(unit.piece.parts)
+    )
 
 
 def _answer_to(code: int, payload: bytes, done: bytes) -> bytes | None:

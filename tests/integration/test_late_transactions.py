@@ -525,6 +525,77 @@ def test_the_portal_of_a_begin_can_be_described(compare: Differential):
     )
 
 
+def test_the_portal_of_a_begin_that_was_closed_cannot_be_described(compare: Differential):
+    for rest in (describe_portal(), execute()):
+        compare(
+            say(parse("begin") + bind() + execute() + close_portal() + SYNC),
+            say(rest + SYNC),
+            say(query("rollback")),
+        )
+
+
+@pytest.mark.parametrize("begin", ["begin", "begin read only"])
+def test_the_portal_of_a_read_can_be_used_again(compare: Differential, table: str, begin: str):
+    for rest in (
+        describe_portal() + SYNC,
+        describe_portal() + query("select 2"),
+        execute() + SYNC,
+        execute() + query("select 2"),
+        describe_portal() + parse("select 3") + bind() + execute() + SYNC,
+    ):
+        compare(
+            say(query(begin)),
+            say(parse("select 1") + bind() + describe_portal() + execute() + SYNC),
+            say(rest),
+            say(query("insert into late values (7)")),
+            say(query("rollback")),
+        )
+
+
+def test_a_portal_that_is_still_to_be_executed_is_where_its_transaction_goes(
+    compare: Differential, table: str
+):
+    for bound in (
+        bind(portal="p") + bind() + execute(),
+        bind() + execute() + bind(),
+        bind(portal="p") + bind(portal="q") + execute("q"),
+    ):
+        for rest in (execute("p"), execute(), execute("q", limit=1)):
+            compare(
+                say(query("begin")),
+                say(parse("select 1") + bound + SYNC),
+                say(query("insert into late values (7)"))
+                if b"p" in bound
+                else say(parse("insert into late values (7)", "w"), SYNC),
+                say(rest + SYNC),
+                say(query("rollback")),
+                say(close_statement("w") + SYNC),
+            )
+
+
+def test_what_a_portal_does_counts_when_it_is_executed(compare: Differential):
+    """DEALLOCATE ALL is bound to one portal, and another portal is executed."""
+    deallocates = parse("select 1", "kept") + parse("deallocate all", "d")
+    for first, second in (("p", ""), ("", "p"), ("p", "q")):
+        for executed in (execute(first), execute(second), execute(second) + execute(first)):
+            for between in (b"", FLUSH):
+                compare(
+                    say(deallocates + SYNC),
+                    say(parse("select 2") + SYNC),
+                    say(
+                        bind("d", portal=first)
+                        + parse("select 3")
+                        + bind(portal=second)
+                        + between
+                        + executed
+                        + SYNC,
+                        until=b"Z",
+                    ),
+                    say(bind("kept") + execute() + SYNC),
+                    say(query("deallocate all")),
+                )
+
+
 def test_a_query_may_end_messages_without_sync_in_a_transaction_that_has_read(
     compare: Differential,
 ):

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from rwsplit.embedded.cluster import EmbeddedCluster
-from tests.support.messages import FLUSH, SYNC, bind, execute, parse, query
+from tests.support.differential import Differential, say
+from tests.support.messages import FLUSH, SYNC, bind, describe_portal, execute, parse, query
 from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.integration
@@ -149,3 +150,16 @@ def test_a_transaction_may_still_choose_its_isolation(crowded: Proxy):
         found = other.execute("select lastval() = max(id) from numbered").fetchone()
         assert found == (True,)
         other.execute("commit")
+
+
+def test_its_portal_outlives_the_parting(crowded: Proxy, cluster: EmbeddedCluster):
+    differential = Differential(cluster, crowded)
+    for rest in (describe_portal() + query("select 1"), describe_portal() + SYNC):
+        with draw(crowded):
+            pass
+        differential(
+            say(parse("begin", "b") + SYNC),
+            say(bind("b") + describe_portal() + execute(limit=2) + SYNC),
+            say(rest),
+            say(query("rollback")),
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -40,9 +41,13 @@ class Watched:
     def statistics(self) -> NodeStatistics:
         return self.board.statistics().nodes["pg0"]
 
-    async def beat(self) -> float:
+    async def beat(self, looks: int = 1_000) -> float:
+        """Look again and again, *looks* times; then only wait for what the node does unasked."""
+        pauses = itertools.repeat(INTERVAL, looks)
         with trio.fail_after(DEADLINE):
-            asked = await self.pulse.beat(trio.current_time(), lambda at: at + INTERVAL)
+            asked = await self.pulse.beat(
+                trio.current_time(), lambda at: at + next(pauses, 2 * DEADLINE)
+            )
         assert not self.driver.watched
         assert not self.pulse.is_beating
         return asked
@@ -68,7 +73,7 @@ async def watched(script: Script, *, patience: float = 5.0) -> AsyncGenerator[Wa
 async def test_it_looks_again_and_again_and_ends_when_the_node_leaves():
     async with watched(probed(*[PRIMARY] * 6, stays=False)) as made:
         begun = trio.current_time()
-        asked = await made.beat()
+        asked = await made.beat(looks=5)
         assert made.statistics.probes == 5
         assert asked - begun >= 4 * INTERVAL
         assert made.board.view.primary is not None
@@ -109,7 +114,7 @@ async def test_an_answer_may_come_in_pieces():
                 await trio.lowlevel.checkpoint()
 
     async with watched(script) as made:
-        await made.beat()
+        await made.beat(looks=1)
         assert (made.statistics.probes, made.statistics.failed_probes) == (1, 0)
 
 

@@ -314,7 +314,7 @@ def test_a_flush_opens_the_unit_and_the_sync_completes_it(session: Session):
 
     assert isinstance(unit, Unit)
     assert unit.is_open
-    assert unit.row_limit
+    assert not unit.row_limit
     assert unit.piece.plan is not None
     assert isinstance(more, Chunk)
     assert not more.completes
@@ -325,6 +325,25 @@ def test_a_flush_opens_the_unit_and_the_sync_completes_it(session: Session):
         parse("", "select 1") + FLUSH + RUN + FLUSH + RUN + SYNC
     )
     assert not session.is_open
+
+
+@pytest.mark.parametrize(
+    ("frames", "keeps"),
+    [
+        ((RUN + FLUSH, SYNC), False),
+        ((parse("", "select 1") + bind() + FLUSH, execute() + SYNC), False),
+        ((parse("", "select 1") + bind() + FLUSH, SYNC), True),
+        ((parse("", "select 1") + bind() + FLUSH, execute(rows=1) + FLUSH, SYNC), True),
+        ((RUN + FLUSH, bind(portal="p") + execute("p") + SYNC), True),
+    ],
+)
+def test_an_open_unit_keeps_a_portal_that_may_be_executed_later(
+    session: Session, frames: tuple[bytes, ...], *, keeps: bool
+):
+    unit, *_ = said(session, *frames)
+
+    assert isinstance(unit, Unit)
+    assert unit.row_limit is keeps
 
 
 def test_an_open_unit_may_be_completed_by_a_sync_alone(session: Session):
