@@ -21,6 +21,7 @@ from rwsplit.relay.client import Client
 from rwsplit.relay.injected import Injected, Purpose, query
 from rwsplit.server.server import Server
 from rwsplit.session import audit
+from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pinning import UNSEEN, PinReason
 from rwsplit.session.unit import Unit
 from rwsplit.sql.statement import Script, Verb
@@ -118,10 +119,20 @@ class ReadBack:
         if question.parameters:
             values = client.journal.read(columns[: question.parameters], client.parameters)
             client.adopt_parameters(client.knowledge.parameters.intern(values))
-            server.parameters = client.parameters
+            server.parameters = self._had(client)
         if question.audits:
             self._judge(client, server, audit.left(columns[question.parameters :]))
+        if server.parameters is not client.parameters:
+            self._relay.sender.bring_parameters(client, server, tells=True)
         self._go_on(client, server)
+
+    def _had(self, client: Client) -> ParameterSet:
+        """Return the parameters of the server that was asked for those of *client*."""
+        parameters, missing = client.parameters, client.journal.missing
+        if not missing:
+            return parameters
+        values = {name: value for name, value in parameters.values if name not in missing}
+        return client.knowledge.parameters.intern(values)
 
     def _judge(self, client: Client, server: Server, left: PinReason | None) -> None:
         """Go on with the pin that stands for what is left."""

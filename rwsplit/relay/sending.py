@@ -19,6 +19,7 @@ from rwsplit.relay.injected import DEALLOCATE_ALL, Injected, Purpose, Restoratio
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import HELD, IDLE, LANE, RESETTING, Server
 from rwsplit.session import restoring
+from rwsplit.session.assembly import merge
 from rwsplit.session.pinning import (
     SURE,
     UNSEEN,
@@ -182,14 +183,19 @@ class Sender:
         if piece.drops is not None:
             server.known.pop(piece.drops, None)
 
-    def bring_parameters(self, client: Client, server: Server) -> None:
+    def bring_parameters(self, client: Client, server: Server, *, tells: bool = False) -> None:
+        """Have *server* take on the parameters of *client*, which *tells* has informed of those PostgreSQL reports."""
         assert server.parameters is not None
         if server.parameters is client.parameters:
             return
         server.out.append(client.parameters.change_from(server.parameters))
         server.parameters = client.parameters
         server.unnamed = None
-        server.owe(Injected(Purpose.PARAMETERS, client))
+        injected = Injected(Purpose.PARAMETERS, client)
+        if tells:
+            injected.reports = client.sink
+        server.owe(injected)
+        self._relay.outboxes.touch_server(server)
 
     def _note_state(  # noqa: C901 - one branch a kind of state
         self, client: Client, server: Server, unit: Unit, script: Script
@@ -236,9 +242,9 @@ class Sender:
     def _restores_itself(self, client: Client, unit: Unit) -> bool:
         """Return whether nothing must follow *unit* that brings back what it resets."""
         base = client.journal.base
-        if not base.values or unit.is_open:
+        if not base.values:
             return True
-        return client.tx != codes.FAILED and restoring.extend(unit, base)
+        return not unit.is_open and client.tx != codes.FAILED and restoring.extend(unit, base)
 
     def _restore_later(self, client: Client, unit: Unit) -> bool:
         """Have what the session asked for at startup brought back behind *unit*, unless that fails; return whether."""
@@ -255,6 +261,8 @@ class Sender:
         unit = restoration.unit
         if unit.failed and unit.script is not None and not unit.script.controls_transaction:
             return  # the reset is undone
+        if not client.journal.touched:
+            server.parameters = client.parameters  # a DISCARD ALL is seen to have run
         server.out.append(restoration.query)
         server.unnamed = None
         server.owe(restoration)
@@ -276,6 +284,10 @@ class Sender:
             self._relay.sequences.asked(client)
         if script.notable:
             self._note_state(client, server, unit, script)
+        if chunk.effects is not None:
+            unit.piece.effects = merge([*filter(None, [unit.piece.effects]), chunk.effects])
+            if not self._restores_itself(client, unit):
+                self._restore_later(client, unit)
         if chunk.completes:
             unit.is_open = False
             if chunk.by_query:

@@ -36,13 +36,15 @@ _NOBODY: Final = "none"
 class Journal:
     """What a session asked for at startup, and which parameters it may have changed since they were read."""
 
-    __slots__ = ("_user", "base", "touched")
+    __slots__ = ("_user", "base", "missing", "touched")
 
     def __init__(self, base: ParameterSet, user: str) -> None:
         self.base = base
         """What the session asked for at startup: RESET leads back to it."""
         self.touched: dict[str, bool] = {}
         """Parameters that may have changed; True: only by being put back to the default."""
+        self.missing: list[str] = []
+        """Parameters the session has as of the last reading, and its server has not: they were put back by what nobody saw."""
         self._user = user
 
     def note(self, script: Script, known: ParameterSet) -> bool:
@@ -75,13 +77,17 @@ class Journal:
         """Return the session's parameters now that the answer to `columns` has come; *known* were the old ones."""
         utf8 = columns[0] == b"UTF8"
         found = dict(known.values)
+        self.missing = []
         for (name, only_reset), value in zip(self.touched.items(), columns[1:], strict=True):
             if name == "*":
                 _replace_visible(found, value or b"", utf8=utf8)
                 continue
             text = None if value is None else _decoded(value, utf8=utf8)
             if only_reset and text != known.get(name):
-                text = self.base.get(name)
+                given = self.base.get(name)
+                if given not in (None, text):
+                    self.missing.append(name)
+                text = given
             elif (name, text) in (("role", _NOBODY), ("session_authorization", self._user)):
                 text = self.base.get(name) and text
             if text is None:

@@ -315,6 +315,8 @@ class Session(SessionState):
         """
         chunk = Chunk([data], script)
         chunk.completes = chunk.by_query = True
+        if script is not None and script.notable:
+            chunk.effects = script
         assert self._opened is not None
         drops = data[0] == _QUERY and b"" in self.names
         assert self._former is not None

@@ -9,7 +9,7 @@ import pytest
 
 from rwsplit.embedded.reachable import ReachableCluster
 from tests.support.differential import Differential, say
-from tests.support.messages import SYNC, bind, execute, parse, query
+from tests.support.messages import FLUSH, SYNC, bind, execute, parse, query
 from tests.support.proxy import Proxy
 from tests.support.raw_client import RawClient, error_fields, rows
 
@@ -202,6 +202,51 @@ def test_a_session_with_strings_of_old_keeps_what_it_asked_for_at_startup(
         say(query(r"select 'a\'b'")),
         parameters={"TimeZone": "Asia/Tokyo", "options": options},
     )
+
+
+RUN = bind() + execute()
+
+
+@pytest.mark.parametrize(
+    ("begin", "text"),
+    [
+        ("select 1", "reset all"),
+        ("select 1", "reset timezone"),
+        ("select 1", "discard all"),
+        ("begin", "reset all"),
+        ("begin", "reset timezone"),
+    ],
+)
+@pytest.mark.parametrize(
+    "rest",
+    [
+        (RUN + FLUSH, SYNC),
+        (FLUSH, RUN + SYNC),
+        (RUN + execute() + FLUSH, SYNC),  # it is run, and then cannot be run again
+        (RUN, query("select 1")),
+    ],
+    ids=["flushed", "run behind a Flush", "failed", "ended by a Query"],
+)
+def test_a_reset_in_an_open_unit_leads_back_to_what_was_asked_for_at_startup(
+    cluster: ReachableCluster[Any],
+    proxy: Proxy,
+    begin: str,
+    text: str,
+    rest: tuple[bytes, ...],
+):
+    def told(port: int) -> object:
+        with log_in(port, cluster, {"TimeZone": "America/Lima"}) as client:
+            client.query("set timezone = 'Asia/Tokyo'")
+            client.query(begin)
+            client.send(parse(text) + rest[0])
+            client.send(rest[1])
+            client.frames_until(b"Z")
+            shown = [rows(client.query("show timezone")) for _ in range(2)]
+            client.query("rollback")
+            shown.append(rows(client.query("show timezone")))
+            return shown, client.parameters["TimeZone"]
+
+    assert told(proxy.port) == told(cluster.primary.port)
 
 
 @pytest.mark.parametrize(
