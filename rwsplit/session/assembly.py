@@ -369,13 +369,16 @@ class Assembly:
         self.add_part(part)
 
     def _name_unnamed(self, prepared: Prepared) -> None:
-        """What comes first is not skipped: then `Unit.settle` needs no entry to know what became of it."""
+        """What comes first is not skipped: if it comes alone `Unit.settle_names` needs no entry to know what became of it."""
+        session = self._session
         self._unnamed_parse = prepared
         if self.said:
             self._planned = True
             self._renames().name(self.said, b"", prepared)
+        elif session.in_flight or session.pending:
+            self._renames().name(0, b"", prepared)
         else:
-            self._session.names[b""] = prepared
+            session.names[b""] = prepared
 
     def _identify(self, tail: bytes) -> Prepared:
         """Return the identity of a Parse; in-band and SQL-level statements get a text of ours."""

@@ -23,10 +23,14 @@ class Unsettled(Exception):
 class Renaming:
     """What one unit does to the names of *session*."""
 
-    __slots__ = ("_entries", "_session")
+    __slots__ = ("_before", "_entries", "_left", "_session")
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._before: Renaming | None = None
+        """Whose change of the unnamed statement was the last before its own, while that was not settled."""
+        self._left: Any = _NOTHING
+        """What the unnamed statement was behind its unit."""
         self._entries: list[tuple[int, dict[bytes, Any], bytes, Any, Any]] = []
         """For each change the number of the message that makes it, the table, the name, what it meant and means."""
 
@@ -51,6 +55,9 @@ class Renaming:
                 self.drop(number, name)
 
     def _change(self, number: int, table: dict[bytes, Any], name: bytes, *, new: Any) -> None:
+        session = self._session
+        if not name and session.unnamed_by is not self:
+            self._before, session.unnamed_by = session.unnamed_by, self
         self._entries.append((number, table, name, table.get(name, _NOTHING), new))
         _put(table, name, new)
 
@@ -74,10 +81,30 @@ class Renaming:
                 unsettled[name] = count
             else:
                 unsettled.pop(name, None)
+            if not name:
+                continue
             if told is None or number < told or table.get(name, _NOTHING) is not new:
                 continue
-            _put(table, name, old if name or number > told else _NOTHING)
+            _put(table, name, old)
+        if any(not name for _, _, name, _, _ in self._entries):
+            self._settle_unnamed(told)
         self._entries.clear()
+
+    def _settle_unnamed(self, told: int | None) -> None:
+        """Only the unnamed statement can have been changed by several units of which none has ended."""
+        session, before = self._session, self._before
+        entries = [entry for entry in self._entries if not entry[2]]
+        left = entries[0][3] if before is None else before._left
+        for number, _, _, _, new in entries:
+            if told is None or number < told:
+                left = new
+            elif number == told:
+                left = _NOTHING
+        self._left = left
+        self._before = None
+        if session.unnamed_by is self:
+            session.unnamed_by = None
+            _put(session.names, b"", left)
 
 
 def _put(table: dict[bytes, Any], name: bytes, value: Any) -> None:

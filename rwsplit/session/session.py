@@ -260,6 +260,7 @@ class Session(SessionState):
             self.await_names(script)
         if self.names:
             self.names.pop(b"", None)
+            self.unnamed_by = None
         query = data if end - pos == len(data) else data[pos:end]
         spare = self.spare
         if spare is not None and script is not None and script.plain_read:
@@ -424,6 +425,7 @@ class Session(SessionState):
                 self._interrupt(data, run, pos)
             else:
                 self.names.pop(b"", None)
+                self.unnamed_by = None
                 unit = Unit(self, SIMPLE, Piece([data[pos:]], OPAQUE), size - pos)
                 unit.row_limit = True
                 self._append(unit, size - pos)

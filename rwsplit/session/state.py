@@ -75,6 +75,7 @@ class SessionState:
         "tick",
         "transaction",
         "tx",
+        "unnamed_by",
         "unsettled",
         "user",
         "wrote",
@@ -116,6 +117,8 @@ class SessionState:
         """Statements it made by PREPARE, which the server it is pinned to has under these names."""
         self.unsettled: dict[bytes, int] = {}
         """Names that units on their way have changed, and how many of them (`renaming`)."""
+        self.unnamed_by: Renaming | None = None
+        """What changed the unnamed statement last, if that is not settled."""
         self.tx = codes.IDLE
         """Transaction status as of the last ReadyForQuery."""
         self.server: ServerState | None = None

@@ -256,7 +256,7 @@ class Unit(Owed):
         if self.renaming is not None:
             self.renaming.settle(told)
         session, parsed = self.session, self.piece.unnamed_parse
-        if told != 0 or session is None or parsed is None:
+        if told != 0 or session is None or parsed is None or session.unnamed_by is not None:
             return
         if self._parses_unnamed_first and session.names.get(b"") is parsed:
             del session.names[b""]

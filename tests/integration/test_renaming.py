@@ -147,3 +147,16 @@ def test_a_unit_with_named_statements_may_follow_a_copy_instead_of_its_sync(
             say(query("delete from renamed where a = 2")),
             say(bind("a"), execute(), SYNC),
         )
+
+
+def test_the_unnamed_statement_parsed_again_behind_a_failure_is_there(compare: Differential):
+    again = statement("select 1") + SYNC
+    creates = query("create temp table parsed_behind (a int)")
+    reads = parse("select a from parsed_behind")
+    for pipeline in (
+        bind() + again + again + bind() + execute() + SYNC,
+        bind() + again + query("select 2") + again + bind() + execute() + SYNC,
+        reads + SYNC + creates + reads + SYNC + bind() + execute() + SYNC,
+        again + bind("none") + again + bind() + execute() + SYNC,
+    ):
+        compare(say(query("begin")), say(query("rollback")), say(pipeline))

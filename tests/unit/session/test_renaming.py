@@ -229,3 +229,36 @@ def test_each_time_more_of_what_is_held_is_taken_so_that_it_comes_to_an_end(sess
 
     assert rounds > 1
     assert not session.is_mid_frame
+
+
+RUN = parse("", "select 1") + bind() + execute() + SYNC
+FAILS = bind("none")
+
+
+@pytest.mark.parametrize(
+    ("units", "told", "left"),
+    [
+        ([FAILS + RUN, RUN], [0, None], "select 1"),
+        ([RUN, RUN], [0, None], "select 1"),
+        ([FAILS + RUN, RUN, FAILS + RUN], [0, None, 0], "select 1"),
+        ([RUN, FAILS + RUN], [None, 0], "select 1"),
+        ([RUN, FAILS + RUN], [None, 1], None),
+        ([FAILS + RUN, FAILS + RUN], [0, 0], None),
+        ([FAILS + RUN, FAILS + RUN], [1, 0], None),
+        ([FAILS + RUN, FAILS + RUN], [2, 0], "select 1"),
+        ([FAILS + RUN, FAILS + RUN], [0, None], "select 1"),
+        ([RUN, query("select 2")], [0, None], None),
+        ([FAILS + RUN, query("select 2"), RUN], [0, None, None], "select 1"),
+        ([RUN, query("select 2"), FAILS + RUN], [None, None, 0], None),
+        ([RUN, RUN], [None, 0], None),
+    ],
+)
+def test_the_unnamed_statement_of_a_pipeline_is_the_last_that_was_parsed(
+    session: Session, units: list[bytes], told: list[int | None], left: str | None
+):
+    for unit, answered in [*zip([sent(session, data) for data in units], told, strict=True)]:
+        ends(session, unit, told=answered)
+
+    assert meanings(session) == ({} if left is None else {"": left})
+    assert not session.unsettled
+    assert session.unnamed_by is None
