@@ -269,15 +269,29 @@ class Sender:
         self._relay.outboxes.touch_server(server)
 
     def go_on(self, client: Client, server: Server, unit: Unit, chunk: Chunk) -> None:
+        """Queue *chunk*, which continues the open *unit*, on its *server*."""
         script = chunk.script
         assert script is not None
-        if chunk.plan is None and chunk.by_query:
+        if chunk.plan is None and chunk.by_query and not chunk.needs:
             server.out.extend(part for part in chunk.parts if isinstance(part, bytes))
             server.unnamed = None
         else:
             self._compose(client, server, unit, chunk)
-            if chunk.unnamed_parse is not None:
+            if chunk.by_query:
+                server.unnamed = None
+            elif chunk.unnamed_parse is not None:
                 server.unnamed = chunk.unnamed_parse
+        self._note_chunk(client, server, unit, chunk, script)
+        if chunk.completes:
+            unit.is_open = False
+            if chunk.by_query:
+                unit.kind = SIMPLE
+        self._relay.outboxes.touch_server(server)
+
+    def _note_chunk(
+        self, client: Client, server: Server, unit: Unit, chunk: Chunk, script: Script
+    ) -> None:
+        """Record what *chunk* adds to what its *unit* does."""
         if script.may_write:
             client.wrote = True
         if script.reads_sequences:
@@ -288,11 +302,6 @@ class Sender:
             unit.piece.effects = merge([*filter(None, [unit.piece.effects]), chunk.effects])
             if not self._restores_itself(client, unit):
                 self._restore_later(client, unit)
-        if chunk.completes:
-            unit.is_open = False
-            if chunk.by_query:
-                unit.kind = SIMPLE
-        self._relay.outboxes.touch_server(server)
 
 
 def _keep(client: Client, server: Server) -> None:

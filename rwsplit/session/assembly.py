@@ -55,7 +55,8 @@ _DESCRIBE_UNNAMED: Final = HEADER_SIZE + 1 + 1
 _NO_PORTALS: Final[dict[bytes, Prepared | None]] = {}
 
 _NAMED: Final = re.compile(
-    rb'(\s*(?:EXECUTE|DEALLOCATE(?:\s+PREPARE)?)\s+)("(?:[^"]|"")+"|[^\s(;"]+)', re.IGNORECASE
+    rb'(\s*(?:PREPARE|EXECUTE|DEALLOCATE(?:\s+PREPARE)?)\s+)("(?:[^"]|"")+"|[^\s(;"]+)',
+    re.IGNORECASE,
 )
 
 
@@ -477,8 +478,9 @@ def special(  # noqa: PLR0911 - one line a case
 ) -> tuple[bytes, Script, Prepared | None] | None:
     """Return what runs instead of a statement that names something of rwsplit's own.
 
-    That is an in-band setting, or EXECUTE or DEALLOCATE of a statement prepared through the protocol: the query,
-    its facts, and the statement the server must know for it. A DEALLOCATE is the unit's message *number*.
+    That is an in-band setting, or EXECUTE, DEALLOCATE or another PREPARE of a statement prepared through the protocol:
+    the query, its facts, and the statement the server must know for it - a PREPARE fails because it does. A DEALLOCATE
+    is the unit's message *number*.
 
     Raises:
         Unsettled: it is not known yet what its name means.
@@ -499,7 +501,8 @@ def special(  # noqa: PLR0911 - one line a case
     if matched is None:
         return None
     if prepared is None:
-        if not matched[2].strip(b'"').lower().startswith(OWN_NAME):
+        is_own = matched[2].strip(b'"').lower().startswith(OWN_NAME)
+        if statement.verb is Verb.PREPARE or not is_own:
             return None  # one made by PREPARE, on the server the session is pinned to
         return matched[1] + _NONE + query[matched.end() :], script, None
     if statement.verb is Verb.DEALLOCATE:
@@ -507,11 +510,8 @@ def special(  # noqa: PLR0911 - one line a case
         # The server keeps it for others: an equal one of its own dies in its place.
         text = b'DEALLOCATE "%s"' % prepared.name
         return text, script, prepared
-    return (
-        matched[1] + prepared.name + query[matched.end() :],
-        prepared.script or ORPHAN,
-        prepared,
-    )
+    facts = script if statement.verb is Verb.PREPARE else prepared.script or ORPHAN
+    return matched[1] + prepared.name + query[matched.end() :], facts, prepared
 
 
 def _up_to_date(session: Session, name: bytes, prepared: Prepared) -> Prepared:

@@ -316,15 +316,39 @@ class Session(SessionState):
         """
         chunk = Chunk([data], script)
         chunk.completes = chunk.by_query = True
+        assert self._opened is not None
+        assert self._former is not None
         if script is not None and script.notable:
             chunk.effects = script
-        assert self._opened is not None
+            if data[0] == _QUERY:
+                self._special_end(chunk, data[HEADER_SIZE:-1], script)
         drops = data[0] == _QUERY and b"" in self.names
-        assert self._former is not None
         self._opened.end_names(b"" if drops else None, self._former.said)
         self._open = False
         self._opened = self._former = None
         self._append(chunk, len(data))
+
+    def _special_end(self, chunk: Chunk, query: bytes, script: Script) -> None:
+        """Have *chunk*, the Query that ends the open unit, name what servers know; see `_special`."""
+        unit, number = self._opened, self._former.said if self._former is not None else 0
+        assert unit is not None
+
+        def renaming() -> Renaming:
+            unit.renaming = unit.renaming or Renaming(self)
+            return unit.renaming
+
+        replaced = special(self, query, script, renaming, number) if script.special else None
+        if renames(script):
+            self.note_names(script, renaming(), number)
+        if replaced is None:
+            return
+        text, facts, used = replaced
+        chunk.parts = [frame(codes.QUERY, text + b"\0")]
+        chunk.script = chunk.effects = facts
+        if used is not None:
+            chunk.needs = (used,)
+            if script.statements[0].verb is Verb.DEALLOCATE:
+                chunk.drops = used
 
     # Ends of units...
 

@@ -366,6 +366,6 @@ _CLEANSING: Final = frozenset({Verb.RESET, Verb.DEALLOCATE, Verb.DISCARD})
 
 
 def _is_special(statement: Statement) -> bool:
-    if statement.verb in (Verb.EXECUTE, Verb.DEALLOCATE):
+    if statement.verb in (Verb.PREPARE, Verb.EXECUTE, Verb.DEALLOCATE):
         return True
     return statement.setting is not None and statement.setting.startswith("rwsplit.")

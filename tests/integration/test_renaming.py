@@ -160,3 +160,46 @@ def test_the_unnamed_statement_parsed_again_behind_a_failure_is_there(compare: D
         again + bind("none") + again + bind() + execute() + SYNC,
     ):
         compare(say(query("begin")), say(query("rollback")), say(pipeline))
+
+
+def test_prepare_does_not_take_a_name_that_the_protocol_has_given(compare: Differential):
+    named = parse("select 1", "a")
+    prepares = query("prepare a as select 5")
+    for first in (
+        [named + prepares],
+        [named + SYNC, prepares],
+        [named + SYNC + prepares],
+        [named + SYNC, statement("prepare a as select 5") + SYNC],
+        [named + SYNC, query('prepare "a" (int) as select $1')],
+        [query("begin"), query("select 1"), named + SYNC, prepares],
+    ):
+        compare(
+            *map(say, first),
+            say(query("rollback")),
+            say(query("execute a")),
+            say(bind("a") + execute() + SYNC),
+            say(query("deallocate a")),
+            say(prepares),
+            say(query("execute a")),
+            say(query("deallocate a")),
+        )
+
+
+def test_a_query_that_ends_messages_names_the_same_statements(compare: Differential):
+    named = parse("select 1", "a")
+    for first in (
+        named + query("execute a"),
+        named + SYNC + parse("select 2", "b") + query("execute a"),
+        named + SYNC + parse("select 2", "b") + query("deallocate a"),
+        named + SYNC + parse("select 2", "b") + query("deallocate nobody"),
+        named + query("deallocate all"),
+        parse("select 2", "b") + query("prepare a as select 5"),
+    ):
+        compare(
+            say(query("begin")),
+            say(query("rollback")),
+            say(first),
+            say(bind("b") + execute() + SYNC),
+            say(query("execute a")),
+            say(query("deallocate all")),
+        )
