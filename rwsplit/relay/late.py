@@ -345,10 +345,11 @@ class Late:
                 transaction.prologue.append(said)
 
     def _refuse_state(self, client: Client, server: Server) -> None:
-        """Fail a transaction whose snapshot is on a replica for wanting state on the primary."""
+        """Fail a transaction that cannot leave its replica for wanting state on the primary."""
         self._fail_on(server)
         message = (
-            "a READ ONLY REPEATABLE READ transaction that has read cannot change its session"
+            "a READ ONLY transaction with a snapshot, savepoint or portal to keep "
+            "cannot use or change what belongs to its session"
         )
         hint = "Begin it with /* rwsplit: primary */, or change the session outside of it."
         client.sink.append(error_response("ERROR", "0A000", message, hint=hint))

@@ -51,9 +51,12 @@ class Sender:
         piece = unit.piece
         assert script is not None
         # Ahead of a BEGIN: it takes a snapshot, and SET TRANSACTION must come before any.
-        if (script.uses_sequences or script.cost.writes or unit.is_open) and sequences.may_meet(
-            client, server
-        ):
+        if (
+            script.uses_sequences
+            or script.cost.writes
+            or (script.controls_transaction and client.tx == codes.IDLE)
+            or unit.is_open
+        ) and (not server.is_replica and sequences.may_meet(client, server)):
             relay.sequences.part(client, server, unit, script)
         if client.server is not server:
             self._take(client, server, unit)

@@ -131,7 +131,11 @@ class Assembly:
     @property
     def keeps_portal(self) -> bool:
         """A portal of it may be executed later in the transaction: by a row limit, or a name, or not at all so far."""
-        return self.row_limit or self._unexecuted or bool(self._portals)
+        return (
+            self.row_limit
+            or self._unexecuted
+            or not all(map(_ends_at_once, self._portals.values()))
+        )
 
     def continues(self, before: Assembly) -> None:
         """Be the rest of the unit whose messages so far *before* has taken."""
@@ -195,7 +199,7 @@ class Assembly:
                 self._run(bound.script)
             self._plan.append(FORWARD)
             self.executes = True
-            if data[end - 4 : end] != b"\0\0\0\0":
+            if data[end - 4 : end] != b"\0\0\0\0" and not _ends_at_once(bound):
                 self.row_limit = True
             part = None
         elif code == codes.DESCRIBE:
@@ -458,6 +462,11 @@ class Assembly:
         if len(known) < len(scripts):
             return None
         return merge(known)
+
+
+def _ends_at_once(bound: Prepared | None) -> bool:
+    """Return whether a portal of *bound* has nothing more to say once it was executed, whatever the limit."""
+    return bound is not None and bound.script is not None and bound.script.controls_transaction
 
 
 def merge(scripts: list[Script]) -> Script:

@@ -573,6 +573,17 @@ def test_a_portal_that_is_still_to_be_executed_is_where_its_transaction_goes(
             )
 
 
+def test_a_begin_with_a_row_limit_leaves_no_portal_to_be_kept(compare: Differential):
+    for portal in ("", "p"):
+        compare(
+            say(parse("begin read only", "a") + SYNC),
+            say(bind("a", portal=portal) + execute(portal, limit=2) + SYNC),
+            say(query("select 1")),
+            say(query("select currval('nowhere')")),
+            say(query("rollback")),
+        )
+
+
 def test_what_a_portal_does_counts_when_it_is_executed(compare: Differential):
     """DEALLOCATE ALL is bound to one portal, and another portal is executed."""
     deallocates = parse("select 1", "kept") + parse("deallocate all", "d")

@@ -152,6 +152,19 @@ def test_a_transaction_may_still_choose_its_isolation(crowded: Proxy):
         other.execute("commit")
 
 
+def test_a_chained_transaction_may_still_choose_its_isolation(
+    crowded: Proxy, cluster: EmbeddedCluster
+):
+    with draw(crowded):
+        pass
+    Differential(cluster, crowded)(
+        say(query("begin; rollback and chain")),
+        say(parse("show work_mem") + bind() + execute() + FLUSH, SYNC),
+        say(query("set transaction isolation level repeatable read")),
+        say(query("rollback")),
+    )
+
+
 def test_its_portal_outlives_the_parting(crowded: Proxy, cluster: EmbeddedCluster):
     differential = Differential(cluster, crowded)
     for rest in (describe_portal() + query("select 1"), describe_portal() + SYNC):

@@ -262,3 +262,42 @@ def test_the_unnamed_statement_of_a_pipeline_is_the_last_that_was_parsed(
     assert meanings(session) == ({} if left is None else {"": left})
     assert not session.unsettled
     assert session.unnamed_by is None
+
+
+def ended_by(session: Session, first: bytes, text: str) -> tuple[Unit, Chunk]:
+    """Return the open unit *first* and the Query that ends it."""
+    session.receive(first + query(text))
+    unit, end = session.pending
+    assert isinstance(unit, Unit)
+    assert isinstance(end, Chunk)
+    session.pending.clear()
+    return unit, end
+
+
+@pytest.mark.parametrize("text", ["execute a", "deallocate a", "prepare a as select 2"])
+def test_a_query_that_ends_messages_says_the_servers_name(session: Session, text: str):
+    one(session, parse("a", "select 1") + SYNC)
+    prepared = session.names[b"a"]
+    _, end = ended_by(session, describe("a"), text)
+
+    assert prepared.name in b"".join(part for part in end.parts if isinstance(part, bytes))
+    assert [*end.needs] == [prepared]
+    assert (end.drops is prepared) == text.startswith("deallocate")
+
+
+def test_a_query_that_ends_messages_and_failed_drops_nothing(session: Session):
+    one(session, parse("a", "select 1") + SYNC)
+    unit, _ = ended_by(session, describe("a"), "deallocate all")
+    assert meanings(session) == {}
+
+    ends(session, unit, told=1)
+
+    assert meanings(session) == {"a": "select 1"}
+
+
+def test_a_query_that_ends_messages_and_is_not_about_names_is_left_as_it_is(session: Session):
+    _, end = ended_by(session, parse("a", "select 1"), "deallocate b")
+    assert end.parts == [query("deallocate b")]
+
+    _, end = ended_by(session, parse("b", "select 1"), "listen x")
+    assert end.effects is end.script
