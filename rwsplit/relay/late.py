@@ -189,10 +189,10 @@ class Late:
         first = transaction.opening(on_replica=server.is_replica)
         if transaction.portal and (unit.follows or unit.is_open):
             first[0] = transaction.portal
-        if transaction.reads and unit.script is not None and sets_modes(unit.script):
-            first.append(
-                [_SNAPSHOT]
-            )  # it has one: PostgreSQL judges whether it is too late for that
+        script = unit.script or OPAQUE
+        if transaction.reads and (sets_modes(script) or not takes_snapshot(script)):
+            # It has one, so that it is too late for some modes, now or later: PostgreSQL judges.
+            first.append([_SNAPSHOT])
         for frames in first:
             server.out.extend(frames)
             server.owe(Injected(Purpose.BEGIN, client))

@@ -416,10 +416,16 @@ def test_a_mode_set_behind_a_read_is_refused_although_the_transaction_moves(
 ):
     for begin in ("begin", "begin read only"):
         for late in ("set transaction read write", "begin isolation level repeatable read"):
-            for read in ("select 1", "show work_mem", "select 1; commit and chain"):
+            for read in (
+                query("select 1"),
+                query("show work_mem"),
+                query("select 1; commit and chain"),
+                query("select 1") + query("set timezone = 'UTC'"),
+                query("show work_mem") + query("set timezone = 'UTC'"),
+            ):
                 compare(
                     say(query(begin)),
-                    say(query(read)),
+                    say(read),
                     say(query(late)),
                     say(query("show transaction_isolation")),
                     say(query("rollback")),

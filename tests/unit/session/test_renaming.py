@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rwsplit.session import inband
 from rwsplit.session.session import Session
 from rwsplit.session.unit import Chunk, Unit
 from tests.support.frames import (
@@ -301,3 +302,12 @@ def test_a_query_that_ends_messages_and_is_not_about_names_is_left_as_it_is(sess
 
     _, end = ended_by(session, parse("b", "select 1"), "listen x")
     assert end.effects is end.script
+
+
+def test_a_query_that_ends_messages_may_set_what_is_rwsplits_own(session: Session):
+    _, end = ended_by(session, parse("a", "select 1"), "set rwsplit.route = 'primary'")
+
+    assert session.route_setting == "primary"
+    assert end.parts == [query("SET rwsplit.route TO DEFAULT")]
+    assert end.script is inband.ANSWER
+    assert not end.needs
