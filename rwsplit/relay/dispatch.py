@@ -21,8 +21,8 @@ from rwsplit.relay.client import Client, Waiting
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import LANE, Server
-from rwsplit.session.assembly import NOTHING, OPAQUE
 from rwsplit.session.autocommit import HINT, REFUSAL, leaves_open
+from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.transaction import ends
 from rwsplit.session.unit import EXTENDED, Chunk, Piece, Unit
 from rwsplit.sql.statement import Script

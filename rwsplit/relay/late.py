@@ -22,8 +22,8 @@ from rwsplit.relay.injected import ROLLBACK, Injected, Purpose, query
 from rwsplit.routing import policy
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import Server
-from rwsplit.session.assembly import NOTHING, OPAQUE
 from rwsplit.session.pinning import pin_reason
+from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.transaction import (
     READ_COMMITTED,
     Transaction,

@@ -19,7 +19,6 @@ from rwsplit.relay.injected import DEALLOCATE_ALL, Injected, Purpose, Restoratio
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import HELD, IDLE, LANE, RESETTING, Server
 from rwsplit.session import restoring
-from rwsplit.session.assembly import merge
 from rwsplit.session.pinning import (
     SURE,
     UNSEEN,
@@ -28,6 +27,7 @@ from rwsplit.session.pinning import (
     pin_reason,
 )
 from rwsplit.session.prepared import SYNC, Lesson, Prepared, compose, unlearn
+from rwsplit.session.stand_ins import merge
 from rwsplit.session.transaction import Transaction
 from rwsplit.session.unit import SIMPLE, Chunk, Piece, Unit
 from rwsplit.sql.statement import Script

@@ -19,7 +19,7 @@ from rwsplit.routing.route import Target
 from rwsplit.server.janitor import due, retire
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import IDLE, Server
-from rwsplit.session.assembly import OPAQUE, merge
+from rwsplit.session.stand_ins import OPAQUE, merge
 from rwsplit.session.unit import SIMPLE, Unit
 from rwsplit.sql.classify import parse
 

@@ -7,8 +7,6 @@ Describe, Execute, Sync of one statement) costs one replacement and no object pe
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.errors import ProtocolViolation
@@ -16,48 +14,26 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, frame
 from rwsplit.protocol.responses import FORWARD, SWALLOW, Step
 from rwsplit.session import inband
-from rwsplit.session.pinning import drops_prepared, renames
+from rwsplit.session.pinning import renames
 from rwsplit.session.prepared import OWN_NAME, PARSED, Part, Prepared
 from rwsplit.session.renaming import Renaming, Unsettled
+from rwsplit.session.stand_ins import NOTHING, OPAQUE, ORPHAN, merge
+from rwsplit.session.substitution import NONE, special, up_to_date
 from rwsplit.session.unit import Piece
-from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
+from rwsplit.sql.statement import Script, Statement, Verb
 
 if TYPE_CHECKING:
     from rwsplit.session.session import Session
 
-#: A unit that holds nothing to run (Sync alone, Close): any server answers it.
-NOTHING: Final = Script(())
-#: A Bind or Describe of a name the session has not parsed: PostgreSQL's error is wanted.
-ORPHAN: Final = Script((Statement(Verb.EXECUTE, primary_only=PrimaryOnly.NEEDS_PRIMARY),))
-
-#: Facts of a text rwsplit must not try to understand (too long, or in an encoding it cannot lex).
-OPAQUE: Final = Script(
-    (
-        Statement(
-            Verb.OTHER,
-            primary_only=PrimaryOnly.UNPARSED,
-            may_write=True,
-            state=SessionState.UNRECOGNISED,
-        ),
-    )
-)
-
-#: The name of a statement that no server has.
-_NONE: Final = b"rwsplit_none"
 #: What is closed in place of a client's statement, which other clients may still use. To close a
 #: statement that does not exist is not an error (PostgreSQL manual, "Extended Query").
-_CLOSE_NOTHING: Final = frame(codes.CLOSE, b"S" + _NONE + b"\0")
+_CLOSE_NOTHING: Final = frame(codes.CLOSE, b"S" + NONE + b"\0")
 _CLOSE_UNNAMED: Final = frame(codes.CLOSE, b"S\0")
 
 #: Bytes of an Execute and of a Describe that name no portal.
 _EXECUTE_UNNAMED: Final = HEADER_SIZE + 1 + 4
 _DESCRIBE_UNNAMED: Final = HEADER_SIZE + 1 + 1
 _NO_PORTALS: Final[dict[bytes, Prepared | None]] = {}
-
-_NAMED: Final = re.compile(
-    rb'(\s*(?:PREPARE|EXECUTE|DEALLOCATE(?:\s+PREPARE)?)\s+)("(?:[^"]|"")+"|[^\s(;"]+)',
-    re.IGNORECASE,
-)
 
 
 class Assembly:
@@ -319,7 +295,7 @@ class Assembly:
             self._plan += (SWALLOW, SWALLOW, FORWARD)
             self._planned = True
             if name.startswith(OWN_NAME):
-                name = _NONE  # a server may have that one, for somebody else
+                name = NONE  # a server may have that one, for somebody else
             self._litter = self._litter or name  # what follows the first is skipped
             closed = frame(codes.CLOSE, b"S" + name + b"\0")
             again = frame(codes.PARSE, name + b"\0" + tail)
@@ -420,9 +396,9 @@ class Assembly:
         if prepared is None:
             self._scripts.append(ORPHAN)
             # PostgreSQL's error is wanted, not what a stranger may have left under that name.
-            return (_NONE if name.startswith(OWN_NAME) else name) if name else None
+            return (NONE if name.startswith(OWN_NAME) else name) if name else None
         if prepared.version is not session.scope.prepared.version:
-            prepared = _up_to_date(session, name, prepared)
+            prepared = up_to_date(session, name, prepared)
         if not name and prepared is self._unnamed_parse:
             return name
         if prepared.in_band is not None and session.tx != codes.FAILED:
@@ -467,66 +443,6 @@ class Assembly:
 def _ends_at_once(bound: Prepared | None) -> bool:
     """Return whether a portal of *bound* has nothing more to say once it was executed, whatever the limit."""
     return bound is not None and bound.script is not None and bound.script.controls_transaction
-
-
-def merge(scripts: list[Script]) -> Script:
-    """Return the facts of *scripts* run one after the other; hints are the first one's."""
-    statements = tuple(statement for script in scripts for statement in script.statements)
-    hints = next((script.hints for script in scripts if script.hints is not None), None)
-    merged = Script(statements, hints=hints)
-    merged.cost.writes = any(script.cost.writes for script in scripts)
-    return merged
-
-
-def special(  # noqa: PLR0911 - one line a case
-    session: Session,
-    query: bytes,
-    script: Script,
-    renaming: Callable[[], Renaming],
-    number: int = 0,
-) -> tuple[bytes, Script, Prepared | None] | None:
-    """Return what runs instead of a statement that names something of rwsplit's own.
-
-    That is an in-band setting, or EXECUTE, DEALLOCATE or another PREPARE of a statement prepared through the protocol:
-    the query, its facts, and the statement the server must know for it - a PREPARE fails because it does. A DEALLOCATE
-    is the unit's message *number*.
-
-    Raises:
-        Unsettled: it is not known yet what its name means.
-    """
-    statement = script.single
-    if statement is None or session.tx == codes.FAILED or drops_prepared(statement):
-        return None
-    if statement.setting is not None and statement.setting.startswith(inband.PREFIX):
-        sql, facts = inband.substitute(session, statement)
-        return sql.encode(), facts, None
-    name = (statement.name or "").encode()
-    if name in session.unsettled:
-        raise Unsettled
-    prepared = session.names.get(name)
-    if prepared is not None:
-        prepared = _up_to_date(session, name, prepared)
-    matched = _NAMED.match(query)
-    if matched is None:
-        return None
-    if prepared is None:
-        is_own = matched[2].strip(b'"').lower().startswith(OWN_NAME)
-        if statement.verb is Verb.PREPARE or not is_own:
-            return None  # one made by PREPARE, on the server the session is pinned to
-        return matched[1] + _NONE + query[matched.end() :], script, None
-    if statement.verb is Verb.DEALLOCATE:
-        renaming().drop(number, name)
-        # The server keeps it for others: an equal one of its own dies in its place.
-        text = b'DEALLOCATE "%s"' % prepared.name
-        return text, script, prepared
-    facts = script if statement.verb is Verb.PREPARE else prepared.script or ORPHAN
-    return matched[1] + prepared.name + query[matched.end() :], facts, prepared
-
-
-def _up_to_date(session: Session, name: bytes, prepared: Prepared) -> Prepared:
-    """Return *prepared*, which the client calls *name*, with the facts of now, remembered as such."""
-    new = session.names[name] = session.scope.prepared.renewed(prepared)
-    return new
 
 
 def _zero(data: bytes, start: int, end: int) -> int:

@@ -16,13 +16,15 @@ from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length, frame
 from rwsplit.session import inband
-from rwsplit.session.assembly import NOTHING, OPAQUE, Assembly, special
+from rwsplit.session.assembly import Assembly
 from rwsplit.session.function_calls import facts_of_call
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pinning import renames
 from rwsplit.session.renaming import Renaming, Unsettled
+from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.state import NOTHING_SAID, SessionState
+from rwsplit.session.substitution import special
 from rwsplit.session.unit import EXTENDED, SIMPLE, Chunk, Kind, Piece, Unit
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import PARSE_LIMIT
@@ -330,6 +332,7 @@ class Session(SessionState):
 
     def _special_end(self, chunk: Chunk, query: bytes, script: Script) -> None:
         """Have *chunk*, the Query that ends the open unit, name what servers know; see `_special`."""
+        self.await_names(script)
         unit, number = self._opened, self._former.said if self._former is not None else 0
         assert unit is not None
 

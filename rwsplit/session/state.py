@@ -17,13 +17,13 @@ from rwsplit.config.model import ConsistencyLevel, PoolMode
 from rwsplit.protocol import codes
 from rwsplit.routing.consistency import NO_HOME, NOWHERE
 from rwsplit.routing.route import Route
-from rwsplit.session.assembly import OPAQUE
 from rwsplit.session.journal import SERIALIZABLE, Journal, is_opaque
 from rwsplit.session.knowledge import Doubt, Knowledge
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pinning import PinReason, drops_prepared, renames
 from rwsplit.session.prepared import Prepared, ServerState
 from rwsplit.session.renaming import Renaming, Unsettled
+from rwsplit.session.stand_ins import OPAQUE
 from rwsplit.session.unit import Chunk, Unit
 from rwsplit.sql.statement import Script, Verb
 

@@ -9,9 +9,10 @@ import pytest
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.responses import FORWARD, SWALLOW
-from rwsplit.session.assembly import NOTHING, OPAQUE, ORPHAN, Assembly, merge
+from rwsplit.session.assembly import Assembly
 from rwsplit.session.prepared import PARSED, Prepared
 from rwsplit.session.session import STREAM_LIMIT, Session
+from rwsplit.session.stand_ins import NOTHING, OPAQUE, ORPHAN, merge
 from rwsplit.session.unit import Chunk, Unit
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.statement import Hints, Script, Statement, Verb

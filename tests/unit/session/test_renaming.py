@@ -311,3 +311,17 @@ def test_a_query_that_ends_messages_may_set_what_is_rwsplits_own(session: Sessio
     assert end.parts == [query("SET rwsplit.route TO DEFAULT")]
     assert end.script is inband.ANSWER
     assert not end.needs
+
+
+@pytest.mark.parametrize("text", ["deallocate all", "execute a"])
+def test_a_query_that_ends_messages_waits_for_the_names_it_is_about(
+    session: Session, text: str
+):
+    session.receive(parse("a", "select 1") + SYNC + describe("nobody") + query(text))
+
+    named, unit, held = session.pending
+    assert isinstance(named, Unit)
+    assert isinstance(unit, Unit)
+    assert unit.is_open
+    assert isinstance(held, Chunk)
+    assert held.holds

@@ -6,8 +6,8 @@ import pytest
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
-from rwsplit.session.assembly import NOTHING
 from rwsplit.session.session import Session
+from rwsplit.session.stand_ins import NOTHING
 from rwsplit.session.transaction import (
     Transaction,
     answer,

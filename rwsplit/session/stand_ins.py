@@ -1,0 +1,33 @@
+"""Stand-ins: the facts of what holds no statement, of what rwsplit cannot or must not read, and of several texts together."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
+
+#: A unit that holds nothing to run (Sync alone, Close): any server answers it.
+NOTHING: Final = Script(())
+#: A Bind or Describe of a name the session has not parsed: PostgreSQL's error is wanted.
+ORPHAN: Final = Script((Statement(Verb.EXECUTE, primary_only=PrimaryOnly.NEEDS_PRIMARY),))
+
+#: Facts of a text rwsplit must not try to understand (too long, or in an encoding it cannot lex).
+OPAQUE: Final = Script(
+    (
+        Statement(
+            Verb.OTHER,
+            primary_only=PrimaryOnly.UNPARSED,
+            may_write=True,
+            state=SessionState.UNRECOGNISED,
+        ),
+    )
+)
+
+
+def merge(scripts: list[Script]) -> Script:
+    """Return the facts of *scripts* run one after the other; hints are the first one's."""
+    statements = tuple(statement for script in scripts for statement in script.statements)
+    hints = next((script.hints for script in scripts if script.hints is not None), None)
+    merged = Script(statements, hints=hints)
+    merged.cost.writes = any(script.cost.writes for script in scripts)
+    return merged
