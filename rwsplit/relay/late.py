@@ -81,7 +81,8 @@ class Late:
 
     def route(self, client: Client, unit: Unit, script: Script) -> Route | None:
         """Return the verdict on a unit that begins a transaction and reads at once, None for any other."""
-        if unit.is_open or unit.restarts or not opens_with_reads(script):
+        # A portal that is to be executed later must be where the transaction may write.
+        if unit.is_open or unit.row_limit or unit.restarts or not opens_with_reads(script):
             return None
         return _WITH_READS if self._may(client) else None
 

@@ -252,7 +252,7 @@ class Sender:
     def _restore_later(self, client: Client, unit: Unit) -> bool:
         """Have what the session asked for at startup brought back behind *unit*, unless that fails; return whether."""
         names, kept = restoring.restored_names(unit), restoring.kept_names(unit)
-        restored = client.journal.base.restored(names, kept)
+        restored = client.journal.base.restored(names, kept, unless_set=True)
         if restored is None:
             return False
         client.settling = Restoration(client, unit, query(restored))

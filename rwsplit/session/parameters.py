@@ -60,15 +60,23 @@ class ParameterSet:
         return change
 
     def restored(
-        self, names: Collection[str], but: Collection[str] = frozenset()
+        self,
+        names: Collection[str],
+        but: Collection[str] = frozenset(),
+        *,
+        unless_set: bool = False,
     ) -> bytes | None:
         """Return the statement that sets those of *names* it has anew, except *but*, None if it has none.
+
+        *unless_set*: only where the session has no value of its own when it runs. PostgreSQL tells that of its own
+        parameters (pg_settings), not of custom ones.
 
         `all` stands for what RESET ALL leads back, which is not who one acts as. The statement returns no row, so
         that one message answers it: no value is null, so all are set to find that out.
         """
+        setting = _setting_unless_set if unless_set else _setting
         settings = [
-            f"{_setting(name, value)} IS NULL"
+            f"{setting(name, value)} IS NULL"
             for name, value in self.values
             if (name in names or ("all" in names and name not in IDENTITY)) and name not in but
         ]
@@ -149,6 +157,15 @@ def _sql(old: ParameterSet, new: ParameterSet) -> bytes:
 
 def _setting(name: str, value: str) -> str:
     return f"pg_catalog.set_config({literal(name)}, {literal(value)}, false)"
+
+
+def _setting_unless_set(name: str, value: str) -> str:
+    return (
+        "CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_settings "
+        f"WHERE pg_catalog.lower(name) OPERATOR(pg_catalog.=) {literal(name)} "
+        "AND source OPERATOR(pg_catalog.=) 'session') "
+        f"THEN '' ELSE {_setting(name, value)} END"
+    )
 
 
 _LEAVING: Final = {

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 #: The name of a statement that no server has.
 NONE: Final = b"rwsplit_none"
 
+#: White space and comments; one within another is not looked through.
+_SPACE: Final = rb"(?:\s|--[^\r\n]*[\r\n]|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/)"
 _NAMED: Final = re.compile(
-    rb'(\s*(?:PREPARE|EXECUTE|DEALLOCATE(?:\s+PREPARE)?)\s+)("(?:[^"]|"")+"|[^\s(;"]+)',
+    rb"(%b*(?:PREPARE|EXECUTE|DEALLOCATE(?:%b+PREPARE)?)%b+)" % (_SPACE, _SPACE, _SPACE)
+    + rb'("(?:[^"]|"")+"|[^\s(;"/]+)',
     re.IGNORECASE,
 )
 

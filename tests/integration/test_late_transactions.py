@@ -579,6 +579,31 @@ def test_a_portal_that_is_still_to_be_executed_is_where_its_transaction_goes(
             )
 
 
+@pytest.mark.parametrize("portal", ["", "C_1"])
+@pytest.mark.parametrize("limit", [None, 2])
+def test_a_transaction_that_begins_with_a_cursor_in_one_go_may_write_later(
+    compare: Differential, table: str, portal: str, limit: int | None
+):
+    """So does a driver that fetches the first query of a transaction row by row."""
+    begins = parse("begin") + bind() + execute()
+    opens = (
+        parse("select generate_series(1, 5)") + bind(portal=portal) + describe_portal(portal)
+    )
+    fetches = b"" if limit is None else execute(portal, limit=limit)
+    compare(
+        say(begins + opens + fetches + SYNC),
+        say(execute(portal, limit=2) + SYNC),
+        say(
+            parse("update late set a = a + 1", "u")
+            + bind("u", portal="w")
+            + execute("w")
+            + SYNC
+        ),
+        say(execute(portal, limit=2) + SYNC),
+        say(query("rollback")),
+    )
+
+
 def test_a_begin_with_a_row_limit_leaves_no_portal_to_be_kept(compare: Differential):
     for portal in ("", "p"):
         compare(

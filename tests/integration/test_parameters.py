@@ -249,6 +249,35 @@ def test_a_reset_in_an_open_unit_leads_back_to_what_was_asked_for_at_startup(
     assert told(proxy.port) == told(cluster.primary.port)
 
 
+@pytest.mark.parametrize("text", ["reset all", "reset timezone"])
+def test_what_an_open_unit_resets_is_not_restored_where_it_is_set_or_rolled_back(
+    cluster: ReachableCluster[Any], proxy: Proxy, text: str
+):
+    resets = parse(text) + RUN
+    sets = "set timezone = 'Europe/Paris'"
+    for unit in (
+        resets + FLUSH + parse(sets) + RUN + SYNC,
+        resets + query(sets),
+        resets
+        + parse("select set_config('timezone', 'Europe/Paris', false)")
+        + FLUSH
+        + RUN
+        + SYNC,
+        resets + query("rollback"),
+        query(f"begin; {text}; rollback"),
+        query("begin") + resets + FLUSH + parse("rollback") + RUN + SYNC,
+        query("begin") + resets + FLUSH + parse("set local timezone = 'UTC'") + RUN + SYNC,
+    ):
+        Differential(cluster, proxy)(
+            say(query("set timezone = 'Africa/Cairo'")),
+            say(unit),
+            say(query("show timezone")),
+            say(query("rollback")),
+            say(query("show timezone")),
+            parameters={"TimeZone": "Asia/Tokyo"},
+        )
+
+
 @pytest.mark.parametrize(
     "text", ["reset all; select 1/0", "select 1; reset all; select nowhere"]
 )

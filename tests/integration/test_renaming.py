@@ -203,3 +203,19 @@ def test_a_query_that_ends_messages_names_the_same_statements(compare: Different
             say(query("execute a")),
             say(query("deallocate all")),
         )
+
+
+@pytest.mark.parametrize("between", ["/* x */ ", "-- x\n", "/**/", "\t/* a*b/c */\n"])
+def test_comments_do_not_hide_a_name(compare: Differential, between: str):
+    for text in (
+        "execute{}a",
+        "{}execute a",
+        "prepare{}a as select 2",
+        "{}deallocate{}prepare{}a",
+    ):
+        compare(
+            say(parse("select 1", "a") + SYNC),
+            say(query(text.format(*[between] * 3))),
+            say(bind("a") + execute() + SYNC),
+            say(query("deallocate all")),
+        )

@@ -510,10 +510,18 @@ def test_a_name_like_ours_given_twice_never_meets_somebody_elses_statement(sessi
     assert b"rwsplit_none\0" in sent
 
 
-def test_an_execute_behind_a_comment_is_left_to_the_server(session: Session):
+def test_an_execute_behind_a_comment_says_the_servers_name(session: Session):
     one(session, parse("s1", "select 1") + SYNC)
 
     unit = one(session, query("/* so */ execute s1"))
+
+    assert b"/* so */ execute rwsplit_" in spelled(unit)
+
+
+def test_an_execute_behind_a_comment_in_a_comment_is_left_to_the_server(session: Session):
+    one(session, parse("s1", "select 1") + SYNC)
+
+    unit = one(session, query("/* /* so */ */ execute s1"))
 
     assert b"execute s1" in spelled(unit)
 

@@ -127,6 +127,10 @@ def test_a_session_gets_its_parameters_back_after_a_reset():
         b"SELECT WHERE pg_catalog.set_config(E'timezone', E'UTC', false) IS NULL"
     )
     assert both.restored({"search_path"}) is None
+    unless_set = both.restored({"timezone"}, unless_set=True)
+    assert unless_set is not None
+    assert unless_set.count(b"E'timezone'") == 2
+    assert b"'session'" in unless_set
 
 
 def test_reset_all_does_not_lead_back_to_the_role_of_the_startup():
