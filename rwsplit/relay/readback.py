@@ -120,10 +120,9 @@ class ReadBack:
             values = client.journal.read(columns[: question.parameters], client.parameters)
             client.adopt_parameters(client.knowledge.parameters.intern(values))
             server.parameters = self._had(client)
+            self._relay.sender.bring_parameters(client, server, tells=True)
         if question.audits:
             self._judge(client, server, audit.left(columns[question.parameters :]))
-        if server.parameters is not client.parameters:
-            self._relay.sender.bring_parameters(client, server, tells=True)
         self._go_on(client, server)
 
     def _had(self, client: Client) -> ParameterSet:

@@ -21,6 +21,7 @@ from rwsplit.session.function_calls import facts_of_call
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pinning import renames
+from rwsplit.session.prepared import Prepared
 from rwsplit.session.renaming import Renaming, Unsettled
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.state import NOTHING_SAID, SessionState
@@ -295,16 +296,10 @@ class Session(SessionState):
                 unit.renaming = renaming
         self.note_definitions(script)
         unit.piece.effects = script
-        if replaced is None:
-            return
-        text, facts, used = replaced
-        unit.piece.parts = [frame(codes.QUERY, text + b"\0")]
-        unit.script = unit.piece.script = unit.piece.effects = facts
-        unit.executes = facts is not inband.ANSWER
-        if used is not None:
-            unit.piece.needs = (used,)
-            if script.statements[0].verb is Verb.DEALLOCATE:
-                unit.piece.drops = used
+        if replaced is not None:
+            _substitute(unit.piece, script, *replaced)
+            unit.script = unit.piece.script
+            unit.executes = unit.script is not inband.ANSWER
 
     def _function_call(self, data: bytes) -> Unit:
         oid = int.from_bytes(data[HEADER_SIZE : HEADER_SIZE + 4], "big")
@@ -343,15 +338,8 @@ class Session(SessionState):
         replaced = special(self, query, script, renaming, number) if script.special else None
         if renames(script):
             self.note_names(script, renaming(), number)
-        if replaced is None:
-            return
-        text, facts, used = replaced
-        chunk.parts = [frame(codes.QUERY, text + b"\0")]
-        chunk.script = chunk.effects = facts
-        if used is not None:
-            chunk.needs = (used,)
-            if script.statements[0].verb is Verb.DEALLOCATE:
-                chunk.drops = used
+        if replaced is not None:
+            _substitute(chunk, script, *replaced)
 
     # Ends of units...
 
@@ -488,6 +476,18 @@ class Session(SessionState):
     def _append(self, item: Unit | Chunk, size: int) -> None:
         self.pending.append(item)
         self.pending_bytes += size
+
+
+def _substitute(
+    piece: Piece, script: Script, text: bytes, facts: Script, used: Prepared | None
+) -> None:
+    """Let *piece* be a Query of *text*, which runs instead of *script* (`special`)."""
+    piece.parts = [frame(codes.QUERY, text + b"\0")]
+    piece.script = piece.effects = facts
+    if used is not None:
+        piece.needs = (used,)
+        if script.statements[0].verb is Verb.DEALLOCATE:
+            piece.drops = used
 
 
 _QUERY: Final = codes.QUERY
