@@ -137,9 +137,7 @@ class EmbeddedNode(ReachableNode):
         """SIGSTOP every process of the node: connections stay, nothing answers."""
         if (pid := self.pid) is None or self._paused:
             return
-        processes.send([pid], signal.SIGSTOP)  # first, so that it starts no more children
-        self._paused = [pid, *processes.children_of(pid)]
-        processes.send(self._paused, signal.SIGSTOP)
+        self._paused = processes.stop(pid)
 
     def resume(self) -> None:
         """Undo `pause`."""

@@ -24,7 +24,10 @@ HAS_PROC: Final = Path("/proc/self/stat").exists()
 PROGRAMS: Final = frozenset({"postgres", "initdb", "pg_basebackup"})
 POLL_INTERVAL: Final = 0.02
 """Seconds between two looks at something that gives no notice."""
+STOP_TIMEOUT: Final = 5.0
+"""Seconds a process may take to be stopped."""
 IPC_RMID: Final = 0
+_STOPPED: Final = frozenset({"T", "t", "Z", ""})
 
 
 def wait_until(condition: Callable[[], bool], *, timeout: float) -> bool:
@@ -56,6 +59,19 @@ def send(pids: Iterable[int], signum: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signum)
+
+
+def stop(pid: int) -> list[int]:
+    """SIGSTOP *pid*, then every child it has; return the pids, in that order.
+
+    A stop takes effect when the kernel gets to it: until then the process may be forking a child.
+    """
+    send([pid], signal.SIGSTOP)
+    if HAS_PROC:
+        wait_until(lambda: _state_and_parent(pid)[0] in _STOPPED, timeout=STOP_TIMEOUT)
+    children = children_of(pid)
+    send(children, signal.SIGSTOP)
+    return [pid, *children]
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:

@@ -87,6 +87,8 @@ class Sessions:
 
     def __init__(self, proxy: Proxy, *, clients: int = 12, seed: int = 0) -> None:
         self.errors: list[Exception] = []
+        self.read_only_errors: list[Exception] = []
+        """Those of them met in a BEGIN READ ONLY, which is bound to one replica and ends with it."""
         self._proxy = proxy
         self._seed = seed
         self._clients = clients
@@ -190,12 +192,19 @@ class Sessions:
                     event = self._read(connection, session, other)
                 note(event)
             case 4:
-                connection.execute("begin read only")
-                event = self._read(connection, session, number)
-                connection.execute("commit")
-                note(event)
+                note(self._read_only(connection, session, number))
             case _:
                 note(self._read(connection, session, chance.choice((number, other))))
+
+    def _read_only(self, connection: Connection, session: int, register: int) -> Event:
+        try:
+            connection.execute("begin read only")
+            event = self._read(connection, session, register)
+            connection.execute("commit")
+        except psycopg.Error as error:
+            self.read_only_errors.append(error)
+            raise
+        return event
 
     def _write(self, connection: Connection, session: int, register: int, value: int) -> Event:
         began = time.monotonic()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rwsplit.embedded.processes import children_of, end_all, send, wait_until, working_in
+from rwsplit.embedded.processes import children_of, end_all, send, stop, wait_until, working_in
 
 
 @pytest.fixture
@@ -72,6 +72,16 @@ def test_children_are_found_by_their_parent():
         assert child.pid in children_of(os.getpid())
         child.communicate(b"\n")
     assert child.pid not in children_of(os.getpid())
+
+
+def test_a_stopped_process_has_no_child_that_is_not_stopped_too():
+    with subprocess.Popen(["sh", "-c", "while :; do sleep 0.001; done"]) as parent:
+        for _ in range(20):
+            stopped = stop(parent.pid)
+
+            assert stopped == [parent.pid, *children_of(parent.pid)]
+            send(reversed(stopped), signal.SIGCONT)
+        parent.kill()
 
 
 def test_waiting_says_whether_it_came_true():
