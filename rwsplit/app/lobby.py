@@ -26,6 +26,9 @@ from rwsplit.session.knowledge import Knowledge
 
 #: Length of a cancel key for clients that speak protocol 3.2; it is four bytes before.
 LONG_KEY: Final = 32
+#: Process ids told to clients: above any that Linux gives (PID_MAX_LIMIT), so that none is a backend's, too.
+LEAST_PID: Final = 2**22 + 1
+MOST_PID: Final = 2**31 - 1
 
 
 class OurLobby:
@@ -137,6 +140,6 @@ class OurLobby:
 
     def _new_pid(self) -> int:
         while True:
-            pid = secrets.randbelow(2**31 - 1) + 1
+            pid = secrets.randbelow(MOST_PID - LEAST_PID + 1) + LEAST_PID
             if pid not in self._relay.by_pid and pid not in self._admitted:
                 return pid

@@ -48,7 +48,6 @@ def read_status(connection: Connection) -> Status:
     (version,) = rows(connection, "SHOW VERSION")
     nodes = [_node(row) for row in rows(connection, "SHOW NODES")]
     lists = {row["list"]: row["items"] for row in rows(connection, "SHOW LISTS")}
-    pools = rows(connection, "SHOW POOLS")
     primary = [n["name"] for n in nodes if n["role"] == "primary" and n["health"] == "up"]
     return {
         "version": version["version"],
@@ -56,7 +55,7 @@ def read_status(connection: Connection) -> Status:
         "nodes": nodes,
         "clients": {
             "connected": lists["used_clients"],
-            "waiting": sum(pool["cl_waiting"] for pool in pools),
+            "waiting": lists["waiting_clients"],
         },
         "servers": {
             "active": lists["used_servers"],

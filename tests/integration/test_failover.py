@@ -171,10 +171,7 @@ def test_reads_and_logins_go_on_without_a_primary_and_writes_wait_for_the_next(
         waiting = threading.Thread(target=write, daemon=True)
         waiting.start()
         assert wait_until(
-            lambda: (
-                any(row["cl_waiting"] for row in proxy.console("SHOW POOLS"))
-                or any(row["state"] == "waiting" for row in proxy.console("SHOW CLIENTS"))
-            ),
+            lambda: {"list": "waiting_clients", "items": 1} in proxy.console("SHOW LISTS"),
             timeout=5,
         )
         assert not written

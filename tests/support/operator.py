@@ -144,6 +144,7 @@ class FakeOperator:
                 database="app",
                 peer="127.0.0.1:40000",
                 application_name="psql",
+                state="waiting",
                 last_route=RouteReason.READ,
                 statements=3,
             )

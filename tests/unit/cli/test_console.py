@@ -8,7 +8,7 @@ import pytest
 def test_one_command_is_run(run, url):
     result = run("console", "SHOW LISTS; SHOW VERSION")
     assert result.exit_code == 0
-    assert "used_clients    1" in result.stdout
+    assert "used_clients      1" in result.stdout
     assert "rwsplit " in result.stdout
 
 
