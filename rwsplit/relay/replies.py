@@ -371,7 +371,8 @@ class Replies:
             client.transaction = None  # what has begun with it begins anew
         for unit in reversed(units):
             unit.restart()
-            unit.route = route
+            if route is None or route.target is not Target.REPLICA or not _begins(client, unit):
+                unit.route = route
             client.pending.appendleft(unit)
             client.pending_bytes += unit.size_in
         self._relay.dispatcher.pump(client)
@@ -474,6 +475,12 @@ class Replies:
         if client is not None and not client.closed and client.server is server:
             message = f"rwsplit could not {owed.purpose.value} on {server.pool.node}"
             self._relay.fail_client(client, error_response("FATAL", "08006", message))
+
+
+def _begins(client: Client, unit: Unit) -> bool:
+    """Return whether *unit* begins a transaction: its route, then, says what kind of."""
+    script = unit.script
+    return script is not None and script.controls_transaction and client.tx == codes.IDLE
 
 
 def _rolls_back(script: Script) -> bool:

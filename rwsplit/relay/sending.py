@@ -228,6 +228,7 @@ class Sender:
         if unit.route is not None and server.is_replica:
             if unit.route.reason is RouteReason.READ_ONLY_TRANSACTION:
                 client.transaction = Transaction.read_only(unit)
+                unit.guarded = not unit.row_limit
             elif unit.route.reason is RouteReason.LATE_TRANSACTION:
                 client.transaction = Transaction.may_write(script.statements[0])
                 unit.guarded = True

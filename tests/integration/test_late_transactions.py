@@ -10,7 +10,7 @@ import pytest
 
 from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.embedded.processes import wait_until
-from rwsplit.embedded.reachable import ReachableCluster
+from rwsplit.embedded.reachable import ReachableCluster, ReachableNode
 from tests.support.differential import Differential, say
 from tests.support.messages import (
     FLUSH,
@@ -409,6 +409,40 @@ def test_a_transaction_that_begins_and_reads_in_one_go_outlives_its_replica(
         assert client.codes_until(b"Z") == b"CZ"
         replica.start()
         assert wait_until(proxy.has_all_nodes_up, timeout=20)
+
+
+@pytest.mark.parametrize("begin", ["begin", "begin read only"])
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_one_that_has_not_answered_yet_begins_again_on_another_replica(
+    cluster: EmbeddedCluster, proxy: Proxy, table: str, begin: str, protocol: str
+):
+    mark = f"{begin} {protocol}"
+    sleep = f"select 7 from pg_sleep(2) /* {mark} */"
+    busy = f"from pg_stat_activity where query like '%%{mark}%%' and pid <> pg_backend_pid()"
+
+    def ended(node: ReachableNode) -> bool:
+        return bool(node.query(f"select pg_terminate_backend(pid) {busy}"))
+
+    with proxy.raw() as client:
+        if protocol == "simple":
+            client.send(query(f"{begin}; {sleep}"))
+        else:
+            client.send(
+                b"".join(parse(text) + bind() + execute() for text in (begin, sleep)) + SYNC
+            )
+        assert wait_until(lambda: any(map(ended, cluster.replicas)), timeout=5)
+        answer = client.frames_until(b"Z")
+        assert [f.payload[-1:] for f in answer if f.code in {b"D", b"Z"}] == [b"7", b"T"]
+        [[route]] = rows(client.query("show rwsplit.last_route"))
+        reason = "READ_ONLY_TRANSACTION" if "only" in begin else "LATE_TRANSACTION"
+        assert f" {reason}: ".encode() in route
+        client.send(query(f"insert into {table} values (2)"))
+        told = client.frames_until(b"Z")
+        if "only" in begin:
+            assert told[-1].payload == b"E"
+        else:
+            assert [f.payload for f in told] == [b"INSERT 0 1\0", b"T"]
+        client.query("rollback")
 
 
 def test_a_mode_set_behind_a_read_is_refused_although_the_transaction_moves(
