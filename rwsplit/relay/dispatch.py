@@ -24,7 +24,7 @@ from rwsplit.server.server import LANE, Server
 from rwsplit.session.autocommit import HINT, REFUSAL, leaves_open
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.transaction import ends
-from rwsplit.session.unit import EXTENDED, Chunk, Piece, Unit
+from rwsplit.session.unit import EXTENDED, Chunk, Unit
 from rwsplit.sql.statement import Script
 
 if TYPE_CHECKING:
@@ -264,9 +264,7 @@ class Dispatcher:
             server.out.extend(piece.parts)  # type: ignore[arg-type]  # no plan: all are bytes
             self._relay.outboxes.touch_server(server)
         elif unit.kind is EXTENDED and not unit.is_open and isinstance(last, Unit):
-            chunk = Chunk(piece.parts)
-            for slot in Piece.__slots__:
-                setattr(chunk, slot, getattr(piece, slot))
+            chunk = Chunk.like(piece)
             chunk.script = unit.script
             chunk.completes = True
             last.planned = last.planned or last.done + len(last.steps or ())

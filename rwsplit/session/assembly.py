@@ -66,9 +66,9 @@ class Assembly:
         "waiting_for",
     )
 
-    def __init__(self, session: Session, renaming: Renaming | None = None) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self.renaming = renaming
+        self.renaming: Renaming | None = None
         """What it does to names; None while that is nothing."""
         self.said = 0
         """Messages of the unit so far."""

@@ -153,9 +153,7 @@ def replace_call(
     *on_itself*: it is to be done to the backend that executes it. *identify* returns the identity of a Parse.
     """
     query = _substitute(call.query, on_itself=on_itself)
-    new = Piece(piece.parts, piece.script)
-    for slot in Piece.__slots__:
-        setattr(new, slot, getattr(piece, slot))
+    new = Piece.like(piece)
     old = call.prepared
     if old is None:
         new.parts = [frame(codes.QUERY, query + b"\0")]

@@ -424,9 +424,7 @@ class Session(SessionState):
         self._assembly = None
 
     def _continue(self, piece: Piece, size: int) -> Chunk:
-        chunk = Chunk(piece.parts, piece.script)
-        for slot in Piece.__slots__:
-            setattr(chunk, slot, getattr(piece, slot))
+        chunk = Chunk.like(piece)
         self._append(chunk, size)
         return chunk
 

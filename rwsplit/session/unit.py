@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE
@@ -89,6 +89,14 @@ class Piece:
         """The statement a DEALLOCATE in it takes from the server."""
         self.litter: bytes | None = None
         """A statement it leaves under a client's own name, to be closed behind it."""
+
+    @classmethod
+    def like(cls, piece: Piece) -> Self:
+        """Return a new one that holds what *piece* holds."""
+        made = cls(piece.parts, piece.script)
+        for slot in Piece.__slots__:
+            setattr(made, slot, getattr(piece, slot))
+        return made
 
 
 class Chunk(Piece):
