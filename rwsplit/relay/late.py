@@ -188,7 +188,7 @@ class Late:
         assert transaction is not None
         server.unnamed = None
         first = transaction.opening(on_replica=server.is_replica)
-        if transaction.portal and (unit.follows or unit.is_open):
+        if transaction.portal and (unit.follows or unit.is_open or not unit.executes):
             first[0] = transaction.portal
         script = unit.script or OPAQUE
         if transaction.reads and (sets_modes(script) or not takes_snapshot(script)):

@@ -562,6 +562,10 @@ def test_the_portal_of_a_begin_can_be_described(compare: Differential):
         say(begins + describe_portal() + SYNC),
         say(query("create temp table behind_a_portal (a int)")),
         say(query("rollback")),
+        say(begins),
+        say(parse("select 1", "kept_by_it") + SYNC),
+        say(describe_portal() + SYNC),
+        say(query("rollback")),
     )
 
 
