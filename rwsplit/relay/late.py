@@ -34,7 +34,7 @@ from rwsplit.session.transaction import (
     sets_modes,
     takes_snapshot,
 )
-from rwsplit.session.unit import SIMPLE, Unit
+from rwsplit.session.unit import FUNCTION, SIMPLE, Unit
 from rwsplit.sql.statement import Script, Verb
 
 if TYPE_CHECKING:
@@ -187,9 +187,11 @@ class Late:
         transaction = client.transaction
         assert transaction is not None
         server.unnamed = None
-        first = transaction.opening(on_replica=server.is_replica)
-        if transaction.portal and (unit.follows or unit.is_open or not unit.executes):
-            first[0] = transaction.portal
+        first = transaction.opening(
+            on_replica=server.is_replica,
+            # It can still be described, unless the unit has a portal of its own.
+            portal=unit.follows or unit.is_open or not unit.executes or unit.kind is FUNCTION,
+        )
         script = unit.script or OPAQUE
         if transaction.reads and (sets_modes(script) or not takes_snapshot(script)):
             # It has one, so that it is too late for some modes, now or later: PostgreSQL judges.

@@ -26,7 +26,7 @@ from rwsplit.session.renaming import Renaming, Unsettled
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.state import NOTHING_SAID, SessionState
 from rwsplit.session.substitution import special
-from rwsplit.session.unit import EXTENDED, SIMPLE, Chunk, Kind, Piece, Unit
+from rwsplit.session.unit import EXTENDED, FUNCTION, SIMPLE, Chunk, Piece, Unit
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import PARSE_LIMIT
 from rwsplit.sql.statement import Script, Verb
@@ -304,7 +304,7 @@ class Session(SessionState):
     def _function_call(self, data: bytes) -> Unit:
         oid = int.from_bytes(data[HEADER_SIZE : HEADER_SIZE + 4], "big")
         piece = Piece([data], facts_of_call(oid))
-        return Unit(self, Kind.FUNCTION, piece, len(data))
+        return Unit(self, FUNCTION, piece, len(data))
 
     def _end_with(self, data: bytes, script: Script | None) -> None:
         """End the open unit with a Query or FunctionCall instead of its Sync.

@@ -40,11 +40,11 @@ class Transaction:
         "begin",
         "begin_on_replica",
         "failed",
+        "has_portal",
         "inherited",
         "is_movable",
         "late",
         "modes",
-        "portal",
         "prologue",
         "reads",
         "rooted",
@@ -75,8 +75,8 @@ class Transaction:
         """The same of SET TRANSACTION, which AND CHAIN does not undo."""
         self.inherited: Sequence[Sequence[bytes]] | None = None
         """Those of them it has by AND CHAIN, like the modes of its BEGIN: not even a failure undoes them."""
-        self.portal: Sequence[bytes] = ()
-        """The same by the extended protocol, if the client said it so: it left a portal that can be described."""
+        self.has_portal = False
+        """The client began it by the extended protocol, which left a portal that can be described."""
         self.reads = 0
         """Units run in it so far that have taken a snapshot."""
         self.aborted = False
@@ -114,10 +114,9 @@ class Transaction:
             is_movable=True,
             snapshot=False,
         )
-        if unit is not None and unit.kind is not SIMPLE and not _closes_portal(unit):
-            # Not by the client's name for it, which another server does not know.
-            text = made.begin[0][HEADER_SIZE:]
-            made.portal = [frame(codes.PARSE, b"\0%s\0\0" % text), _BIND_AND_EXECUTE]
+        made.has_portal = (
+            unit is not None and unit.kind is not SIMPLE and not _closes_portal(unit)
+        )
         return made
 
     def chained(self) -> Transaction:
@@ -136,9 +135,13 @@ class Transaction:
         made.inherited = made.modes
         return made
 
-    def opening(self, *, on_replica: bool) -> list[Sequence[bytes]]:
-        """Return the frames that begin it elsewhere, as it is by now."""
+    def opening(self, *, on_replica: bool, portal: bool = False) -> list[Sequence[bytes]]:
+        """Return the frames that begin it elsewhere, as it is by now; *portal*: with the portal it has, if any."""
         begin = self.begin_on_replica if on_replica else self.begin
+        if portal and self.has_portal:
+            # Not by the client's name for it, which another server does not know.
+            text = begin[0][HEADER_SIZE:]
+            begin = [frame(codes.PARSE, b"\0%s\0\0" % text), _BIND_AND_EXECUTE]
         if self.inherited is None or (begin == _PLAINLY and not self.inherited):
             return [begin, *self.modes, *self.prologue]
         own = self.modes[len(self.inherited) :]

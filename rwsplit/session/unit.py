@@ -41,6 +41,7 @@ class Kind(Enum):
 # As constants: see `server.server`.
 SIMPLE: Final = Kind.SIMPLE
 EXTENDED: Final = Kind.EXTENDED
+FUNCTION: Final = Kind.FUNCTION
 
 
 class CancelReason(Enum):

@@ -21,6 +21,7 @@ from tests.support.messages import (
     describe_portal,
     describe_statement,
     execute,
+    function_call,
     parse,
     query,
 )
@@ -562,11 +563,15 @@ def test_the_portal_of_a_begin_can_be_described(compare: Differential):
         say(begins + describe_portal() + SYNC),
         say(query("create temp table behind_a_portal (a int)")),
         say(query("rollback")),
-        say(begins),
-        say(parse("select 1", "kept_by_it") + SYNC),
-        say(describe_portal() + SYNC),
-        say(query("rollback")),
     )
+    for begin in ("begin", "begin read write"):
+        for between in (parse("select 1", "behind_it") + SYNC, function_call(1376, b"5")):
+            compare(
+                say(parse(begin) + bind() + describe_portal() + execute() + SYNC),
+                say(between),
+                say(describe_portal() + SYNC),
+                say(query("rollback")),
+            )
 
 
 def test_the_portal_of_a_begin_that_was_closed_cannot_be_described(compare: Differential):

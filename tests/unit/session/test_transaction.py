@@ -254,10 +254,12 @@ def test_its_portal_is_made_anew_where_nobody_knows_what_the_client_calls_it(
 ):
     unit = unit_of(session, parse_message("begin", name) + bind(name) + execute() + SYNC)
     transaction = Transaction.may_write(script("begin").statements[0], unit)
-    assert b"".join(transaction.portal) == parse_message("BEGIN") + bind() + execute() + SYNC
-    assert not Transaction.may_write(
-        script("begin").statements[0], unit_of(session, query("begin"))
-    ).portal
+    [frames] = transaction.opening(on_replica=False, portal=True)
+    assert b"".join(frames) == parse_message("BEGIN") + bind() + execute() + SYNC
+    assert transaction.opening(on_replica=False) == [[query("BEGIN")]]
+    simple = unit_of(session, query("begin"))
+    transaction = Transaction.may_write(script("begin").statements[0], simple)
+    assert transaction.opening(on_replica=False, portal=True) == [[query("BEGIN")]]
 
 
 @pytest.mark.parametrize(
