@@ -116,6 +116,7 @@ class PlainReads:
             or client.in_flight != 1
             or client.pending
             or client.tx != _IDLE
+            or client.transaction is not None  # begun by this very unit
             or client.is_mid_frame
             or unit.failed  # its error came before
             or unit.renaming is not None

@@ -126,6 +126,7 @@ class Replies:
             or client.pending
             or status != _IDLE
             or client.tx != _IDLE
+            or client.transaction is not None
             or client.is_mid_frame
         ):
             relay.plain.note(client, server, owed, now)
@@ -373,6 +374,8 @@ class Replies:
             unit.restart()
             if route is None or route.target is not Target.REPLICA or not _begins(client, unit):
                 unit.route = route
+            else:
+                self._relay.counters.reasons[route.reason.number] += 1
             client.pending.appendleft(unit)
             client.pending_bytes += unit.size_in
         self._relay.dispatcher.pump(client)

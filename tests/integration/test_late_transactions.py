@@ -434,6 +434,8 @@ def test_one_that_has_not_answered_yet_begins_again_on_another_replica(
         assert wait_until(lambda: any(map(ended, cluster.replicas)), timeout=5)
         answer = client.frames_until(b"Z")
         assert [f.payload[-1:] for f in answer if f.code in {b"D", b"Z"}] == [b"7", b"T"]
+        routes = {row["reason"]: int(row["statements"]) for row in proxy.console("SHOW ROUTES")}
+        assert routes["RETRIED_LOST"] >= 1
         [[route]] = rows(client.query("show rwsplit.last_route"))
         reason = "READ_ONLY_TRANSACTION" if "only" in begin else "LATE_TRANSACTION"
         assert f" {reason}: ".encode() in route
@@ -444,6 +446,36 @@ def test_one_that_has_not_answered_yet_begins_again_on_another_replica(
         else:
             assert [f.payload for f in told] == [b"INSERT 0 1\0", b"T"]
         client.query("rollback")
+
+
+@pytest.mark.parametrize("hint", ["", "/* rwsplit: replica */ "])
+@pytest.mark.parametrize(
+    "whole",
+    [
+        "begin read only; select 1; commit",
+        "begin read only; commit",
+        "begin isolation level repeatable read read only; select 1; rollback",
+        "begin read only; select 1; commit and chain; commit",
+    ],
+)
+def test_one_that_is_over_in_one_go_leaves_nothing(
+    compare: Differential, table: str, whole: str, hint: str
+):
+    texts = whole.split("; ")
+    extended = b"".join(parse(text) + bind() + execute() for text in texts) + SYNC
+    for said in (query(hint + whole), extended):
+        for behind in (
+            [f"insert into {table} values (2)"],
+            [f"select count(*) > 0 from {table}", f"insert into {table} values (3)"],
+            ["set timezone = 'UTC'", f"select count(*) > 0 from {table}"],
+            ["notify nobody_listens", "select 1", "commit"],
+        ):
+            compare(say(said), say(said), *(say(query(text)) for text in behind))
+        compare(
+            say(said),
+            say(parse("select txid_current() > 0") + bind() + execute() + FLUSH, until=b"C"),
+            say(SYNC),
+        )
 
 
 def test_a_mode_set_behind_a_read_is_refused_although_the_transaction_moves(
