@@ -141,12 +141,12 @@ def _has_listened(direct: Sequence[Answer], ours: Sequence[Answer]) -> bool:
 
 
 def _parses_again(direct: Sequence[Answer], ours: Sequence[Answer]) -> bool:
-    """Return whether only PostgreSQL describes anything in a failed transaction, ahead of the unnamed statement.
+    """Return whether only PostgreSQL describes the unnamed statement in a failed transaction.
 
     What is parsed by a unit that fails is not relied on, and parsed again: a BEGIN cannot be, then.
     """
     return any(
-        expected.frames[:1] in ((_NO_PARAMETERS,), (_NO_DATA,))
+        expected.frames[:2] == (_NO_PARAMETERS, _NO_DATA)
         and got.frames
         and _ABORTED in got.frames[0].payload
         for expected, got in zip(direct, ours, strict=True)
