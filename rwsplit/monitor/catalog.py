@@ -152,7 +152,7 @@ class Catalogs:
         except CensusFailed as failed:
             self._failed(database, str(failed), refused=failed.refused)
         else:
-            self._knowledge.publish(database.name, catalog, dispelled)
+            self._knowledge.publish(database.name, catalog, dispelled, started)
             self._succeeded(database, catalog, trio.current_time() - started)
         return trio.current_time() - started
 

@@ -38,27 +38,8 @@ FORWARD: Final = 0
 SWALLOW: Final = 1
 Step = int | bytes
 
-#: SQLSTATEs after which a guarded unit may heal by running elsewhere; see routing.md section 6.
-HEALABLE: Final = frozenset(
-    {
-        b"25006",
-        b"55000",
-        b"XX000",
-        b"0A000",
-        b"42P01",
-        b"42703",
-        b"42883",
-        b"3F000",
-        b"42704",
-        b"40001",
-        b"40P01",
-        b"57014",
-        b"57P01",
-        b"57P02",
-        b"57P03",
-        b"26000",
-    }
-)
+#: SQLSTATEs with which a server ends a connection although the session could go on elsewhere.
+LOSING: Final = frozenset({b"57P01", b"57P02", b"57P03"})
 
 
 class What(IntEnum):
@@ -344,7 +325,7 @@ class ResponseQueue:
         frame = current.reword(frame)
         if current.steps:
             self._make_up(current)
-        if current.guarded and not current.forwarded and sqlstate(frame) in HEALABLE:
+        if current.guarded and not current.forwarded and may_heal(frame):
             current.error = frame
         else:
             current.deliver()
@@ -462,6 +443,17 @@ def sqlstate(frame: bytes) -> bytes:
 def is_fatal(frame: bytes) -> bool:
     """Return whether the server closes the connection behind the ErrorResponse *frame*."""
     return b"\0VFATAL\0" in frame or b"\0VPANIC\0" in frame
+
+
+def may_heal(frame: bytes) -> bool:
+    """Return whether a statement that failed with *frame* may do better on another server.
+
+    Not so if no parser anywhere would understand it: 42601 has other meanings, so the routine tells (scan.l,
+    pl_scanner.c).
+    """
+    if is_fatal(frame):
+        return sqlstate(frame) in LOSING
+    return b"\0Rscanner_yyerror\0" not in frame and b"\0Rplpgsql_yyerror\0" not in frame
 
 
 def is_stale_plan(frame: bytes) -> bool:

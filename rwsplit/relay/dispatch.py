@@ -23,7 +23,7 @@ from rwsplit.server.pool import Pool
 from rwsplit.server.server import LANE, Server
 from rwsplit.session.autocommit import HINT, REFUSAL, leaves_open
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
-from rwsplit.session.transaction import ends
+from rwsplit.session.transaction import ends, is_prologue
 from rwsplit.session.unit import EXTENDED, Chunk, Unit
 from rwsplit.sql.statement import Script
 
@@ -172,7 +172,8 @@ class Dispatcher:
             pool = relay.pool_of(client, node)
         script = unit.script
         assert script is not None
-        unit.guarded = script.primary_only is None and not (
+        in_late = client.transaction is not None and is_prologue(unit, script)
+        unit.guarded = (script.primary_only is None or in_late) and not (
             script.controls_transaction
             or unit.is_open
             or unit.row_limit
@@ -241,14 +242,15 @@ class Dispatcher:
             unit.route = _SAME_PINNED
         elif held or client.in_flight:
             unit.route = _SAME_TRANSACTION
-        # A read on a replica can still run elsewhere, if its transaction can; and so can its end, which has done nothing.
+        # A read on a replica, or a SET LOCAL, can still run elsewhere, if its transaction can; and so can its end,
+        # which has done nothing.
         transaction = client.transaction
         unit.guarded = (
             transaction is not None
             and transaction.late
             and client.tx == codes.IN_TRANSACTION
             and not client.in_flight
-            and (ends(script) or _only_reads(script))
+            and (ends(script) or _only_reads(script) or is_prologue(unit, script))
             and not unit.follows
         )
         self._relay.sender.send(client, server, unit)

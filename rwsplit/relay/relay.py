@@ -316,7 +316,7 @@ class Relay:
         if self.by_pid.pop(client.pid, None) is not None:
             self.headcount.leave(client.database, client.user)
         if client.doubts:
-            client.knowledge.settle(client.database, client.doubts)
+            client.knowledge.settle(client.database, client.doubts, self.now)
         if self.clients.pop(client.fd, None) is not None:
             self.outboxes.unregister(client.fd)
         if client.wire is None:

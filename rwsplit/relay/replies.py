@@ -12,9 +12,11 @@ from rwsplit.protocol.responses import Owed, What, is_fatal, is_stale_plan, sqls
 from rwsplit.relay import lanes
 from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client
+from rwsplit.relay.healing import Healing
 from rwsplit.relay.injected import ROLLBACK, Injected, Purpose, Restoration
 from rwsplit.relay.readback import Question
 from rwsplit.routing.consistency import PRIMARY_HOME
+from rwsplit.routing.healing import NOT_REPLAYED
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
@@ -32,30 +34,9 @@ if TYPE_CHECKING:
 #: Times a unit is run again before its error is what the client gets.
 MOST_RESTARTS: Final = 8
 
-_READ_ONLY: Final = Route(Target.PRIMARY, RouteReason.RETRIED_READ_ONLY)
-_NOT_REPLAYED: Final = Route(Target.PRIMARY, RouteReason.RETRIED_NOT_REPLAYED)
-_CONFLICT: Final = Route(Target.REPLICA, RouteReason.RETRIED_CONFLICT)
-_LOST: Final = Route(Target.REPLICA, RouteReason.RETRIED_LOST)
-
-#: What a replica's error means for an unanswered autocommit statement: where it runs next, and
-#: whether its shape is remembered as writing (routing.md section 6).
-_HEALING: Final[dict[bytes, tuple[Route, bool]]] = {
-    b"25006": (_READ_ONLY, True),
-    b"55000": (_READ_ONLY, False),
-    b"XX000": (_READ_ONLY, False),
-    b"0A000": (_READ_ONLY, True),
-    b"42P01": (_NOT_REPLAYED, False),
-    b"42703": (_NOT_REPLAYED, False),
-    b"42883": (_NOT_REPLAYED, False),
-    b"3F000": (_NOT_REPLAYED, False),
-    b"42704": (_NOT_REPLAYED, False),
-    b"40001": (_CONFLICT, False),
-    b"40P01": (_CONFLICT, False),
-}
 #: What a session's next unit cannot do without, unless its transaction has failed and so will that.
 _NEEDED: Final = frozenset({Purpose.PARAMETERS, Purpose.BEGIN, Purpose.SEQUENCES})
 _FAILED_ALREADY: Final = b"25P02"
-_LOSING: Final = frozenset({b"57P01", b"57P02", b"57P03"})
 
 
 class Replies:
@@ -63,6 +44,7 @@ class Replies:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
+        self._healing = Healing(relay)
 
     def received(self, server: Server, data: bytes, now: float) -> None:  # noqa: C901, PLR0912 - one branch an event
         """Sort what *server* sent at *now*."""
@@ -149,7 +131,7 @@ class Replies:
         if settling is not None and isinstance(settling, Restoration) and settling.unit is owed:
             relay.sender.restore(client, server, settling)
         if client.doubts and status == codes.IDLE and client.is_idle:
-            client.knowledge.settle(client.database, client.doubts)
+            client.knowledge.settle(client.database, client.doubts, now)
         if server.copying and not client.in_flight:
             server.copying = 0
         if status != _IDLE and client.mode is PoolMode.STATEMENT:
@@ -190,9 +172,11 @@ class Replies:
                 client.wrote = False
                 if not (failed or _rolls_back(script)):
                     client.last_write = relay.last_write = now
-        client.last_read = now
-        replica = server.is_replica
-        client.home = unit.node if replica else PRIMARY_HOME
+        if not (
+            unit.failed and route is NOT_REPLAYED.route
+        ):  # it was asked in vain, and read nothing
+            client.last_read = now
+            client.home = unit.node if server.is_replica else PRIMARY_HOME
         if route is not None and unit.executes:
             client.last = (server.pool.node, route)
         relay.late.note(client, unit, script, status)
@@ -327,7 +311,7 @@ class Replies:
                 return False
             route = unit.route
         else:
-            route = self._verdict(server, unit, state)
+            route = self._healing.verdict(server, unit, state)
             if route is None:
                 return False
             unit.refused_by |= 1 << unit.node
@@ -347,17 +331,6 @@ class Replies:
             return unit.describes  # else the client reads rows as it was told before the DDL
         stray, server.stray_cancel = server.stray_cancel, False
         return stray
-
-    def _verdict(self, server: Server, unit: Unit, state: bytes) -> Route | None:
-        """Return where a unit that a node refused with *state* runs next, None if that was the answer."""
-        if state in _LOSING:
-            return _LOST
-        if not server.is_replica or state not in _HEALING:
-            return None
-        route, remember = _HEALING[state]
-        if remember and unit.script is not None:
-            unit.script.cost.writes = True
-        return route
 
     def _leave(self, client: Client, server: Server) -> None:
         """Give back a server at the end of the session's last unit on it."""

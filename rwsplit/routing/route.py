@@ -55,7 +55,7 @@ class RouteReason(Enum):
     RETRIED_READ_ONLY = "a replica refused it as a write"
     RETRIED_CONFLICT = "a replica cancelled it for recovery"
     RETRIED_LOST = "its replica was lost before it answered"
-    RETRIED_NOT_REPLAYED = "the replica did not know the object yet"
+    RETRIED_NOT_REPLAYED = "the replica may not have replayed what it needs"
 
 
 class Route(NamedTuple):

@@ -15,6 +15,7 @@ from itertools import count
 from typing import Final
 from weakref import WeakValueDictionary
 
+from rwsplit.cluster.node import NEVER
 from rwsplit.session.parameters import ParameterStore
 from rwsplit.session.prepared import PreparedRegistry
 from rwsplit.session.vocabulary import Scope, Vocabulary
@@ -52,6 +53,7 @@ class Knowledge:
         self.on_ddl: Callable[[str], None] = lambda _database: None
         """Called with the name of a database when DDL has ended there."""
         self._ages: dict[str, int] = {}
+        self._defined: dict[str, float] = {}
         self._size = statements.size
         self._numbers = count(1)
         self._common = Vocabulary(functions, statements, numbers=self._numbers)
@@ -110,6 +112,10 @@ class Knowledge:
         """Return a number that grows with the DDL on its way to *database*."""
         return self._ages.get(database, 0)
 
+    def defined(self, database: str) -> float:
+        """Return the moment by which the last DDL in *database* that is known of was over; NEVER if there is none."""
+        return self._defined.get(database, NEVER)
+
     # Catalogs...
 
     def settled(self, database: str) -> Sequence[Doubt]:
@@ -117,9 +123,13 @@ class Knowledge:
         return [doubt for doubt in self._doubts.get(database, ()) if doubt.is_over]
 
     def publish(
-        self, database: str, catalog: Catalog | None, dispelled: Sequence[Doubt] = ()
+        self,
+        database: str,
+        catalog: Catalog | None,
+        dispelled: Sequence[Doubt] = (),
+        at: float = NEVER,
     ) -> None:
-        """Let names in *database* mean what *catalog* says (None: nothing is known any more)."""
+        """Let names in *database* mean what *catalog* says (None: nothing is known any more), which was read *at* a moment."""
         before = self._catalogs.get(database), self._doubted(database)
         left = [doubt for doubt in self._doubts.get(database, ()) if doubt not in dispelled]
         self._doubts[database] = left
@@ -129,6 +139,8 @@ class Knowledge:
             self._catalogs.pop(database, None)
         else:
             self._catalogs[database] = catalog
+        if before[0] is not None and catalog != before[0]:
+            self._defined[database] = max(at, self.defined(database))
         if (catalog, self._doubted(database)) != before:
             self._teach(database)
 
@@ -142,10 +154,11 @@ class Knowledge:
             self._teach(database)
         return doubt
 
-    def settle(self, database: str, doubts: list[Doubt]) -> None:
-        """Take note that the DDL that gave rise to *doubts*, a session's, is over; empty that list."""
+    def settle(self, database: str, doubts: list[Doubt], at: float = NEVER) -> None:
+        """Take note that the DDL that gave rise to *doubts*, a session's, is over *at* a moment; empty that list."""
         if doubts:  # committed or not: what is said from now on has another meaning
             self._ages[database] = self._ages.get(database, 0) + 1
+            self._defined[database] = max(at, self.defined(database))
         for doubt in doubts:
             doubt.is_over = True
         doubts.clear()

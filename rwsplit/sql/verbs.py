@@ -40,6 +40,7 @@ QUERY_STARTS: Final = DML | {"select", "with", "values", "table", "("}
 _SESSION: Final = PrimaryOnly.SESSION_STATE
 _WRITE: Final = Statement(Verb.OTHER, primary_only=PrimaryOnly.MAY_WRITE, may_write=True)
 _DDL: Final = attrs.evolve(_WRITE, verb=Verb.DDL)
+_PRIVILEGES: Final = attrs.evolve(_DDL, redefines=Redefined())
 _ANYTHING: Final = attrs.evolve(_WRITE, state=SessionState.UNKNOWN_FUNCTION)
 _MAX_NESTING: Final = 8
 
@@ -290,6 +291,11 @@ def _ddl(_cursor: Cursor) -> Statement:
     return _DDL
 
 
+def _privileges(_cursor: Cursor) -> Statement:
+    """GRANT and REVOKE: no name means anything else, but a replica that has not replayed it refuses what it allows."""
+    return _PRIVILEGES
+
+
 def _write(_cursor: Cursor) -> Statement:
     return _WRITE
 
@@ -343,10 +349,11 @@ _UTILITIES: Final[dict[str, Callable[[Cursor], Statement]]] = {
     "checkpoint": _write,
     **dict.fromkeys(
         (
-            *("grant", "revoke", "comment", "security", "truncate"),
+            *("comment", "security", "truncate"),
             *("reindex", "cluster", "refresh", "reassign"),
         ),
         _ddl,
     ),
+    **dict.fromkeys(("grant", "revoke"), _privileges),
     **dict.fromkeys(("alter", "drop", "import"), _define),
 }

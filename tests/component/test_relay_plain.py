@@ -12,7 +12,8 @@ from tests.support import frames
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
 
 NOTICE = frame(codes.NOTICE, b"SNOTICE\0VNOTICE\0C00000\0Mhello\0\0")
-ERROR = frame(codes.ERROR, b"SERROR\0VERROR\0C22012\0Mdivision by zero\0\0")
+#: What is an error everywhere.
+ERROR = frames.error("42601", routine="scanner_yyerror")
 READY = frame(codes.READY, b"I")
 
 
@@ -86,6 +87,23 @@ def test_whatever_comes_instead_of_a_whole_answer_reaches_the_client_all_the_sam
         assert got == b"".join(answer)
         assert (client.server, client.in_flight) == (None, 0)
     assert taken == [False, True, True]
+    assert not any(rig.relay.counters.load)
+
+
+def test_an_error_that_may_be_the_replicas_age_is_asked_of_the_primary_once():
+    rig = MemoryRelay(1)
+    [client] = rig.clients
+    for _ in range(2):
+        rig.ask(client, b"select 1")
+        rig.turn_clients([client])
+        [replica] = rig.busy()
+        wire_of(client).sent = b""
+        rig.answer([replica], frames.error("22P02") + READY)
+        assert wire_of(client).sent == b""
+        [primary] = rig.busy()
+        assert (replica.is_replica, primary.is_replica) == (True, False)
+        rig.answer([primary], frames.error("42501") + READY)
+        assert wire_of(client).sent == frames.error("42501") + READY
     assert not any(rig.relay.counters.load)
 
 

@@ -89,8 +89,10 @@ def complete(tag: str = "SELECT 1") -> bytes:
     return message("C", text(tag))
 
 
-def error(state: str = "42601", said: str = "no", severity: str = "ERROR") -> bytes:
-    fields = ("S" + severity, "V" + severity, "C" + state, "M" + said)
+def error(
+    state: str = "42601", said: str = "no", severity: str = "ERROR", routine: str = "somewhere"
+) -> bytes:
+    fields = ("S" + severity, "V" + severity, "C" + state, "M" + said, "R" + routine)
     return message("E", text(*fields) + b"\0")
 
 

@@ -405,13 +405,40 @@ def test_an_error_that_did_not_heal_brings_the_answers_before_it_along(server: S
     assert unit.error is None
 
 
-def test_an_error_that_cannot_heal_leaves_at_once_with_what_was_kept(server: Server) -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        error("42601", routine="scanner_yyerror"),
+        error("42601", routine="plpgsql_yyerror"),
+        error("25P03", severity="FATAL"),
+    ],
+)
+def test_an_error_that_cannot_heal_leaves_at_once_with_what_was_kept(
+    server: Server, refusal: bytes
+) -> None:
     unit, sink = server.owes(guarded=True)
 
-    assert server.sends(BIND_COMPLETE, error("22012")) == [What.FAILED]
-    assert told(sink) == BIND_COMPLETE + error("22012")
+    assert server.sends(BIND_COMPLETE, refusal) == [What.FAILED]
+    assert told(sink) == BIND_COMPLETE + refusal
     assert unit.error is None
     assert unit.forwarded
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        error("22P02"),
+        error("42501"),
+        error("42601", routine="transformSetOperationTree"),
+        error("57P01", severity="FATAL"),
+    ],
+)
+def test_nearly_any_error_may_come_of_the_server_it_met(server: Server, refusal: bytes) -> None:
+    unit, sink = server.owes(guarded=True)
+
+    assert server.sends(BIND_COMPLETE, refusal) == [What.FAILED]
+    assert sink == []
+    assert unit.error == refusal
 
 
 def test_an_error_behind_something_forwarded_cannot_heal(server: Server) -> None:
@@ -427,9 +454,10 @@ def test_an_error_behind_something_forwarded_cannot_heal(server: Server) -> None
 def test_a_goodbye_behind_a_kept_error_takes_the_error_along(server: Server) -> None:
     unit, sink = server.owes(guarded=True)
 
-    server.sends(error("40001"), error("XX001"))
+    goodbye = error("XX001", severity="FATAL")
+    server.sends(error("40001"), goodbye)
 
-    assert told(sink) == error("40001") + error("XX001")
+    assert told(sink) == error("40001") + goodbye
     assert unit.error is None
 
 

@@ -6,6 +6,7 @@ import gc
 
 import pytest
 
+from rwsplit.cluster.node import NEVER
 from rwsplit.session.knowledge import LEAST_SIZE, MOST_DOUBTS, Knowledge
 from rwsplit.session.parameters import NONE
 from rwsplit.session.session import Session
@@ -172,6 +173,28 @@ def test_what_ddl_redefines_is_unknown_until_a_catalog_read_after_its_end(knowle
     knowledge.settle("shop", session.doubts)
     knowledge.publish("shop", CATALOG, knowledge.settled("shop"))
     assert verdict(session) is None
+
+
+def test_the_moment_of_the_last_ddl_is_known(knowledge: Knowledge):
+    knowledge.publish("shop", CATALOG, at=1.0)
+    session = connected(knowledge)
+    assert knowledge.defined("shop") == NEVER, "it may be as old as the database"
+
+    define(session, "grant select on f to ann")
+    assert knowledge.defined("shop") == NEVER, "it is not over yet"
+    knowledge.settle("shop", session.doubts, at=5.0)
+    assert knowledge.defined("shop") == 5.0
+    knowledge.settle("shop", session.doubts, at=6.0)
+    assert knowledge.defined("shop") == 5.0
+
+    knowledge.publish("shop", CATALOG, at=7.0)
+    assert knowledge.defined("shop") == 5.0
+    other = Catalog(functions={("a", "f"): VOLATILE})
+    knowledge.publish("shop", other, at=8.0)
+    assert knowledge.defined("shop") == 8.0, "it came by another way"
+    knowledge.publish("shop", CATALOG, at=2.0)
+    assert knowledge.defined("shop") == 8.0
+    assert knowledge.defined("other") == NEVER
 
 
 def test_what_follows_ddl_in_a_pipeline_does_not_know_what_it_defines(knowledge: Knowledge):
