@@ -148,7 +148,7 @@ class CensusReader:
         relation_rows = [_relation(*row) for row in relations]
         self._forget_if_renamed(function_rows, relation_rows)
         sql_bodies = connection.info.server_version >= SQL_BODIES_SINCE
-        texts = {row[0]: row[1] for row in functions if row[9]}
+        texts = {row[0]: row[1] for row in functions if row[10]}
         views = {-row[0]: row[1] for row in relations if row[4] == "v"}
         self._update(connection, FUNCTION_TEXTS[sql_bodies], texts)
         self._update(connection, VIEW_TEXTS, views)
@@ -210,9 +210,9 @@ def _texts(
 
 
 def _function(oid: int, _version: str, *columns: Any) -> FunctionRow:
-    schema, name, volatility, language, extension, uses, is_field = columns
+    schema, name, volatility, language, extension, uses, is_field, has_cursor = columns
     return FunctionRow(
-        oid, schema, name, volatility, language, extension, tuple(uses), is_field
+        oid, schema, name, volatility, language, extension, tuple(uses), is_field, has_cursor
     )
 
 

@@ -33,6 +33,9 @@ select p.oid::int8, p.xmin::text, n.nspname, p.proname, p.provolatile::text, l.l
                        a.aggserialfn::oid::int8, a.aggdeserialfn::oid::int8, a.aggmtransfn::oid::int8,
                        a.aggminvtransfn::oid::int8, a.aggmfinalfn::oid::int8] end,
        coalesce(p.pronargs = 1 and t.typtype = 'c', false),
+       p.prorettype in ('refcursor'::regtype, 'refcursor[]'::regtype)
+       or coalesce(p.proallargtypes, p.proargtypes::oid[])
+          && '{{refcursor, refcursor[]}}'::regtype[]::oid[],
        l.lanname in ('sql', 'plpgsql') or p.proargdefaults is not null
   from pg_proc p
   join pg_namespace n on n.oid = p.pronamespace

@@ -3,7 +3,7 @@
 Not parsed, only cut into tokens, since PL/pgSQL is a language of its own. That is enough for what matters: which
 names are called or mentioned, whose facts then count (`census.py`), and which words could leave session
 state behind. Only where a statement begins do SET, LISTEN and their like mean something: `UPDATE t SET` is a
-write. Dynamic SQL (EXECUTE) may do whatever its function may. Names are kept with the schema they are written with; where there is
+write. SQL that it makes up itself (EXECUTE) is read like it as far as it can be (`dynamic.py`). Names are kept with the schema they are written with; where there is
 none, every function or relation of that name is meant, because a body runs under a search path nobody knows.
 
 A name that is only a variable or a column may be taken for a relation: such a body is thought worse of than it
@@ -20,10 +20,12 @@ from rwsplit.sql.builtin import RESERVED
 from rwsplit.sql.calls import quoted
 from rwsplit.sql.chart import builtin_facts
 from rwsplit.sql.cursor import Cursor
+from rwsplit.sql.dynamic import MADE_UP, Dynamic, made_up
 from rwsplit.sql.facts import (
     ABOUT_THE_SESSION,
     HARMLESS,
     LOCKING,
+    OPENING,
     TELLING_TIME,
     TIME_FUNCTIONS,
     TIME_WORDS,
@@ -38,6 +40,8 @@ from rwsplit.sql.tokens import MARK, NAME, OPERATOR, STRING, WORD, Token, scan, 
 
 LIMIT: Final = 256 << 10
 """Bytes of a body beyond which it is not read and may do anything."""
+MOST_NESTING: Final = 3
+"""Texts that make up texts, which are read."""
 
 _BEFORE_STATEMENT: Final = frozenset({";", "begin", "then", "else", "loop", "atomic", ">>"})
 _STATEMENTS: Final = {
@@ -50,6 +54,7 @@ _STATEMENTS: Final = {
 _LOCAL: Final = frozenset({"local", "transaction", "constraints"})
 _MAKES_TEMPORARY: Final = frozenset({"create", "replace", "local", "global", "into"})
 _TIME_LITERALS: Final = frozenset({"now", "today", "tomorrow", "yesterday"})
+_BEFORE_TABLE: Final = frozenset({"table", "into", "exists", "references"})
 _LOCKS: Final = frozenset({"update", "share", "no", "key"})
 
 
@@ -61,15 +66,15 @@ class Body(NamedTuple):
     """Functions, and operators as `operator(+)`, that PostgreSQL does not bring along or that may have overloads."""
     names: frozenset[str] = frozenset()
     """Whatever else may be a relation or a type; a column of something as `?.name`."""
-    is_dynamic: bool = False
-    """It runs SQL that it makes up, or could not be read."""
+    dynamic: Dynamic = Dynamic.NONE
+    """How much is known of the SQL it makes up."""
 
 
-UNREADABLE: Final = Body(HARMLESS, is_dynamic=True)
+UNREADABLE: Final = Body(HARMLESS, dynamic=Dynamic.OPAQUE)
 
 
-def read_body(source: str) -> Body:
-    """Return what *source*, of SQL or PL/pgSQL, may do."""
+def read_body(source: str, *, depth: int = 0) -> Body:
+    """Return what *source*, of SQL or PL/pgSQL, may do; *depth*: in how many others it stands."""
     data = source.encode(errors="replace")
     found = scan(data) if len(data) <= LIMIT else None
     if found is None:
@@ -85,12 +90,34 @@ def read_body(source: str) -> Body:
         if name is None:
             continue
         if _is_call(tokens, index):
-            calls.add(intern(name))
+            if not _is_made_up_table(tokens, index):
+                calls.add(intern(name))
         elif kind == NAME or text not in RESERVED:
             names.add(intern(name))
         facts.add(_builtin(tokens, index, name))
-    is_dynamic = any(_is_dynamic(tokens, index) for index in range(len(tokens)))
-    return Body(combine(sorted(facts, key=str)), frozenset(calls), frozenset(names), is_dynamic)
+    found_facts = combine(sorted(facts, key=str))
+    own = Body(found_facts, frozenset(calls), frozenset(names))
+    starts = [index for index in range(len(tokens)) if _is_dynamic(tokens, index)]
+    return _with_made_up(own, tokens, starts, depth) if starts else own
+
+
+def _with_made_up(own: Body, tokens: Sequence[Token], starts: list[int], depth: int) -> Body:
+    """Return what *own* does together with the SQL it makes up and runs at *starts*."""
+    dynamic, texts = made_up(tokens, starts)
+    if depth >= MOST_NESTING:
+        return own._replace(dynamic=Dynamic.OPAQUE)
+    for text in texts:
+        read = read_body(text, depth=depth + 1)
+        if dynamic is Dynamic.WOVEN and read is UNREADABLE:  # half a literal, perhaps
+            read = read_body(text.replace("'", " ").replace('"', " "), depth=depth + 1)
+        if dynamic is not Dynamic.WOVEN or read is UNREADABLE:
+            dynamic = max(dynamic, read.dynamic)
+        if any(MADE_UP in name for name in read.calls):
+            dynamic = Dynamic.OPAQUE
+        own = Body(
+            combine((own.facts, read.facts)), own.calls | read.calls, own.names | read.names
+        )
+    return own._replace(dynamic=dynamic)
 
 
 def _fact(tokens: Sequence[Token], index: int) -> FunctionFacts:
@@ -107,6 +134,13 @@ def _is_call(tokens: Sequence[Token], index: int) -> bool:
     return tokens[index + 1 : index + 2] == [(MARK, "(")]
 
 
+def _is_made_up_table(tokens: Sequence[Token], index: int) -> bool:
+    """Return whether the made-up name at *index*, before a parenthesis, is a table's: `INSERT INTO %I (a)`."""
+    while _text(tokens, index - 1) == ".":
+        index -= 2
+    return _text(tokens, index - 1) in _BEFORE_TABLE and MADE_UP in _text(tokens, index)
+
+
 def _word(tokens: Sequence[Token], index: int) -> FunctionFacts:
     """Return the facts of the word at *index* as a key word."""
     text, before, after = tokens[index][1], _text(tokens, index - 1), _text(tokens, index + 1)
@@ -121,6 +155,8 @@ def _word(tokens: Sequence[Token], index: int) -> FunctionFacts:
         state = SessionState.TEMP_TABLE
     elif text in _STATEMENTS and _begins_statement(tokens, index):
         state = None if text == "set" and after in _LOCAL else _STATEMENTS[text]
+    elif text == "open" and _begins_statement(tokens, index):
+        return OPENING  # what it opens is there to the end of the transaction, for whoever knows its name
     return HARMLESS if state is None else leaving(state)
 
 

@@ -6,8 +6,9 @@ only ever get worse on the way, so they are combined again and again until nothi
 
 A function is trusted in what it is declared as: one that is STABLE and calls none that is not is a read
 (if it writes all the same, PostgreSQL refuses that everywhere). Session state is another matter, since a STABLE
-function may well call set_config(): it is looked for in every text of SQL and PL/pgSQL. A volatile function in any other
-language, or with dynamic SQL, may leave anything behind.
+function may well call set_config() or open a cursor: it is looked for in every text of SQL and PL/pgSQL, and in what these make up
+(`dynamic.py`). A function that runs a text of which nothing is known, and a volatile one in any other language, or which runs SQL
+that is not spelt out, may leave anything behind.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import attrs
 from rwsplit.sql.body import Body
 from rwsplit.sql.calls import quoted
 from rwsplit.sql.catalog import Catalog, Name, symbol_of
+from rwsplit.sql.dynamic import Dynamic
 from rwsplit.sql.facts import (
     ABOUT_THE_PRIMARY,
     HARMLESS,
+    OPENING,
     UNKNOWN,
     VOLATILE,
     FunctionFacts,
@@ -58,6 +61,8 @@ class FunctionRow(NamedTuple):
     """OIDs of what an aggregate is made of."""
     is_field: bool = False
     """It takes one row, so `r.f` calls it."""
+    has_cursor: bool = False
+    """It takes or returns a cursor."""
 
 
 class RelationRow(NamedTuple):
@@ -229,15 +234,18 @@ class _Composer:
 def _declared(function: FunctionRow, body: Body) -> FunctionFacts:
     if function.name.startswith(_RUN_SQL) and function.extension is not None:
         return UNKNOWN
+    own = OPENING if function.has_cursor else HARMLESS
+    if function.volatility != "v" and function.extension is None:
+        return UNKNOWN if body.dynamic is Dynamic.OPAQUE else own
     if function.volatility != "v" or function.extension in _ONLY_COMPUTE:
-        return HARMLESS
-    is_read = function.language in READ_LANGUAGES and not body.is_dynamic
+        return own
+    is_read = function.language in READ_LANGUAGES and body.dynamic <= Dynamic.SPELT
     return VOLATILE if is_read else _ANYTHING
 
 
 def _read(body: Body) -> FunctionFacts:
     """Return the facts of a text that may only read, unless it could not be read."""
-    return UNKNOWN if body.is_dynamic else body.facts
+    return body.facts if body.dynamic is Dynamic.NONE else UNKNOWN
 
 
 def _storage(relation: RelationRow) -> FunctionFacts:

@@ -32,6 +32,8 @@ VOLATILE: Final = FunctionFacts(PrimaryOnly.VOLATILE_FUNCTION, may_write=True)
 ABOUT_THE_PRIMARY: Final = FunctionFacts(PrimaryOnly.NEEDS_PRIMARY)
 ABOUT_THE_SESSION: Final = FunctionFacts(PrimaryOnly.SESSION_STATE, needs_session=True)
 TELLING_TIME: Final = FunctionFacts(tells_time=True)
+OPENING: Final = FunctionFacts(PrimaryOnly.SESSION_STATE)
+"""Of what opens a cursor, or uses one that is open: its transaction is where that is."""
 LOCKING: Final = FunctionFacts(PrimaryOnly.LOCKS_ROWS)
 
 

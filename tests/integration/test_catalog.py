@@ -36,7 +36,13 @@ create function known.steady_configures() returns text language plpgsql stable a
 create function known.wraps() returns text language plpgsql stable as
   $$begin return known.configures(); end$$;
 create function known.dynamic() returns int language plpgsql as
-  $$declare n int; begin execute 'select 1' into n; return n; end$$;
+  $$declare n int; begin execute 'select ' || 1 into n; return n; end$$;
+create function known.spelt() returns int language plpgsql as
+  $$declare n int; begin execute format('select a from known.%I', 't') into n; return n; end$$;
+create function known.steady_spelt() returns text language plpgsql stable as
+  $$declare n text; begin execute 'select set_config(''known.mark'', $1, false)' into n using 'left'; return n; end$$;
+create function known.steady_opaque(q text) returns text language plpgsql stable as
+  $$declare n text; begin execute q into n; return n; end$$;
 create function known.atomic() returns int language sql begin atomic select known.writes(); end;
 create function known.step(int, int) returns int language plpgsql as $$begin return $1; end$$;
 create aggregate known.total(int) (sfunc = known.step, stype = int);
@@ -150,6 +156,7 @@ def test_what_only_reads_goes_to_a_replica(knowing: Proxy, statement: str):
         ("select known.loose()", "VOLATILE_FUNCTION"),
         ("select known.writes()", "VOLATILE_FUNCTION"),
         ("select known.atomic()", "VOLATILE_FUNCTION"),
+        ("select known.spelt()", "VOLATILE_FUNCTION"),
         ("select known.configures_locally()", "VOLATILE_FUNCTION"),
         ("select known.total(1)", "VOLATILE_FUNCTION"),
         ("select 1 operator(known.===) 1", "VOLATILE_FUNCTION"),
@@ -183,6 +190,11 @@ def test_what_does_not_goes_to_the_primary_and_pins_nobody(
         ("select * from known.through", "parameter"),
         ("insert into known.t (owner) select m from known.through", "parameter"),
         ("select known.dynamic()", "function"),
+        ("select known.steady_spelt()", "parameter"),
+        (
+            "select known.steady_opaque($$select set_config('known.mark', 'left', false)$$)",
+            "function",
+        ),
     ],
 )
 def test_what_leaves_session_state_pins_its_session(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rwsplit.sql.body import LIMIT, UNREADABLE, read_body
+from rwsplit.sql.dynamic import Dynamic
 from rwsplit.sql.facts import HARMLESS, LOCKING
 from rwsplit.sql.statement import PrimaryOnly, SessionState
 
@@ -70,7 +71,7 @@ def test_what_says_when_its_transaction_began(text, expected):
 def test_words_that_do_not(text):
     body = read_body(text)
     assert body.facts.state is None
-    assert not body.is_dynamic
+    assert body.dynamic is Dynamic.NONE
 
 
 @pytest.mark.parametrize(
@@ -82,11 +83,11 @@ def test_words_that_do_not(text):
     ],
 )
 def test_dynamic_sql(text):
-    assert read_body(text).is_dynamic
+    assert read_body(text).dynamic is not Dynamic.NONE
 
 
 def test_a_column_called_execute_is_no_dynamic_sql():
-    assert not read_body("select t.execute, a as execute from t").is_dynamic
+    assert read_body("select t.execute, a as execute from t").dynamic is Dynamic.NONE
 
 
 def test_what_cannot_be_read_or_is_too_long():

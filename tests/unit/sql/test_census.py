@@ -14,7 +14,14 @@ from rwsplit.sql.census import (
     TypeRow,
     compose,
 )
-from rwsplit.sql.facts import ABOUT_THE_PRIMARY, HARMLESS, UNKNOWN, VOLATILE
+from rwsplit.sql.facts import (
+    ABOUT_THE_PRIMARY,
+    HARMLESS,
+    OPENING,
+    UNKNOWN,
+    VOLATILE,
+    FunctionFacts,
+)
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.statement import PrimaryOnly, SessionState
 
@@ -64,23 +71,61 @@ def test_one_volatile_overload_makes_the_name_volatile():
     assert catalog.functions["a", "f"] == HARMLESS
 
 
-def test_state_is_found_in_any_body_and_dynamic_sql_only_held_against_volatile_ones():
+def test_state_is_found_in_any_body_and_in_the_sql_that_makes_up():
     catalog = composed(
         functions=[
             function(1, "steady", "s"),
-            function(2, "dynamic"),
-            function(3, "steady_dynamic", "s"),
+            function(2, "woven"),
+            function(3, "steady_woven", "s"),
+            function(4, "steady_opaque", "s"),
+            function(5, "spelt"),
+            function(6, "steady_spelt", "s"),
+            function(7, "extension_opaque", "s", extension="postgis"),
         ],
         bodies=texts(
             _1="begin perform set_config('a', 'b', false); end",
-            _2="begin execute x; end",
-            _3="begin return query execute x; end",
+            _2="begin execute 'select ' || x; end",
+            _3="begin return query execute 'select ' || x; end",
+            _4="begin return query execute x; end",
+            _5="begin execute format('select %L', x); end",
+            _6="begin execute 'select woven()'; end",
+            _7="begin execute x; end",
         ),
     )
 
-    assert catalog.functions["public", "steady"].state is SessionState.PARAMETER
-    assert catalog.functions["public", "dynamic"].state is SessionState.UNKNOWN_FUNCTION
-    assert catalog.functions["public", "steady_dynamic"] == HARMLESS
+    def facts(name: str) -> FunctionFacts:
+        return catalog.functions["public", name]
+
+    assert facts("steady").state is SessionState.PARAMETER
+    assert facts("woven").state is SessionState.UNKNOWN_FUNCTION
+    assert facts("steady_woven") == HARMLESS
+    assert facts("steady_opaque") == UNKNOWN
+    assert facts("spelt") == VOLATILE
+    assert facts("steady_spelt").state is SessionState.UNKNOWN_FUNCTION
+    assert facts("extension_opaque") == HARMLESS
+
+
+def test_who_opens_a_cursor_or_handles_one_does_so_on_the_primary_and_leaves_nothing_else():
+    catalog = composed(
+        functions=[
+            function(1, "opens", "s"),
+            function(2, "calls", "i"),
+            function(3, "returns", "s", "c", has_cursor=True),
+            function(4, "writes_too", "v", has_cursor=True),
+            function(5, "loops", "s"),
+        ],
+        bodies=texts(
+            _1="begin open c for select 1; return c; end",
+            _2="begin return opens(); end",
+            _4="begin return 'x'; end",
+            _5="declare open int; begin for r in select t.open from t loop end loop; end",
+        ),
+    )
+
+    for name in ("opens", "calls", "returns"):
+        assert catalog.functions["public", name] == OPENING, name
+    assert catalog.functions["public", "writes_too"] == VOLATILE
+    assert catalog.functions["public", "loops"] == HARMLESS
 
 
 def test_what_is_called_counts_however_deep():
