@@ -54,7 +54,9 @@ _STATEMENTS: Final = {
 _LOCAL: Final = frozenset({"local", "transaction", "constraints"})
 _MAKES_TEMPORARY: Final = frozenset({"create", "replace", "local", "global", "into"})
 _TIME_LITERALS: Final = frozenset({"now", "today", "tomorrow", "yesterday"})
-_BEFORE_TABLE: Final = frozenset({"table", "into", "exists", "references"})
+_BEFORE_COLUMNS: Final = frozenset(
+    {"table", "into", "exists", "references", "with", "recursive", "as"}
+)
 _LOCKS: Final = frozenset({"update", "share", "no", "key"})
 
 
@@ -89,9 +91,8 @@ def read_body(source: str, *, depth: int = 0) -> Body:
         name = _name(tokens, index) if kind in {WORD, NAME} else None
         if name is None:
             continue
-        if _is_call(tokens, index):
-            if not _is_made_up_table(tokens, index):
-                calls.add(intern(name))
+        if _is_call(tokens, index) and not _defines(tokens, index):
+            calls.add(intern(name))
         elif kind == NAME or text not in RESERVED:
             names.add(intern(name))
         facts.add(_builtin(tokens, index, name))
@@ -134,11 +135,14 @@ def _is_call(tokens: Sequence[Token], index: int) -> bool:
     return tokens[index + 1 : index + 2] == [(MARK, "(")]
 
 
-def _is_made_up_table(tokens: Sequence[Token], index: int) -> bool:
-    """Return whether the made-up name at *index*, before a parenthesis, is a table's: `INSERT INTO %I (a)`."""
+def _defines(tokens: Sequence[Token], index: int) -> bool:
+    """Return whether the name that ends at *index*, before a parenthesis, has columns there: `INSERT INTO t (a)`."""
     while _text(tokens, index - 1) == ".":
         index -= 2
-    return _text(tokens, index - 1) in _BEFORE_TABLE and MADE_UP in _text(tokens, index)
+    return _text(tokens, index - 1) in _BEFORE_COLUMNS or (
+        _text(tokens, index - 1) == "on"
+        and (WORD, "index") in tokens[max(0, index - 7) : index]
+    )
 
 
 def _word(tokens: Sequence[Token], index: int) -> FunctionFacts:

@@ -13,7 +13,7 @@ Relations are not: the first one hides the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
@@ -42,6 +42,13 @@ class Catalog:
     names: frozenset[str] = attrs.field(init=False, eq=False)
     """Of everything, whatever its schema; `operator(+)` for an operator."""
 
+    _functions_named: Mapping[str, Sequence[tuple[str, FunctionFacts]]] = attrs.field(
+        init=False, eq=False, repr=False
+    )
+    _relations_named: Mapping[str, Sequence[tuple[str, FunctionFacts]]] = attrs.field(
+        init=False, eq=False, repr=False
+    )
+
     @schemas.default
     def _every_schema(self) -> frozenset[str]:
         return frozenset(schema for schema, _ in (*self.functions, *self.relations))
@@ -52,6 +59,22 @@ class Catalog:
         return frozenset(
             (*(name for _, name in (*self.functions, *self.relations)), *operators)
         )
+
+    @_functions_named.default
+    def _index_functions(self) -> Mapping[str, Sequence[tuple[str, FunctionFacts]]]:
+        return _by_name(self.functions)
+
+    @_relations_named.default
+    def _index_relations(self) -> Mapping[str, Sequence[tuple[str, FunctionFacts]]]:
+        return _by_name(self.relations)
+
+    def functions_named(self, name: str, schema: str | None) -> Iterator[FunctionFacts]:
+        """Yield the facts of every function called *name*, of *schema* if that is given, whatever the search path."""
+        return _of_schema(self._functions_named.get(name, ()), schema)
+
+    def relations_named(self, name: str, schema: str | None) -> Iterator[FunctionFacts]:
+        """Yield the same of relations."""
+        return _of_schema(self._relations_named.get(name, ()), schema)
 
     @property
     def is_empty(self) -> bool:
@@ -74,6 +97,19 @@ class Catalog:
         """Return the facts of a relation, None if nothing is known against it."""
         found = _found(self.relations, schema, name, path)
         return found[0] if found else None
+
+
+def _by_name(facts: Mapping[Name, FunctionFacts]) -> dict[str, list[tuple[str, FunctionFacts]]]:
+    found: dict[str, list[tuple[str, FunctionFacts]]] = {}
+    for (schema, name), each in facts.items():
+        found.setdefault(name, []).append((schema, each))
+    return found
+
+
+def _of_schema(
+    found: Sequence[tuple[str, FunctionFacts]], schema: str | None
+) -> Iterator[FunctionFacts]:
+    return (facts for place, facts in found if schema in {None, place})
 
 
 def symbol_of(name: str) -> str:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from fnmatch import translate
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from rwsplit.sql.calls import KEY_WORDS
 from rwsplit.sql.catalog import Catalog, symbol_of
 from rwsplit.sql.chart import builtin_facts
 from rwsplit.sql.facts import HARMLESS, UNKNOWN, FunctionFacts, combine
@@ -23,6 +24,11 @@ from rwsplit.sql.search_path import Path
 from rwsplit.sql.statement import PrimaryOnly
 from rwsplit.sql.tokens import MARK, NAME, OPERATOR, WORD, Token
 
+if TYPE_CHECKING:
+    from rwsplit.sql.body import Body
+
+BEFORE_PARENTHESES: Final = KEY_WORDS | {"if", "elsif", "elseif", "while", "return", "assert"}
+"""Words of SQL and PL/pgSQL behind which a parenthesis is no call."""
 LISTED_AS_WRITING: Final = FunctionFacts(PrimaryOnly.MAY_WRITE, may_write=True)
 
 
@@ -103,6 +109,38 @@ class FunctionBook:
         if bare in self._doubted:
             return UNKNOWN
         return self._catalog.relation(schema, bare, self._path) or HARMLESS
+
+    def of_body(self, body: Body) -> FunctionFacts:
+        """Return the facts of *body*, which stands in a statement (DO), and of all it mentions.
+
+        Names are resolved as in the bodies of the catalog: under whatever search path.
+        """
+        facts = [body.facts]
+        for name in body.calls:
+            schema, bare = split_name(name)
+            listed = self.listed(name)
+            if listed is not None:  # the operator has the last word
+                facts.append(listed)
+                continue
+            own = list(self._catalog.functions_named(bare, schema))
+            if bare in self._doubted:
+                facts.append(UNKNOWN)
+            elif symbol := symbol_of(bare):
+                facts.append(self._catalog.operators.get(symbol, HARMLESS))
+            elif not (
+                own or builtin_facts(name) or (bare in BEFORE_PARENTHESES and not schema)
+            ):
+                facts.append(UNKNOWN)
+            facts += own
+        for name in body.names:
+            schema, bare = split_name(name)
+            if bare in self._doubted:
+                facts.append(UNKNOWN)
+            facts += self._catalog.relations_named(bare, schema)
+            facts.append(self._catalog.types.get(bare, HARMLESS))
+            if schema is not None:
+                facts.append(self._catalog.fields.get(bare, HARMLESS))
+        return combine(facts)
 
     def token_facts(self, tokens: Sequence[Token]) -> Iterable[FunctionFacts]:
         """Yield the facts of what is called without parentheses: operators, casts, `row.function`."""

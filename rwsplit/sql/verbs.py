@@ -16,6 +16,7 @@ from rwsplit.sql.calls import DML
 from rwsplit.sql.cursor import Cursor
 from rwsplit.sql.definitions import redefined, vacated
 from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.procedures import classify_call, classify_do
 from rwsplit.sql.queries import classify_query
 from rwsplit.sql.relations import is_temporary
 from rwsplit.sql.settings import (
@@ -41,7 +42,6 @@ _SESSION: Final = PrimaryOnly.SESSION_STATE
 _WRITE: Final = Statement(Verb.OTHER, primary_only=PrimaryOnly.MAY_WRITE, may_write=True)
 _DDL: Final = attrs.evolve(_WRITE, verb=Verb.DDL)
 _PRIVILEGES: Final = attrs.evolve(_DDL, redefines=Redefined())
-_ANYTHING: Final = attrs.evolve(_WRITE, state=SessionState.UNKNOWN_FUNCTION)
 _MAX_NESTING: Final = 8
 
 
@@ -57,6 +57,8 @@ def classify_statement(
         return _SETTINGS[text](cursor, alone)
     if kind == WORD and text in _UTILITIES:
         return _UTILITIES[text](cursor)
+    if kind == WORD and text in _RUNNERS:
+        return _RUNNERS[text](tokens, book)
     if kind == WORD and text in _HOLDERS and depth < _MAX_NESTING:
         return _HOLDERS[text](cursor, lambda held: _held(held, book, depth))
     return UNRECOGNISED
@@ -300,11 +302,6 @@ def _write(_cursor: Cursor) -> Statement:
     return _WRITE
 
 
-def _anything(verb: Verb, redefines: Redefined | None = None) -> Callable[[Cursor], Statement]:
-    facts = attrs.evolve(_ANYTHING, verb=verb, redefines=redefines)
-    return lambda _cursor: facts
-
-
 def _vacuum(_cursor: Cursor) -> Statement:
     return attrs.evolve(_WRITE, verb=Verb.VACUUM)
 
@@ -320,6 +317,10 @@ _HOLDERS: Final[dict[str, Callable[[Cursor, Classify], Statement]]] = {
     "declare": _declare,
     "copy": _copy,
     "create": _create,
+}
+_RUNNERS: Final[dict[str, Callable[[Sequence[Token], FunctionBook], Statement]]] = {
+    "call": classify_call,
+    "do": classify_do,
 }
 _UTILITIES: Final[dict[str, Callable[[Cursor], Statement]]] = {
     "begin": classify_begin,
@@ -341,8 +342,6 @@ _UTILITIES: Final[dict[str, Callable[[Cursor], Statement]]] = {
     "close": _close,
     "load": _load,
     "lock": _lock,
-    "call": _anything(Verb.CALL),
-    "do": _anything(Verb.DO, Redefined()),  # migrations like to hide DDL there
     "vacuum": _vacuum,
     "analyze": _vacuum,
     "analyse": _vacuum,

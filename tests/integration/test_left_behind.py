@@ -33,6 +33,12 @@ create function behind.opens_bound() returns text language plpgsql stable as
     named := 'named'; open named(1); return named::text; end$$;
 create function behind.calls() returns text language sql stable as
   $$select q::text from behind.opens_for_the_caller('named') q$$;
+create procedure behind.nothing(a int) language plpgsql as
+  $$begin insert into behind.t values (a); end$$;
+create procedure behind.commits() language plpgsql as
+  $$begin insert into behind.t values (8); commit; insert into behind.t values (9); rollback; end$$;
+create procedure behind.configures() language plpgsql as
+  $$begin perform set_config('behind.x', 'left', false); end$$;
 create view behind.opening as select behind.calls() as c;
 """
 
@@ -109,3 +115,58 @@ def test_a_function_just_made_opens_one_too(knowing: Proxy):
         with connection.transaction():
             connection.execute("select behind.opens_new()")
             assert connection.execute("fetch all in named").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "call behind.nothing(1)",
+        "call behind.commits()",
+        "do $$begin perform 1; end$$",
+        "do $$begin insert into behind.t (a) values (9); perform behind.opens_stable(); end$$",
+        "do $$begin create temp table passing (a int) on commit drop; end$$",
+        "do $$begin execute format('comment on table behind.%I is %L', 't', 'x'); end$$",
+        "do $$begin perform set_config('behind.x', 'y', true); perform pg_notify('behind', 'x'); end$$",
+    ],
+)
+def test_a_procedure_or_body_that_leaves_nothing_behind_keeps_no_server(
+    knowing: Proxy, statement: str
+):
+    with knowing.connect() as connection:
+        connection.execute(statement)  # type: ignore[call-overload]
+        assert wait_until(lambda: pin(connection) == "no", timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("statement", "question", "answer"),
+    [
+        ("call behind.configures()", "current_setting('behind.x')", "left"),
+        (
+            "do $$begin perform set_config('behind.x', 'left', false); end$$",
+            "current_setting('behind.x')",
+            "left",
+        ),
+        (
+            "do $$begin create temp table behind_t as select 5 as a; end$$",
+            "(table behind_t)",
+            5,
+        ),
+        (
+            "do $$begin perform pg_advisory_lock(5); end$$",
+            "(select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid())",
+            1,
+        ),
+        ("do $$begin execute 'listen behind'; end$$", "pg_listening_channels()", "behind"),
+    ],
+)
+def test_what_one_leaves_behind_is_there_and_nobody_elses(
+    knowing: Proxy, statement: str, question: str, answer: object
+):
+    with knowing.connect() as connection, knowing.connect() as stranger:
+        connection.execute(statement)  # type: ignore[call-overload]
+        assert pin(connection) != "no"
+        for _ in range(3):
+            assert stranger.execute(
+                "/* rwsplit: primary */ select nullif(current_setting('behind.x', true), '')"
+            ).fetchone() == (None,)
+            assert connection.execute(f"select {question}").fetchone() == (answer,)  # type: ignore[call-overload]

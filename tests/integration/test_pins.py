@@ -48,7 +48,7 @@ PINS: list[tuple[Any, str]] = [
     ("create temp table pinned_as as select 1", "temporary"),
     ("select pg_advisory_lock(4711)", "advisory"),
     ("declare pinned cursor with hold for select 1", "WITH HOLD"),
-    ("do $$begin perform set_config('pinned.mine', 'x', false); end$$", "function"),
+    ("do $$begin perform set_config('pinned.mine', 'x', false); end$$", "parameter"),
 ]
 
 

@@ -112,7 +112,7 @@ def test_lock():
 
 
 @pytest.mark.parametrize(
-    ("query", "verb"), [("CALL p(1)", Verb.CALL), ("DO $$ begin end $$", Verb.DO)]
+    ("query", "verb"), [("CALL p(1)", Verb.CALL), ("DO $$ begin execute q; end $$", Verb.DO)]
 )
 def test_code_may_leave_anything(query, verb):
     found = facts(query)
