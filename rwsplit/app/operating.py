@@ -281,7 +281,6 @@ class OurOperator:
         proxy.memory.relocate(config)
         if config.log != proxy.config.log:
             configure_logs(config.log)
-        proxy.knowledge.resize(config.limits.statement_cache_size)
         functions = config.routing.functions
         if functions != proxy.config.routing.functions:
             proxy.knowledge.reconfigure(functions.reads, functions.writes)

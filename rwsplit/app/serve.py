@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Final
 
 import structlog
 import trio
@@ -108,6 +109,10 @@ async def serve(
         _log.info("stopped")
 
 
+#: Statements and shapes whose facts are remembered; their bytes are bounded besides.
+STATEMENTS: Final = 10_000
+
+
 class Proxy:
     """Everything a running rwsplit is made of."""
 
@@ -116,7 +121,7 @@ class Proxy:
         functions = FunctionBook(
             config.routing.functions.reads, config.routing.functions.writes
         )
-        statements = StatementCache(functions, size=config.limits.statement_cache_size)
+        statements = StatementCache(functions, size=STATEMENTS)
         self.memory = Memory.from_config(config)
         clock = trio.lowlevel.current_clock().current_time
         self.config = config

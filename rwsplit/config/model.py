@@ -351,6 +351,10 @@ class PoolConfig:
     """A client that idles longer in a transaction is disconnected with 25P03, the transaction rolled back."""
     client_idle_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
     """A client that idles longer outside a transaction is disconnected with 57P05."""
+    pin_idle_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
+    """A session that idles longer gives back the server it keeps for state that nobody can see (currval, setseed(),
+    LOAD, what an unknown function has done), and loses that state; what can be seen (LISTEN, temporary tables, session
+    locks) goes on keeping it. It is told by a warning."""
     server_reset_query: str = attrs.field(default="DISCARD ALL", validator=not_empty)
     """What wipes the state of a session that was pinned, or in session mode, off its server. With less than
     `DISCARD ALL` the next session may find what the one before left."""
@@ -378,8 +382,6 @@ class LimitsConfig:
     """How long a graceful shutdown waits for running transactions."""
     max_prepared_statements: int = attrs.field(default=200, validator=at_least(1))
     """Prepared statements kept per server, least recently used first out."""
-    statement_cache_size: int = attrs.field(default=10_000, validator=at_least(1))
-    """Statements and shapes whose facts are remembered."""
 
 
 @attrs.frozen(kw_only=True)

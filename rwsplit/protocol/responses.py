@@ -456,6 +456,14 @@ def may_heal(frame: bytes) -> bool:
     return b"\0Rscanner_yyerror\0" not in frame and b"\0Rplpgsql_yyerror\0" not in frame
 
 
+def ran_nothing(frame: bytes) -> bool:
+    """Return whether *frame* says that a statement calls a function there is none of: it has not begun.
+
+    In a function that was running the same error has a context.
+    """
+    return b"\0RParseFuncOrColumn\0" in frame and b"\0W" not in frame
+
+
 def is_stale_plan(frame: bytes) -> bool:
     """Return whether *frame* says that DDL has changed what a prepared statement returns.
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rwsplit.server.pool import Pool
     from rwsplit.server.server import Server
     from rwsplit.session.unit import Unit
+    from rwsplit.session.unknowns import Unknowns
 
 
 class Waiting(Enum):
@@ -53,6 +54,7 @@ class Client(Session):
         "shares",
         "skipped",
         "statements",
+        "unknowns",
         "waiting",
         "waits_for",
         "wire",
@@ -120,6 +122,8 @@ class Client(Session):
         """What keeps it on its server may be gone, or may never have come."""
         self.skipped: Unit | None = None
         """The unit that failed although its Sync has not come: all up to that is skipped."""
+        self.unknowns: Unknowns | None = None
+        """What it has run, as far as known, while its server may hold state that nobody can see."""
         self.shares = False
         """While it waits: a lane would do."""
         self.waits_for: Pool | None = None

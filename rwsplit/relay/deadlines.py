@@ -79,7 +79,8 @@ class Deadlines:
             if pool is None:
                 what = f"a node that may answer: {self._relay.upkeep.refusals(unit)}"
             else:
-                what = f"a server of {pool.node}: {pool.limit}"
+                what = f"a server of {pool.node}: {self._relay.pins.limit(pool)}"
+                self._relay.pins.report(pool, now)
             message = f"the statement has waited {now - unit.arrived:.1f} s for {what}"
             client.sink.append(notice_response("NOTICE", "00000", message))
             self._relay.outboxes.touch_client(client)

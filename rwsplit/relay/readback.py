@@ -85,10 +85,15 @@ class ReadBack:
         ):
             self.ask(client, server)
 
-    def ask(self, client: Client, server: Server) -> None:
-        """Ask *server*, which the session holds, for all that is in doubt."""
+    def ask(self, client: Client, server: Server, *, reviews: bool = False) -> None:
+        """Ask *server*, which the session holds, for all that is in doubt.
+
+        *reviews*: also what is left that a query can see, although something else pinned it, which is to end.
+        """
         parameters = client.journal.columns()
-        audits = client.doubted and client.pin is not None and client.pin not in UNSEEN
+        audits = client.pin is not None and (
+            reviews or (client.doubted and client.pin not in UNSEEN)
+        )
         client.doubted = False
         columns = [*parameters, *(audit.COLUMNS if audits else ())]
         if not columns:
@@ -135,9 +140,9 @@ class ReadBack:
 
     def _judge(self, client: Client, server: Server, left: PinReason | None) -> None:
         """Go on with the pin that stands for what is left."""
-        client.pin = left
+        was_unseen, client.pin = client.pin in UNSEEN, left
         if left is None:
-            server.soiled = False
+            server.soiled = was_unseen
             server.responses.owner = None
         if left is not PinReason.PREPARED:
             client.sql_names.clear()
@@ -146,7 +151,7 @@ class ReadBack:
         if question.attempts < ATTEMPTS:
             client.doubted = question.audits
             attempts = question.attempts
-            self.ask(client, server)
+            self.ask(client, server, reviews=question.audits)
             assert isinstance(client.settling, Question)
             client.settling.attempts = attempts + 1
             return

@@ -42,6 +42,7 @@ from rwsplit.relay.late import Late
 from rwsplit.relay.lingering import Lingering
 from rwsplit.relay.loss import Loss
 from rwsplit.relay.outboxes import HIGH_WATER, IN, OUT, Outboxes, send
+from rwsplit.relay.pins import Pins
 from rwsplit.relay.plain import PlainReads
 from rwsplit.relay.readback import ReadBack
 from rwsplit.relay.replies import Replies
@@ -114,6 +115,7 @@ class Relay:
         self.sequences = Sequences()
         self.plain = PlainReads(self)
         self.late = Late(self)
+        self.pins = Pins(self)
         self.readback = ReadBack(self)
         self.bringing = Bringing(self)
         self.dispatcher = Dispatcher(self)

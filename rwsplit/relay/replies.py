@@ -8,7 +8,14 @@ from rwsplit.config.model import PoolMode
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import frame
-from rwsplit.protocol.responses import Owed, What, is_fatal, is_stale_plan, sqlstate
+from rwsplit.protocol.responses import (
+    Owed,
+    What,
+    is_fatal,
+    is_stale_plan,
+    ran_nothing,
+    sqlstate,
+)
 from rwsplit.relay import lanes
 from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client
@@ -242,7 +249,7 @@ class Replies:
         if client is None:
             return
         alone = client.in_flight == 1  # nothing behind it can have relied on the pin
-        if owed.with_pin and alone and not leaves_state(owed.script, sqlstate(error)):
+        if owed.with_pin and alone and not _leaves_state(owed, error):
             # The server stays soiled all the same: it is wiped before anyone else comes.
             client.pin = None
             server.responses.owner = None
@@ -451,6 +458,12 @@ class Replies:
         if client is not None and not client.closed and client.server is server:
             message = f"rwsplit could not {owed.purpose.value} on {server.pool.node}"
             self._relay.fail_client(client, error_response("FATAL", "08006", message))
+
+
+def _leaves_state(unit: Unit, error: bytes) -> bool:
+    """Return whether *unit*, which failed with *error*, may have left session state all the same."""
+    single = unit.script is not None and unit.script.single is not None
+    return leaves_state(unit.script, sqlstate(error)) and not (single and ran_nothing(error))
 
 
 def _begins(client: Client, unit: Unit) -> bool:

@@ -213,6 +213,7 @@ class Sender:
             # State on a replica could never be used by what must go to the primary.
             if not server.is_replica:
                 unit.with_pin = client.pin is None
+                self._relay.pins.note(client, unit, script, reason)
                 client.pin = reason
                 server.responses.owner = client.sink
         if script.ends_state or (reason is not None and not _is_sure(client, unit, reason)):

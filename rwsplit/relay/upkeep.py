@@ -170,6 +170,7 @@ class Upkeep:
         now = relay.now
         self._refuse_late(now)
         relay.deadlines.look(now)
+        relay.pins.look(now)
         relay.homes.look(now)
         if relay.unended:
             self._open_up(now)
@@ -216,7 +217,7 @@ class Upkeep:
                     client,  # type: ignore[arg-type]
                     "53300",
                     f"no server of {pool.node} became free within query_wait_timeout ({timeout:g} s);"
-                    f" {pool.limit}",
+                    f" {relay.pins.limit(pool)}",
                 )
         for client in list(relay.homeless):
             unit = client.pending[0]

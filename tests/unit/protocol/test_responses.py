@@ -21,6 +21,7 @@ from rwsplit.protocol.responses import (
     What,
     is_fatal,
     is_stale_plan,
+    ran_nothing,
     sqlstate,
 )
 from tests.support.frames import (
@@ -41,6 +42,7 @@ from tests.support.frames import (
     parameter,
     ready,
     row,
+    text,
 )
 
 ANSWER = COLUMNS + row() + complete() + ready()
@@ -704,3 +706,10 @@ def test_a_notification_between_two_units_comes_from_the_process_its_sender_was_
 def test_a_notification_between_two_units_that_nobody_listens_to_is_dropped():
     queue = ResponseQueue()
     assert queue.receive(message("A", struct.pack("!I", 41) + b"news\0hello\0")) == []
+
+
+def test_a_call_of_a_function_there_is_none_of_has_run_nothing() -> None:
+    refusal = error("42883", routine="ParseFuncOrColumn")
+    assert ran_nothing(refusal)
+    assert not ran_nothing(error("42883", routine="array_eq"))
+    assert not ran_nothing(refusal[:-1] + text("WPL/pgSQL function f() line 1") + b"\0")

@@ -1,0 +1,69 @@
+"""Unknowns: the texts that pinned a session because nobody knew what they run.
+
+A function just made, a database not read yet: then a statement may have left anything behind, and its session keeps
+its server. When a catalog tells what the functions do, the texts are judged again, each by what its names meant where
+it ran. What turns out to leave nothing that no query sees need not pin for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rwsplit.protocol.framing import HEADER_SIZE
+from rwsplit.session.pinning import UNSEEN, PinReason, pin_reason
+from rwsplit.session.unit import SIMPLE, Unit
+from rwsplit.session.vocabulary import Scope
+from rwsplit.sql.statement import Script
+
+#: Texts a session has judged again, and bytes of all of them; with more it keeps its pin.
+MOST_TEXTS: Final = 8
+MOST_BYTES: Final = 64 << 10
+
+
+class Unknowns:
+    """What one session has run while its server may hold state nobody can see."""
+
+    __slots__ = ("_is_hopeless", "_texts")
+
+    def __init__(self) -> None:
+        self._texts: dict[tuple[Scope, bytes], None] = {}
+        self._is_hopeless = False
+
+    def note(self, reason: PinReason, scope: Scope, texts: Sequence[bytes]) -> None:
+        """Take note of *texts*, run by names of *scope*, for which *reason*, one of UNSEEN, pins."""
+        if reason is not PinReason.UNKNOWN_FUNCTION or not texts:
+            self._is_hopeless = True
+        if self._is_hopeless:
+            self._texts.clear()
+            return
+        self._texts.update(((scope, text), None) for text in texts)
+        size = sum(len(text) for _, text in self._texts)
+        if len(self._texts) > MOST_TEXTS or size > MOST_BYTES:
+            self._is_hopeless = True
+            self._texts.clear()
+
+    def are_dispelled(self) -> bool:
+        """Return whether all that is noted is known by now, and leaves nothing that no query sees."""
+        if self._is_hopeless:
+            return False
+        return all(
+            pin_reason(scope.statements.lookup(text)) not in UNSEEN
+            for scope, text in self._texts
+        )
+
+
+def texts_of(unit: Unit, script: Script) -> list[bytes]:
+    """Return the texts whose facts are *script*, which *unit* runs; none if some cannot be told."""
+    piece = unit.piece
+    if unit.is_open or unit.planned:
+        return []
+    if unit.kind is SIMPLE:
+        head = piece.parts[0]
+        return [head[HEADER_SIZE:-1]] if isinstance(head, bytes) else []
+    unnamed = (each for each in (piece.unnamed, piece.unnamed_parse) if each is not None)
+    used = [*(prepared for _, prepared in piece.taught), *piece.needs, *unnamed]
+    known = [s for prepared in used if prepared.script for s in prepared.script.statements]
+    if any(statement.state and statement not in known for statement in script.statements):
+        return []
+    return list(dict.fromkeys(prepared.query for prepared in used))
