@@ -76,7 +76,7 @@ class Trouble(NamedTuple):
 PACES: Final = {
     Level.EVENTUAL: (0.0, 0.0, 0.0, 0.02, 0.1),
     Level.SESSION: (0.0, 0.0, 0.0, 0.02, 0.1),
-    Level.CLUSTER: (0.0, 0.2, 0.6, 0.8),
+    Level.CLUSTER: (0.0, 0.5, 0.6, 0.7),
 }
 
 
@@ -95,7 +95,7 @@ class Pace:
             now = time.monotonic()
             if now < self._next:
                 return False
-            self._next = now + self._chance.choice(self._gaps) * self._chance.uniform(0.5, 1.5)
+            self._next = now + self._chance.choice(self._gaps)
             return True
 
 

@@ -121,6 +121,11 @@ _ENDINGS: Final[Choices[tuple[tuple[Group, ...], bool]]] = (
     (((_COMMIT, (Begin("begin"),)), True), 4),
     (((_ROLLBACK, (Begin("begin"),)), True), 1),
 )
+_QUIET_ENDINGS: Final[Choices[tuple[tuple[Group, ...], bool]]] = (
+    (((_ROLLBACK,), False), 2),
+    (((_FAILURE, _ROLLBACK), False), 2),
+    (((_COMMIT,), False), 1),
+)
 #: Most transactions that follow each other in one episode.
 _LONGEST_CHAIN: Final = 3
 
@@ -204,9 +209,12 @@ class Program:
 
         *is_restricted*: the first one and those it chains are READ ONLY, those that begin again are not.
         """
-        for _ in range(_LONGEST_CHAIN):
-            groups += self._body(may_write=may_write and not is_restricted)
-            ends, goes_on = self._drawn(_ENDINGS)
+        for number in range(_LONGEST_CHAIN):
+            # What is chained often does nothing, or fails: then only the tags have told of the commit before.
+            does_nothing = number > 0 and self._chance.random() < 0.5
+            if not does_nothing:
+                groups += self._body(may_write=may_write and not is_restricted)
+            ends, goes_on = self._drawn(_QUIET_ENDINGS if does_nothing else _ENDINGS)
             groups += ends
             if not goes_on:
                 return groups
@@ -306,7 +314,7 @@ class Program:
         ]
 
     def _reading(self) -> Reading:
-        if self._chance.random() < 0.07:
+        if self._chance.random() < 0.12:
             return self._chance.choice(list(WAYS_TO_READ_ALL.values()))(None)
         return self._way_to_read()(self._register())
 
