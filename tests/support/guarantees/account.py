@@ -63,7 +63,7 @@ class Account:
         self._in_block = False
         self._has_failed = False
         self._frozen: tuple[int, float] | None = None
-        """Number of a REPEATABLE READ transaction, and when its first statement was sent; 0 before that."""
+        """Number of a REPEATABLE READ transaction, and when what took its snapshot was sent; 0 before that."""
 
     # -- what is sent ------------------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ class Account:
     def done(self, tag: str, rows: Rows, now: float) -> Statement:
         """Take note of a CommandComplete; return the statement that it ends."""
         statement = self._units[0].popleft()
-        if self._frozen is not None and not self._frozen[1]:
+        if self._frozen is not None and not self._frozen[1] and _needs_snapshot(statement):
             self._frozen = self._frozen[0], self._sent
         match statement:
             case Reading():
@@ -244,3 +244,9 @@ class Account:
             self.events.append(
                 Write(self.session, entries, self._sent, now, outcome, self._said)
             )
+
+
+def _needs_snapshot(statement: Statement) -> bool:
+    if isinstance(statement, Other):
+        return statement.needs_snapshot
+    return isinstance(statement, Reading | Writing)

@@ -291,7 +291,7 @@ class Program:
             if luck < 0.45 and may_write:
                 groups.append((self._writing(),))
             elif luck < 0.5:
-                groups.append((Other(f"savepoint {self._name()}"),))
+                groups.append((Other(f"savepoint {self._name()}", needs_snapshot=False),))
             elif luck < 0.6:
                 groups.append(self._cursor())
             else:

@@ -134,9 +134,10 @@ class Restrict(NamedTuple):
 
 
 class Other(NamedTuple):
-    """Anything that neither reads nor writes."""
+    """Anything that neither reads nor writes; a SAVEPOINT *needs_snapshot* no more than BEGIN does."""
 
     sql: str
+    needs_snapshot: bool = True
 
 
 Statement: TypeAlias = Begin | End | Resolve | Writing | Reading | Setting | Restrict | Other

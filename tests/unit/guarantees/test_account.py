@@ -213,11 +213,11 @@ def test_a_row_that_is_not_there_is_a_value_nobody_wrote():
     assert talk.reads[0].values == {0: MISSING}
 
 
-def test_reads_of_a_repeatable_read_transaction_share_a_snapshot_that_its_first_statement_takes():
+def test_reads_of_a_repeatable_read_transaction_share_a_snapshot_that_a_first_write_takes():
     talk = Talk()
-    talk.say([FROZEN], "BEGIN", "T")
+    talk.say([FROZEN, Other("savepoint a", needs_snapshot=False)], "BEGIN", "SAVEPOINT", "T")
     talk.say([talk.write()], "UPDATE 1", "T")
-    first = 4.0
+    first = 5.0
     talk.say([READ], "SELECT 1", "T")
     talk.say([READ, CHAIN], "SELECT 1", "COMMIT", "T")
     talk.say([READ, COMMIT, READ], "SELECT 1", "COMMIT", "SELECT 1", "I")
