@@ -46,8 +46,9 @@ test-clients: $(STAMP)  ## psycopg's and Django's own suites, from RWSPLIT_PSYCO
 	$(BIN)/python -m tests.clients.suites psycopg $(ARGS)
 	$(BIN)/python -m tests.clients.suites django $(ARGS)
 
-soak: $(STAMP)  ## about an hour of scripts, other ones each time, compared with PostgreSQL
-	RWSPLIT_SCRIPTS=90000 $(BIN)/python -m pytest -s tests/integration/test_differential.py
+soak: $(STAMP)  ## about an hour of scripts and of histories, other ones each time
+	RWSPLIT_SCRIPTS=70000 $(BIN)/python -m pytest -s tests/integration/test_differential.py
+	RWSPLIT_GUARANTEES_SECONDS=400 $(BIN)/python -m pytest -s tests/integration/test_guarantees.py
 
 bench: $(STAMP)  ## rwsplit beside direct connections and the peers installed: tps, ratios, CPU per query
 	$(BIN)/python -m tests.bench $(ARGS)
