@@ -20,11 +20,12 @@ from rwsplit.config.settings import fields
 from rwsplit.errors import ClientError
 
 VERBS: Final = (
-    "SHOW HELP|NODES|POOLS|CLIENTS|SERVERS|DATABASES|USERS|STATS|ROUTES|LISTS|CONFIG|METRICS|VERSION",
+    "SHOW HELP|NODES|CLUSTER|POOLS|CLIENTS|SERVERS|DATABASES|USERS|STATS|ROUTES|LISTS|CONFIG|METRICS|VERSION",
     "ATTACH NODE name",
     "DETACH NODE name",
     "DRAIN NODE name",
-    "PROMOTE NODE name",
+    "PROMOTE NODE name [FORCE]",
+    "ACCEPT NODE name",
     "EXPLAIN ROUTE [IN TRANSACTION] 'statement'",
     "SET section.setting = 'value'",
     "RELOAD",
@@ -56,7 +57,15 @@ class SetAdminState:
 
 @attrs.frozen
 class Promote:
-    """PROMOTE NODE."""
+    """PROMOTE NODE [FORCE]."""
+
+    node: str
+    force: bool = False
+
+
+@attrs.frozen
+class Accept:
+    """ACCEPT NODE."""
 
     node: str
 
@@ -109,6 +118,7 @@ Command = (
     Show
     | SetAdminState
     | Promote
+    | Accept
     | ExplainRoute
     | SetConfig
     | Reload
@@ -194,7 +204,15 @@ def _admin_state(tokens: Sequence[Token], text: str) -> Command:
 
 
 def _promote(tokens: Sequence[Token], text: str) -> Command:
-    return Promote(_node(tokens, text))
+    last = tokens[-1]
+    force = len(tokens) > 2 and last.kind is Kind.WORD and last.text.upper() == "FORCE"
+    if force and [t.text.upper() for t in tokens[1:]] == ["NODE", "FORCE"]:
+        force = False  # a node of that name
+    return Promote(_node(tokens[:-1] if force else tokens, text), force)
+
+
+def _accept(tokens: Sequence[Token], text: str) -> Command:
+    return Accept(_node(tokens, text))
 
 
 def _node(tokens: Sequence[Token], text: str) -> str:
@@ -270,6 +288,7 @@ def _shown(tokens: Sequence[Token], text: str) -> str:
 
 
 _PARSERS: Final[dict[str, Callable[[Sequence[Token], str], Command]]] = {
+    "ACCEPT": _accept,
     "ATTACH": _admin_state,
     "DETACH": _admin_state,
     "DRAIN": _admin_state,

@@ -8,6 +8,7 @@ from typing import Final
 import attrs
 
 from rwsplit.admin.commands import (
+    Accept,
     Chatter,
     Command,
     Constant,
@@ -105,15 +106,22 @@ async def execute(command: Command, operator: Operator, session: Mapping[str, st
 
 
 async def _operate(
-    command: SetAdminState | Promote | SetConfig | Reload | Shutdown, operator: Operator
+    command: SetAdminState | Promote | Accept | SetConfig | Reload | Shutdown,
+    operator: Operator,
 ) -> Answer:
     match command:
         case SetAdminState(node=node, state=state, tag=tag):
             operator.set_admin_state(_known(node, operator), state)
             return Answer(tag)
-        case Promote(node=node):
-            await operator.promote(_known(node, operator))
-            return Answer("PROMOTE")
+        case Promote(node=node, force=force):
+            name = _known(node, operator)
+            lost = await (
+                operator.promote(name, force=True) if force else operator.promote(name)
+            )
+            return Answer("PROMOTE", notices=tuple(lost or ()))
+        case Accept(node=node):
+            operator.accept(_known(node, operator))
+            return Answer("ACCEPT")
         case SetConfig(setting=setting, value=value):
             return Answer("SET", notices=_notices(await operator.set_config(setting, value)))
         case Reload():

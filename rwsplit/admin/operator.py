@@ -12,7 +12,8 @@ from typing import ClassVar, Protocol
 
 import attrs
 
-from rwsplit.cluster.node import AdminState, NodeView, Refusal
+from rwsplit.cluster.doubt import Doubt
+from rwsplit.cluster.node import AdminState, Down, NodeView, Refusal
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.changes import Changes
 from rwsplit.config.model import Config
@@ -178,10 +179,16 @@ class Operator(Protocol):
     def set_admin_state(self, node: str, state: AdminState) -> None:
         """Attach, drain or detach *node*, and remember it. The console has checked that it exists."""
 
-    async def promote(self, node: str) -> None:
+    def accept(self, node: str) -> None:
+        """Take *node*, which says so, for the primary, whatever is known of others; the node exists.
+
+        Raises: OperationRefused.
+        """
+
+    async def promote(self, node: str, *, force: bool = False) -> Sequence[str]:
         """Promote the replica *node* and return when it is the primary; the node exists.
 
-        Raises: OperationRefused, NodeError.
+        Returns what is lost by that, in sentences; that is refused without *force*. Raises: OperationRefused, NodeError.
         """
 
     async def reload(self) -> Changes:
@@ -208,6 +215,11 @@ def describe_refusal(
 ) -> str:
     """Return why *node* may not read, with the numbers."""
     detail = refusal.value
+    if node.doubt is not None and not isinstance(node.health, Down):
+        detail = node.doubt.value
+        if node.doubt is not Doubt.OTHER_CLUSTER and node.timeline is not None:
+            detail += f" (it is on timeline {node.timeline})"
+        return detail
     match refusal:
         case Refusal.LAGGING:
             detail = _lag(node, view.staleness(node, now), config)

@@ -70,6 +70,16 @@ def _nodes(operator: Operator) -> Rows:
         )
 
 
+def _cluster(operator: Operator) -> Rows:
+    view = operator.view
+    primary = view.primary
+    yield "primary", primary.name if primary else None
+    yield "timeline", str(primary.timeline) if primary else None
+    yield "no_writes", None if view.no_writes is None else view.no_writes.doubt.name
+    yield "no_writes_detail", None if view.no_writes is None else str(view.no_writes)
+    yield "warning", view.unsaved
+
+
 def _health(node: NodeView, now: float) -> tuple[str, str | None]:
     match node.health:
         case Up():
@@ -256,6 +266,7 @@ VIEWS: Final[dict[str, View]] = {
         "reads:int8 writes:int8 weight:int8 backup:bool server_version",
         _nodes,
     ),
+    "cluster": _view("item value", _cluster),
     "pools": _view(
         "database user cl_active:int8 cl_waiting:int8 cl_active_cancel_req:int8 "
         "cl_waiting_cancel_req:int8 sv_active:int8 sv_active_cancel:int8 sv_being_canceled:int8 "

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-import psycopg
-import trio
+from typing import TYPE_CHECKING
 
 from rwsplit.admin.operator import (
     ClientStatus,
@@ -18,14 +15,15 @@ from rwsplit.admin.operator import (
     ServerStatus,
 )
 from rwsplit.app.families import families
+from rwsplit.app.promoting import Promotion
 from rwsplit.client.tls import make_client_context
-from rwsplit.cluster.node import AdminState, NodeView, Refusal, Role, Up
+from rwsplit.cluster.node import AdminState, Refusal, Role, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.changes import Changes, compare
 from rwsplit.config.edit import set_value
 from rwsplit.config.loader import load
-from rwsplit.config.model import Config, MonitorConfig
-from rwsplit.errors import ConfigError, NodeUnreachable
+from rwsplit.config.model import Config
+from rwsplit.errors import ConfigError
 from rwsplit.protocol import codes
 from rwsplit.relay.client import Client
 from rwsplit.routing import policy
@@ -38,13 +36,6 @@ from rwsplit.telemetry.metrics import exposition
 
 if TYPE_CHECKING:
     from rwsplit.app.serve import Proxy
-
-#: Seconds a promotion may take.
-PROMOTE_TIMEOUT = 60
-#: Seconds to wait for a primary to turn out to be down.
-LAST_LOOK = 1.0
-#: Looks, a tenth of a second apart, at whether a replica has caught up before it is promoted.
-CATCH_UP_LOOKS = 100
 
 
 class OurOperator:
@@ -188,61 +179,35 @@ class OurOperator:
         """Attach, drain or detach *node*, and remember it."""
         self._proxy.board.set_admin(node, state)
 
-    async def promote(self, node: str) -> None:
-        """Promote the replica *node* and return when it is the primary.
+    def accept(self, node: str) -> None:
+        """Take *node* for the primary, whatever is known of others.
 
         Raises:
-            OperationRefused: it is no replica, or PostgreSQL refuses (the monitor's user needs EXECUTE on
-                `pg_promote`).
-            NodeUnreachable: it does not answer.
+            OperationRefused: it does not say that it is one, or is not up.
         """
         view = self.view.node(node)
-        if view is None or view.role is not Role.REPLICA:
-            raise OperationRefused(f"node {node} is not a replica, so it cannot be promoted")
-        monitor = self.config.monitor
-        self._proxy.board.hurry()
-        with trio.move_on_after(LAST_LOOK):  # it may have died a moment ago
-            await self._proxy.board.wait_for(lambda now: _rival(now, node) is None)
-        old = self._old_primary(node)
-        source = None if old is None else (old.host, old.port)
-        try:
-            await trio.to_thread.run_sync(_promote, (view.host, view.port), source, monitor)
-        except psycopg.OperationalError as error:
-            raise NodeUnreachable(f"node {node} cannot be reached: {error}") from error
-        except psycopg.Error as error:
+        if view is None or not isinstance(view.health, Up):
             raise OperationRefused(
-                f"node {node} refused to be promoted: {str(error).strip()}; "
-                f"GRANT EXECUTE ON FUNCTION pg_promote TO {monitor.user}"
-            ) from error
-        self._proxy.board.hurry()
-        with trio.move_on_after(PROMOTE_TIMEOUT) as waited:
-            await self._proxy.board.wait_for(
-                lambda now: now.primary is not None and now.primary.name == node
+                f"node {node} is not up, so it cannot be accepted as the primary"
             )
-        if waited.cancelled_caught:
+        if view.role is not Role.PRIMARY:
             raise OperationRefused(
-                f"node {node} was told to promote but is not the primary yet"
+                f"node {node} is a replica; to make it the primary: rwsplit node promote {node}"
             )
+        if view.admin is not AdminState.ATTACHED:
+            raise OperationRefused(
+                f"node {node} is {view.admin.value}; attach it first (rwsplit node attach {node})"
+            )
+        self._proxy.board.accept(node)
 
-    def _old_primary(self, node: str) -> NodeView | None:
-        """Return the primary that still runs beside *node*, if it takes no writes any more.
+    async def promote(self, node: str, *, force: bool = False) -> Sequence[str]:
+        """Promote the replica *node* and return when it is the primary; say what is lost by that.
 
         Raises:
-            OperationRefused: it does, and they would be lost.
+            OperationRefused: it may not be promoted, others have more (without *force*), or PostgreSQL refuses.
+            NodeUnreachable: it does not answer.
         """
-        old = _rival(self.view, node)
-        if old is None:
-            return None
-        if old.admin is not AdminState.DETACHED:
-            raise OperationRefused(
-                f"the primary {old.name} is up, and what is written to it would be lost; "
-                f"detach it first (rwsplit node drain {old.name} --wait), then promote {node}"
-            )
-        if self._proxy.relay.busy_with(old.name):
-            raise OperationRefused(
-                f"transactions still run on {old.name}; try again when they have ended"
-            )
-        return old
+        return await Promotion(self._proxy, node, force=force).run()
 
     async def reload(self) -> Changes:
         """Read the configuration file and the userlist again and take all changes over, or none."""
@@ -325,53 +290,3 @@ def _explanation(view: ClusterView, script: Script, route: Route) -> Explanation
         route = route._replace(target=Target.PRIMARY, reason=RouteReason.NO_FRESH_REPLICA)
         chosen = view.primary.name
     return Explanation(script=script, route=route, node=chosen, refusals=refusals)
-
-
-def _rival(view: ClusterView, name: str) -> NodeView | None:
-    """Return the primary that is up beside the node called *name*."""
-    for node in view.nodes:
-        if node.role is Role.PRIMARY and isinstance(node.health, Up) and node.name != name:
-            return node
-    return None
-
-
-def _promote(
-    target: tuple[str, int], source: tuple[str, int] | None, monitor: MonitorConfig
-) -> None:
-    """Promote the node at *target*, once it has replayed all that the one at *source* has."""
-    with _connect(target, monitor) as connection:
-        if source is not None:
-            with _connect(source, monitor) as old:
-                row = old.execute("SELECT pg_catalog.pg_current_wal_insert_lsn()").fetchone()
-            assert row is not None
-            _await_replay(connection, str(row[0]))
-        row = connection.execute(
-            "SELECT pg_catalog.pg_promote(true, %s)", (PROMOTE_TIMEOUT,)
-        ).fetchone()
-        if row is None or not row[0]:
-            raise psycopg.DatabaseError("pg_promote did not finish in time")
-
-
-def _await_replay(connection: psycopg.Connection[Any], lsn: str) -> None:
-    """Wait until the replica has replayed up to *lsn*, less a page header that may follow it."""
-    for _ in range(CATCH_UP_LOOKS):
-        row = connection.execute(
-            "SELECT pg_catalog.pg_wal_lsn_diff(%s, pg_catalog.pg_last_wal_replay_lsn()) <= 40, "
-            "pg_catalog.pg_sleep(0.1)",
-            (lsn,),
-        ).fetchone()
-        if row is not None and row[0]:
-            return
-    raise psycopg.DatabaseError("it has not replayed all of the old primary's WAL")
-
-
-def _connect(address: tuple[str, int], monitor: MonitorConfig) -> psycopg.Connection[Any]:
-    return psycopg.connect(
-        host=address[0],
-        port=address[1],
-        user=monitor.user,
-        password=monitor.password,
-        dbname=monitor.database,
-        connect_timeout=5,
-        autocommit=True,
-    )

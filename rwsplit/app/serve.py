@@ -126,7 +126,9 @@ class Proxy:
         clock = trio.lowlevel.current_clock().current_time
         self.config = config
         self.random = Random()  # noqa: S311 - it spreads load
-        self.board = Board(config, admin=self.memory.states, clock=clock)
+        self.board = Board(
+            config, admin=self.memory.states, remembered=self.memory.cluster, clock=clock
+        )
         self.opener = Opener(config, keyring)
         self.knowledge = Knowledge(statements, functions)
         self.catalogs = Catalogs(self.board, self.knowledge)
@@ -156,6 +158,7 @@ class Proxy:
         self.operator = OurOperator(self)
         self._primary: str | None = None
         self.board.on_admin.append(self.memory.remember)
+        self.board.chronicle.save = self.memory.remember_cluster
         self.board.on_publish.append(self._published)
         self.board.in_flight = self.relay.busy_with
 

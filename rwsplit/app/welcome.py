@@ -15,7 +15,7 @@ import trio
 
 from rwsplit.app.opener import Opener
 from rwsplit.client.lobby import Login
-from rwsplit.cluster.node import AdminState, NodeView, Up
+from rwsplit.cluster.node import AdminState, NodeView, Refusal, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.errors import NodeUnreachable, NoEligibleNode, ProtocolViolation
 from rwsplit.monitor.board import Board
@@ -181,7 +181,9 @@ def _usable(view: ClusterView) -> list[NodeView]:
     up = [
         node
         for node in view.nodes
-        if isinstance(node.health, Up) and node.admin is AdminState.ATTACHED
+        if isinstance(node.health, Up)
+        and node.admin is AdminState.ATTACHED
+        and node.refusal is not Refusal.OTHER_CLUSTER
     ]
     return sorted(up, key=lambda node: node is not view.primary)
 

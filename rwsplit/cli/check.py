@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rwsplit.app.memory import why_unusable
 from rwsplit.cli.proxy import DEFAULT_FILES, default_file
 from rwsplit.config.loader import load
 from rwsplit.config.settings import values
@@ -32,6 +33,8 @@ def check(
         raise ConfigError(
             [f"admin.users: {name!r} is not in {loaded.users.file}" for name in unknown]
         )
+    if problem := why_unusable(loaded):
+        raise ConfigError([problem])
     if show:
         for setting, value in values(loaded).items():
             print(f"{setting}: {value}".rstrip())

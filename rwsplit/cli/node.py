@@ -17,8 +17,8 @@ POLL = 0.2
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="List, attach, detach, drain or promote nodes.",
-    epilog="Examples:  rwsplit node list   |   rwsplit node drain pg2 --wait",
+    help="List, attach, detach, drain, promote or accept nodes.",
+    epilog="Examples:  rwsplit node list   |   rwsplit node drain pg2 --wait   |   rwsplit node accept pg2",
 )
 
 Name = Annotated[
@@ -74,11 +74,37 @@ def drain(
         print(f"{name} is draining")
 
 
-@app.command(epilog="Example:  rwsplit node promote pg2")
-def promote(name: Name, url: Url = None, config: ConfigFile = None) -> None:
-    """Promote a replica to be the primary; one that is up must be drained first."""
-    operate(find_proxy(url, config), "PROMOTE NODE %s", [name])
+@app.command(
+    epilog="Examples:  rwsplit node promote pg2   |   rwsplit node promote pg2 --force"
+)
+def promote(
+    name: Name,
+    url: Url = None,
+    config: ConfigFile = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Also if that loses what others have; says how much."),
+    ] = False,
+) -> None:
+    """Promote a replica to be the primary; one that is up must be drained first.
+
+    Refused if another replica has more, or the old primary was seen to have more.
+    """
+    command = "PROMOTE NODE %s FORCE" if force else "PROMOTE NODE %s"
+    for lost in operate(find_proxy(url, config), command, [name]):
+        print(lost)
     print(f"{name} is promoted")
+
+
+@app.command(epilog="Example:  rwsplit node accept pg0")
+def accept(name: Name, url: Url = None, config: ConfigFile = None) -> None:
+    """Take a node that is a primary for the right one.
+
+    For when rwsplit cannot tell, and says so: the one it knew is gone for good, or there are several. What is on the
+    others beyond that node's timeline is not seen any more.
+    """
+    operate(find_proxy(url, config), "ACCEPT NODE %s", [name])
+    print(f"{name} is the primary")
 
 
 def _wait_until_detached(place: Place, name: str, timeout: float | None) -> None:

@@ -20,6 +20,8 @@ from rwsplit.cli.proxy import Connection, Place, ProxyError, Row, connected, fin
 
 INTERVAL = 1.0
 COLOURS = {"up": "green", "banned": "yellow", "down": "red"}
+#: Items of SHOW CLUSTER that are there only while there is something to say.
+SAID_IF_SO = ("no_writes", "no_writes_detail", "warning")
 
 Status = dict[str, Any]
 """What `--json` prints; docs/operations.md."""
@@ -48,10 +50,11 @@ def read_status(connection: Connection) -> Status:
     (version,) = rows(connection, "SHOW VERSION")
     nodes = [_node(row) for row in rows(connection, "SHOW NODES")]
     lists = {row["list"]: row["items"] for row in rows(connection, "SHOW LISTS")}
-    primary = [n["name"] for n in nodes if n["role"] == "primary" and n["health"] == "up"]
+    items = {row["item"]: row["value"] for row in rows(connection, "SHOW CLUSTER")}
     return {
         "version": version["version"],
-        "primary": primary[0] if len(primary) == 1 else None,
+        "primary": items["primary"],
+        **{item: items[item] for item in SAID_IF_SO if items[item] is not None},
         "nodes": nodes,
         "clients": {
             "connected": lists["used_clients"],
@@ -85,6 +88,10 @@ def render_status(
         for node in found["nodes"]
         if (why := why_not(node))
     ]
+    if "no_writes" in found:
+        reasons.insert(0, Text(f"no writes: {found['no_writes_detail']}", style="red"))
+    if "warning" in found:
+        reasons.append(Text(f"warning: {found['warning']}", style="yellow"))
     return Group(
         Text(f"{found['version']} at {place.shown}"),
         table,

@@ -19,6 +19,7 @@ from rwsplit.cluster.node import (
     Role,
     Up,
 )
+from rwsplit.cluster.observation import Source
 
 
 def refuse_admin(admin: AdminState) -> Refusal | None:
@@ -47,17 +48,39 @@ def refuse_health(health: Health) -> Refusal | None:
             assert_never(health)
 
 
-def refuse_role(role: Role, *, on_timeline: bool) -> Refusal | None:
+def refuse_role(
+    role: Role, *, ours: bool = True, on_timeline: bool, rival: bool = False
+) -> Refusal | None:
     """Return why what a node is keeps it from reads, or None.
 
-    *on_timeline* is False for a node of another timeline or cluster. An obsolete primary is refused
-    for that: it can become a replica again only by following the new timeline.
+    *ours* is False for a node of another cluster, *on_timeline* for one of another timeline. An obsolete primary is
+    refused for that: it can become a replica again only by following the new timeline. A *rival* says it is the
+    primary and is not taken for it.
     """
+    if not ours:
+        return Refusal.OTHER_CLUSTER
     if role is Role.UNKNOWN:
         return Refusal.NOT_A_REPLICA
     if not on_timeline:
         return Refusal.OTHER_TIMELINE
+    if rival:
+        return Refusal.NOT_THE_PRIMARY
     return None if role is Role.REPLICA else Refusal.NOT_A_REPLICA
+
+
+def refuse_source(
+    source: Source, *, strays: bool, sourceless_for: float, patience: float
+) -> Refusal | None:
+    """Return why where a replica takes its WAL from keeps it from reads, or None.
+
+    It *strays* if it follows another primary. One that has had no source for longer than *patience* seconds proves
+    nothing any more: its position may be one of another history.
+    """
+    if strays:
+        return Refusal.OTHER_SOURCE
+    if source is Source.NONE and sourceless_for > patience:
+        return Refusal.NO_SOURCE
+    return None
 
 
 def refuse_lag(

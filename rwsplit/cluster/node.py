@@ -13,6 +13,7 @@ from typing import Final
 
 import attrs
 
+from rwsplit.cluster.doubt import Doubt
 from rwsplit.lsn import LSN
 
 NEVER: Final = -math.inf
@@ -69,7 +70,10 @@ class Refusal(Enum):
     NOT_A_REPLICA = "not a replica"
     NOT_THE_PRIMARY = "not the primary"
     UNKNOWN_FRESHNESS = "not known to be fresh yet"
+    OTHER_CLUSTER = "of another cluster: its system identifier is another"
     OTHER_TIMELINE = "on another timeline than the primary"
+    OTHER_SOURCE = "following another primary"
+    NO_SOURCE = "receiving WAL from nobody"
     LAGGING = "lagging more than max_lag"
     BEHIND_SESSION = "behind what this session has written or read"
     FULL = "at its connection limit"
@@ -92,6 +96,10 @@ class NodeView:
     timeline: int | None = None
     lsn: LSN | None = None
     """The insert LSN of a primary, the replay LSN of a replica."""
+    received: LSN | None = None
+    """Up to where a replica has received WAL."""
+    doubt: Doubt | None = None
+    """Why it is not taken for the primary it says it is, or is of another cluster."""
     lag_bytes: int | None = None
     lag_seconds: float | None = None
     """Age of the last replayed commit while behind; 0.0 when not behind; None when unknown."""

@@ -13,6 +13,7 @@ Sessions are not affected: what they wrote is compared with `fresh_until`, which
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import attrs
 
@@ -20,10 +21,15 @@ from rwsplit.cluster import eligibility
 from rwsplit.cluster.freshness import FreshnessClock
 from rwsplit.cluster.health import HealthTracker
 from rwsplit.cluster.node import NEVER, AdminState, Down, NodeView, Refusal, Role, Up
-from rwsplit.cluster.observation import Observation
+from rwsplit.cluster.observation import Observation, Place, Source
+from rwsplit.cluster.remembered import Remembered
 from rwsplit.cluster.topology import Topology
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config, NodeConfig
+from rwsplit.lsn import LSN
+
+#: Seconds a replica may be without a source, at most, before it proves nothing any more.
+SOURCE_PATIENCE: Final = 10.0
 
 
 class KnownNode:
@@ -37,6 +43,7 @@ class KnownNode:
         "index",
         "lost_at",
         "observation",
+        "sourceless_since",
         "view",
     )
 
@@ -51,6 +58,8 @@ class KnownNode:
         """What *view* was made from: another is made only when this has changed."""
         self.lost_at = NEVER
         """When a connection to it was last lost; a probe sent before that proves nothing."""
+        self.sourceless_since: float | None = NEVER
+        """Since when it has taken its WAL from nowhere; None: it has a source."""
 
     @property
     def is_up(self) -> bool:
@@ -67,10 +76,18 @@ class Picture:
     """Everything known of the cluster; *now* is monotonic seconds everywhere."""
 
     def __init__(
-        self, config: Config, now: float, admin: Mapping[str, AdminState] | None = None
+        self,
+        config: Config,
+        now: float,
+        admin: Mapping[str, AdminState] | None = None,
+        remembered: Remembered | None = None,
     ) -> None:
+        """*admin* and *remembered* are what was known before a restart."""
         self.clock = FreshnessClock()
         self.topology = Topology()
+        self.unsaved: str | None = None
+        """Why what is known could not be saved."""
+        self._last_lsn = remembered.lsn if remembered else None
         self._config = config
         self._nodes: dict[str, KnownNode] = {}
         self._generation = 0
@@ -78,15 +95,55 @@ class Picture:
         for name, state in (admin or {}).items():
             if name in self._nodes:
                 self._nodes[name].admin = state
+        self.topology = Topology(remembered)
+        for name, place in (remembered.members if remembered else {}).items():
+            if name not in self._nodes or _place(self._nodes[name].config) != place:
+                self.topology.forget(name)
+
+    @property
+    def last_lsn(self) -> LSN | None:
+        """The last insert LSN seen of the primary, also of one that is gone; None: none is known."""
+        last = self.clock.last_sample
+        return self._last_lsn if last is None else last[1]
+
+    def remember(self) -> Remembered:
+        """Return what should be known after a restart."""
+        known = self.topology
+        return Remembered(
+            identity=known.identity,
+            timeline=known.timeline,
+            highest=known.highest,
+            history=known.history,
+            primary=known.primary,
+            lsn=self.last_lsn,
+            members={
+                name: _place(self._nodes[name].config)
+                for name in known.members
+                if name in self._nodes
+            },
+            rivals=known.rivals,
+            abandoned=known.abandoned,
+        )
+
+    def accept(self, name: str) -> None:
+        """Take *name*, which is up and says it is the primary, for the primary from now on."""
+        self.topology.accept(name, self._seen())
+        self._reset_clock()
+        self._reconsider()
 
     def observed(self, name: str, look: Observation, sent: float, now: float) -> None:
         """Take note of the answer to a probe of *name* that was sent at *sent*."""
         node = self._nodes[name]
         node.observation = look
         node.health.succeeded(now, bannable=look.role is not Role.PRIMARY)
+        if look.source is not Source.NONE:
+            node.sourceless_since = None
+        elif node.sourceless_since is None:
+            node.sourceless_since = now
         self._reconsider()
 
-        if not self.topology.follows(look) or sent < node.lost_at:
+        strays = self.topology.strays(name)
+        if not self.topology.follows(look) or strays or sent < node.lost_at:
             self.clock.forget(name)
         elif look.role is Role.REPLICA:
             self.clock.probed(name, look.lsn)
@@ -164,7 +221,10 @@ class Picture:
         stopped_at = None if leads or last is None else last[0]
         counted_to = now if stopped_at is None else stopped_at
 
-        nodes = [self._view(name, node, counted_to) for name, node in self._nodes.items()]
+        nodes = [
+            self._view(name, node, now, counted_to, leader if leads else None)
+            for name, node in self._nodes.items()
+        ]
         primary = None
         if leader is not None and leads and leader.admin is AdminState.ATTACHED:
             primary = nodes[leader.index]
@@ -174,27 +234,39 @@ class Picture:
             nodes=tuple(nodes),
             primary=primary,
             replicas=_readers(nodes),
+            no_writes=self.topology.no_writes,
+            unsaved=self.unsaved,
             generation=self._generation,
             stopped_at=stopped_at,
         )
 
-    def _view(self, name: str, node: KnownNode, counted_to: float) -> NodeView:
-        """Return the NodeView of *node*; staleness is counted up to *counted_to*."""
+    def _view(
+        self,
+        name: str,
+        node: KnownNode,
+        now: float,
+        counted_to: float,
+        leader: KnownNode | None,
+    ) -> NodeView:
+        """Return the NodeView of *node*; staleness is counted up to *counted_to*, *leader* is the primary if up."""
         config, health, look = node.config, node.health, node.observation
         fresh_until = self.clock.fresh_until(name)
         role = look.role if look else Role.UNKNOWN
         lag_bytes, lag_seconds = self._lag(node)
+        doubt = self.topology.doubts.get(name) if node.is_up else None
         refusal = (
             eligibility.refuse_admin(node.admin)
             or eligibility.refuse_health(health.health)
-            or eligibility.refuse_role(role, on_timeline=self._on_timeline(look))
+            or self._refuse_role(name, node)
+            or self._refuse_source(name, node, now, leader)
             or self._refuse_lag(fresh_until, counted_to, lag_bytes)
         )
         basis = (
             config,
             node.index,
             role,
-            look and (look.timeline, look.lsn, look.server_version),
+            look and (look.timeline, look.lsn, look.received, look.server_version),
+            doubt,
             health.health,
             health.up_since,
             node.admin,
@@ -218,6 +290,8 @@ class Picture:
                 admin=node.admin,
                 timeline=look.timeline if look else None,
                 lsn=look.lsn if look else None,
+                received=look.received if look else None,
+                doubt=doubt,
                 lag_bytes=lag_bytes,
                 lag_seconds=lag_seconds,
                 fresh_until=fresh_until,
@@ -233,10 +307,37 @@ class Picture:
         known = self._nodes[node.name]
         if node.refusal is not Refusal.BANNED:
             return node
-        refusal = eligibility.refuse_role(
-            node.role, on_timeline=self._on_timeline(known.observation)
-        ) or self._refuse_lag(node.fresh_until, counted_to, node.lag_bytes)
+        refusal = self._refuse_role(node.name, known) or self._refuse_lag(
+            node.fresh_until, counted_to, node.lag_bytes
+        )
         return node if refusal else attrs.evolve(node, refusal=None)
+
+    def _refuse_role(self, name: str, node: KnownNode) -> Refusal | None:
+        look = node.observation
+        return eligibility.refuse_role(
+            look.role if look else Role.UNKNOWN,
+            ours=look is None or self.topology.is_ours(look),
+            on_timeline=self._on_timeline(look),
+            rival=name in self.topology.doubts,
+        )
+
+    def _refuse_source(
+        self, name: str, node: KnownNode, now: float, leader: KnownNode | None
+    ) -> Refusal | None:
+        look, since = node.observation, node.sourceless_since
+        assert look is not None  # or its role would have kept it from reads
+        if leader is None or since is None:
+            sourceless_for = 0.0
+        else:  # nobody has a source while the primary is away
+            sourceless_for = now - (
+                max(since, leader.health.up_since) if since > NEVER else since
+            )
+        return eligibility.refuse_source(
+            look.source,
+            strays=self.topology.strays(name),
+            sourceless_for=sourceless_for,
+            patience=min(SOURCE_PATIENCE, self._config.consistency.max_lag),
+        )
 
     def _on_timeline(self, look: Observation | None) -> bool:
         """Return False for a node known to be elsewhere; before any primary nobody is."""
@@ -277,18 +378,29 @@ class Picture:
 
     def _reconsider(self) -> None:
         """Look again who the primary is; a new one voids what was known of freshness."""
-        seen = {
+        settled = all(node.health.seen for node in self._nodes.values())
+        if self.topology.consider(self._seen(), settled=settled):
+            self._reset_clock()
+
+    def _seen(self) -> dict[str, Observation]:
+        """Return the last look at every node that is up."""
+        return {
             name: node.observation
             for name, node in self._nodes.items()
             if node.observation is not None and node.is_up
         }
-        settled = all(node.health.seen for node in self._nodes.values())
-        if self.topology.consider(seen, settled=settled):
-            self.clock.reset()
+
+    def _reset_clock(self) -> None:
+        self.clock.reset()
+        self._last_lsn = None
 
 
 def _same_address(before: NodeConfig, after: NodeConfig) -> bool:
-    return (before.host, before.port) == (after.host, after.port)
+    return _place(before) == _place(after)
+
+
+def _place(config: NodeConfig) -> Place:
+    return config.host, config.port
 
 
 def _readers(nodes: Sequence[NodeView]) -> tuple[NodeView, ...]:

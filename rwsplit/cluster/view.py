@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import attrs
 
+from rwsplit.cluster.doubt import NoWrites
 from rwsplit.cluster.node import NEVER, NodeView
 
 
@@ -22,6 +23,10 @@ class ClusterView:
     """Nodes whose *refusal* is None, backups excluded unless nothing else is left."""
     freshest: float = attrs.field(init=False)
     """The latest *fresh_until* of any replica: who has read later can only go on reading at home."""
+    no_writes: NoWrites | None = None
+    """Why no node is known to be the primary and up; None also while that one is detached."""
+    unsaved: str | None = None
+    """Why what is known of the cluster could not be saved for after a restart."""
     generation: int = 0
     """Counts publications."""
     stopped_at: float | None = None

@@ -429,7 +429,7 @@ class AdminConfig:
     users: tuple[str, ...] = ()
     """Users who may connect to the database `rwsplit`; they log in as any other user does."""
     state_file: Path | None = None
-    """Where detached nodes are remembered; default: the configuration's name with `.state`."""
+    """Where detached nodes, and what was seen of the cluster, are remembered; default: the configuration's name with `.state`."""
 
 
 @attrs.frozen(kw_only=True)

@@ -21,8 +21,10 @@ import trio
 from rwsplit.cluster.node import AdminState, Banned, Down, NodeView, Refusal, Up
 from rwsplit.cluster.observation import Observation
 from rwsplit.cluster.picture import Picture
+from rwsplit.cluster.remembered import Remembered
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config
+from rwsplit.monitor.chronicle import Chronicle
 
 #: Seconds without lag after which a replica that was logged as lagging is logged as fresh.
 FRESH_AGAIN: Final = 5.0
@@ -62,9 +64,12 @@ class Board:
         config: Config,
         *,
         admin: Mapping[str, AdminState] | None = None,
+        remembered: Remembered | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        """*admin* are the remembered wishes of the operator, *clock* gives monotonic seconds."""
+        """*admin* are the remembered wishes of the operator, *remembered* is what was known of the cluster, *clock*
+        gives monotonic seconds.
+        """
         self.config = config
         self.now = clock or trio.current_time
         self.on_publish: list[Callable[[ClusterView], None]] = []
@@ -73,7 +78,8 @@ class Board:
         self.in_flight: Callable[[str], int] | None = None
         """How many statements and transactions a node is busy with; a draining node without any
         becomes detached. Without this function it stays draining."""
-        self.picture = Picture(config, self.now(), admin)
+        self.picture = Picture(config, self.now(), admin, remembered)
+        self.chronicle = Chronicle()
         self.hurried = trio.Event()
         """Set by `hurry`; replaced by the task that serves it."""
         self.reconfigured = trio.Event()
@@ -124,6 +130,12 @@ class Board:
             callback(node, state)
         self._publish(self.now())
 
+    def accept(self, node: str) -> None:
+        """Publish that *node*, which is up and says so, is the primary: an operator knows better."""
+        self.picture.accept(node)
+        _log.info("primary_accepted", node=node)
+        self._publish(self.now())
+
     def hurry(self) -> None:
         """Ask for a sample of the primary and a probe of whoever is behind it, at once.
 
@@ -171,6 +183,7 @@ class Board:
         self._changed = trio.Event()
         self._log_changes(before, now)
         self._note_topology()
+        self.chronicle.look(self.picture, now)
         for callback in self.on_publish:
             callback(self.view)
         self._finish_draining()

@@ -57,6 +57,11 @@ class Link:
         """Whether it is of no more use."""
         return self._wire.fileno() < 0
 
+    @property
+    def host(self) -> str:
+        """The address it leads to."""
+        return self._wire.peer.rpartition(":")[0].strip("[]")
+
     def fileno(self) -> int:
         """Return its socket's file descriptor, -1 once it is closed."""
         return self._wire.fileno()

@@ -10,6 +10,9 @@ the control file must do, which mentions a new timeline only when the replica wr
 restartpoint or flushes a page. That may take up to `checkpoint_timeout` after a promotion; until
 then the replica is refused as OTHER_TIMELINE, for it cannot prove the contrary.
 
+With it, too, a probe sees whom a replica follows, and since when a primary's timeline has run. What led to that timeline is in a file
+only a superuser reads, or who was granted EXECUTE on `pg_read_file(text)`; without, it stays unknown.
+
 The timeline of a replica is the highest that any of these sources mentions: the receiver streams a
 newer one only if the replica's own position lies on it, and in recovery it never goes back while the
 node runs.
@@ -19,10 +22,12 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+import attrs
 import trio
 
+from rwsplit.cluster.descent import Fork, parse_history
 from rwsplit.cluster.node import Role
-from rwsplit.cluster.observation import Observation
+from rwsplit.cluster.observation import Observation, Place, Source
 from rwsplit.config.model import MonitorConfig, NodeConfig, TlsConfig
 from rwsplit.errors import NodeError, NodeUnreachable, ServerRefused
 from rwsplit.lsn import normalise_insert_lsn, parse_lsn
@@ -39,7 +44,13 @@ _IDENTITY: Final = """
 select current_setting('server_version'),
        pg_size_bytes(current_setting('wal_block_size'))::int,
        pg_size_bytes(current_setting('wal_segment_size'))::int,
-       (select system_identifier::text from pg_control_system())
+       (select system_identifier::text from pg_control_system()),
+       host(inet_server_addr()),
+       inet_server_port(),
+       current_setting('restore_command', true),
+       extract(epoch from clock_timestamp() - pg_postmaster_start_time())::float8,
+       has_function_privilege('pg_ls_waldir()', 'execute'),
+       has_function_privilege('pg_read_file(text)', 'execute')
 """
 
 #: The position is read before the timeline: a replica that moves on in between has still replayed
@@ -55,9 +66,23 @@ select in_recovery,
             else ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int end,
        case when in_recovery
             then extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8
+       end,
+       case when in_recovery then pg_last_wal_receive_lsn() end::text,
+       case when in_recovery
+            then (select concat(status, ' ', sender_port, ' ', sender_host) from pg_stat_wal_receiver)
        end
   from pg_is_in_recovery() as in_recovery
 """
+
+#: Since when the timeline of a primary has run, and what led there; each only with the right to ask.
+_PROMOTED: Final = """
+select extract(epoch from clock_timestamp() - modification)::float8
+  from pg_ls_waldir() where name = '{file}'
+"""
+_HISTORY: Final = "select pg_read_file('pg_wal/{file}')"
+
+#: Names of one address.
+_LOCAL: Final = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}
 
 _NAME: Final = "look"
 _ASK_LOOK: Final = frontend.bind("", _NAME) + frontend.execute() + frontend.sync()
@@ -71,20 +96,46 @@ _ASK_IDENTITY: Final = (
 
 
 class Identity(NamedTuple):
-    """What cannot change while a connection lives."""
+    """What cannot change while a connection lives, but for *restore_command*."""
 
     server_version: str
     wal_block_size: int
     wal_segment_size: int
     system_identifier: str
+    place: Place | None = None
+    """Where the node itself sees that it was reached."""
+    has_archive: bool = False
+    uptime: float | None = None
+    may_list_wal: bool = False
+    may_read_files: bool = False
 
     @classmethod
     def from_row(cls, row: Row) -> Identity:
         """Read the answer to `_IDENTITY`. Raises ValueError if it is none."""
-        version, block_size, segment_size, system_identifier = (value or b"" for value in row)
-        return cls(
-            text_of(version), int(block_size), int(segment_size), text_of(system_identifier)
+        version, block_size, segment_size, system_identifier = (
+            value or b"" for value in row[:4]
         )
+        host, port, archive, uptime, may_list, may_read = (*row[4:], *(None,) * 6)[:6]
+        return cls(
+            text_of(version),
+            int(block_size),
+            int(segment_size),
+            text_of(system_identifier),
+            place=None if host is None or port is None else (text_of(host), int(port)),
+            has_archive=bool(archive),
+            uptime=None if uptime is None else float(uptime),
+            may_list_wal=may_list == b"t",
+            may_read_files=may_read == b"t",
+        )
+
+
+@attrs.frozen
+class Past:
+    """What led to the timeline a primary is on."""
+
+    timeline: int
+    history: tuple[Fork, ...] | None = None
+    promoted_at: float | None = None
 
 
 def startup_parameters(monitor: MonitorConfig) -> dict[str, str]:
@@ -101,6 +152,7 @@ class Probe:
 
     def __init__(self, node: NodeConfig, monitor: MonitorConfig, tls: TlsConfig) -> None:
         self._endpoint = Endpoint.from_config(node, tls)
+        self._host = _LOCAL.get(node.host, node.host)
         self._monitor = monitor
         self.timeout = monitor.timeout
         """Seconds a look may take."""
@@ -109,6 +161,9 @@ class Probe:
         self._identity = Identity("", 0, 0, "")
         self._timeline = 0
         """The highest seen over this link."""
+        self._past: Past | None = None
+        self._places: frozenset[Place] = frozenset()
+        self._started_at: float | None = None
 
     async def look(self) -> Observation:
         """Look at the node once; connect first if need be.
@@ -121,7 +176,11 @@ class Probe:
                 link = self._link
                 if link is None or link.is_closed:
                     link = await self._connect()
-                return self._observe(await link.ask(_ASK_LOOK))
+                look = self._observe(await link.ask(_ASK_LOOK))
+                if not look.examined:
+                    self._past = await self._read_past(link, look.timeline)
+                    look = self._with_past(look)
+                return look
         except trio.TooSlowError as exc:
             raise self.too_late() from exc
         except (ValueError, ArithmeticError) as exc:
@@ -179,8 +238,42 @@ class Probe:
         except BaseException:
             link.close()
             raise
-        self._link, self._timeline = link, 0
+        self._link, self._timeline, self._past = link, 0, None
+        known = self._identity
+        self._started_at = None if known.uptime is None else trio.current_time() - known.uptime
+        places = {
+            (self._host, self._endpoint.port),
+            (link.host, self._endpoint.port),
+            known.place,
+        }
+        self._places = frozenset(place for place in places if place is not None and place[0])
         return link
+
+    async def _read_past(self, link: Link, timeline: int) -> Past:
+        """Return what led to *timeline*, as far as the monitor's role may see it."""
+        if timeline == 1:
+            return Past(1, ())
+        history, promoted_at = None, None
+        file = f"{timeline:08X}.history"
+        if self._identity.may_list_wal:
+            row = await _ask(link, _PROMOTED.format(file=file))
+            if row and row[0] is not None:
+                promoted_at = trio.current_time() - float(row[0])
+        if self._identity.may_read_files:
+            row = await _ask(link, _HISTORY.format(file=file))
+            if row and row[0] is not None:
+                history = parse_history(text_of(row[0]))
+        return Past(timeline, history, promoted_at)
+
+    def _with_past(self, look: Observation) -> Observation:
+        past = self._past
+        if look.role is Role.REPLICA:
+            return look
+        if past is None or past.timeline != look.timeline:
+            return attrs.evolve(look, examined=False)
+        return attrs.evolve(
+            look, examined=True, history=past.history, promoted_at=past.promoted_at
+        )
 
     async def _dial(self) -> WireStream:
         credentials = self._read_credentials()
@@ -226,7 +319,7 @@ class Probe:
         return str(exc).removeprefix(f"{self._endpoint}: ")
 
     def _observe(self, row: Row) -> Observation:
-        in_recovery, position, timeline, age = row
+        in_recovery, position, timeline, age, received, receiver = (*row, None, b"  ")[:6]
         if position is None:
             raise ProbeFailed("has not replayed anything yet", lost=False)
 
@@ -239,14 +332,45 @@ class Probe:
                 segment_size=self._identity.wal_segment_size,
             )
         self._timeline = max(self._timeline, int(timeline or 0))
-        return Observation(
+        source, upstream = Source.UNSEEN, None
+        if role is Role.REPLICA:
+            source, upstream = self._source(receiver)
+        look = Observation(
             role=role,
             timeline=self._timeline,
             lsn=lsn,
             system_identifier=self._identity.system_identifier,
             server_version=self._identity.server_version,
             replay_age=None if age is None else float(age),
+            received=None if received is None else parse_lsn(text_of(received)),
+            source=source,
+            upstream=upstream,
+            places=self._places,
+            started_at=self._started_at,
         )
+        return self._with_past(look)
+
+    def _source(self, receiver: bytes | None) -> tuple[Source, Place | None]:
+        """Read what a replica says of its walreceiver: status, port and host; None: it has none."""
+        if receiver is None:
+            return (Source.ARCHIVE if self._identity.has_archive else Source.NONE), None
+        status, port, host = text_of(receiver).split(" ", 2)
+        if not status:
+            return Source.UNSEEN, None
+        if status != "streaming" or not port:
+            return Source.NONE, None
+        return Source.STREAM, (_LOCAL.get(host, host), int(port))
+
+
+async def _ask(link: Link, query: str) -> Row:
+    """Return the answer to *query*, empty if it is refused. Raises ProbeFailed: the link is closed."""
+    question = frontend.parse("", query) + frontend.bind("", "") + frontend.execute()
+    try:
+        return await link.ask(question + frontend.sync())
+    except ProbeFailed as exc:
+        if exc.lost:
+            raise
+        return ()
 
 
 def _nonsense(exc: Exception) -> ProbeFailed:

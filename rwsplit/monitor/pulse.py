@@ -124,7 +124,7 @@ class Pulse:
         self._waiting = False
         self._alarm.set(self._next(self._asked))
         self._board.observed(self._name, look, self._asked)
-        if self._stopping:
+        if self._stopping or not look.examined:  # the task finds out what led to a promotion
             self._end()
 
     def _failed(self, failure: ProbeFailed) -> None:

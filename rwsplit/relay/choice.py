@@ -188,6 +188,8 @@ class Choice:
         node = None if route.node is None else self._relay.view.node(route.node)
         if node is None or not isinstance(node.health, Up):
             return None
+        if not self._relay.upkeep.is_usable(node.name):
+            return None
         return node if node.admin is AdminState.ATTACHED else None
 
 

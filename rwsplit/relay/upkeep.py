@@ -26,6 +26,8 @@ from rwsplit.sql.classify import parse
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
+#: Why a node's servers are of no more use: what it says is not what the primary would say, or not for long.
+NOT_OURS: Final = {Refusal.OTHER_CLUSTER, Refusal.OTHER_TIMELINE, Refusal.OTHER_SOURCE}
 #: Seconds between two rounds of the janitor.
 JANITOR_INTERVAL: Final = 1.0
 #: Seconds after which messages without a Sync are sent on by themselves: PostgreSQL would have run them.
@@ -61,7 +63,10 @@ class Upkeep:
             self._renumber(before, names)
         signature = (
             view.primary and view.primary.name,
-            tuple((n.name, n.role, type(n.health), n.admin, n.refusal) for n in view.nodes),
+            tuple(
+                (n.name, n.role, type(n.health), n.admin, n.refusal, n.doubt)
+                for n in view.nodes
+            ),
         )
         if signature != self._signature:
             self._signature = signature
@@ -100,7 +105,7 @@ class Upkeep:
         node = view.node(name)
         if node is None or node.admin is AdminState.DETACHED:
             return False
-        if node.refusal is Refusal.OTHER_TIMELINE:
+        if node.doubt is not None or node.refusal in NOT_OURS:
             return False
         # A node that claims to be a primary and is not the one gets no work.
         return node.role is not Role.PRIMARY or node is view.primary or view.primary is None
@@ -234,6 +239,9 @@ class Upkeep:
         """Return which nodes were considered for *unit* and why each was refused."""
         target = Target.PRIMARY if unit.route is None else unit.route.target
         found = []
+        no_writes = self._relay.view.no_writes
+        if no_writes is not None and target is not Target.REPLICA and target is not Target.NODE:
+            found.append(str(no_writes))
         for node in self._relay.view.nodes:
             if node.admin is not AdminState.ATTACHED:
                 reason = node.admin.value
@@ -241,6 +249,8 @@ class Upkeep:
                 reason = f"down ({node.health.reason})"
             elif target is Target.NODE:
                 reason = "not the node asked for"
+            elif target is not Target.REPLICA and node.doubt is not None:
+                reason = node.doubt.value
             elif target is not Target.REPLICA:
                 reason = f"{node.role.value}, not the primary"
             elif node is self._relay.view.primary:

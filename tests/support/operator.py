@@ -172,11 +172,17 @@ class FakeOperator:
         assert view is not None
         self.replace(attrs.evolve(view, admin=final))
 
-    async def promote(self, node: str) -> None:
+    def accept(self, node: str) -> None:
+        if node != "primary":
+            raise OperationRefused(f"node {node} is a replica")
+        self.done.append(f"ACCEPT {node}")
+
+    async def promote(self, node: str, *, force: bool = False) -> Sequence[str]:
         await trio.lowlevel.checkpoint()
         if node == "primary":
             raise OperationRefused("primary is the primary already")
-        self.done.append(f"PROMOTE {node}")
+        self.done.append(f"PROMOTE {node}{' FORCE' * force}")
+        return [f"node {node} lacks 7 bytes of WAL: that is lost"] if force else []
 
     async def reload(self) -> Changes:
         await trio.lowlevel.checkpoint()

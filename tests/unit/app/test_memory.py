@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rwsplit.app.memory import Memory
+from rwsplit.app.memory import Memory, why_unusable
 from rwsplit.cluster.node import AdminState
+from rwsplit.cluster.remembered import Remembered
 from rwsplit.config.model import AdminConfig, Config
 from rwsplit.errors import ConfigError
 
@@ -69,3 +70,56 @@ def test_a_file_that_is_not_ours_is_an_error_in_words(tmp_path: Path, text: str)
 
     with pytest.raises(ConfigError, match=r"admin\.state_file"):
         Memory.from_config(config(tmp_path))
+
+
+KNOWN = Remembered(
+    identity="7", timeline=2, highest=2, primary="nodes", members={"nodes": ("h", 1)}
+)
+
+
+def test_what_is_known_of_the_cluster_is_known_after_a_restart(tmp_path: Path):
+    memory = Memory.from_config(config(tmp_path))
+    memory.remember("nodes", AdminState.DETACHED)
+
+    assert memory.remember_cluster(KNOWN) is None
+
+    again = Memory.from_config(config(tmp_path))
+    assert again.cluster == KNOWN
+    assert again.states == {"nodes": AdminState.DETACHED}
+
+
+def test_the_file_of_a_version_that_knew_no_clusters_is_read(tmp_path: Path):
+    (tmp_path / "rwsplit.state").write_text('{"nodes": "detached"}')
+
+    memory = Memory.from_config(config(tmp_path))
+
+    assert memory.states == {"nodes": AdminState.DETACHED}
+    assert memory.cluster is None
+
+
+def test_that_nothing_is_remembered_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    Memory.from_config(config(tmp_path))
+
+    assert "nothing_remembered" in capsys.readouterr().out
+
+
+def test_why_it_cannot_be_written_is_told_once_until_it_can(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    memory = Memory(tmp_path / "not there" / "state")
+
+    for _ in range(2):
+        assert "cannot write" in (memory.remember_cluster(KNOWN) or "")
+    assert capsys.readouterr().out.count("state_not_saved") == 1
+
+    (tmp_path / "not there").mkdir()
+    assert memory.remember_cluster(KNOWN) is None
+
+
+def test_why_a_file_is_of_no_use_is_known_before_it_is_used(tmp_path: Path):
+    assert why_unusable(Config()) is None
+    assert why_unusable(config(tmp_path)) is None
+    assert "is not a directory" in (why_unusable(config(tmp_path, tmp_path / "a" / "b")) or "")
+    assert "cannot use" in (why_unusable(config(tmp_path, tmp_path)) or "")
+    (tmp_path / "rwsplit.state").write_text('{"nodes": {}, "cluster": {}}')
+    assert "cannot use" in (why_unusable(config(tmp_path)) or "")

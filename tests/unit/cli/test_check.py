@@ -58,3 +58,11 @@ def test_the_examples_name_only_files_that_an_operator_has_to_make(run):
         assert result.exit_code == 1
         for line in result.stderr.splitlines():
             assert "there is no such file" in line
+
+
+def test_a_state_file_that_cannot_be_used_is_a_problem(run, file):
+    file.write_text(file.read_text().replace("admin: {", "admin: {state_file: none/state, "))
+    result = run("check", "-c", file)
+    assert result.exit_code == 1
+    assert "admin.state_file: cannot write" in result.stderr
+    assert "is not a directory" in result.stderr

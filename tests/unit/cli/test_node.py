@@ -27,6 +27,22 @@ def test_verbs_are_carried_out_and_said(run, url, operator, verb, done, said):
     assert operator.done == [done]
 
 
+def test_a_promotion_by_force_says_what_is_lost(run, url, operator):
+    result = run("node", "promote", "replica1", "--force")
+    assert result.stdout.splitlines() == [
+        "node replica1 lacks 7 bytes of WAL: that is lost",
+        "replica1 is promoted",
+    ]
+    assert operator.done == ["PROMOTE replica1 FORCE"]
+
+
+def test_a_node_is_accepted_as_the_primary(run, url, operator):
+    result = run("node", "accept", "primary")
+    assert (result.exit_code, result.stdout) == (0, "primary is the primary\n")
+    assert operator.done == ["ACCEPT primary"]
+    assert "is a replica" in run("node", "accept", "replica1").stderr
+
+
 def test_nodes_are_listed(run, url):
     assert "LAGGING" in run("node", "list").stdout
     assert len(json.loads(run("node", "list", "--json").stdout)) == 4

@@ -10,6 +10,7 @@ import pytest
 from rwsplit.cli import status
 from rwsplit.cli.proxy import place_from_url
 from rwsplit.cli.status import Look, rates
+from rwsplit.cluster.doubt import Doubt, NoWrites
 from rwsplit.cluster.node import AdminState, Refusal
 from tests.support.operator import NODES
 
@@ -87,6 +88,29 @@ def test_a_detached_primary_says_so(run, url, operator):
         attrs.evolve(NODES[0], admin=AdminState.DETACHED, refusal=Refusal.DETACHED)
     )
     assert "DETACHED detached by an operator" in run("status").stdout
+
+
+def test_why_there_are_no_writes_is_said(run, url, operator):
+    old = attrs.evolve(NODES[0], refusal=Refusal.OTHER_TIMELINE, doubt=Doubt.OBSOLETE)
+    operator.replace(old)
+    operator.view = attrs.evolve(
+        operator.view,
+        primary=None,
+        no_writes=NoWrites(Doubt.AWAITS_PRIMARY, "pg9", 2, ("primary",)),
+        unsaved="the disk is full",
+    )
+
+    shown = " ".join(run("status").stdout.split())
+    assert (
+        "no writes: the primary pg9 (timeline 2) is not up, and is awaited; primary says"
+        in shown
+    )
+    assert "primary gets no reads: OTHER_TIMELINE an obsolete primary" in shown
+    assert "warning: the disk is full" in shown
+    found = json.loads(run("status", "--json").stdout)
+    assert found["primary"] is None
+    assert found["no_writes"] == "AWAITS_PRIMARY"
+    assert found["warning"] == "the disk is full"
 
 
 class Twice:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from rwsplit.cluster.eligibility import refuse_admin, refuse_health, refuse_lag, refuse_role
+from rwsplit.cluster.eligibility import (
+    refuse_admin,
+    refuse_health,
+    refuse_lag,
+    refuse_role,
+    refuse_source,
+)
 from rwsplit.cluster.node import NEVER, AdminState, Banned, Down, Health, Refusal, Role, Up
+from rwsplit.cluster.observation import Source
 
 
 @pytest.mark.parametrize(
@@ -44,6 +51,31 @@ def test_whether_it_answers(health: Health, refusal: Refusal | None):
 )
 def test_what_it_is(role: Role, on_timeline: bool, refusal: Refusal | None):
     assert refuse_role(role, on_timeline=on_timeline) is refusal
+
+
+def test_a_node_of_another_cluster_is_nothing_else():
+    assert refuse_role(Role.REPLICA, ours=False, on_timeline=True) is Refusal.OTHER_CLUSTER
+
+
+def test_a_rival_is_not_the_primary():
+    refusal = refuse_role(Role.PRIMARY, on_timeline=True, rival=True)
+    assert refusal is Refusal.NOT_THE_PRIMARY
+
+
+@pytest.mark.parametrize(
+    ("source", "strays", "sourceless_for", "refusal"),
+    [
+        (Source.STREAM, False, 0.0, None),
+        (Source.STREAM, True, 0.0, Refusal.OTHER_SOURCE),
+        (Source.NONE, False, 10.0, None),
+        (Source.NONE, False, 10.1, Refusal.NO_SOURCE),
+        (Source.ARCHIVE, False, 99.0, None),
+        (Source.UNSEEN, False, 99.0, None),
+    ],
+)
+def test_where_its_wal_comes_from(source, strays, sourceless_for, refusal):
+    found = refuse_source(source, strays=strays, sourceless_for=sourceless_for, patience=10.0)
+    assert found is refusal
 
 
 @pytest.mark.parametrize(

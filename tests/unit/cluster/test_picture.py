@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from rwsplit.cluster.doubt import Doubt, NoWrites
 from rwsplit.cluster.node import (
     NEVER,
     AdminState,
@@ -15,7 +16,7 @@ from rwsplit.cluster.node import (
     Role,
     Up,
 )
-from rwsplit.cluster.observation import Observation
+from rwsplit.cluster.observation import Observation, Source
 from rwsplit.cluster.picture import Picture
 from rwsplit.config.model import Config, ConsistencyConfig, MonitorConfig, NodeConfig
 from rwsplit.lsn import LSN
@@ -340,7 +341,8 @@ def test_a_rival_on_the_same_timeline_is_neither_primary_nor_replica():
 
     assert view.primary is not None
     assert view.primary.name == "pg0"
-    assert view.nodes[1].refusal is Refusal.NOT_A_REPLICA
+    assert view.nodes[1].refusal is Refusal.NOT_THE_PRIMARY
+    assert view.nodes[1].doubt is Doubt.RIVAL
     assert picture.topology.rivals == {"pg1"}
     assert picture.clock.last_sample == (100.0, 1000)
 
@@ -360,7 +362,7 @@ def test_a_node_of_another_cluster_is_refused():
     picture = running()
     picture.observed("pg1", look(system="8"), 100.3, 100.4)
 
-    assert refusals(picture, 100.5)["pg1"] is Refusal.OTHER_TIMELINE
+    assert refusals(picture, 100.5)["pg1"] is Refusal.OTHER_CLUSTER
 
 
 def test_backups_read_only_when_nobody_else_can():
@@ -452,3 +454,141 @@ def test_thresholds_are_reloaded():
     picture.failed("pg1", "refused", 100.7, lost=True)
 
     assert refusals(picture, 100.8)["pg1"] is Refusal.DOWN
+
+
+# -- who is the primary, across restarts ------------------------------------------------------------
+
+
+def followed(name: str, source: Source = Source.STREAM, *, timeline: int = 1) -> Observation:
+    """A replica that follows the node at *name*'s place."""
+    upstream = ("10.0.0.1", 5000 + int(name[2:])) if source is Source.STREAM else None
+    return attrs.evolve(
+        look(timeline=timeline), source=source, upstream=upstream, received=LSN(7)
+    )
+
+
+def at_home(name: str, seen: Observation) -> Observation:
+    return attrs.evolve(seen, places=frozenset({("10.0.0.1", 5000 + int(name[2:]))}))
+
+
+def test_what_is_known_is_remembered():
+    picture = running()
+    picture.observed("pg0", primary(2000), 101.0, 101.1)
+
+    known = picture.remember()
+
+    assert (known.identity, known.timeline, known.highest, known.primary) == ("7", 1, 1, "pg0")
+    assert known.lsn == 2000
+    assert known.members["pg1"] == ("10.0.0.1", 5001)
+    assert set(known.members) == {"pg0", "pg1", "pg2"}
+
+    again = Picture(configure(), 0.0, None, known)
+    assert again.topology.primary == "pg0"
+    assert again.last_lsn == 2000
+    assert again.compose(0.0).no_writes is not None
+    again.observed("pg1", primary(9000, timeline=1), 0.1, 0.2)
+    again.observed("pg0", primary(3000), 0.3, 0.4)
+    assert again.last_lsn == 3000
+    assert again.topology.primary == "pg0"
+
+
+def test_a_node_that_was_moved_or_removed_is_not_the_one_that_is_remembered():
+    known = running().remember()
+
+    moved = Picture(configure(node("pg0", port=1), node("pg1")), 0.0, None, known)
+
+    assert moved.topology.primary is None
+    assert moved.topology.members == {"pg1"}
+    assert moved.topology.timeline == 1
+
+
+def test_an_accepted_node_leads_and_nothing_is_known_of_freshness():
+    picture = running()
+    picture.observed("pg1", primary(99_000), 100.3, 100.4)
+
+    picture.accept("pg1")
+
+    view = picture.compose(100.5)
+    assert view.primary is not None
+    assert view.primary.name == "pg1"
+    assert view.no_writes is None
+    assert view.nodes[0].doubt is Doubt.ABANDONED
+    assert picture.last_lsn is None
+
+
+def test_why_nobody_takes_writes_is_in_the_view():
+    picture = running()
+    picture.unsaved = "the disk is full"
+    for _ in range(2):
+        picture.failed("pg0", "refused", 101.0, lost=True)
+
+    view = picture.compose(101.5)
+
+    assert view.no_writes == NoWrites(Doubt.AWAITS_PRIMARY, "pg0", 1)
+    assert view.unsaved == "the disk is full"
+
+
+def test_a_replica_of_another_primary_is_not_read_nor_its_position_compared():
+    picture = running(configure(*(node(f"pg{number}") for number in range(4))))
+    picture.observed("pg0", at_home("pg0", primary()), 100.3, 100.4)
+    picture.observed("pg3", followed("pg0"), 100.3, 100.4)
+    picture.observed("pg1", at_home("pg1", primary()), 100.5, 100.6)
+    picture.observed("pg2", followed("pg1"), 100.7, 100.8)
+    assert picture.topology.primary == "pg0"
+
+    view = picture.compose(100.9)
+
+    assert view.nodes[2].refusal is Refusal.OTHER_SOURCE
+    assert view.nodes[2].fresh_until == NEVER
+    assert view.nodes[2].received == 7
+
+
+def test_a_replica_without_a_source_is_not_read_for_long():
+    picture = running(configure(max_lag=5.0))
+
+    picture.observed("pg1", followed("pg0", Source.NONE), 101.0, 101.0)
+    assert refusals(picture, 101.1)["pg1"] is None
+    picture.observed("pg0", primary(), 107.0, 107.1)
+    picture.observed("pg1", followed("pg0", Source.NONE), 107.2, 107.2)
+    assert refusals(picture, 107.3)["pg1"] is Refusal.NO_SOURCE
+
+    picture.observed("pg1", followed("pg0"), 107.4, 107.4)
+    assert refusals(picture, 107.5)["pg1"] is None
+
+
+def test_a_replica_that_never_had_a_source_is_not_read_at_all():
+    picture = Picture(configure(), 99.0)
+    for _ in range(2):
+        picture.observed("pg1", followed("pg0", Source.NONE), 99.1, 99.2)
+        picture.observed("pg2", look(), 99.1, 99.2)
+        picture.observed("pg0", primary(), 99.3, 99.4)
+    picture.observed("pg1", followed("pg0", Source.NONE), 99.5, 99.6)
+
+    assert refusals(picture, 99.7)["pg1"] is Refusal.NO_SOURCE
+
+
+def test_while_the_primary_is_away_nobody_has_a_source():
+    picture = running()
+    for _ in range(2):
+        picture.failed("pg0", "refused", 101.0, lost=True)
+    picture.observed("pg1", followed("pg0", Source.NONE), 101.1, 101.2)
+    picture.observed("pg1", followed("pg0", Source.NONE), 150.0, 150.0)
+    assert refusals(picture, 150.1)["pg1"] is None
+
+    for _ in range(2):
+        picture.observed("pg0", primary(), 151.0, 151.1)
+    picture.observed("pg1", followed("pg0", Source.NONE), 151.2, 151.2)
+    assert refusals(picture, 151.3)["pg1"] is None
+    picture.observed("pg0", primary(), 162.0, 162.1)
+    picture.observed("pg1", followed("pg0", Source.NONE), 162.2, 162.2)
+    assert refusals(picture, 162.3)["pg1"] is Refusal.NO_SOURCE
+
+
+def test_a_node_of_another_cluster_is_refused_also_when_it_is_all_there_is():
+    picture = running()
+    picture.set_admin("pg0", AdminState.DETACHED)
+    picture.set_admin("pg2", AdminState.DETACHED)
+    picture.observed("pg1", look(system="8"), 100.3, 100.4)
+    picture.struck("pg1", "connection lost", 100.5)
+
+    assert refusals(picture, 100.6)["pg1"] is Refusal.BANNED

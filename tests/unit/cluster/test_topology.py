@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rwsplit.cluster.doubt import Doubt
 from rwsplit.cluster.node import Role
 from rwsplit.cluster.observation import Observation
 from rwsplit.cluster.topology import Topology
@@ -29,6 +30,10 @@ def replica(timeline: int = 1, *, system: str = "7") -> Observation:
 def settled_on(name: str, timeline: int = 1) -> Topology:
     topology = Topology()
     assert topology.consider({name: primary(timeline)}, settled=True)
+    others = {"a", "b", "c"} - {name}
+    assert not topology.consider(
+        {name: primary(timeline), **dict.fromkeys(others, replica(timeline))}, settled=True
+    )
     return topology
 
 
@@ -151,9 +156,10 @@ def test_a_rival_that_became_a_replica_is_forgiven():
     assert not topology.rivals
 
 
-def test_a_rival_that_was_promoted_properly_leads():
+def test_a_rival_that_followed_and_was_promoted_leads():
     topology = settled_on("a")
     topology.consider({"a": primary(), "b": primary()}, settled=True)
+    topology.consider({"a": primary(), "b": replica()}, settled=True)
 
     assert topology.consider({"a": primary(), "b": primary(2)}, settled=True)
     assert topology.primary == "b"
@@ -188,11 +194,18 @@ def test_two_new_claims_while_the_primary_is_down_get_nothing():
     assert topology.rivals == {"b", "c"}
 
 
-def test_one_new_claim_on_the_same_timeline_leads_when_the_primary_is_down():
-    topology = settled_on("a")
+def test_one_new_claim_on_the_same_timeline_does_not_lead_while_the_primary_is_down():
+    """Two promotions of two replicas both begin timeline 2: what was written to the first is not on the second."""
+    topology = settled_on("a", 2)
 
-    assert topology.consider({"b": primary()}, settled=True)
-    assert (topology.primary, topology.timeline) == ("b", 1)
+    assert not topology.consider({"b": primary(2)}, settled=True)
+
+    assert topology.primary == "a"
+    assert topology.doubts == {"b": Doubt.RIVAL}
+    assert str(topology.no_writes) == (
+        "the primary a (timeline 2) is not up, and is awaited; b says to be the primary; "
+        "if another node is to be the primary: rwsplit node accept NAME"
+    )
 
 
 def test_a_node_of_another_cluster_counts_for_nothing():

@@ -12,8 +12,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from rwsplit.cluster.descent import Fork
 from rwsplit.cluster.node import Role
-from rwsplit.cluster.observation import Observation
+from rwsplit.cluster.observation import Observation, Source
 from rwsplit.config.model import MonitorConfig, NodeConfig, SslMode, TlsConfig
 from rwsplit.lsn import LSN
 from rwsplit.monitor.link import ProbeFailed
@@ -408,3 +409,98 @@ async def test_a_password_is_hashed_once_however_often_it_is_refused(
             assert str(await failure(probe)) == "wrong password"
 
     assert hashed == [b"first", b"second"]
+
+
+# -- where it is, whom it follows, what led there ----------------------------------------------------
+
+#: PostgreSQL's answer with all rights: address, port, restore_command, uptime, and what may be asked.
+FULL = (*IDENTITY, "10.0.0.7", "5432", "", "60.5", "t", "t")
+
+
+@pytest.mark.parametrize(
+    ("receiver", "source", "upstream"),
+    [
+        (None, Source.NONE, None),
+        ("  ", Source.UNSEEN, None),
+        ("streaming 5433 10.0.0.8", Source.STREAM, ("10.0.0.8", 5433)),
+        ("streaming 5433 localhost", Source.STREAM, ("127.0.0.1", 5433)),
+        ("waiting 5433 10.0.0.8", Source.NONE, None),
+        ("streaming  /run", Source.NONE, None),
+    ],
+)
+async def test_a_replica_says_whom_it_follows(receiver, source, upstream, probe_of):
+    said = ("t", "0/3000100", "1", "0.25", "0/3000200", receiver)
+    async with node(probed(said, identity=FULL)) as port:
+        seen = await probe_of(port).look()
+
+    assert (seen.source, seen.upstream) == (source, upstream)
+    assert seen.received == 0x3000200
+    assert seen.places == {("127.0.0.1", port), ("10.0.0.7", 5432)}
+    assert seen.started_at is not None
+    assert seen.started_at <= trio.current_time() - 60.5
+
+
+async def test_a_replica_with_an_archive_has_a_source(probe_of):
+    identity = (*IDENTITY, None, None, "cp %f %p", None, "f", "f")
+    async with node(
+        probed(("t", "0/3000100", "1", None, None, None), identity=identity)
+    ) as port:
+        seen = await probe_of(port).look()
+
+    assert seen.source is Source.ARCHIVE
+    assert seen.places == {("127.0.0.1", port)}
+    assert seen.started_at is None
+
+
+async def test_what_led_to_a_timeline_is_read_once(probe_of):
+    heard: list[bytes] = []
+    said = ("f", "0/3000140", "2", None, None, None)
+    history = ("1\t0/3000100\tno recovery target specified\n",)
+    answers = probed(said, ("7.5",), history, said, identity=FULL, heard=heard)
+    async with node(answers) as port:
+        probe = probe_of(port)
+        first, second = await probe.look(), await probe.look()
+
+    assert first.history == second.history == (Fork(1, LSN(0x3000100)),)
+    assert first.promoted_at is not None
+    assert first.promoted_at <= trio.current_time() - 7.5
+    assert first.examined
+    assert b"00000002.history" in heard[3]
+    assert b"pg_read_file" in heard[4]
+
+
+async def test_what_may_not_be_asked_is_not_known(probe_of):
+    said = ("f", "0/3000140", "2", None, None, None)
+    async with node(probed(said)) as port:
+        seen = await probe_of(port).look()
+
+    assert (seen.history, seen.promoted_at, seen.examined) == (None, None, True)
+
+
+async def test_what_is_refused_all_the_same_is_not_known(probe_of):
+    said = ("f", "0/3000140", "2", None, None, None)
+    async with node(probed(said, CANCELLED + READY, CANCELLED + READY, identity=FULL)) as port:
+        seen = await probe_of(port).look()
+
+    assert (seen.history, seen.promoted_at, seen.examined) == (None, None, True)
+
+
+async def test_a_node_that_leaves_while_it_is_asked_is_lost(probe_of):
+    said = ("f", "0/3000140", "2", None, None, None)
+    async with node(probed(said, STARTING, identity=FULL)) as port:
+        assert (await failure(probe_of(port))).lost
+
+
+async def test_a_promotion_seen_in_passing_is_looked_into_by_the_next_look(probe_of):
+    said = ("f", "0/3000140", "2", None, None, None)
+    async with node(probed(REPLICA, said, said)) as port:
+        probe = probe_of(port)
+        await probe.look()
+        probe.ask()
+        await trio.lowlevel.wait_readable(probe.fileno())
+        passing = probe.answer()
+        looked = await probe.look()
+
+    assert passing is not None
+    assert not passing.examined
+    assert looked.examined

@@ -1,0 +1,216 @@
+"""PROMOTE NODE: it asks everything that speaks against it first, and loses nothing without a word."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from rwsplit.cli.main import app
+from rwsplit.embedded.cluster import EmbeddedCluster
+from rwsplit.embedded.node import EmbeddedNode
+from rwsplit.embedded.processes import wait_until
+from tests.support.copies import address, another_cluster
+from tests.support.postgres import MakeProxy
+from tests.support.proxy import Proxy
+
+pytestmark = pytest.mark.integration
+
+FUNCTION = "execute on function pg_promote"
+
+
+@pytest.fixture
+def broken(fragile_cluster: EmbeddedCluster) -> Iterator[EmbeddedCluster]:
+    """A cluster whose nodes may be promoted by rwsplit, with a table."""
+    primary = fragile_cluster.primary
+    primary.query(f"grant {FUNCTION} to rwsplit")  # type: ignore[arg-type]
+    primary.query(
+        "create table if not exists ledger (n int primary key, filler text)", database="app"
+    )
+    primary.query("grant all on ledger to app", database="app")
+    primary.query("truncate ledger", database="app")
+    fragile_cluster.wait_until_replayed()
+    yield fragile_cluster
+    for node in fragile_cluster.replicas:
+        node.configure({"recovery_min_apply_delay": "0"})
+
+
+def cut_off(node: EmbeddedNode) -> None:
+    """Let *node* receive nothing any more."""
+    with node.connect() as connection:
+        connection.execute("alter system set primary_conninfo = ''")
+        connection.execute("select pg_reload_conf()")
+    assert wait_until(
+        lambda: node.query("select count(*) from pg_stat_wal_receiver") == [(0,)], timeout=10
+    )
+
+
+def fill(proxy: Proxy, rows: int = 100) -> None:
+    with proxy.connect() as client:
+        client.execute(
+            "insert into ledger select n, repeat('x', 700) from generate_series(1, %s) n",
+            (rows,),
+        )
+
+
+def count(node: EmbeddedNode) -> int:
+    [(rows,)] = node.query("select count(*) from ledger", database="app")
+    return int(rows)
+
+
+def die(broken: EmbeddedCluster, proxy: Proxy) -> None:
+    """Let the primary die once its last position was sampled."""
+    [(position,)] = broken.primary.query("select pg_current_wal_flush_lsn()::text")
+    assert wait_until(lambda: (proxy.nodes()["primary"]["lsn"] or "") >= position, timeout=10)
+    broken.primary.kill()
+    assert wait_until(lambda: proxy.nodes()["primary"]["health"] == "down", timeout=10)
+
+
+def test_a_replica_that_is_behind_is_not_promoted_and_the_most_advanced_is_named(
+    broken: EmbeddedCluster, make_proxy: MakeProxy
+):
+    behind, ahead, other = broken.replicas
+    proxy = make_proxy(broken)
+    cut_off(behind)
+    cut_off(other)
+    fill(proxy)
+    assert wait_until(lambda: count(ahead) == 100, timeout=10)
+    ahead.query("select pg_wal_replay_pause()")  # what it has received counts
+    die(broken, proxy)
+
+    for command in ("PROMOTE NODE replica1", "PROMOTE replica1"):
+        with pytest.raises(psycopg.Error) as refused:
+            proxy.console(command)  # type: ignore[arg-type]
+        said = str(refused.value)
+        found = re.search(r"node replica1 lacks (\d+) bytes of WAL that replica2 has", said)
+        assert found
+        assert int(found[1]) > 70_000
+        assert "promote replica2, which is the most advanced" in said
+        assert "rwsplit node promote replica1 --force" in said
+    assert behind.query("select pg_is_in_recovery()") == [(True,)]
+
+    words = ["node", "promote", "replica1", "--force", "-c", str(proxy.config_path)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    lost, promoted = result.output.splitlines()[0], result.output.splitlines()[-1]
+    assert re.search(r"lacks \d+ bytes of WAL that replica2 has .*that is lost", lost)
+    assert promoted == "replica1 is promoted"
+    assert count(behind) == 0
+    with proxy.connect() as client:
+        client.execute("insert into ledger values (0)")
+    assert count(behind) == 1
+
+
+def test_what_only_the_dead_primary_was_seen_to_have_counts_too(
+    broken: EmbeddedCluster, make_proxy: MakeProxy
+):
+    proxy = make_proxy(broken)
+    for node in broken.replicas:
+        cut_off(node)
+    fill(proxy)
+    die(broken, proxy)
+
+    for _ in range(2):
+        with pytest.raises(
+            psycopg.Error, match=r"that the old primary primary was seen to have"
+        ):
+            proxy.console("PROMOTE NODE replica1")
+        proxy.stop()  # it is known after a restart, too
+        proxy.start(nodes_up=False)
+        assert wait_until(lambda: proxy.nodes()["replica1"]["health"] == "up", timeout=10)
+
+    proxy.console("PROMOTE NODE replica1 FORCE")
+    assert count(broken.replicas[0]) == 0
+
+
+def test_a_delayed_replica_replays_what_it_has_received_and_loses_nothing(
+    broken: EmbeddedCluster, make_proxy: MakeProxy
+):
+    delayed = broken.replicas[0]
+    proxy = make_proxy(broken)
+    delayed.configure({"recovery_min_apply_delay": "10min"})
+    fill(proxy)
+    broken.wait_until_replayed(only=broken.replicas[1:])
+    assert count(delayed) == 0
+    die(broken, proxy)
+
+    proxy.console("PROMOTE NODE replica1")
+
+    assert count(delayed) == 100
+
+
+def test_privileges_are_asked_before_the_primary_must_be_drained(
+    broken: EmbeddedCluster, make_proxy: MakeProxy
+):
+    proxy = make_proxy(broken)
+    broken.primary.query(f"revoke {FUNCTION} from rwsplit")  # type: ignore[arg-type]
+    broken.wait_until_replayed()
+
+    with pytest.raises(psycopg.Error, match="GRANT EXECUTE ON FUNCTION pg_promote TO rwsplit"):
+        proxy.console("PROMOTE NODE replica1")
+
+    broken.primary.query(f"grant {FUNCTION} to rwsplit")  # type: ignore[arg-type]
+    broken.wait_until_replayed()
+    with pytest.raises(psycopg.Error, match="detach it first"):
+        proxy.console("PROMOTE NODE replica1 FORCE")
+
+
+def test_what_cannot_become_the_primary_is_refused_in_words(
+    broken: EmbeddedCluster, make_proxy: MakeProxy
+):
+    with another_cluster(broken) as stranger:
+        stranger.stop()
+        (stranger.data / "standby.signal").touch()
+        stranger.start()
+        proxy = make_proxy(broken, {"nodes": {"stranger": address(stranger)}}, nodes_up=False)
+        assert wait_until(
+            lambda: proxy.nodes()["stranger"]["refusal"] == "OTHER_CLUSTER", timeout=10
+        )
+        with pytest.raises(psycopg.Error, match="another cluster"):
+            proxy.console("PROMOTE NODE stranger FORCE")
+
+    proxy.console("DETACH NODE replica1")
+    with pytest.raises(psycopg.Error, match="rwsplit node attach replica1"):
+        proxy.console("PROMOTE NODE replica1")
+    broken.replicas[1].kill()
+    assert wait_until(lambda: proxy.nodes()["replica2"]["health"] == "down", timeout=10)
+    with pytest.raises(psycopg.Error, match="replica2 is not up"):
+        proxy.console("PROMOTE NODE replica2")
+
+
+def test_a_replica_left_on_an_old_timeline_is_not_promoted_lightly(
+    broken: EmbeddedCluster, make_proxy: MakeProxy
+):
+    proxy = make_proxy(broken)
+    broken.primary.kill()
+    broken.replicas[0].promote()
+    assert wait_until(
+        lambda: proxy.nodes()["replica2"]["refusal"] == "OTHER_TIMELINE", timeout=10
+    )
+    broken.replicas[0].kill()
+    assert wait_until(lambda: proxy.nodes()["replica1"]["health"] == "down", timeout=10)
+
+    with pytest.raises(psycopg.Error, match="on another timeline than the primary"):
+        proxy.console("PROMOTE NODE replica2")
+
+    proxy.console("PROMOTE NODE replica2 FORCE")
+    with proxy.connect() as client:
+        client.execute("insert into ledger values (1)")
+    assert count(broken.replicas[1]) == 1
+
+
+def test_a_primary_that_answers_again_is_not_abandoned(
+    broken: EmbeddedCluster, make_proxy: MakeProxy
+):
+    proxy = make_proxy(broken, {"monitor": {"rise": 200}})  # it is not up for long
+    broken.primary.kill()
+    assert wait_until(lambda: proxy.nodes()["primary"]["health"] == "down", timeout=10)
+    broken.primary.start()
+
+    with pytest.raises(psycopg.Error, match="primary answers again; nothing was promoted"):
+        proxy.console("PROMOTE NODE replica1")
+
+    assert broken.replicas[0].query("select pg_is_in_recovery()") == [(True,)]
