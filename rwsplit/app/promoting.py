@@ -1,13 +1,14 @@
 """Promoting: making a replica the primary, without losing what another node has.
 
 A replica that is promoted ends the timeline where it stands: what others have beyond that is lost, and they can follow
-it only after being rebuilt. So the node must have received all that any other replica has, and all that the old
-primary was seen to have written; what it has received it replays before it is promoted, whatever delays or pauses it.
-Everything that could refuse is asked before anything is touched.
+it only after being rebuilt. So the node must have received all that any other replica has; what it has received it
+replays before it is promoted, whatever delays or pauses it. What the old primary was seen to have beyond that is
+said: it may be WAL that nobody was told of, and the most advanced replica is the best there is. Everything that
+could refuse is asked before anything is touched.
 
     old primary up, attached     refused: it must be detached first, so that writes wait
     old primary up, detached     the replica must have received all that it has
-    old primary away             the replica must have received all that others have, and all that was seen of it; or FORCE
+    old primary away             the replica must have received all that other replicas have; or FORCE
 """
 
 from __future__ import annotations
@@ -73,8 +74,9 @@ class Promotion:
         old = self._old_primary()
         lost: list[Loss] = []
         if old is None:
+            await self._refuse_if_back()
             lost = await self._losses(target)
-            if lost and not self._force:
+            if not self._force and any(loss.holder is Holder.REPLICA for loss in lost):
                 raise OperationRefused(self._advice(lost))
             await self._refuse_if_back()
         await self._ask(target, lambda connection: self._promote(connection, old))
@@ -83,11 +85,10 @@ class Promotion:
 
     def _advice(self, lost: Sequence[Loss]) -> str:
         """Return what is lost, and what to do instead."""
-        ahead = [loss.name for loss in lost if loss.holder is Holder.REPLICA]
-        better = f"promote {ahead[0]}, which is the most advanced" if ahead else "bring it back"
+        best = next(loss.name for loss in lost if loss.holder is Holder.REPLICA)
         told = "; ".join(map(str, lost))
         return (
-            f"{told}: that would be lost; {better}, or lose it: "
+            f"{told}: that would be lost; promote {best}, which is the most advanced, or lose it: "
             f"rwsplit node promote {self._node} --force"
         )
 

@@ -61,6 +61,8 @@ class Chronicle:
         if topology.timeline is None:
             return
         noted = (
+            topology.no_writes
+            is None,  # the last position of a primary that goes is worth knowing
             topology.identity,
             topology.timeline,
             topology.highest,
