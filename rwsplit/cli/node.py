@@ -88,7 +88,7 @@ def promote(
 ) -> None:
     """Promote a replica to be the primary; one that is up must be drained first.
 
-    Refused if another replica has more, or the old primary was seen to have more.
+    Refused if another replica has received more. Says what is lost.
     """
     command = "PROMOTE NODE %s FORCE" if force else "PROMOTE NODE %s"
     for lost in operate(find_proxy(url, config), command, [name]):
