@@ -198,7 +198,8 @@ class OurOperator:
             raise OperationRefused(
                 f"node {node} is {view.admin.value}; attach it first (rwsplit node attach {node})"
             )
-        self._proxy.board.accept(node)
+        if view is not self.view.primary:
+            self._proxy.board.accept(node)
 
     async def promote(self, node: str, *, force: bool = False) -> Sequence[str]:
         """Promote the replica *node* and return when it is the primary; say what is lost by that.

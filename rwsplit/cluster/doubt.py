@@ -48,6 +48,8 @@ class NoWrites:
         text = self.doubt.value
         if self.doubt is Doubt.AWAITS_PRIMARY:
             text = f"the primary {self.awaited} (timeline {self.timeline}) is not up, and is awaited"
+        elif self.doubt is Doubt.OTHER_CLUSTER:
+            text = "every node that is up belongs to another cluster than the one known before"
         elif self.doubt is Doubt.AWAITS_TIMELINE:
             text = f"no node that is up is the primary of timeline {self.timeline}, the newest that was seen"
         if self.claims:

@@ -73,7 +73,8 @@ class Topology:
         """Why nobody leads; None: the primary does, and is up."""
         self._leaders: dict[str, str] = {}
         self._votes: Counter[str] = Counter()
-        self._replicas = 0
+        self._known_votes: Counter[str] = Counter()
+        """Those of members alone: replicas of a copy do not elect it."""
         self._peers: frozenset[str] = frozenset()
         """Nodes that came to claim the leader's timeline while it was away; or between whom nothing decides."""
         self._leader_look: Observation | None = None
@@ -103,6 +104,9 @@ class Topology:
             changed = self._elect(claims, ours, settled=settled)
         if self.primary in seen:
             self.no_writes = None
+        elif seen and not ours:
+            strangers = {n: look for n, look in seen.items() if look.role is Role.PRIMARY}
+            self._wait(Doubt.OTHER_CLUSTER, strangers)
         return changed
 
     def accept(self, name: str, seen: Looks) -> None:
@@ -147,7 +151,9 @@ class Topology:
         """Take note of who follows whom, and of whoever gave up a claim."""
         self._leaders = leaders(ours)
         self._votes = Counter(self._leaders.values())
-        self._replicas = len(ours) - len(claims)
+        self._known_votes = Counter(
+            leader for name, leader in self._leaders.items() if name in self.members
+        )
         following = {
             name
             for name, look in ours.items()
@@ -175,7 +181,7 @@ class Topology:
         led = descent(look.history, look.timeline, timeline, self.history)
         if led is Descent.DIVERGED:
             return Doubt.DIVERGED
-        if 2 * self._votes[name] > self._replicas:
+        if 2 * self._known_votes[name] > len(self.members - {name, self.primary}):
             return None
         return self._doubt_unelected(name, look, led)
 
@@ -313,6 +319,7 @@ class Topology:
             look.timeline
             for name, look in ours.items()
             if name not in claims
+            and (name in self.members or self.timeline is None)
             and name not in self.abandoned
             and name not in self._leaders
             and look.timeline > floor

@@ -16,6 +16,11 @@ from rwsplit.cluster.doubt import WAY_OUT, Doubt, NoWrites
             "the primary a (timeline 2) is not up, and is awaited",
         ),
         (
+            NoWrites(Doubt.OTHER_CLUSTER, claims=("a",)),
+            "every node that is up belongs to another cluster than the one known before; "
+            f"a says to be the primary; {WAY_OUT}",
+        ),
+        (
             NoWrites(Doubt.AWAITS_TIMELINE, None, 2, ("b",)),
             "no node that is up is the primary of timeline 2, the newest that was seen; "
             f"b says to be the primary; {WAY_OUT}",

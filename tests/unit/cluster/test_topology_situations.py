@@ -251,7 +251,11 @@ def test_a_primary_of_another_cluster_is_never_used(again, timeline: int):
 
     assert leads(topology, {**cluster(), "x": stranger}) == "a"
     assert topology.doubts == {"x": Doubt.OTHER_CLUSTER}
+    assert leads(topology, {"x": stranger, "c": replica("c")}) is None
+    assert doubt(topology) is Doubt.AWAITS_PRIMARY
     assert leads(topology, {"x": stranger}) is None
+    assert doubt(topology) is Doubt.OTHER_CLUSTER
+    assert leads(topology, {}) is None
     assert doubt(topology) is Doubt.AWAITS_PRIMARY
 
 
@@ -293,6 +297,17 @@ def test_a_copy_is_not_used_while_the_primary_is_up_nor_when_it_goes(again):
     assert leads(topology, {"b": replica("b"), "c": replica("c"), "copy": COPY}) is None
     assert leads(topology, {"b": primary("b", 2), "c": replica("c"), "copy": COPY}) == "b"
     assert topology.doubts == {"copy": Doubt.RIVAL}
+
+
+def test_replicas_of_a_copy_do_not_elect_it():
+    topology = running()
+    copies = {"copy": COPY, **{name: replica(name, "copy", 2) for name in ("d", "e", "f")}}
+
+    assert leads(topology, {"a": primary("a"), **copies}) == "a"
+    followers = {name: copies[name] for name in ("d", "e", "f")}
+    assert leads(topology, {"a": primary("a"), **followers}) == "a"
+    assert leads(topology, copies) is None
+    assert doubt(topology) is Doubt.AWAITS_PRIMARY
 
 
 def test_at_the_start_a_copy_is_not_used_while_the_primary_is_followed():
