@@ -8,9 +8,12 @@ import pytest
 import trio
 
 from rwsplit.cluster.node import Banned, Down, Refusal, Role, Up
+from rwsplit.cluster.observation import Observation, Source
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import MonitorConfig, NodeConfig, TlsConfig
 from rwsplit.embedded.cluster import EmbeddedCluster
+from rwsplit.embedded.node import EmbeddedNode
+from rwsplit.embedded.processes import wait_until
 from rwsplit.monitor.link import ProbeFailed
 from rwsplit.monitor.probe import Probe
 from tests.support.watching import see, watching
@@ -237,3 +240,46 @@ async def test_without_pg_monitor_a_replica_proves_its_timeline_at_its_next_rest
         view = await see(board, lambda v: [n.name for n in v.replicas] == ["replica2"])
         assert view.primary is not None
         assert view.primary.name == "replica1"
+
+
+async def look_as(node: EmbeddedNode, user: str, password: str) -> Observation:
+    """Look at *node* once as *user*."""
+    monitor = MonitorConfig(user=user, password=password)
+    config = NodeConfig(name=node.name, host=node.host, port=node.port)
+    probe = Probe(config, monitor, TlsConfig())
+    try:
+        return await probe.look()
+    finally:
+        probe.close()
+
+
+async def test_what_a_probe_sees_depends_on_its_role(fragile_cluster: EmbeddedCluster):
+    old, (new, other, _) = fragile_cluster.primary, fragile_cluster.replicas
+    await in_thread(old.query, "drop role if exists plain")
+    await in_thread(old.query, "create role plain login password 'plain'")
+    await in_thread(fragile_cluster.wait_until_replayed)
+    await in_thread(old.kill)
+    await in_thread(new.promote)
+    await in_thread(other.follow, new)
+    assert await in_thread(lambda: wait_until(lambda: other.streams_from(new), timeout=15))
+    password = fragile_cluster.passwords["rwsplit"]
+
+    primary = await look_as(new, "rwsplit", password)
+    replica = await look_as(other, "rwsplit", password)
+    assert (primary.timeline, primary.history) == (2, None)
+    assert primary.promoted_at is not None
+    assert 0 < trio.current_time() - primary.promoted_at < 120
+    assert (replica.source, replica.upstream) == (Source.STREAM, (new.host, new.port))
+    assert replica.upstream in primary.places
+    assert replica.received is not None
+
+    primary = await look_as(new, "plain", "plain")
+    replica = await look_as(other, "plain", "plain")
+    assert (primary.history, primary.promoted_at, primary.examined) == (None, None, True)
+    assert (replica.source, replica.upstream) == (Source.UNSEEN, None)
+
+    await in_thread(new.query, "grant execute on function pg_read_file(text) to plain")
+    primary = await look_as(new, "plain", "plain")
+    assert primary.history is not None
+    assert [fork.timeline for fork in primary.history] == [1]
+    assert primary.history[0].lsn <= primary.lsn
