@@ -264,7 +264,12 @@ class Promotion:
         config = self._proxy.config
         password = config.monitor.password
         if not password and config.monitor.password_file is not None:
-            text = config.monitor.password_file.read_text(encoding="utf-8")
+            try:
+                text = config.monitor.password_file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise OperationRefused(
+                    f"monitor.password_file: cannot be read: {error}"
+                ) from error
             password = text.partition("\n")[0].rstrip("\r")
         parameters = catalog_parameters(node, config, config.monitor.database)
         asked: dict[str, Any] = {

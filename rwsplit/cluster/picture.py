@@ -12,6 +12,7 @@ Sessions are not affected: what they wrote is compared with `fresh_until`, which
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -30,6 +31,8 @@ from rwsplit.lsn import LSN
 
 #: Seconds a replica may be without a source, at most, before it proves nothing any more.
 SOURCE_PATIENCE: Final = 10.0
+#: Seconds to wait at a first start for nodes that could tell whose cluster it is.
+IDENTITY_PATIENCE: Final = 3.0
 
 
 class KnownNode:
@@ -87,6 +90,7 @@ class Picture:
         self.topology = Topology()
         self.unsaved: str | None = None
         """Why what is known could not be saved."""
+        self._began = now
         self._last_lsn = remembered.lsn if remembered else None
         self._config = config
         self._nodes: dict[str, KnownNode] = {}
@@ -125,11 +129,11 @@ class Picture:
             abandoned=known.abandoned,
         )
 
-    def accept(self, name: str) -> None:
+    def accept(self, name: str, now: float) -> None:
         """Take *name*, which is up and says it is the primary, for the primary from now on."""
         self.topology.accept(name, self._seen())
         self._reset_clock()
-        self._reconsider()
+        self._reconsider(now)
 
     def observed(self, name: str, look: Observation, sent: float, now: float) -> None:
         """Take note of the answer to a probe of *name* that was sent at *sent*."""
@@ -140,7 +144,7 @@ class Picture:
             node.sourceless_since = None
         elif node.sourceless_since is None:
             node.sourceless_since = now
-        self._reconsider()
+        self._reconsider(now)
 
         strays = self.topology.strays(name)
         if not self.topology.follows(look) or strays or sent < node.lost_at:
@@ -159,7 +163,7 @@ class Picture:
         node.health.failed(now, reason)
         if lost:
             self._lose(node, now)
-        self._reconsider()
+        self._reconsider(now)
 
     def struck(self, name: str, reason: str, now: float) -> None:
         """Take note of a failure that a session met on *name*."""
@@ -169,7 +173,7 @@ class Picture:
         else:
             node.health.struck(now, reason)
             self._lose(node, now)
-        self._reconsider()
+        self._reconsider(now)
 
     def admin(self, name: str) -> AdminState:
         """Return what the operator wants of *name*. Raises KeyError if there is no such node."""
@@ -201,7 +205,7 @@ class Picture:
 
         for name in before.keys() - self._nodes.keys():
             self._forget(name)
-        self._reconsider()
+        self._reconsider(now)
 
     def behind(self) -> Iterator[str]:
         """Yield the nodes that are up and are not known to have replayed the last sample."""
@@ -376,11 +380,24 @@ class Picture:
         self.clock.forget(name)
         self.topology.forget(name)
 
-    def _reconsider(self) -> None:
+    def _reconsider(self, now: float) -> None:
         """Look again who the primary is; a new one voids what was known of freshness."""
-        settled = all(node.health.seen for node in self._nodes.values())
-        if self.topology.consider(self._seen(), settled=settled):
+        if self.topology.consider(self._seen(), settled=self._is_settled(now)):
             self._reset_clock()
+
+    def _is_settled(self, now: float) -> bool:
+        """Return whether enough was looked at to decide something.
+
+        That is every node, and whose cluster it is must not hang on those that do not answer - but for a while only:
+        they may never have been there.
+        """
+        if not all(node.health.seen for node in self._nodes.values()):
+            return False
+        if self.topology.identity is not None or now - self._began >= IDENTITY_PATIENCE:
+            return True
+        seen = self._seen().values()
+        counts = Counter(look.system_identifier for look in seen)
+        return max(counts.values(), default=0) > len(self._nodes) - len(seen)
 
     def _seen(self) -> dict[str, Observation]:
         """Return the last look at every node that is up."""

@@ -134,7 +134,8 @@ class Topology:
 
     def strays(self, name: str) -> bool:
         """Return whether *name* is a replica that is seen to follow another primary than the right one."""
-        return self._leaders.get(name, self.primary) != self.primary
+        leader = self._leaders.get(name)
+        return leader is not None and self.primary is not None and leader != self.primary
 
     def forget(self, name: str) -> None:
         """Drop the node called *name*: it is no longer configured, or is another one now."""

@@ -132,9 +132,10 @@ class Board:
 
     def accept(self, node: str) -> None:
         """Publish that *node*, which is up and says so, is the primary: an operator knows better."""
-        self.picture.accept(node)
+        now = self.now()
+        self.picture.accept(node, now)
         _log.info("primary_accepted", node=node)
-        self._publish(self.now())
+        self._publish(now)
 
     def hurry(self) -> None:
         """Ask for a sample of the primary and a probe of whoever is behind it, at once.

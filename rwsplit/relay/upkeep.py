@@ -26,8 +26,8 @@ from rwsplit.sql.classify import parse
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
-#: Why a node's servers are of no more use: what it says is not what the primary would say, or not for long.
-NOT_OURS: Final = {Refusal.OTHER_CLUSTER, Refusal.OTHER_TIMELINE, Refusal.OTHER_SOURCE}
+#: Why a node's servers are of no more use.
+NOT_OURS: Final = {Refusal.OTHER_CLUSTER, Refusal.OTHER_TIMELINE}
 #: Seconds between two rounds of the janitor.
 JANITOR_INTERVAL: Final = 1.0
 #: Seconds after which messages without a Sync are sent on by themselves: PostgreSQL would have run them.

@@ -506,7 +506,7 @@ def test_an_accepted_node_leads_and_nothing_is_known_of_freshness():
     picture = running()
     picture.observed("pg1", primary(99_000), 100.3, 100.4)
 
-    picture.accept("pg1")
+    picture.accept("pg1", 100.45)
 
     view = picture.compose(100.5)
     assert view.primary is not None
@@ -592,3 +592,30 @@ def test_a_node_of_another_cluster_is_refused_also_when_it_is_all_there_is():
     picture.struck("pg1", "connection lost", 100.5)
 
     assert refusals(picture, 100.6)["pg1"] is Refusal.BANNED
+
+
+def test_at_a_first_start_a_stranger_that_is_up_alone_does_not_lead_at_once():
+    picture = Picture(configure(), 99.0)
+    for name in ("pg1", "pg2"):
+        picture.failed(name, "the database system is starting up", 99.1, lost=True)
+    picture.observed("pg0", look(Role.PRIMARY, system="8"), 99.2, 99.3)
+    assert picture.compose(99.4).primary is None
+
+    for name in ("pg1", "pg2"):
+        picture.observed(name, primary() if name == "pg1" else look(), 100.0, 100.1)
+    view = picture.compose(100.2)
+    assert view.primary is not None
+    assert view.primary.name == "pg1"
+    assert view.nodes[0].refusal is Refusal.OTHER_CLUSTER
+
+
+def test_at_a_first_start_nodes_that_stay_away_are_not_waited_for():
+    picture = Picture(configure(), 99.0)
+    for name in ("pg1", "pg2"):
+        picture.failed(name, "refused", 99.1, lost=True)
+    picture.observed("pg0", primary(), 99.2, 99.3)
+    picture.observed("pg0", primary(), 102.1, 102.2)
+
+    view = picture.compose(102.3)
+    assert view.primary is not None
+    assert view.primary.name == "pg0"
