@@ -86,7 +86,7 @@ def promote(
         typer.Option("--force", help="Also if that loses what others have; says how much."),
     ] = False,
 ) -> None:
-    """Promote a replica to be the primary; one that is up must be drained first.
+    """Promote a replica to be the primary; a primary that is up must be drained first.
 
     Refused if another replica has received more. Says what is lost.
     """
