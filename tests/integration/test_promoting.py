@@ -13,6 +13,7 @@ from rwsplit.cli.main import app
 from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.embedded.node import EmbeddedNode
 from rwsplit.embedded.processes import wait_until
+from rwsplit.lsn import parse_lsn
 from tests.support.copies import address, another_cluster
 from tests.support.postgres import MakeProxy
 from tests.support.proxy import Proxy
@@ -64,7 +65,9 @@ def count(node: EmbeddedNode) -> int:
 def die(broken: EmbeddedCluster, proxy: Proxy) -> None:
     """Let the primary die once its last position was sampled."""
     [(position,)] = broken.primary.query("select pg_current_wal_flush_lsn()::text")
-    assert wait_until(lambda: (proxy.nodes()["primary"]["lsn"] or "") >= position, timeout=10)
+    assert wait_until(
+        lambda: parse_lsn(proxy.nodes()["primary"]["lsn"]) >= parse_lsn(position), timeout=10
+    )
     broken.primary.kill()
     assert wait_until(lambda: proxy.nodes()["primary"]["health"] == "down", timeout=10)
 
