@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeGuard
 
-from rwsplit.cluster.node import NEVER, AdminState, NodeView, Up
+from rwsplit.cluster.node import NEVER, AdminState, NodeView, Refusal, Up
 from rwsplit.config.model import Config, ConsistencyLevel, PoolMode, ReadsOnPrimary
 from rwsplit.relay.client import Client
 from rwsplit.routing import policy
-from rwsplit.routing.consistency import NOWHERE, all_but, readers
+from rwsplit.routing.consistency import NOWHERE, all_but, keeps, readers
 from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.server.server import Server
 from rwsplit.session.journal import SERIALIZABLE
 from rwsplit.session.pinning import pin_reason
 from rwsplit.session.unit import Unit
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 MOVE_WAIT: Final = 0.05
 
 _SESSION: Final = ConsistencyLevel.SESSION
+_LEVELS: Final = {level.value: level for level in ConsistencyLevel}
 _SESSION_MODE: Final = Route(Target.PRIMARY, RouteReason.SESSION_MODE)
 _SERIALIZABLE: Final = Route(Target.PRIMARY, RouteReason.SERIALIZABLE)
 _OPEN: Final = Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
@@ -93,11 +95,7 @@ class Choice:
         level = (
             client.level if route.consistency is None else ConsistencyLevel(route.consistency)
         )
-        floor = relay.oldest(
-            settings.max_lag
-            if client.max_lag is None and route.max_lag is None
-            else min(lag for lag in (client.max_lag, route.max_lag) if lag is not None)
-        )
+        floor = self._oldest(client, route)
         last_read, home, refused_by = NEVER, client.home, unit.refused_by
         if level is not ConsistencyLevel.EVENTUAL:
             floor = max(floor, self.last_write(client, level))
@@ -130,18 +128,61 @@ class Choice:
         unit.route = _FALLBACK
         return view.primary
 
+    def _oldest(self, client: Client, route: Route) -> float:
+        """Return the moment a replica's freshness must exceed for the lag that *route*, or the session, allows."""
+        lags = [lag for lag in (client.max_lag, route.max_lag) if lag is not None]
+        return self._relay.oldest(min(lags) if lags else self._relay.config.consistency.max_lag)
+
+    def keeps_level(self, client: Client, server: Server, script: Script) -> bool:
+        """Return whether what *script* reads on *server* now is never older than the session may see at its level.
+
+        So it is not if something asked for level `eventual`, or for a node that is not fresh enough.
+        """
+        if self.level(client, script) is ConsistencyLevel.EVENTUAL:
+            return False
+        if not server.is_replica:
+            return True
+        nodes, index = self._relay.view.nodes, server.pool.node_index
+        return index < len(nodes) and keeps(
+            nodes[index],
+            floor=client.last_write,
+            last_read=client.last_read,
+            home=client.home,
+        )
+
+    def level(self, client: Client, script: Script) -> ConsistencyLevel:
+        """Return the level at which the session, or a hint, wants *script* to read."""
+        hints, transaction = script.hints, client.transaction
+        asked = None if hints is None else hints.consistency
+        if asked is None and transaction is not None and transaction.hinted is not None:
+            asked = transaction.hinted.consistency
+        if asked is None:
+            return client.level
+        # A level this version does not know can only be stricter (`routing.policy`).
+        return _LEVELS.get(asked, ConsistencyLevel.CLUSTER)
+
     def last_write(self, client: Client, level: ConsistencyLevel) -> float:
         """Return the moment of the last write that a read at *level* must see."""
         if level is ConsistencyLevel.CLUSTER:
             return self._relay.last_write
         return client.last_write
 
-    def is_outdated(self, client: Client, index: int) -> bool:
-        """Return whether a replica the session reads on may lack what others have written since."""
-        if client.level is not ConsistencyLevel.CLUSTER:
+    def may_stay(self, client: Client, server: Server, script: Script, route: Route) -> bool:
+        """Return whether a transaction on a replica may read *script*, whose verdict is *route*, there as well.
+
+        What lets a read go to a node is asked again: its level, and the lag.
+        """
+        if route.target is not Target.REPLICA:
+            return route.target is Target.NODE  # its transaction is where it is
+        nodes, index = self._relay.view.nodes, server.pool.node_index
+        if index >= len(nodes) or nodes[index].refusal is Refusal.LAGGING:
             return False
-        nodes = self._relay.view.nodes
-        return index >= len(nodes) or nodes[index].fresh_until <= self._relay.last_write
+        level = self.level(client, script)
+        floor, last_read = self._oldest(client, route), NEVER
+        if level is not ConsistencyLevel.EVENTUAL:
+            floor = max(floor, self.last_write(client, level))
+            last_read = client.last_read
+        return keeps(nodes[index], floor=floor, last_read=last_read, home=client.home)
 
     def named(self, route: Route) -> NodeView | None:
         node = None if route.node is None else self._relay.view.node(route.node)

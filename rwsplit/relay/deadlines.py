@@ -148,7 +148,7 @@ class Deadlines:
             )
             if not timeout:
                 continue
-            due = max(client.connected_at, client.last_read, client.begun) + timeout
+            due = max(client.connected_at, client.last_answer, client.begun) + timeout
             if due > now:
                 earliest = min(earliest, due)
             elif nowhere:

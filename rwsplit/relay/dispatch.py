@@ -247,7 +247,7 @@ class Dispatcher:
         transaction = client.transaction
         unit.guarded = (
             transaction is not None
-            and transaction.late
+            and transaction.is_free
             and client.tx == codes.IN_TRANSACTION
             and not client.in_flight
             and (ends(script) or _only_reads(script) or is_prologue(unit, script))

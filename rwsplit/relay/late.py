@@ -1,12 +1,13 @@
 """Transactions that are not on the primary: how they begin, where they run, how they leave.
 
 A READ COMMITTED transaction begins nowhere: rwsplit answers BEGIN, and the first statement decides. A read binds it to
-one replica; whatever is not provably a read *moves* it to the primary, where it begins again with what it has set for
+one replica for as long as that is fresh enough for its next one; whatever is not provably a read *moves* it to the primary, where it begins again with what it has set for
 itself and goes on. That is as good as having been there from the start: each statement has a snapshot of its own, what
 was read is what a transaction on the primary could have read then, and the primary is at least as new as any replica.
 
-`BEGIN READ ONLY` is bound to one replica at once. It leaves only for what belongs on the primary all the same (an
-advisory lock, session state); one that has a snapshot to keep stays, and PostgreSQL judges its statements.
+`BEGIN READ ONLY` begins nowhere, too, in whatever isolation level a replica has. It leaves its replica only for what
+belongs on the primary all the same (an advisory lock, session state), or for one that is fresh enough; one that has a
+snapshot to keep stays, and PostgreSQL judges its statements (docs/decisions/0015).
 """
 
 from __future__ import annotations
@@ -22,20 +23,24 @@ from rwsplit.relay.injected import ROLLBACK, Injected, Purpose, query
 from rwsplit.routing import policy
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import Server
+from rwsplit.session.commits import goes_on
+from rwsplit.session.journal import SERIALIZABLE
 from rwsplit.session.pinning import pin_reason
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.transaction import (
     READ_COMMITTED,
     Transaction,
     answer,
+    ends_first,
     is_late,
     is_prologue,
+    is_savepoint,
     opens_with_reads,
     sets_modes,
     takes_snapshot,
 )
 from rwsplit.session.unit import FUNCTION, SIMPLE, Unit
-from rwsplit.sql.statement import Script, Verb
+from rwsplit.sql.statement import Script, Statement, Verb
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -66,9 +71,14 @@ class Late:
             or unit.is_open
             or unit.row_limit
             or not unit.executes
-            or not self._may(client)
+            or not self._may(client, script.statements[0])
         ):
             return False
+        hinted = None
+        if script.hints is not None:
+            hinted = self._relay.choice.route(client, unit, script)
+            if hinted.target is not Target.REPLICA:
+                return False
         statement = script.single
         assert statement is not None
         assert statement.tag is not None
@@ -76,7 +86,8 @@ class Late:
             return False
         client.tx = codes.IN_TRANSACTION
         client.begun = self._relay.now
-        client.transaction = Transaction.may_write(statement, unit)
+        client.transaction = Transaction.nowhere(statement, unit, client.isolation)
+        client.transaction.hinted = hinted
         return True
 
     def route(self, client: Client, unit: Unit, script: Script) -> Route | None:
@@ -84,15 +95,17 @@ class Late:
         # A portal that is to be executed later must be where the transaction may write.
         if unit.is_open or unit.row_limit or unit.restarts or not opens_with_reads(script):
             return None
-        return _WITH_READS if self._may(client) else None
+        return _WITH_READS if self._may(client, script.statements[0]) else None
 
-    def _may(self, client: Client) -> bool:
+    def _may(self, client: Client, statement: Statement) -> bool:
+        """Return whether the transaction that *statement* begins may begin nowhere."""
+        if client.opaque or client.pin is not None or client.mode is not PoolMode.TRANSACTION:
+            return False
+        if statement.read_only:
+            return client.isolation != SERIALIZABLE
         return (
             self._relay.config.routing.transactions is Transactions.LATE
             and client.isolation in READ_COMMITTED
-            and not client.opaque
-            and client.pin is None
-            and client.mode is PoolMode.TRANSACTION
         )
 
     def _answer(self, client: Client, unit: Unit, tag: str, status: bytes) -> bool:
@@ -153,7 +166,7 @@ class Late:
     def fail(self, client: Client) -> bool:
         """Fail the transaction of *client*, as an error would, if it is nowhere or on a replica; return whether."""
         transaction = client.transaction
-        if transaction is None or not transaction.late or client.in_flight:
+        if transaction is None or client.in_flight:
             return False
         if client.server is None:
             transaction.failed = True
@@ -168,19 +181,34 @@ class Late:
         self._relay.outboxes.touch_server(server)
 
     def _route(self, client: Client, unit: Unit, script: Script) -> Route:
-        route = self._relay.choice.route(client, unit, script)
-        if route.target is Target.SAME:  # it is run again on the replica, or another
-            route = policy.READ
-        if unit.is_open or unit.row_limit or unit.follows:
+        transaction = client.transaction
+        assert transaction is not None
+        if (unit.is_open and script is NOTHING) or (
+            transaction.late and (unit.is_open or unit.row_limit or unit.follows)
+        ):
             return Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
         if is_prologue(unit, script):
             return policy.READ
-        assert client.transaction is not None
-        if client.transaction.failed and not _prepares(script):
+        if transaction.failed and not (_prepares(script) or goes_on(script)):
             return policy.READ  # whoever has it refuses the statement
-        if route.target is Target.PRIMARY or client.transaction.stays(script):
+        route = self._verdict(client, unit, script)
+        if route.target is Target.PRIMARY or transaction.stays(script):
             return route
         return Route(Target.PRIMARY, RouteReason.TRANSACTION)
+
+    def _verdict(self, client: Client, unit: Unit, script: Script) -> Route:
+        """Return the policy's verdict on a statement in a transaction that is nowhere or on a replica."""
+        transaction = client.transaction
+        assert transaction is not None
+        route = self._relay.choice.route(client, unit, script)
+        if route.target is Target.SAME:  # it is run again on the replica, or another
+            return policy.READ
+        if not transaction.late and not takes_snapshot(script) and transaction.stays(script):
+            return policy.READ  # a savepoint, say: a replica has those
+        hinted = transaction.hinted
+        if hinted is None or script.hints is not None or route.target is not Target.REPLICA:
+            return route
+        return route._replace(max_lag=hinted.max_lag, consistency=hinted.consistency)
 
     def begin_on(self, client: Client, server: Server, unit: Unit) -> None:
         """Begin on *server* the transaction of *client* that is nowhere, ahead of *unit*."""
@@ -215,43 +243,48 @@ class Late:
         transaction = client.transaction
         assert transaction is not None
         if client.tx == codes.FAILED:
-            return _prepares(script)
+            return _prepares(script) or _outlives(transaction, unit, script)
         if unit.follows and script.state is None:
             return False  # its portal is there
         if unit.is_open and script is NOTHING:
             return True  # nobody knows what it will do
-        if not transaction.late:
-            begins = any(statement.verb is Verb.BEGIN for statement in script.statements)
-            return begins or script.primary_only is not None or script.state is not None
-        if unit.is_open or unit.row_limit:
+        if transaction.late and (unit.is_open or unit.row_limit):
             return True
         if script is NOTHING or is_prologue(unit, script):
             return False
         if not transaction.stays(script):
             return True
-        if script.controls_transaction:
+        if script.controls_transaction or not transaction.is_free:
             return False
-        choice = self._relay.choice
-        if choice.route(client, unit, script).target is Target.PRIMARY:
-            return True
+        return self._is_stale(client, unit, script)
+
+    def _is_stale(self, client: Client, unit: Unit, script: Script) -> bool:
+        """Return whether the replica *client* has its transaction on may not answer its next statement, a read."""
         server = client.server
-        return server is not None and choice.is_outdated(client, server.pool.node_index)
+        assert isinstance(server, Server)
+        route = self._verdict(client, unit, script)
+        if route.target is Target.PRIMARY:
+            return True
+        if not takes_snapshot(script):
+            return False
+        return not self._relay.choice.may_stay(client, server, script, route)
 
     def leave(self, client: Client, server: Server, unit: Unit) -> bool:
-        """Move the transaction to the primary, where it goes on with *unit*; return whether that is sent."""
+        """Have the transaction go on elsewhere with *unit*, on the primary mostly; return whether that is sent."""
         transaction = client.transaction
         assert transaction is not None
         relay = self._relay
-        if client.tx == codes.FAILED:
+        script = unit.script or OPAQUE
+        if client.tx == codes.FAILED and _prepares(script):
             self._give_up(client, server, unit)
             return True
-        if (
-            client.tx != codes.IN_TRANSACTION
-            or not transaction.is_movable
-            or (transaction.snapshot and transaction.reads)
-            or transaction.rooted
-        ):
-            if client.tx == codes.IN_TRANSACTION and pin_reason(unit.script or OPAQUE):
+        if client.tx != codes.FAILED and transaction.is_free and transaction.stays(script):
+            # Another replica may answer it: it looks for one as if this were its first statement.
+            client.server = None
+            self._roll_back(server)
+            return self.first(client, unit, script)
+        if not _may_go(client, transaction, unit, script):
+            if client.tx == codes.IN_TRANSACTION and pin_reason(script):
                 self._refuse_state(client, server)
                 unit.failed = True
                 unit.settle_names()
@@ -259,6 +292,11 @@ class Late:
             unit.route = _SAME_TRANSACTION
             relay.sender.send(client, server, unit)
             return True
+        return self._to_primary(client, server, unit)
+
+    def _to_primary(self, client: Client, server: Server, unit: Unit) -> bool:
+        """Move the transaction to the primary, as soon as there is a server; return whether *unit* is sent."""
+        relay = self._relay
         primary = relay.view.primary
         if primary is None:
             client.waiting = Waiting.NODE
@@ -304,6 +342,8 @@ class Late:
         """End the transaction on the replica *server*, begin it on *target* and go on with *unit*."""
         self._roll_back(server)
         client.server = None
+        if client.transaction is not None:
+            client.transaction.failed = client.tx == codes.FAILED
         unit.guarded = False
         unit.route = Route(Target.PRIMARY, self._reason(unit.script or OPAQUE))
         self._relay.bringing.bring(
@@ -319,7 +359,7 @@ class Late:
         transaction = client.transaction
         return (
             transaction is not None
-            and transaction.late
+            and transaction.is_free
             and client.tx == codes.IN_TRANSACTION
             and all(unit.guarded and not unit.forwarded for unit in units)
         )
@@ -334,13 +374,16 @@ class Late:
             return
         transaction.reads += takes_snapshot(script)
         keeps = unit.row_limit and unit.kind is not SIMPLE  # a Query ends the unnamed portal
-        transaction.rooted = transaction.rooted or keeps or script.roots
+        transaction.rooted = (
+            transaction.rooted or keeps or transaction.is_rooted_by(unit, script)
+        )
+        transaction.tells_time = transaction.tells_time or script.tells_time
         if script.statements and script.statements[-1].chain and not unit.failed:
             if not transaction.aborted or client.isolation in READ_COMMITTED:
                 client.transaction = transaction.chained()
             return
         transaction.aborted = status == codes.FAILED
-        if transaction.late and not unit.failed and is_prologue(unit, script):
+        if not unit.failed and (is_prologue(unit, script) or is_savepoint(unit, script)):
             said = [part for part in unit.piece.parts if isinstance(part, bytes)]
             if sets_modes(script):
                 transaction.modes = [*transaction.modes, said]
@@ -359,6 +402,28 @@ class Late:
         client.sink.append(frame(codes.READY, b"E"))
         client.tx = codes.FAILED
         self._relay.outboxes.touch_client(client)
+
+
+def _may_go(client: Client, transaction: Transaction, unit: Unit, script: Script) -> bool:
+    """Return whether the transaction on a replica can go to the primary with *unit*, which cannot stay."""
+    if client.tx == codes.FAILED or (ends_first(script) and not unit.follows):
+        return True  # there is nothing to keep
+    return (
+        client.tx == codes.IN_TRANSACTION
+        and transaction.is_movable
+        and not (transaction.snapshot and transaction.reads)
+        and not transaction.rooted
+    )
+
+
+def _outlives(transaction: Transaction, unit: Unit, script: Script) -> bool:
+    """Return whether *unit*, in a transaction that has failed on a replica, may do what a replica refuses once it has ended that.
+
+    Then it must do so on the primary, where the transaction fails again first. What goes back to a savepoint stays.
+    """
+    if transaction.rooted and any(s.verb is Verb.ROLLBACK_TO for s in script.statements):
+        return False
+    return unit.is_open or goes_on(script)
 
 
 def _prepares(script: Script) -> bool:

@@ -100,6 +100,7 @@ class Loss:
         for owed in server.responses.owed:
             if isinstance(owed, Unit):
                 relay.counters.load[owed.node] -= 1
+                relay.moments.lost(server, owed)
                 if owed.session is not None:
                     units.setdefault(owed.session, []).append(owed)  # type: ignore[arg-type]
         server.responses.owed.clear()

@@ -161,8 +161,10 @@ class PlainReads:
         if not client.dirty:
             client.dirty = True
             relay.outboxes.clients.append(client)
-        client.last_read = now
-        client.home = index if server.is_replica else PRIMARY_HOME
+        client.last_answer = now
+        if unit.relied_on:
+            client.last_read = now
+            client.home = index if server.is_replica else PRIMARY_HOME
         if unit.executes:
             client.last = (server.pool.node, unit.route)  # type: ignore[assignment]  # it was routed
         if client.tick != relay.homes.round:

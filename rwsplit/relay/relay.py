@@ -41,6 +41,7 @@ from rwsplit.relay.homes import Homes
 from rwsplit.relay.late import Late
 from rwsplit.relay.lingering import Lingering
 from rwsplit.relay.loss import Loss
+from rwsplit.relay.moments import Moments
 from rwsplit.relay.outboxes import HIGH_WATER, IN, OUT, Outboxes, send
 from rwsplit.relay.plain import PlainReads
 from rwsplit.relay.readback import ReadBack
@@ -118,6 +119,7 @@ class Relay:
         self.bringing = Bringing(self)
         self.dispatcher = Dispatcher(self)
         self.replies = Replies(self)
+        self.moments = Moments(self)
         self.loss = Loss(self)
         self.homes = Homes(self)
         self.upkeep = Upkeep(self)

@@ -15,8 +15,6 @@ from rwsplit.relay.client import Client
 from rwsplit.relay.healing import Healing
 from rwsplit.relay.injected import ROLLBACK, Injected, Purpose, Restoration
 from rwsplit.relay.readback import Question
-from rwsplit.routing.consistency import PRIMARY_HOME
-from rwsplit.routing.healing import NOT_REPLAYED
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
@@ -25,7 +23,6 @@ from rwsplit.session.parameters import NONE
 from rwsplit.session.pinning import PinReason, leaves_state
 from rwsplit.session.prepared import SYNC, unlearn
 from rwsplit.session.unit import EXTENDED, Unit
-from rwsplit.sql.statement import Script, Verb
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -61,16 +58,19 @@ class Replies:
             elif what is What.PARTIAL:
                 client = getattr(owed, "session", None)
                 if client is not None:
+                    relay.moments.told(client, server, owed, now)  # type: ignore[arg-type]  # it is a Unit
                     relay.outboxes.touch_client(client)
                     if client.pending and owed.is_open:  # type: ignore[union-attr]  # it is a Unit
                         relay.dispatcher.pump(client)
             elif what is What.FAILED:
                 assert isinstance(value, bytes)
-                self._failed(server, owed, value)
+                self._failed(server, owed, value, now)
             elif what is What.COPY_IN:
-                self._copy_in(server, owed)
+                self._copy_in(server, owed, now)
             elif what is What.ASYNC:
                 reader = server.holder if owed is None else getattr(owed, "client", None)
+                if owed is None and not server.is_replica:
+                    relay.last_write = now  # a notification tells of a commit
                 if reader is not None:
                     relay.outboxes.touch_client(reader)  # type: ignore[arg-type]  # all are Clients
             elif what is What.FATAL:
@@ -98,6 +98,7 @@ class Replies:
         counters.load[index] -= 1
         client: Client | None = owed.session  # type: ignore[assignment]
         if client is None:
+            relay.moments.lost(server, owed)
             return
         client.in_flight -= 1
         if owed.guarded and not (
@@ -162,21 +163,8 @@ class Replies:
         assert script is not None
         if unit.renaming is not None or unit.failed:
             self._settle_names(server, unit)
-        failed, client.tx = client.tx == codes.FAILED, status
-        refused = route is not None and route.reason is RouteReason.RETRIED_READ_ONLY
-        if script.may_write or client.wrote or script.cost.writes or refused:
-            if status != codes.IDLE:
-                client.wrote = True
-            else:
-                server.note_writer(client)
-                client.wrote = False
-                if not (failed or _rolls_back(script)):
-                    client.last_write = relay.last_write = now
-        if not (
-            unit.failed and route is NOT_REPLAYED.route
-        ):  # it was asked in vain, and read nothing
-            client.last_read = now
-            client.home = unit.node if server.is_replica else PRIMARY_HOME
+        relay.moments.done(client, server, unit, status, now)
+        client.tx = status
         if route is not None and unit.executes:
             client.last = (server.pool.node, route)
         relay.late.note(client, unit, script, status)
@@ -223,7 +211,7 @@ class Replies:
         elif route is not None and route.reason is RouteReason.NO_FRESH_REPLICA:
             relay.note_read(client, unit.node)  # it began a transaction on the primary
 
-    def _failed(self, server: Server, owed: Owed | None, error: bytes) -> None:
+    def _failed(self, server: Server, owed: Owed | None, error: bytes, now: float) -> None:
         """An ErrorResponse came: take back what the server was not taught after all."""
         relay = self._relay
         if isinstance(owed, Injected):
@@ -241,6 +229,7 @@ class Replies:
             self._close_stale(server, owed)
         if client is None:
             return
+        relay.moments.told(client, server, owed, now)
         alone = client.in_flight == 1  # nothing behind it can have relied on the pin
         if owed.with_pin and alone and not leaves_state(owed.script, sqlstate(error)):
             # The server stays soiled all the same: it is wiped before anyone else comes.
@@ -264,7 +253,7 @@ class Replies:
             server.owe(Injected(Purpose.TIDY))
             self._relay.outboxes.touch_server(server)
 
-    def _copy_in(self, server: Server, owed: Owed | None) -> None:
+    def _copy_in(self, server: Server, owed: Owed | None, now: float) -> None:
         """COPY FROM through the extended protocol: a Sync sent before the data is ignored.
 
         (PostgreSQL manual, "COPY Operations": Flush and Sync are ignored in copy-in mode.) So the unit's
@@ -276,6 +265,7 @@ class Replies:
         if client is None:
             self._relay.lose_server(server, None)  # nobody will send the data
             return
+        self._relay.moments.told(client, server, owed, now)
         self._relay.outboxes.touch_client(client)
         server.copying += 1
         if owed.kind is EXTENDED and not (owed.is_open or owed.copy_ended):
@@ -457,11 +447,6 @@ def _begins(client: Client, unit: Unit) -> bool:
     """Return whether *unit* begins a transaction: its route, then, says what kind of."""
     script = unit.script
     return script is not None and script.controls_transaction and client.tx == codes.IDLE
-
-
-def _rolls_back(script: Script) -> bool:
-    """Return whether *script* is a ROLLBACK: what it ends has changed nothing."""
-    return script.single is not None and script.single.verb is Verb.ROLLBACK
 
 
 _DONE: Final = What.DONE

@@ -78,6 +78,7 @@ class Sender:
         elif piece.unnamed_parse is not None:
             server.unnamed = piece.unnamed_parse
         unit.node = index = server.pool.node_index
+        unit.relied_on = relay.choice.keeps_level(client, server, script)
         unit.sent = relay.now
         counters = relay.counters
         counters.load[index] += 1
@@ -227,7 +228,7 @@ class Sender:
             server.forget()
         if unit.route is not None and server.is_replica:
             if unit.route.reason is RouteReason.READ_ONLY_TRANSACTION:
-                client.transaction = Transaction.read_only(unit)
+                client.transaction = Transaction.read_only(unit, client.isolation)
                 unit.guarded = not unit.row_limit
             elif unit.route.reason is RouteReason.LATE_TRANSACTION:
                 client.transaction = Transaction.may_write(script.statements[0])
@@ -296,6 +297,7 @@ class Sender:
         self, client: Client, server: Server, unit: Unit, chunk: Chunk, script: Script
     ) -> None:
         """Record what *chunk* adds to what its *unit* does."""
+        unit.continued = unit.continued or bool(script.statements)
         if script.may_write:
             client.wrote = True
         if script.reads_sequences:

@@ -52,7 +52,13 @@ def readers(
     return [
         node
         for node in view.replicas
-        if node.fresh_until > floor
-        and ((node.index == home and node.lost_at < last_read) or node.fresh_until > last_read)
+        if keeps(node, floor=floor, last_read=last_read, home=home)
         and not refused_by >> node.index & 1
     ]
+
+
+def keeps(node: NodeView, *, floor: float, last_read: float, home: int) -> bool:
+    """Return whether a read on the replica *node* sees all that a session must see by these moments."""
+    return node.fresh_until > floor and (
+        (node.index == home and node.lost_at < last_read) or node.fresh_until > last_read
+    )

@@ -50,6 +50,7 @@ class SessionState:
         "journal",
         "knowledge",
         "last",
+        "last_answer",
         "last_read",
         "last_write",
         "level",
@@ -129,6 +130,9 @@ class SessionState:
         """The transaction it is in may have written."""
         self.last_write = NEVER
         self.last_read = NEVER
+        """When its last read was answered where its level was kept."""
+        self.last_answer = NEVER
+        """When its last statement was answered."""
         self.home = NO_HOME
         """Index of the replica its reads go to."""
         self.bound_for = NOWHERE

@@ -19,10 +19,13 @@ from typing import Final
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER_SIZE, frame, split
 from rwsplit.protocol.responses import FORWARD
+from rwsplit.routing.route import Route
 from rwsplit.session.prepared import PARSE_COMPLETE, PARSED, Part
 from rwsplit.session.unit import SIMPLE, Unit
 from rwsplit.sql.statement import TRANSACTION_CONTROL, Script, Statement, Verb
 
+#: What a transaction has set, and its savepoints, are said again elsewhere if they are no more than these.
+MOST_REPEATED: Final = 100
 #: Isolation levels under which every statement has a snapshot of its own; PostgreSQL has no READ UNCOMMITTED.
 READ_COMMITTED: Final = frozenset({"read committed", "read uncommitted"})
 
@@ -41,6 +44,7 @@ class Transaction:
         "begin_on_replica",
         "failed",
         "has_portal",
+        "hinted",
         "inherited",
         "is_movable",
         "late",
@@ -49,6 +53,7 @@ class Transaction:
         "reads",
         "rooted",
         "snapshot",
+        "tells_time",
     )
 
     def __init__(
@@ -65,12 +70,12 @@ class Transaction:
         self.begin_on_replica = begin_on_replica
         """The same for a replica, where PostgreSQL refuses READ WRITE."""
         self.late = late
-        """It may yet write: it moves as soon as it does anything but read."""
+        """It may yet write: it moves as soon as it does anything but read. Else it is READ ONLY."""
         self.is_movable = is_movable
         self.snapshot = snapshot
         """All its statements see what the first one saw, so it stays where that was."""
         self.prologue: list[Sequence[bytes]] = []
-        """Frames of what it has set for itself (SET LOCAL), each ending in one ReadyForQuery."""
+        """Frames of what it has set for itself (SET LOCAL), and of its savepoints, each ending in one ReadyForQuery."""
         self.modes: Sequence[Sequence[bytes]] = ()
         """The same of SET TRANSACTION, which AND CHAIN does not undo."""
         self.inherited: Sequence[Sequence[bytes]] | None = None
@@ -84,11 +89,24 @@ class Transaction:
         self.failed = False
         """It has failed before it was anywhere."""
         self.rooted = False
-        """It has a savepoint or portal, which cannot be taken to another server."""
+        """It has a portal, or a savepoint that is not in *prologue*, which cannot be taken to another server."""
+        self.tells_time = False
+        """It has said when it began, which elsewhere would be another moment."""
+        self.hinted: Route | None = None
+        """What a hint on its BEGIN asks for all its reads (max_lag, consistency)."""
+
+    @property
+    def is_free(self) -> bool:
+        """It can go on elsewhere, and nobody can tell."""
+        return (
+            self.is_movable
+            and not (self.rooted or self.tells_time)
+            and not (self.snapshot and self.reads)
+        )
 
     @classmethod
-    def read_only(cls, unit: Unit) -> Transaction:
-        """Return the READ ONLY transaction that *unit*, sent to a replica, begins."""
+    def read_only(cls, unit: Unit, isolation: str) -> Transaction:
+        """Return the READ ONLY transaction that *unit*, sent to a replica, begins; *isolation* is the default."""
         assert unit.script is not None
         statements = unit.script.statements
         # Not as the client said it: what it may have prepared for that, another server does not have.
@@ -97,9 +115,18 @@ class Transaction:
             begin,
             begin,
             late=False,
-            is_movable=len(statements) == 1,
-            snapshot=(statements[0].isolation or "").lower() == "repeatable read",
+            is_movable=all(statement.verb in _READS for statement in statements[1:]),
+            snapshot=(statements[0].isolation or isolation) not in READ_COMMITTED,
         )
+
+    @classmethod
+    def nowhere(cls, statement: Statement, unit: Unit, isolation: str) -> Transaction:
+        """Return the transaction that *statement*, a BEGIN for which `is_late` holds, begins in *unit*, nowhere yet."""
+        if not statement.read_only:
+            return cls.may_write(statement, unit)
+        made = cls.read_only(unit, isolation)
+        made.has_portal = unit.kind is not SIMPLE and not _closes_portal(unit)
+        return made
 
     @classmethod
     def may_write(cls, statement: Statement, unit: Unit | None = None) -> Transaction:
@@ -132,6 +159,7 @@ class Transaction:
                 snapshot=self.snapshot,
             )
             made.modes = (self.inherited or ()) if self.aborted else self.modes
+            made.hinted = self.hinted
         made.inherited = made.modes
         return made
 
@@ -154,14 +182,22 @@ class Transaction:
         """
         if script.single is not None and script.single.verb in _ENDS:
             return True
+        if script.primary_only is not None or script.state is not None:
+            return False
+        if not self.late:
+            return all(statement.verb is not Verb.BEGIN for statement in script.statements)
         return not (
-            script.primary_only is not None
-            or script.state is not None
-            or script.controls_transaction
+            script.controls_transaction
             or script.needs_session
             or script.tells_time
             or script.cost.writes
         )
+
+    def is_rooted_by(self, unit: Unit, script: Script) -> bool:
+        """Return whether *unit* has made a cursor, or has to do with savepoints in a way that cannot be said again."""
+        if is_savepoint(unit, script) and len(self.prologue) < MOST_REPEATED:
+            return False
+        return script.roots or any(s.verb in SAVEPOINTS for s in script.statements)
 
 
 def takes_snapshot(script: Script) -> bool:
@@ -183,13 +219,20 @@ def sets_modes(script: Script) -> bool:
 def is_late(script: Script) -> bool:
     """Return whether *script* begins a transaction that may wait for its first statement, and does no more."""
     statement = script.single
-    return statement is not None and script.hints is None and _begins_late(statement)
+    if statement is None or not _begins_late(statement):
+        return False
+    return script.hints is None or statement.read_only is True
 
 
 def ends(script: Script) -> bool:
     """Return whether *script* is COMMIT or ROLLBACK and nothing else."""
     statement = script.single
     return statement is not None and statement.verb in _ENDS and not statement.chain
+
+
+def ends_first(script: Script) -> bool:
+    """Return whether *script* ends the transaction it is in before it does anything else."""
+    return len(script.statements) > 1 and script.statements[0].verb in _ENDS
 
 
 def opens_with_reads(script: Script) -> bool:
@@ -221,8 +264,20 @@ def is_prologue(unit: Unit, script: Script) -> bool:
         )
     else:
         fits = not setting.startswith(("transaction", "default_transaction", "session", "role"))
+    return fits and _can_be_repeated(unit)
+
+
+def is_savepoint(unit: Unit, script: Script) -> bool:
+    """Return whether *unit* only makes, drops or goes back to a savepoint, and can be said again elsewhere."""
+    statement = script.single
+    return statement is not None and statement.verb in SAVEPOINTS and _can_be_repeated(unit)
+
+
+def _can_be_repeated(unit: Unit) -> bool:
     piece = unit.piece
-    return fits and piece.plan is None and not piece.needs and piece.unnamed is None
+    if piece.plan is not None and (unit.planned or any(step != FORWARD for step in piece.plan)):
+        return False  # it was open, or names something
+    return not piece.needs and piece.unnamed is None
 
 
 def begin_frame(statement: Statement, *, read_only: bool | None) -> bytes:
@@ -320,8 +375,10 @@ def _begins_late(statement: Statement) -> bool:
     return (
         statement.verb is Verb.BEGIN
         and statement.tag is not None
-        and statement.read_only is not True
-        and statement.isolation in {None, *READ_COMMITTED}
+        and (
+            statement.isolation in {None, *READ_COMMITTED}
+            or (statement.read_only is True and statement.isolation == "repeatable read")
+        )
     )
 
 
@@ -334,5 +391,6 @@ _CHAIN: Final = frame(codes.QUERY, b"COMMIT AND CHAIN\0")
 _ANSWERS: Final = {codes.PARSE: PARSE_COMPLETE, codes.CLOSE: _CLOSE_COMPLETE, codes.SYNC: b""}
 _UNNAMED_WHOLE: Final = b"\0\0\0\0\0"
 _ENDS: Final = frozenset({Verb.COMMIT, Verb.ROLLBACK})
+SAVEPOINTS: Final = frozenset({Verb.SAVEPOINT, Verb.RELEASE, Verb.ROLLBACK_TO})
 _WITHOUT_SNAPSHOT: Final = frozenset({Verb.SHOW, Verb.SET, Verb.RESET, Verb.EMPTY})
 _READS: Final = frozenset({Verb.QUERY, Verb.SHOW, Verb.COPY_OUT, Verb.EXPLAIN, Verb.EMPTY})

@@ -140,6 +140,7 @@ class Unit(Owed):
     __slots__ = (
         "arrived",
         "cancelled",
+        "continued",
         "copy_ended",
         "deadline",
         "describes",
@@ -155,6 +156,7 @@ class Unit(Owed):
         "plain",
         "planned",
         "refused_by",
+        "relied_on",
         "renaming",
         "restarts",
         "route",
@@ -200,6 +202,8 @@ class Unit(Owed):
         self.row_limit = False
         self.is_open = False
         """Its end has not been sent yet."""
+        self.continued = False
+        """It was open, and more came for it than *script* tells of."""
         self.copy_ended = False
         """It was open, and the data of its COPY came before its Sync."""
         self.flushed = 0
@@ -218,6 +222,8 @@ class Unit(Owed):
         self.route: Route | None = None
         self.node = -1
         """Index of the node it was sent to."""
+        self.relied_on = True
+        """Where it was sent its session's level was kept: later reads rely on what it has read."""
         self.plain = False
         """It is a read that any server can answer as it is; see `relay.plain`."""
         self.refused_by = 0
@@ -231,6 +237,11 @@ class Unit(Owed):
         """It waited for a replica to be fresh."""
         self.renaming: Renaming | None = None
         """What it does to its session's names, if anything."""
+
+    @property
+    def has_more(self) -> bool:
+        """It may run more than *script* tells of: what a portal does that an earlier unit has made, or what came later."""
+        return self.follows or self.continued
 
     def reword(self, frame: bytes) -> bytes:
         """Return the ErrorResponse *frame* with the client's names of statements in place of ours."""
@@ -284,6 +295,7 @@ class Unit(Owed):
         self.size_in = len(frame)
         self.size = 0
         self.forwarded = False
+        self.relied_on = True
         self.arrived = 0.0
 
     def restart(self) -> None:

@@ -316,12 +316,20 @@ def test_less_than_discard_all_does_not_clean_a_server_that_acts_as_a_role(rig: 
     assert server.parameters is NONE
 
 
+def reads_in_transaction(rig: MemoryRelay, client: Client) -> Server:
+    """Have *client*, which has parameters, read in a READ ONLY transaction; return the replica."""
+    rig.ask(client, b"begin read only")
+    rig.turn_clients([client])
+    replica = says(rig, client, b"select 1")
+    answers(rig, replica, complete() + ready())
+    answers(rig, replica, complete("BEGIN") + ready("T") + complete("SELECT 1") + ready("T"))
+    return replica
+
+
 def test_a_move_whose_role_the_primary_refuses_ends_the_session(rig: MemoryRelay):
     client = rig.clients[0]
     acting_as(rig, client, "clerk")
-    replica = says(rig, client, b"begin read only")
-    answers(rig, replica, complete() + ready())
-    answers(rig, replica, complete("BEGIN") + ready("T"))
+    replica = reads_in_transaction(rig, client)
     primary = says(rig, client, b"select pg_advisory_xact_lock(1)")
     assert primary is not replica
     assert b"pg_advisory" not in wire_of(primary).sent
@@ -333,9 +341,7 @@ def test_a_move_whose_role_the_primary_refuses_ends_the_session(rig: MemoryRelay
 def test_a_primary_lost_while_a_transaction_moves_there_ends_the_session(rig: MemoryRelay):
     client = rig.clients[0]
     acting_as(rig, client, "clerk")
-    replica = says(rig, client, b"begin read only")
-    answers(rig, replica, complete() + ready())
-    answers(rig, replica, complete("BEGIN") + ready("T"))
+    reads_in_transaction(rig, client)
     primary = says(rig, client, b"select pg_advisory_xact_lock(1)")
     rig.relay.lose_server(primary, None)
     assert client.closed

@@ -9,11 +9,14 @@ from rwsplit.protocol.framing import frame
 from rwsplit.session.session import Session
 from rwsplit.session.stand_ins import NOTHING
 from rwsplit.session.transaction import (
+    MOST_REPEATED,
     Transaction,
     answer,
     begin_frame,
+    ends_first,
     is_late,
     is_prologue,
+    is_savepoint,
     opens_with_reads,
     sets_modes,
 )
@@ -36,6 +39,8 @@ from tests.support.messages import (
 BOOK = FunctionBook()
 BEGIN_T = frame(codes.COMMAND_COMPLETE, b"BEGIN\0") + frame(codes.READY, b"T")
 
+RC = "read committed"
+
 
 def script(text: str) -> Script:
     return parse(text.encode(), BOOK)
@@ -56,8 +61,12 @@ def unit_of(session: Session, data: bytes) -> Unit:
         ("BEGIN WORK;", True),
         ("start transaction isolation level read committed, read write", True),
         ("begin isolation level read uncommitted not deferrable", True),
-        ("begin read only", False),
+        ("begin read only", True),
         ("begin isolation level repeatable read", False),
+        ("begin isolation level repeatable read read only", True),
+        ("begin isolation level serializable read only", False),
+        ("/* rwsplit: max_lag=1s */ begin read only", True),
+        ("/* rwsplit: max_lag=1s */ begin", False),
         ("begin isolation level serializable", False),
         ("begin isolation level", False),
         ("begin read write,", False),
@@ -186,7 +195,7 @@ def test_how_it_begins(text: str, on_primary: bytes, on_replica: bytes):
 
 def test_a_read_only_one_begins_without_what_the_client_has_prepared_for_it(session: Session):
     data = query("begin isolation level repeatable read read only")
-    transaction = Transaction.read_only(unit_of(session, data))
+    transaction = Transaction.read_only(unit_of(session, data), RC)
     begin = [query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")]
     assert (transaction.begin, transaction.begin_on_replica) == (begin, begin)
     assert (transaction.late, transaction.is_movable, transaction.snapshot) == (
@@ -194,10 +203,125 @@ def test_a_read_only_one_begins_without_what_the_client_has_prepared_for_it(sess
         True,
         True,
     )
-    transaction = Transaction.read_only(unit_of(session, query("begin read only; select 1")))
-    assert (transaction.is_movable, transaction.snapshot) == (False, False)
+    transaction = Transaction.read_only(
+        unit_of(session, query("begin read only; select 1")), RC
+    )
+    assert (transaction.is_movable, transaction.snapshot) == (True, False)
+    transaction = Transaction.read_only(
+        unit_of(session, query("begin read only; savepoint a; select 1")), RC
+    )
+    assert not transaction.is_movable
     words = script("begin read only").statements[0]
     assert begin_frame(words, read_only=True) == query("BEGIN READ ONLY")
+
+
+def nowhere(session: Session, text: str, isolation: str = RC) -> Transaction:
+    unit = unit_of(session, query(text))
+    assert unit.script is not None
+    return Transaction.nowhere(unit.script.statements[0], unit, isolation)
+
+
+@pytest.mark.parametrize(
+    ("text", "default", "late", "snapshot"),
+    [
+        ("begin", RC, True, False),
+        ("begin read only", RC, False, False),
+        ("begin read only", "repeatable read", False, True),
+        ("begin isolation level read committed read only", "repeatable read", False, False),
+        ("begin isolation level repeatable read read only", RC, False, True),
+    ],
+)
+def test_one_that_begins_nowhere_keeps_a_snapshot_if_its_isolation_says_so(
+    session: Session, text: str, default: str, late: bool, snapshot: bool
+):
+    transaction = nowhere(session, text, default)
+    assert (transaction.late, transaction.snapshot) == (late, snapshot)
+    assert transaction.is_free
+    transaction.reads = 1
+    assert transaction.is_free is not snapshot
+
+
+def test_one_that_has_a_savepoint_or_has_told_when_it_began_is_not_free(session: Session):
+    for attribute in ("rooted", "tells_time"):
+        transaction = nowhere(session, "begin read only")
+        setattr(transaction, attribute, True)
+        assert not transaction.is_free
+    assert not Transaction.read_only(
+        unit_of(session, query("begin read only; savepoint a")), RC
+    ).is_free
+
+
+def test_a_savepoint_is_said_again_elsewhere_as_long_as_there_are_not_too_many(
+    session: Session,
+):
+    transaction = nowhere(session, "begin read only")
+    for text in ("savepoint a", "release a", "rollback to savepoint a", "select 1"):
+        unit = unit_of(session, query(text))
+        assert unit.script is not None
+        assert is_savepoint(unit, unit.script) is (text != "select 1")
+        assert not transaction.is_rooted_by(unit, unit.script)
+    transaction.prologue = [[]] * MOST_REPEATED
+    for text, expected in (("savepoint a", True), ("release a", True), ("select 1", False)):
+        unit = unit_of(session, query(text))
+        assert unit.script is not None
+        assert transaction.is_rooted_by(unit, unit.script) is expected
+
+
+def test_nor_if_it_is_more_than_that_or_cannot_be_repeated(session: Session):
+    transaction = nowhere(session, "begin read only")
+    unit_of(session, parse_message("savepoint a", "s") + SYNC)
+    messages = parse_message("savepoint a") + bind() + execute() + SYNC
+    for data, repeatable in (
+        (query("savepoint a; select 1"), False),
+        (query("rollback to a; select 1"), False),
+        (bind("s") + execute() + SYNC, False),
+        (messages, True),
+    ):
+        unit = unit_of(session, data)
+        assert unit.script is not None
+        assert is_savepoint(unit, unit.script) is repeatable
+        assert transaction.is_rooted_by(unit, unit.script) is not repeatable
+    unit.planned = 3  # it was open
+    assert not is_savepoint(unit, unit.script)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("select now()", True),
+        ("savepoint a", True),
+        ("commit and chain", True),
+        ("commit; select 1", True),
+        ("commit; begin read only", False),
+        ("commit; begin", False),
+        ("insert into t values (1)", False),
+        ("listen a", False),
+    ],
+)
+def test_what_a_read_only_one_may_run_where_it_is(session: Session, text: str, expected: bool):
+    assert nowhere(session, "begin read only").stays(script(text)) is expected
+
+
+def test_the_portal_of_a_read_only_begin_can_be_described(session: Session):
+    unit = unit_of(session, parse_message("begin read only") + bind() + execute() + SYNC)
+    assert unit.script is not None
+    transaction = Transaction.nowhere(unit.script.statements[0], unit, RC)
+    assert transaction.has_portal
+    assert not nowhere(session, "begin read only").has_portal
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("commit; update t set a = 1", True),
+        ("rollback; begin", True),
+        ("commit", False),
+        ("select 1; commit", False),
+        ("", False),
+    ],
+)
+def test_what_ends_its_transaction_before_it_does_anything_else(text: str, expected: bool):
+    assert ends_first(script(text)) is expected
 
 
 def opened(transaction: Transaction) -> list[bytes]:
@@ -233,7 +357,7 @@ def test_a_chained_one_has_the_modes_even_if_it_fails():
 
 
 def test_a_failed_one_is_chained_without_the_modes_it_has_set_itself(session: Session):
-    transaction = Transaction.read_only(unit_of(session, query("begin read only")))
+    transaction = Transaction.read_only(unit_of(session, query("begin read only")), RC)
     transaction.aborted = True
     transaction = transaction.chained()
     assert transaction.late
@@ -243,7 +367,9 @@ def test_a_failed_one_is_chained_without_the_modes_it_has_set_itself(session: Se
 
 
 def test_a_chained_read_only_one_stays_read_only_on_the_primary(session: Session):
-    transaction = Transaction.read_only(unit_of(session, query("begin read only"))).chained()
+    transaction = Transaction.read_only(
+        unit_of(session, query("begin read only")), RC
+    ).chained()
     assert not transaction.late
     assert opened(transaction) == [b"BEGIN READ ONLY", b"COMMIT AND CHAIN"]
 

@@ -98,3 +98,18 @@ def test_a_statement_cancelled_for_its_time_is_told_so(session: Session):
     unit.cancelled = CancelReason.QUERY_TIMEOUT
     assert b"due to query_timeout\0" in unit.reword(said)
     assert unit.reword(other) is other
+
+
+def test_a_unit_may_run_more_than_its_text_says(session: Session):
+    assert not a_unit(session).has_more
+    for attribute in ("follows", "continued"):
+        unit = a_unit(session)
+        setattr(unit, attribute, True)
+        assert unit.has_more
+
+
+def test_one_that_is_used_again_is_relied_on_again(session: Session):
+    unit = a_unit(session)
+    unit.relied_on = False
+    unit.renew(TEXT, Script(()))
+    assert unit.relied_on
