@@ -36,7 +36,7 @@ pytestmark = pytest.mark.integration
 UPDATE: Final = "update forms set v = 1"
 FAIL: Final = "select 1/0"
 #: The same, and the primary is not asked for a second opinion: the transaction stays on its replica.
-REFUSED: Final = "set local work_mem = 'much'"
+REFUSED: Final = "set local work_mem ="
 DO_COMMITS: Final = f"do $$ begin {UPDATE}; commit; end $$"
 
 

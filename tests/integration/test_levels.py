@@ -366,8 +366,8 @@ def test_its_savepoints_move_along(
         assert str(where(connection)).startswith("replica")
         connection.execute("savepoint a")
         connection.execute("set local work_mem = '6MB'")
-        with pytest.raises(psycopg.errors.InvalidParameterValue):
-            connection.execute("set local work_mem = 'much'")
+        with pytest.raises(psycopg.errors.SyntaxError):
+            connection.execute("set local work_mem =")
         connection.execute("rollback to a")
         connection.execute("set local work_mem = '7MB'")
         assert str(where(connection)).startswith("replica")
@@ -427,8 +427,8 @@ def test_a_failed_one_on_a_replica_ends_and_writes_in_one_string(
             assert wait_until(lambda: str(where(connection)).startswith("replica"), timeout=10)
             connection.execute(begin)
             assert str(where(connection)).startswith("replica")
-            with pytest.raises(psycopg.errors.InvalidParameterValue):
-                connection.execute("set local work_mem = 'much'")
+            with pytest.raises(psycopg.errors.SyntaxError):
+                connection.execute("set local work_mem =")
             connection.execute(f"{text}{number}")  # type: ignore[call-overload]
             assert value(connection) == number
 
