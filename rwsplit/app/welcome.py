@@ -17,12 +17,13 @@ from rwsplit.app.opener import Opener
 from rwsplit.client.lobby import Login
 from rwsplit.cluster.node import AdminState, NodeView, Refusal, Up
 from rwsplit.cluster.view import ClusterView
-from rwsplit.errors import NodeUnreachable, NoEligibleNode, ProtocolViolation
+from rwsplit.errors import NodeUnreachable, NoEligibleNode, ProtocolViolation, ServerRefused
 from rwsplit.monitor.board import Board
 from rwsplit.protocol import codes
 from rwsplit.protocol.fields import text_of
 from rwsplit.protocol.framing import frame
 from rwsplit.server.dialer import Dialed
+from rwsplit.server.refused import FULL
 from rwsplit.server.stream import WireStream
 from rwsplit.session.inband import PREFIX
 from rwsplit.session.parameters import parse_options
@@ -99,13 +100,24 @@ class Welcomes:
         async with lock:
             found = self._known.get(key)
             if found is None or found.until <= trio.current_time():
-                found = await self._ask(database, user, parameters)
+                found = await self._renew(found, database, user, parameters)
                 if len(self._known) >= SIZE:
                     del self._known[next(iter(self._known))]
                 self._known[key] = found
         if not lock.statistics().tasks_waiting:
             self._locks.pop(key, None)
         return found
+
+    async def _renew(
+        self, known: Welcome | None, database: str, user: str, parameters: dict[str, str]
+    ) -> Welcome:
+        """Find out a welcome; what was *known* does for longer where only a connection to ask is not to be had."""
+        try:
+            return await self._ask(database, user, parameters)
+        except ServerRefused as error:
+            if known is None or error.server_sqlstate != FULL:
+                raise
+            return known
 
     async def _ask(self, database: str, user: str, parameters: dict[str, str]) -> Welcome:
         reported, isolation = await self._report(database, user, parameters)
@@ -129,23 +141,38 @@ class Welcomes:
     async def _report(
         self, database: str, user: str, parameters: dict[str, str]
     ) -> tuple[Mapping[str, str], str]:
-        """Log in to a node, the primary if there is one; return what it reported, and the isolation level."""
-        refused: NodeUnreachable | None = None
+        """Log in to a node, the primary if there is one; return what it reported, and the isolation level.
+
+        What a replica refuses the next node may allow; of a primary only that it is full is not its last word.
+        """
+        unreachable: NodeUnreachable | None = None
+        refused: ServerRefused | None = None
         for node in await self._candidates():
             try:
                 dialed = await self._opener.dial(node.name, database, user, parameters)
                 isolation = await _ask_isolation(dialed)
             except NodeUnreachable as error:
                 self._board.report_failure(node.name, str(error), trio.current_time())
-                refused = error
+                unreachable = error
+                continue
+            except ServerRefused as error:
+                if self._is_primary(node) and error.server_sqlstate != FULL:
+                    raise
+                refused = refused or error
                 continue
             reported = dict(dialed.parameters)
             # One stable view: a client of rwsplit talks to something that takes writes.
             reported["in_hot_standby"] = "off"
-            if node is not self._board.view.primary:
+            if not self._is_primary(node):
                 reported["default_transaction_read_only"] = "off"
             return reported, isolation
-        raise refused or NoEligibleNode("no node is up, so nobody can log in now")
+        raise (
+            refused or unreachable or NoEligibleNode("no node is up, so nobody can log in now")
+        )
+
+    def _is_primary(self, node: NodeView) -> bool:
+        primary = self._board.view.primary  # a view is replaced by the next one
+        return primary is not None and primary.name == node.name
 
     async def _candidates(self) -> list[NodeView]:
         with trio.move_on_after(FIRST_NODE):
