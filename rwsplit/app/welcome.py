@@ -17,7 +17,13 @@ from rwsplit.app.opener import Opener
 from rwsplit.client.lobby import Login
 from rwsplit.cluster.node import AdminState, NodeView, Refusal, Up
 from rwsplit.cluster.view import ClusterView
-from rwsplit.errors import NodeUnreachable, NoEligibleNode, ProtocolViolation, ServerRefused
+from rwsplit.errors import (
+    FeatureNotSupported,
+    NodeUnreachable,
+    NoEligibleNode,
+    ProtocolViolation,
+    ServerRefused,
+)
 from rwsplit.monitor.board import Board
 from rwsplit.protocol import codes
 from rwsplit.protocol.fields import text_of
@@ -26,7 +32,7 @@ from rwsplit.server.dialer import Dialed
 from rwsplit.server.refused import FULL
 from rwsplit.server.stream import WireStream
 from rwsplit.session.inband import PREFIX
-from rwsplit.session.parameters import parse_options
+from rwsplit.session.startup_options import START_ONLY, parse_options
 
 #: Seconds a welcome is remembered: ALTER ROLE ... SET shows in new sessions after that.
 LIFETIME: Final = 60.0
@@ -75,6 +81,7 @@ class Welcomes:
 
         Raises:
             ServerRefused: PostgreSQL refuses the login; the client may be shown its words.
+            FeatureNotSupported: it asks for what a server that is there cannot be brought to.
             NoEligibleNode, NodeUnreachable: no node could be asked.
         """
         parameters = dict(login.parameters)
@@ -127,10 +134,16 @@ class Welcomes:
         base = await self._find(database, user, {})
         wanted = {k.lower(): v for k, v in parameters.items() if k != "options"}
         wanted |= parse_options(parameters.get("options", ""))
+        if unchangeable := sorted(START_ONLY.intersection(wanted)):
+            raise FeatureNotSupported(
+                f'parameter "{unchangeable[0]}" cannot be set at startup through rwsplit: PostgreSQL '
+                "takes it only when a connection is opened, and rwsplit's are there already"
+            )
         before = {name.lower(): value for name, value in base.reported.items()}
         after = {name.lower(): value for name, value in reported.items()}
         overrides = {
-            name: value
+            # Of several words for it the last may say half of it only: the node says what they come to.
+            name: after.get(name, value) if name == "datestyle" else value
             for name, value in wanted.items()
             if not name.startswith(PREFIX)
             and (name not in after or after[name] != before.get(name))
