@@ -107,7 +107,7 @@ class Choice:
         if level is not ConsistencyLevel.EVENTUAL:
             floor = max(floor, self.last_write(client, level))
             last_read = client.last_read
-            refused_by |= all_but(client.bound_for)
+            refused_by |= all_but(relay.rooms.bound_for(client))
         candidates = readers(
             view, floor=floor, last_read=last_read, home=home, refused_by=refused_by
         )

@@ -19,7 +19,7 @@ from rwsplit.cluster.node import NodeView
 from rwsplit.config.model import ReadsOnPrimary
 from rwsplit.errors import ServerRefused
 from rwsplit.relay.client import Client
-from rwsplit.routing.consistency import PRIMARY_HOME, all_but, readers
+from rwsplit.routing.consistency import ANY_REPLICA, NOWHERE, PRIMARY_HOME, all_but, readers
 from rwsplit.routing.route import RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
@@ -128,6 +128,15 @@ class Rooms:
             else:
                 pool.is_wanted = True
         return free or full
+
+    def bound_for(self, client: Client) -> int:
+        """Return what *client* is bound for: nowhere any more if that replica, or every one, is closed to it."""
+        bound = client.bound_for
+        if self.scarce and bound != NOWHERE:
+            targets = [n for n in self._relay.view.replicas if bound in (ANY_REPLICA, n.index)]
+            if targets and not self.offered(client, targets):
+                client.bound_for = NOWHERE
+        return client.bound_for
 
     def refusal(self, client: Client, node: NodeView) -> str | None:
         """Return why *node* has no server for *client*, if it said so."""
