@@ -33,6 +33,10 @@ class ProtocolViolation(RwsplitError):
     sqlstate = "08P01"
 
 
+class NotAStartup(ProtocolViolation):
+    """What came instead of a startup packet cannot be one; PostgreSQL closes the connection without a word."""
+
+
 class AuthenticationFailed(RwsplitError):
     """A client could not prove who it is; the text never says which part was wrong."""
 

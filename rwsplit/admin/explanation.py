@@ -41,8 +41,9 @@ def _statement(explanation: Explanation) -> Iterator[Row]:
             yield "statement", name, ", ".join(found), None
     if script.hints:
         for name, asked in attrs.asdict(script.hints).items():
-            if asked is not None:
-                yield "statement", f"hint {name}", str(asked), None
+            if asked not in (None, ()):
+                shown = "; ".join(asked) if isinstance(asked, tuple) else str(asked)
+                yield "statement", f"hint {name}", shown, None
 
 
 def _route(explanation: Explanation) -> Iterator[Row]:

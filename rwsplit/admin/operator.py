@@ -64,6 +64,12 @@ class PoolStatus:
     """Servers that are being connected."""
     maxwait: float = 0.0
     """Seconds the oldest waiter has waited."""
+    refused: str | None = None
+    """What the node said, with its SQLSTATE, when it last refused a server; None: it refuses none."""
+    refused_for: float | None = None
+    """Seconds since it first said so."""
+    retry_in: float | None = None
+    """Seconds until it is asked again, at the earliest."""
 
 
 @attrs.frozen(kw_only=True)
@@ -123,6 +129,8 @@ class DatabaseStatus:
     """Bytes to clients."""
     wait: float | None = None
     """Seconds sessions waited for a server, all together."""
+    misspelt_hints: int = 0
+    """Statements with a hint that is not understood."""
 
 
 @attrs.frozen(kw_only=True)

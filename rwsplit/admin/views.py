@@ -110,7 +110,14 @@ def _pools(operator: Operator) -> Rows:
             _micros(pool.maxwait),
             pool_config(operator.config.pool, pool.database, pool.user).mode.value,
             pool.node,
+            pool.refused,
+            _rounded(pool.refused_for),
+            _rounded(pool.retry_in),
         )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def _clients(operator: Operator) -> Rows:
@@ -216,7 +223,7 @@ def _servers_of(pool: PoolStatus) -> int:
 def _stats(operator: Operator) -> Rows:
     for each in operator.databases():
         wait = None if each.wait is None else int(each.wait * 1e6)
-        yield each.database, each.queries, each.received, each.sent, wait
+        yield each.database, each.queries, each.received, each.sent, wait, each.misspelt_hints
 
 
 def _routes(operator: Operator) -> Rows:
@@ -270,7 +277,8 @@ VIEWS: Final[dict[str, View]] = {
     "pools": _view(
         "database user cl_active:int8 cl_waiting:int8 cl_active_cancel_req:int8 "
         "cl_waiting_cancel_req:int8 sv_active:int8 sv_active_cancel:int8 sv_being_canceled:int8 "
-        "sv_idle:int8 sv_used:int8 sv_tested:int8 sv_login:int8 maxwait:int8 maxwait_us:int8 pool_mode node",
+        "sv_idle:int8 sv_used:int8 sv_tested:int8 sv_login:int8 maxwait:int8 maxwait_us:int8 pool_mode node "
+        "refused refused_for:float8 retry_in:float8",
         _pools,
     ),
     "clients": _view(
@@ -296,7 +304,8 @@ VIEWS: Final[dict[str, View]] = {
         _users,
     ),
     "stats": _view(
-        "database total_query_count:int8 total_received:int8 total_sent:int8 total_wait_time:int8",
+        "database total_query_count:int8 total_received:int8 total_sent:int8 total_wait_time:int8 "
+        "total_misspelt_hints:int8",
         _stats,
     ),
     "routes": _view("reason statements:int8 sentence", _routes),

@@ -61,6 +61,19 @@ def families(proxy: Proxy) -> Iterator[Family]:
         },
         ("node",),
     )
+    yield Family(
+        "rwsplit_pool_refused",
+        "1 where a node refuses the servers of a pool.",
+        {(p.node, p.database, p.user): 1 for p in relay.pools if p.refused is not None},
+        ("node", "database", "user"),
+    )
+    yield Family(
+        "rwsplit_misspelt_hints",
+        "Statements with a hint that is not understood.",
+        {(database,): count for database, count in relay.hinting.misspelt.items()},
+        ("database",),
+        counter=True,
+    )
     for name, documentation, value in (
         ("rwsplit_retries", "Units run again elsewhere.", counters.retries),
         ("rwsplit_shared_units", "Units pipelined on a lane.", counters.shared),

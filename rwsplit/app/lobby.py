@@ -132,6 +132,8 @@ class OurLobby:
         self._admitted.pop(admission.pid, None)
         client = admission.session
         assert isinstance(client, Client)
+        # What was made for it a moment ago - its database, its tables - must be there.
+        client.last_write = max(client.last_write, self._knowledge.last_definition)
         self._relay.adopt_client(client, wire, unread)
 
     async def console(self, login: Login, stream: WireStream) -> None:

@@ -84,6 +84,7 @@ class OurOperator:
         for pool in self._proxy.relay.pools:
             counts = pool.statistics()
             wait = self.now - counts.oldest_wait if counts.waiting else 0.0
+            refused = counts.refused
             found.append(
                 PoolStatus(
                     node=pool.node,
@@ -97,6 +98,9 @@ class OurOperator:
                     sv_idle=counts.idle,
                     sv_login=counts.starting,
                     maxwait=max(0.0, wait),
+                    refused=None if refused is None else str(refused),
+                    refused_for=None if refused is None else self.now - refused.since,
+                    retry_in=None if refused is None else max(0.0, counts.retry_at - self.now),
                 )
             )
         return found
@@ -158,7 +162,15 @@ class OurOperator:
         counts = dict(self._proxy.relay.pools.answered)
         for pool in self._proxy.relay.pools:
             counts[pool.database] = counts.get(pool.database, 0) + pool.answered
-        return [DatabaseStatus(database=name, queries=counts[name]) for name in sorted(counts)]
+        misspelt = self._proxy.relay.hinting.misspelt
+        return [
+            DatabaseStatus(
+                database=name,
+                queries=counts.get(name, 0),
+                misspelt_hints=misspelt.get(name, 0),
+            )
+            for name in sorted(counts | misspelt)
+        ]
 
     def users(self) -> Sequence[str]:
         """Return the names in the userlist."""

@@ -17,15 +17,22 @@ from rwsplit.app.opener import Opener
 from rwsplit.client.lobby import Login
 from rwsplit.cluster.node import AdminState, NodeView, Refusal, Up
 from rwsplit.cluster.view import ClusterView
-from rwsplit.errors import NodeUnreachable, NoEligibleNode, ProtocolViolation
+from rwsplit.errors import (
+    FeatureNotSupported,
+    NodeUnreachable,
+    NoEligibleNode,
+    ProtocolViolation,
+    ServerRefused,
+)
 from rwsplit.monitor.board import Board
 from rwsplit.protocol import codes
 from rwsplit.protocol.fields import text_of
 from rwsplit.protocol.framing import frame
 from rwsplit.server.dialer import Dialed
+from rwsplit.server.refused import FULL
 from rwsplit.server.stream import WireStream
 from rwsplit.session.inband import PREFIX
-from rwsplit.session.parameters import parse_options
+from rwsplit.session.startup_options import START_ONLY, parse_options
 
 #: Seconds a welcome is remembered: ALTER ROLE ... SET shows in new sessions after that.
 LIFETIME: Final = 60.0
@@ -74,6 +81,7 @@ class Welcomes:
 
         Raises:
             ServerRefused: PostgreSQL refuses the login; the client may be shown its words.
+            FeatureNotSupported: it asks for what a server that is there cannot be brought to.
             NoEligibleNode, NodeUnreachable: no node could be asked.
         """
         parameters = dict(login.parameters)
@@ -99,13 +107,24 @@ class Welcomes:
         async with lock:
             found = self._known.get(key)
             if found is None or found.until <= trio.current_time():
-                found = await self._ask(database, user, parameters)
+                found = await self._renew(found, database, user, parameters)
                 if len(self._known) >= SIZE:
                     del self._known[next(iter(self._known))]
                 self._known[key] = found
         if not lock.statistics().tasks_waiting:
             self._locks.pop(key, None)
         return found
+
+    async def _renew(
+        self, known: Welcome | None, database: str, user: str, parameters: dict[str, str]
+    ) -> Welcome:
+        """Find out a welcome; what was *known* does for longer where only a connection to ask is not to be had."""
+        try:
+            return await self._ask(database, user, parameters)
+        except ServerRefused as error:
+            if known is None or error.server_sqlstate != FULL:
+                raise
+            return known
 
     async def _ask(self, database: str, user: str, parameters: dict[str, str]) -> Welcome:
         reported, isolation = await self._report(database, user, parameters)
@@ -115,10 +134,16 @@ class Welcomes:
         base = await self._find(database, user, {})
         wanted = {k.lower(): v for k, v in parameters.items() if k != "options"}
         wanted |= parse_options(parameters.get("options", ""))
+        if unchangeable := sorted(START_ONLY.intersection(wanted)):
+            raise FeatureNotSupported(
+                f'parameter "{unchangeable[0]}" cannot be set at startup through rwsplit: PostgreSQL '
+                "takes it only when a connection is opened, and rwsplit's are there already"
+            )
         before = {name.lower(): value for name, value in base.reported.items()}
         after = {name.lower(): value for name, value in reported.items()}
         overrides = {
-            name: value
+            # Of several words for it the last may say half of it only: the node says what they come to.
+            name: after.get(name, value) if name == "datestyle" else value
             for name, value in wanted.items()
             if not name.startswith(PREFIX)
             and (name not in after or after[name] != before.get(name))
@@ -129,23 +154,38 @@ class Welcomes:
     async def _report(
         self, database: str, user: str, parameters: dict[str, str]
     ) -> tuple[Mapping[str, str], str]:
-        """Log in to a node, the primary if there is one; return what it reported, and the isolation level."""
-        refused: NodeUnreachable | None = None
+        """Log in to a node, the primary if there is one; return what it reported, and the isolation level.
+
+        What a replica refuses the next node may allow; of a primary only that it is full is not its last word.
+        """
+        unreachable: NodeUnreachable | None = None
+        refused: ServerRefused | None = None
         for node in await self._candidates():
             try:
                 dialed = await self._opener.dial(node.name, database, user, parameters)
                 isolation = await _ask_isolation(dialed)
             except NodeUnreachable as error:
                 self._board.report_failure(node.name, str(error), trio.current_time())
-                refused = error
+                unreachable = error
+                continue
+            except ServerRefused as error:
+                if self._is_primary(node) and error.server_sqlstate != FULL:
+                    raise
+                refused = refused or error
                 continue
             reported = dict(dialed.parameters)
             # One stable view: a client of rwsplit talks to something that takes writes.
             reported["in_hot_standby"] = "off"
-            if node is not self._board.view.primary:
+            if not self._is_primary(node):
                 reported["default_transaction_read_only"] = "off"
             return reported, isolation
-        raise refused or NoEligibleNode("no node is up, so nobody can log in now")
+        raise (
+            refused or unreachable or NoEligibleNode("no node is up, so nobody can log in now")
+        )
+
+    def _is_primary(self, node: NodeView) -> bool:
+        primary = self._board.view.primary  # a view is replaced by the next one
+        return primary is not None and primary.name == node.name
 
     async def _candidates(self) -> list[NodeView]:
         with trio.move_on_after(FIRST_NODE):

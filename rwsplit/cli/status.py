@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -19,6 +19,8 @@ from rwsplit.cli.options import ConfigFile, Json, Url
 from rwsplit.cli.proxy import Connection, Place, ProxyError, Row, connected, find_proxy, rows
 
 INTERVAL = 1.0
+#: Pools whose logins are refused that are listed.
+SHOWN = 5
 COLOURS = {"up": "green", "banned": "yellow", "down": "red"}
 #: Items of SHOW CLUSTER that are there only while there is something to say.
 SAID_IF_SO = ("no_writes", "no_writes_detail", "warning")
@@ -49,6 +51,7 @@ def read_status(connection: Connection) -> Status:
     """Return the status of the rwsplit behind *connection*."""
     (version,) = rows(connection, "SHOW VERSION")
     nodes = [_node(row) for row in rows(connection, "SHOW NODES")]
+    refused = [_refused(row) for row in rows(connection, "SHOW POOLS") if row["refused"]]
     lists = {row["list"]: row["items"] for row in rows(connection, "SHOW LISTS")}
     items = {row["item"]: row["value"] for row in rows(connection, "SHOW CLUSTER")}
     return {
@@ -56,6 +59,7 @@ def read_status(connection: Connection) -> Status:
         "primary": items["primary"],
         **{item: items[item] for item in SAID_IF_SO if items[item] is not None},
         "nodes": nodes,
+        "refused_pools": refused,
         "clients": {
             "connected": lists["used_clients"],
             "waiting": lists["waiting_clients"],
@@ -96,6 +100,7 @@ def render_status(
         Text(f"{found['version']} at {place.shown}"),
         table,
         *reasons,
+        *(Text(text, style="yellow") for text in _refusals(found["refused_pools"])),
         Text(
             f"{clients['connected']} clients ({clients['waiting']} waiting), "
             f"{servers['active'] + servers['idle']} servers ({servers['active']} active)"
@@ -108,6 +113,30 @@ def why_not(node: Mapping[str, Any]) -> str:
     if node["eligible"] or (node["role"] == "primary" and node["refusal"] == "NOT_A_REPLICA"):
         return ""
     return f"{node['refusal']} {node['refusal_detail'] or ''}".rstrip()
+
+
+def _refusals(pools: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each of the first pools whose node refuses their logins."""
+    lines = [
+        f"{pool['node']} refuses {pool['user']} in {pool['database']}: {pool['refused']}, "
+        f"for {pool['refused_for_seconds']:.1f} s"
+        for pool in pools[:SHOWN]
+    ]
+    if len(pools) > SHOWN:
+        lines.append(f"... and {len(pools) - SHOWN} more: SHOW POOLS")
+    return lines
+
+
+def _refused(row: Row) -> dict[str, Any]:
+    """Return what a row of SHOW POOLS says of a node that refuses logins, under the names of the JSON."""
+    return {
+        "node": row["node"],
+        "database": row["database"],
+        "user": row["user"],
+        "refused": row["refused"],
+        "refused_for_seconds": row["refused_for"],
+        "retry_in_seconds": row["retry_in"],
+    }
 
 
 def _cells(node: Mapping[str, Any], rates: Mapping[str, float] | None) -> list[str | Text]:

@@ -9,7 +9,8 @@
 Until it has authenticated a client is worth nothing: it may take `client_login_timeout` and a few kB, and
 whatever it does ends in a log line and a closed socket, never in an exception that others would feel.
 What is refused is refused in words: a FATAL ErrorResponse, and the socket is closed only when the client had
-a moment to read it (a close with unread data would be a reset, and swallow the sentence).
+a moment to read it (a close with unread data would be a reset, and swallow the sentence). What no startup packet
+can be is answered by silence, as PostgreSQL does: there are drivers that say goodbye (`X\0\0\0\4`) before they begin.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from rwsplit.client.tls import ALPN, DEMANDING
 from rwsplit.errors import (
     CapacityError,
     FeatureNotSupported,
+    NotAStartup,
     ProtocolViolation,
     RwsplitError,
     ServerRefused,
@@ -284,6 +286,8 @@ def _is_one_of(text: str, *words: str) -> bool:
 
 
 def _response_to(exc: RwsplitError) -> bytes:
+    if isinstance(exc, NotAStartup):
+        return b""
     if isinstance(exc, ServerRefused):
         return exc.response
     return backend.error_response("FATAL", exc.sqlstate, str(exc))
@@ -298,7 +302,8 @@ def _describe(exc: BaseException) -> str:
 async def _say_goodbye(stream: WireStream, response: bytes) -> None:
     """Send *response*, and read on until the client has closed or had its moment."""
     with trio.move_on_after(GOODBYE_SECONDS), contextlib.suppress(OSError):
-        await stream.send_all(response)
+        if response:
+            await stream.send_all(response)
         stream.wire.shutdown()
         left = GOODBYE_BYTES
         while left > 0 and (data := await stream.receive_some()):

@@ -265,7 +265,8 @@ class ConsistencyConfig:
     max_lag_bytes: Bytes | None = attrs.field(default=None, validator=optional(at_least(0)))
     """A replica further behind than this gets no reads; no limit unless given."""
     wait: Seconds = attrs.field(default=0.0, validator=at_least(0))
-    """How long a read may wait for a fresh replica before it goes to the primary."""
+    """How long a read may wait for a fresh replica before it goes to the primary; and a statement whose hint or
+    rule names a node that is down or detached, 2 s at least, before it is refused."""
 
 
 @attrs.frozen(kw_only=True)

@@ -17,7 +17,7 @@ from typing import Final
 
 import attrs
 
-from rwsplit.errors import FeatureNotSupported, ProtocolViolation
+from rwsplit.errors import FeatureNotSupported, NotAStartup, ProtocolViolation
 from rwsplit.protocol.fields import text_of
 from rwsplit.protocol.frontend import CANCEL_REQUEST, GSSENC_REQUEST, SSL_REQUEST
 
@@ -81,11 +81,11 @@ def packet_size(prefix: bytes) -> int:
     """Return the size of the packet that begins with the four bytes *prefix*, these included.
 
     Raises:
-        ProtocolViolation: no PostgreSQL client begins like this.
+        NotAStartup: no PostgreSQL client begins like this.
     """
     size: int = _uint32(prefix)[0]
     if not MIN_PACKET_SIZE <= size <= MAX_PACKET_SIZE:
-        raise ProtocolViolation("invalid length of startup packet")
+        raise NotAStartup("invalid length of startup packet")
     return size
 
 
@@ -93,18 +93,19 @@ def parse_startup_packet(packet: bytes) -> StartupPacket:
     """Return what a complete *packet*, length included, asks for.
 
     Raises:
-        ProtocolViolation: it is malformed.
+        NotAStartup: it has an impossible length.
+        ProtocolViolation: it is malformed otherwise.
         FeatureNotSupported: it speaks another protocol than 3.
     """
     if packet_size(packet) != len(packet):
-        raise ProtocolViolation("invalid length of startup packet")
+        raise NotAStartup("invalid length of startup packet")
     code: int = _uint32(packet, LENGTH_SIZE)[0]
     body = packet[MIN_PACKET_SIZE:]
     if code == CANCEL_REQUEST:
         return _parse_cancel(body)
     if code in (SSL_REQUEST, GSSENC_REQUEST):
         if body:
-            raise ProtocolViolation("invalid length of startup packet")
+            raise NotAStartup("invalid length of startup packet")
         return SSLRequest() if code == SSL_REQUEST else GSSENCRequest()
     major, minor = code >> 16, code & 0xFFFF
     if major != 3:
@@ -117,7 +118,7 @@ def parse_startup_packet(packet: bytes) -> StartupPacket:
 def _parse_cancel(body: bytes) -> CancelRequest:
     key = body[LENGTH_SIZE:]
     if not 1 <= len(key) <= MAX_CANCEL_KEY_SIZE:
-        raise ProtocolViolation("invalid length of cancel request")
+        raise NotAStartup("invalid length of cancel request")
     pid: int = _cancel(body)[0]
     return CancelRequest(pid, key)
 

@@ -19,7 +19,7 @@ from rwsplit.server.server import Server
 from rwsplit.session.journal import SERIALIZABLE
 from rwsplit.session.pinning import pin_reason
 from rwsplit.session.unit import Unit
-from rwsplit.sql.statement import Script
+from rwsplit.sql.statement import Hints, Script
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -53,9 +53,9 @@ class Choice:
             return unit.route  # where it is to be run again was decided by what failed
         if unit.is_open or client.mode is PoolMode.SESSION or client.isolation == SERIALIZABLE:
             return _bound(client, unit)
-        if script.hints is not None:
-            hinted = policy.route_hints(script, script.hints)
-            if _is_possible(hinted, script):
+        if script.hints is not None and script.hints.asks:
+            hinted = self._hinted(script, script.hints)
+            if hinted is not None:
                 return hinted
         if client.route_setting != "auto":
             return policy.route_setting(script, client.route_setting)
@@ -64,6 +64,13 @@ class Choice:
             if _is_possible(ruled, script):
                 return ruled
         return policy.route_facts(script)
+
+    def _hinted(self, script: Script, hints: Hints) -> Route | None:
+        """Return what *hints* make of the verdict, None if they cannot be followed."""
+        if self._relay.hinting.is_for_nobody(hints):
+            return Route(Target.NODE, RouteReason.HINT, hints.node)  # an error, even of a write
+        hinted = policy.route_hints(script, hints)
+        return hinted if _is_possible(hinted, script) else None
 
     def home(self, client: Client) -> NodeView | None:
         """Return the session's home if a plain read can only go there, and may: the usual case in a hurry.
@@ -100,10 +107,12 @@ class Choice:
         if level is not ConsistencyLevel.EVENTUAL:
             floor = max(floor, self.last_write(client, level))
             last_read = client.last_read
-            refused_by |= all_but(client.bound_for)
+            refused_by |= all_but(relay.rooms.bound_for(client))
         candidates = readers(
             view, floor=floor, last_read=last_read, home=home, refused_by=refused_by
         )
+        if relay.rooms.scarce:
+            candidates = relay.rooms.offered(client, candidates)
         if relay.config.routing.reads_on_primary is ReadsOnPrimary.SHARE and view.primary:
             candidates = [*candidates, view.primary]
         if candidates:

@@ -57,6 +57,7 @@ class Client(Session):
         "unknowns",
         "waiting",
         "waits_for",
+        "warned",
         "wire",
     )
 
@@ -126,5 +127,7 @@ class Client(Session):
         """What it has run, as far as known, while its server may hold state that nobody can see."""
         self.shares = False
         """While it waits: a lane would do."""
+        self.warned: set[str] = set()
+        """What it was warned of in its hints."""
         self.waits_for: Pool | None = None
         """The pool in whose queue it stands."""

@@ -77,7 +77,7 @@ class Deadlines:
         if client.notified != unit.arrived:
             client.notified = unit.arrived
             if pool is None:
-                what = f"a node that may answer: {self._relay.upkeep.refusals(unit)}"
+                what = f"a node that may answer: {self._relay.upkeep.refusals(client, unit)}"
             else:
                 what = f"a server of {pool.node}: {self._relay.pins.limit(pool)}"
                 self._relay.pins.report(pool, now)

@@ -124,6 +124,8 @@ class Dispatcher:
         if not unit.arrived:
             unit.arrived = relay.now
             unit.deadline = relay.now + (relay.config.pool.query_wait_timeout or math.inf)
+            if script.hints is not None:
+                relay.hinting.note(client, script.hints)
         if client.settling is not None:
             return False
         if client.mode is PoolMode.STATEMENT and unit.executes and leaves_open(script):
@@ -150,6 +152,8 @@ class Dispatcher:
                 return False
         elif route.target is Target.NODE:
             node = relay.choice.named(route)
+            if node is None:
+                return relay.hinting.await_node(client, unit, route)
         else:
             node = relay.view.primary
         if node is None:

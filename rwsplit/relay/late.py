@@ -134,9 +134,12 @@ class Late:
             node = relay.choice.reader(client, unit, route)
             if client.waiting is not None:
                 return False
+        elif route.target is Target.NODE:
+            node = relay.choice.named(route)
+            if node is None:
+                return relay.hinting.await_node(client, unit, route)
         else:
-            node = relay.choice.named(route) if route.target is Target.NODE else None
-            node = node or relay.view.primary
+            node = relay.view.primary
         if node is None:
             relay.dispatcher.wait_for_node(client)
             return False
@@ -187,6 +190,8 @@ class Late:
             transaction.late and (unit.is_open or unit.row_limit or unit.follows)
         ):
             return Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
+        if script.hints is not None and self._relay.hinting.is_for_nobody(script.hints):
+            return route  # whatever it does, it is an error
         if is_prologue(unit, script):
             return policy.READ
         if transaction.failed and not (_prepares(script) or goes_on(script)):

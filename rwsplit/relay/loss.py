@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rwsplit.errors import ServerRefused
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import frame
@@ -16,7 +15,6 @@ from rwsplit.protocol.responses import sqlstate
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.injected import Injected
 from rwsplit.routing.route import Route, RouteReason, Target
-from rwsplit.server.pool import Pool
 from rwsplit.server.server import CLOSED, LANE, Server
 from rwsplit.session.unit import SIMPLE, Unit
 
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
 _LOST: Final = Route(Target.REPLICA, RouteReason.RETRIED_LOST)
-#: Errors of a node that is not ready yet: not the client's business.
-_NOT_READY: Final = frozenset({"57P03", "57P01", "57P02"})
-_FULL: Final = "53300"
 _MESSAGE: Final = "server closed the connection unexpectedly"
 
 
@@ -156,27 +151,20 @@ class Loss:
             )
         relay.fail_client(client, message)
 
-    def dial_refused(self, pool: Pool, error: ServerRefused) -> None:
-        """A node answered a new server's startup with an error: those who wait hear of it."""
-        relay = self._relay
-        if error.server_sqlstate in _NOT_READY:
-            relay.report_failure(pool.node, str(error))
-            return
-        if error.server_sqlstate == _FULL:
-            return  # saturation is not failure: they go on waiting
-        for client in list(pool.waiters):
-            self.stop_waiting(client)  # type: ignore[arg-type]
-            relay.fail_client(client, error.response)  # type: ignore[arg-type]
-
     def fail_unit(
         self, client: Client, code: str, message: str, *, hint: str | None = None
     ) -> None:
         """Answer the unit a session waits with by an error; the session goes on."""
+        error = error_response("ERROR", code, message, hint=hint)
+        self.fail_with(client, error, error_response("FATAL", code, message, hint=hint))
+
+    def fail_with(self, client: Client, error: bytes, fatal: bytes) -> None:
+        """Answer the unit a session waits with by *error*, or end the session by *fatal* if it cannot go on."""
         self.stop_waiting(client)
         unit = client.pending.popleft()
         assert isinstance(unit, Unit)
         client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
-        self.refuse(client, unit, code, message, hint=hint)
+        self.answer(client, unit, error, fatal)
         if not client.closed and (client.pending or client.paused):
             self._relay.dispatcher.pump(client)
 

@@ -37,6 +37,7 @@ from rwsplit.relay.deadlines import Deadlines
 from rwsplit.relay.dispatch import Dispatcher
 from rwsplit.relay.driving import Driver, TrioDriver
 from rwsplit.relay.headcount import Headcount
+from rwsplit.relay.hinting import Hinting
 from rwsplit.relay.homes import Homes
 from rwsplit.relay.late import Late
 from rwsplit.relay.lingering import Lingering
@@ -48,6 +49,7 @@ from rwsplit.relay.plain import PlainReads
 from rwsplit.relay.readback import ReadBack
 from rwsplit.relay.replies import Replies
 from rwsplit.relay.resetting import Reset
+from rwsplit.relay.rooms import Rooms
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.sequences import Sequences
 from rwsplit.relay.signalling import Signaller
@@ -123,6 +125,8 @@ class Relay:
         self.replies = Replies(self)
         self.moments = Moments(self)
         self.loss = Loss(self)
+        self.rooms = Rooms(self)
+        self.hinting = Hinting(self)
         self.homes = Homes(self)
         self.upkeep = Upkeep(self)
         self.deadlines = Deadlines(self)
@@ -353,8 +357,7 @@ class Relay:
             server = await self._open_server(pool)
         except ServerRefused as error:
             self.now = self.clock()
-            pool.dial_failed(error, self.now)
-            self.loss.dial_refused(pool, error)
+            self.rooms.refuse(pool, error)
         except NodeError as error:
             self.now = self.clock()
             pool.dial_failed(error, self.now)
@@ -366,7 +369,7 @@ class Relay:
 
     def adopt_server(self, pool: Pool, server: Server) -> None:
         """Put a server that was opened to work."""
-        pool.adopt(server)
+        self.rooms.adopt(pool, server)
         self.servers[server.fd] = server
         self._by_backend[pool.node, server.pid] = server
         server.responses.shown_pid = partial(self._shown_pid, pool.node)

@@ -177,6 +177,7 @@ class Upkeep:
         relay.deadlines.look(now)
         relay.pins.look(now)
         relay.homes.look(now)
+        relay.rooms.look(now)
         if relay.unended:
             self._open_up(now)
         if now >= self._next_janitor:
@@ -226,23 +227,27 @@ class Upkeep:
                 )
         for client in list(relay.homeless):
             unit = client.pending[0]
-            if isinstance(unit, Unit) and unit.deadline <= now:
+            if isinstance(unit, Unit) and relay.hinting.is_late(unit, now):
+                relay.counters.timeouts += 1
+                relay.hinting.fail(client, unit)
+            elif isinstance(unit, Unit) and unit.deadline <= now:
                 relay.counters.timeouts += 1
                 relay.loss.fail_unit(
                     client,
                     "57P03",
                     f"no node may answer within query_wait_timeout ({timeout:g} s): "
-                    + self.refusals(unit),
+                    + self.refusals(client, unit),
                 )
 
-    def refusals(self, unit: Unit) -> str:
+    def refusals(self, client: Client, unit: Unit) -> str:
         """Return which nodes were considered for *unit* and why each was refused."""
+        relay = self._relay
         target = Target.PRIMARY if unit.route is None else unit.route.target
         found = []
-        no_writes = self._relay.view.no_writes
+        no_writes = relay.view.no_writes
         if no_writes is not None and target is not Target.REPLICA and target is not Target.NODE:
             found.append(str(no_writes))
-        for node in self._relay.view.nodes:
+        for node in relay.view.nodes:
             if node.admin is not AdminState.ATTACHED:
                 reason = node.admin.value
             elif not isinstance(node.health, Up):
@@ -253,12 +258,14 @@ class Upkeep:
                 reason = node.doubt.value
             elif target is not Target.REPLICA:
                 reason = f"{node.role.value}, not the primary"
-            elif node is self._relay.view.primary:
+            elif node is relay.view.primary:
                 reason = "not a replica"
             elif unit.refused_by >> node.index & 1:
                 reason = "failed this statement"
+            elif node.refusal is not None:
+                reason = node.refusal.value
             else:
-                reason = (node.refusal or Refusal.BEHIND_SESSION).value
+                reason = relay.rooms.refusal(client, node) or Refusal.BEHIND_SESSION.value
             found.append(f"{node.name}: {reason}")
         return "; ".join(found)
 
@@ -270,7 +277,7 @@ class Upkeep:
             retire(pool, now)
             if self.is_usable(pool.node):
                 pool.prewarm(now)
-        relay.pools.discard_empty()
+        relay.pools.discard_empty(now)
 
     # Long statements...
 

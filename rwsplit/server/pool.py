@@ -3,6 +3,9 @@
 `acquire` is synchronous: it hands out an idle server, or none - then the caller may share a lane or wait.
 Opening servers is asked of a task (`dial`), never done here. Invariant: `len(servers) + starting <= size`, but
 for the reserve, which is opened for sessions that have waited long and closed when nobody waits any more.
+
+A node may refuse a server (`Refused`). The pool then asks again later and later, one server at a time, and is
+*closed* while it has none to give: readers go elsewhere, and a server opened on trial opens it again.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from rwsplit.config.model import PoolConfig
+from rwsplit.errors import ServerRefused
 from rwsplit.server.quota import Quota
+from rwsplit.server.refused import Refused
 from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
 
 if TYPE_CHECKING:
@@ -42,6 +47,9 @@ class PoolStatistics:
     waiting: int
     oldest_wait: float
     """Moment the longest waiting session began to wait, infinity if none waits."""
+    refused: Refused | None = None
+    retry_at: float = 0.0
+    """While it is refused: when it asks again, at the earliest."""
 
 
 class Pool:
@@ -79,6 +87,10 @@ class Pool:
         self.failures = 0
         self.retry_at = 0.0
         self.last_error: Exception | None = None
+        self.refused: Refused | None = None
+        """What the node said when it last refused a server; None once it has let one in."""
+        self.is_wanted = False
+        """A reader passed it by, closed as it is, since it last asked."""
         self._dial = dial
 
     def __repr__(self) -> str:
@@ -106,12 +118,26 @@ class Pool:
         return bool(self.quotas) and any(quota.used > quota.limit for quota in self.quotas)
 
     @property
+    def is_closed(self) -> bool:
+        """Its node refuses servers, and it has none to give."""
+        return self.refused is not None and not self.idle
+
+    @property
+    def has_room(self) -> bool:
+        """Who comes now gets a server, or has one opened."""
+        return bool(self.idle) or not (self.failures or self.is_full)
+
+    @property
     def limit(self) -> str:
-        """The limit that makes sessions wait, in words."""
+        """What makes sessions wait, in words."""
+        if self.refused is not None:
+            return f"the node refuses another one: {self.refused}"
         full = next((quota for quota in self.quotas if quota.is_full), None)
-        if full is None:
+        if full is not None:
+            return f"{full.setting} is {full.limit}"
+        if self.is_full:
             return f"pool.size is {self.config.size}"
-        return f"{full.setting} is {full.limit}"
+        return str(self.last_error or "one is being opened")
 
     def acquire(self) -> Server | None:
         """Return an idle server, now held by the caller, or None."""
@@ -175,16 +201,35 @@ class Pool:
         """Take in a server that was asked for."""
         self.starting -= 1
         self.failures = 0
-        self.last_error = None
+        self.last_error = self.refused = None
+        self.is_wanted = False
         self.servers.add(server)
 
     def dial_failed(self, error: Exception, now: float) -> None:
         """Remember that a server could not be opened; the next attempt waits."""
         self.starting -= 1
         self.last_error = error
+        self.refused = (
+            Refused.by(error, self.refused, now) if isinstance(error, ServerRefused) else None
+        )
+        if now < self.retry_at:
+            return  # attempts made together fail together: that is one failure
         first, most = BACK_OFF
         self.retry_at = now + min(first * 2**self.failures, most)
         self.failures = min(self.failures + 1, 10)
+
+    def try_again(self, now: float) -> None:
+        """Have a server opened, if it is time, to see whether the node still refuses; nobody waits for it."""
+        if now < self.retry_at or self.starting or self.is_full:
+            return
+        self.is_wanted = False
+        self.starting += 1
+        self._dial(self)
+
+    def forgive(self) -> None:
+        """Let the next attempt be made at once: what it depends on may have changed."""
+        self.retry_at = 0.0
+        self.failures = min(self.failures, 1)
 
     def remove(self, server: Server) -> None:
         """Forget a server that is closed."""
@@ -212,4 +257,6 @@ class Pool:
             starting=self.starting,
             waiting=len(self.waiters),
             oldest_wait=min(waits, default=float("inf")),
+            refused=self.refused,
+            retry_at=self.retry_at,
         )

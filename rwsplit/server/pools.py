@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from rwsplit.config.model import PoolConfig
 from rwsplit.config.overrides import limit, pool_config
 from rwsplit.server.pool import Pool
 from rwsplit.server.quota import Quota
+
+#: Seconds after its last attempt that a pool without servers still knows that its node refuses it.
+MEMORY: Final = 10.0
 
 
 class Pools:
@@ -35,12 +39,18 @@ class Pools:
             self._count(pool)
         return pool
 
+    def find(self, node: str, database: str, user: str) -> Pool | None:
+        """Return the pool of *user* for *database* on *node* if there is one."""
+        return self._pools.get((node, database, user))
+
     def reconfigure(self, config: PoolConfig) -> None:
         """Apply new limits; servers above a smaller size close as they become idle."""
         self.config = config
         self._quotas.clear()
         for pool in self._pools.values():
             pool.config = pool_config(config, pool.database, pool.user)
+            if pool.refused is not None:
+                pool.forgive()  # it may have another password
             self._count(pool)
 
     def _count(self, pool: Pool) -> None:
@@ -61,10 +71,11 @@ class Pools:
                 found.append(quota)
         pool.quotas = tuple(found)
 
-    def discard_empty(self) -> None:
-        """Forget pools that have nothing and serve nobody."""
+    def discard_empty(self, now: float) -> None:
+        """Forget pools that have nothing, serve nobody and have nothing to remember."""
         for key, pool in list(self._pools.items()):
-            if not pool.servers and not pool.starting and not pool.waiters:
+            remembers = pool.refused is not None and now < pool.retry_at + MEMORY
+            if not (pool.servers or pool.starting or pool.waiters or remembers):
                 del self._pools[key]
                 pool.is_discarded = True
                 for quota in pool.quotas:

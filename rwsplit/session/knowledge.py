@@ -52,6 +52,8 @@ class Knowledge:
         self.parameters = ParameterStore()
         self.on_ddl: Callable[[str], None] = lambda _database: None
         """Called with the name of a database when DDL has ended there."""
+        self.last_definition = NEVER
+        """The moment of the last DDL that is over, of whatever database."""
         self._ages: dict[str, int] = {}
         self._defined: dict[str, float] = {}
         self._size = statements.size
@@ -159,6 +161,7 @@ class Knowledge:
         if doubts:  # committed or not: what is said from now on has another meaning
             self._ages[database] = self._ages.get(database, 0) + 1
             self._defined[database] = max(at, self.defined(database))
+            self.last_definition = max(at, self.last_definition)
         for doubt in doubts:
             doubt.is_over = True
         doubts.clear()

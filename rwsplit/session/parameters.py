@@ -100,49 +100,6 @@ class ParameterStore:
         return found
 
 
-def parse_options(options: str) -> dict[str, str]:
-    """Return the parameters set by a startup packet's *options* (`-c name=value`, `--name=value`).
-
-    Words are separated by spaces, a backslash protects the next character (pg_split_opts in
-    src/backend/utils/init/postinit.c). Anything else is left for PostgreSQL to judge at startup.
-    """
-    found: dict[str, str] = {}
-    words = iter(_words(options))
-    for word in words:
-        if word == "-c":
-            setting = next(words, "")
-        elif word.startswith(("-c", "--")):
-            setting = word[2:]
-        else:
-            continue
-        name, equals, value = setting.partition("=")
-        if equals:
-            found[name.replace("-", "_").lower()] = value
-    return found
-
-
-def _words(options: str) -> list[str]:
-    words: list[str] = []
-    word: list[str] = []
-    escaped = started = False
-    for char in options:
-        if escaped:
-            word.append(char)
-            escaped = False
-        elif char == "\\":
-            escaped = started = True
-        elif char.isspace():
-            if started:
-                words.append("".join(word))
-            word, started = [], False
-        else:
-            word.append(char)
-            started = True
-    if started:
-        words.append("".join(word))
-    return words
-
-
 def _sql(old: ParameterSet, new: ParameterSet) -> bytes:
     before, after = dict(old.values), dict(new.values)
     # One leaves a role even to take it on again: in between, one's own privileges count.

@@ -4,7 +4,8 @@
 
 Only block comments count, anywhere in the text; the lexer has already told them from string literals.
 Of several, each later word wins. A hint is a wish and never an error: a word that makes no sense
-(`/* rwsplit: replcia */`) is passed over, the rest of the comment still counts.
+(`/* rwsplit: replcia */`) is passed over, the rest of the comment still counts. But it is not lost: what was meant for a
+hint and is not understood, also for want of a colon in the right place, is kept as *misspelt*, for a warning.
 """
 
 from __future__ import annotations
@@ -13,38 +14,66 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from rwsplit.config.model import ConsistencyLevel
 from rwsplit.config.units import parse_duration
 from rwsplit.sql.statement import Hints
 
 ROUTES: Final = frozenset({"primary", "replica"})
+LEVELS: Final = frozenset(level.value for level in ConsistencyLevel)
+#: What can be said in a hint, for who has said something else.
+MEANINGFUL: Final = (
+    "A hint reads /* rwsplit: primary */ or replica, node=NAME, max_lag=5s, "
+    f"consistency={'|'.join(level.value for level in ConsistencyLevel)}; no spaces around : and =."
+)
+#: Characters of a misspelt hint that are kept.
+SHOWN: Final = 80
+
 _HINT: Final = re.compile(r"\s*rwsplit:(.*)", re.DOTALL | re.IGNORECASE)
+#: What looks like a hint and is none: prose about rwsplit does not.
+_ALMOST: Final = re.compile(
+    r"\s*rwsplit\s*(?:[:=]|(?:primary|replica|node|max_lag|consistency)\s*(?:=|\Z))",
+    re.IGNORECASE,
+)
 
 
 def parse_hints(comments: Iterable[str]) -> Hints | None:
     """Return what *comments* (the insides of block comments) ask for, None if nothing."""
-    route = node = consistency = None
-    max_lag = None
+    asked: dict[str, str | float] = {}
+    misspelt: list[str] = []
     for comment in comments:
         hint = _HINT.match(comment)
-        words = hint[1].replace(",", " ").split() if hint else []
-        for word in words:
-            key, _, value = word.partition("=")
-            key = key.lower()
-            if word.lower() in ROUTES:
-                route = word.lower()
-            elif key == "node" and value:
-                node = value
-            elif key == "consistency" and value:
-                consistency = value.lower()
-            elif key == "max_lag":
-                max_lag = _duration(value, default=max_lag)
-    if route is node is consistency is max_lag is None:
+        if hint is not None:
+            wrong = [
+                word for word in hint[1].replace(",", " ").split() if not _take(word, asked)
+            ]
+            if wrong:
+                misspelt.append(" ".join(wrong)[:SHOWN])
+        elif _ALMOST.match(comment):
+            misspelt.append(" ".join(comment.split())[:SHOWN])
+    if not asked and not misspelt:
         return None
-    return Hints(route=route, node=node, max_lag=max_lag, consistency=consistency)
+    return Hints(**asked, misspelt=tuple(misspelt))  # type: ignore[arg-type]  # each as it should be
 
 
-def _duration(text: str, *, default: float | None) -> float | None:
-    try:
-        return parse_duration(text)
-    except ValueError:
-        return default
+def _take(word: str, asked: dict[str, str | float]) -> bool:
+    """Add what *word* asks for to *asked*; return whether all of it is understood."""
+    key, equals, value = word.partition("=")
+    key = key.lower()
+    if not equals:
+        if key in ROUTES:
+            asked["route"] = key
+        return key in ROUTES
+    if key == "node" and value:
+        asked["node"] = value
+        return True
+    if key == "consistency" and value:
+        # A level this version does not know can only be stricter than those it knows: the policy heeds it.
+        asked["consistency"] = value.lower()
+        return value.lower() in LEVELS
+    if key == "max_lag":
+        try:
+            asked["max_lag"] = parse_duration(value)
+        except ValueError:
+            return False
+        return True
+    return False

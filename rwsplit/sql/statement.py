@@ -139,6 +139,14 @@ class Hints:
     max_lag: float | None = None
     """Seconds."""
     consistency: str | None = None
+    misspelt: tuple[str, ...] = ()
+    """What is not understood, as it is written."""
+
+    @property
+    def asks(self) -> bool:
+        """Something of it is understood."""
+        asked = (self.route, self.node, self.max_lag, self.consistency)
+        return any(value is not None for value in asked)
 
 
 class Redefined(NamedTuple):

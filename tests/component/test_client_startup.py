@@ -141,10 +141,25 @@ async def test_the_console_is_a_database(connect, trusting, database):
 
 
 @pytest.mark.parametrize(
+    "packet",
+    [
+        b"X\0\0\0\4",  # a Terminate
+        pack("!i", 7),
+        pack("!i", 10_001),
+        b"GET / HTTP/1.1\r\n\r\n",
+        pack("!iii", 12, frontend.CANCEL_REQUEST, 1),
+    ],
+)
+async def test_what_is_no_startup_packet_is_answered_by_silence(connect, trusting, packet):
+    client = connect(trusting)
+    await client.says(packet)
+    await client.hears_nothing_more()
+    assert trusting.logins == []
+
+
+@pytest.mark.parametrize(
     ("packet", "sqlstate", "words"),
     [
-        (pack("!i", 7), "08P01", "invalid length of startup packet"),
-        (b"GET / HTTP/1.1\r\n\r\n", "08P01", "invalid length of startup packet"),
         (pack("!ii", 8, 2 << 16), "0A000", "unsupported frontend protocol 2.0"),
         (pack("!ii", 9, 3 << 16) + b"x", "08P01", "expected terminator"),
         (frontend.startup_message({}), "28000", "no PostgreSQL user name"),
@@ -164,7 +179,6 @@ async def test_the_console_is_a_database(connect, trusting, database):
             "22023",
             "replication",
         ),
-        (pack("!iii", 12, frontend.CANCEL_REQUEST, 1), "08P01", "cancel request"),
     ],
 )
 async def test_what_is_refused_is_refused_in_words(connect, trusting, packet, sqlstate, words):

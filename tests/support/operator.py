@@ -227,6 +227,22 @@ class FakeOperator:
         )
 
 
+class Refusing(FakeOperator):
+    """One of whose nodes refuses a pool's logins."""
+
+    def pools(self) -> Sequence[PoolStatus]:
+        return [
+            PoolStatus(
+                node="replica1",
+                database="app",
+                user="alice",
+                refused='database "app" does not exist (3D000)',
+                refused_for=1.23456,
+                retry_in=0.1,
+            )
+        ]
+
+
 BANNED = Banned(reason="connection lost", until=NOW + 3, strikes=1)
 
 

@@ -214,7 +214,9 @@ def test_a_broken_view_is_an_error_and_not_the_end(port, operator, capsys):
     with connect(port) as connection:
         with pytest.raises(psycopg.errors.InternalError_, match="ZeroDivisionError: a bug"):
             connection.execute("SHOW POOLS")
-        assert connection.execute("SHOW STATS").fetchall() == [("app", 10, None, None, 500000)]
+        assert connection.execute("SHOW STATS").fetchall() == [
+            ("app", 10, None, None, 500000, 0)
+        ]
 
 
 class Peer:

@@ -17,7 +17,7 @@ from rwsplit.config.model import (
 )
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.sql.statement import Hints, PrimaryOnly, Script, SessionState, Statement, Verb
-from tests.support.operator import BANNED, NODES, FakeOperator
+from tests.support.operator import BANNED, NODES, FakeOperator, Refusing
 
 
 def show(name: str, operator: FakeOperator | None = None) -> list[dict]:
@@ -36,6 +36,13 @@ def test_pools_have_pgbouncers_columns():
     assert pool["pool_mode"] == "transaction"
     assert (pool["cl_active"], pool["cl_waiting"], pool["sv_idle"]) == (1, 2, 3)
     assert (pool["maxwait"], pool["maxwait_us"], pool["node"]) == (1, 250000, "primary")
+    assert (pool["refused"], pool["refused_for"], pool["retry_in"]) == (None, None, None)
+
+
+def test_pools_say_what_their_nodes_refuse():
+    (pool,) = show("pools", Refusing())
+    assert pool["refused"] == 'database "app" does not exist (3D000)'
+    assert (pool["refused_for"], pool["retry_in"]) == (1.235, 0.1)
 
 
 def test_pools_databases_and_users_show_their_modes_and_limits():
@@ -142,7 +149,9 @@ def test_an_explanation_has_the_facts_the_route_and_each_node():
         functions=frozenset({"f", "app.g"}),
     )
     explanation = Explanation(
-        script=Script((statement,), hints=Hints(route="primary", max_lag=5.0)),
+        script=Script(
+            (statement,), hints=Hints(route="primary", max_lag=5.0, misspelt=("a", "b"))
+        ),
         route=Route(Target.PRIMARY, RouteReason.HINT),
         node=None,
         refusals={"replica1": Refusal.BEHIND_SESSION},
@@ -151,6 +160,8 @@ def test_an_explanation_has_the_facts_the_route_and_each_node():
     assert ("statement", "verb", "query", None) in rows
     assert ("statement", "functions", "app.g, f", None) in rows
     assert ("statement", "hint max_lag", "5.0", None) in rows
+    assert ("statement", "hint misspelt", "a; b", None) in rows
+    assert not any(row[1] == "hint node" for row in rows)
     assert (
         "statement",
         "state",

@@ -12,7 +12,7 @@ from rwsplit.cli.proxy import place_from_url
 from rwsplit.cli.status import Look, rates
 from rwsplit.cluster.doubt import Doubt, NoWrites
 from rwsplit.cluster.node import AdminState, Refusal
-from tests.support.operator import NODES
+from tests.support.operator import NODES, Refusing
 
 
 def test_the_table_says_who_is_what_and_why_one_gets_no_reads(run, url):
@@ -53,7 +53,15 @@ def test_a_terminal_of_80_columns_cuts_nothing(run, url, monkeypatch):
 def test_json_is_what_the_documentation_says(run, url):
     result = run("status", "--json")
     found = json.loads(result.stdout)
-    assert sorted(found) == ["clients", "nodes", "primary", "servers", "version"]
+    assert sorted(found) == [
+        "clients",
+        "nodes",
+        "primary",
+        "refused_pools",
+        "servers",
+        "version",
+    ]
+    assert found["refused_pools"] == []
     assert found["primary"] == "primary"
     assert found["clients"] == {"connected": 1, "waiting": 1}
     assert found["servers"] == {"active": 1, "idle": 3}
@@ -81,6 +89,27 @@ def test_json_is_what_the_documentation_says(run, url):
         "backup": False,
         "server_version": None,
     }
+
+
+def test_pools_whose_logins_a_node_refuses_are_named(run, url, operator, monkeypatch):
+    monkeypatch.setattr(operator, "pools", Refusing().pools)
+    line = 'replica1 refuses alice in app: database "app" does not exist (3D000), for 1.2 s'
+    assert line in run("status").stdout.splitlines()
+    assert json.loads(run("status", "--json").stdout)["refused_pools"] == [
+        {
+            "node": "replica1",
+            "database": "app",
+            "user": "alice",
+            "refused": 'database "app" does not exist (3D000)',
+            "refused_for_seconds": 1.235,
+            "retry_in_seconds": 0.1,
+        }
+    ]
+
+    monkeypatch.setattr(operator, "pools", lambda: list(Refusing().pools()) * 8)
+    shown = run("status").stdout.splitlines()
+    assert shown.count(line) == status.SHOWN
+    assert "... and 3 more: SHOW POOLS" in shown
 
 
 def test_a_detached_primary_says_so(run, url, operator):

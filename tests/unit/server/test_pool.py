@@ -12,6 +12,7 @@ from rwsplit.server.pool import BACK_OFF, Pool
 from rwsplit.server.quota import Quota
 from rwsplit.server.server import Server, Use
 from rwsplit.session.parameters import ParameterStore
+from tests.support.refusals import refusal
 from tests.support.silent_wire import SilentWire
 
 REFUSED = NodeUnreachable("connection refused")
@@ -230,6 +231,93 @@ def test_the_minimum_is_not_more_than_there_is_room_for():
     assert dials.count == 0
 
 
+# What a node refuses...
+
+
+def test_a_pool_that_is_refused_is_closed_until_a_server_is_let_in():
+    dials = Dials()
+    pool = a_pool(dials)
+    assert pool.has_room
+    pool.starting = 1
+    pool.dial_failed(refusal("53300", "too many"), 1.0)
+
+    assert pool.refused is not None
+    assert pool.is_closed
+    assert not pool.has_room
+    assert pool.limit == "the node refuses another one: too many (53300)"
+    assert pool.statistics().refused is pool.refused
+    assert pool.statistics().retry_at == pool.retry_at
+
+    server = opened(pool)
+    assert pool.refused is None
+    assert not pool.is_closed
+    assert pool.has_room
+    pool.dial_failed(refusal(), 9.0)
+    assert not pool.is_closed  # it has one to give
+    assert pool.has_room
+    pool.acquire_this(server)
+    assert pool.is_closed
+
+
+def test_a_closed_pool_tries_again_one_server_at_a_time_and_later_each_time():
+    dials = Dials()
+    pool = a_pool(dials)
+    pool.starting = 1
+    pool.is_wanted = True
+    pool.dial_failed(refusal(), 1.0)
+
+    pool.try_again(1.0)
+    assert dials.count == 0
+    pool.try_again(pool.retry_at)
+    pool.try_again(pool.retry_at)
+    assert dials.count == pool.starting == 1
+    assert not pool.is_wanted
+
+    pool.dial_failed(refusal(), 2.0)
+    assert pool.retry_at == 2.0 + 2 * BACK_OFF[0]
+    pool.forgive()
+    pool.try_again(2.0)
+    assert dials.count == 2
+
+
+def test_a_full_pool_does_not_try_for_more():
+    dials = Dials()
+    pool = a_pool(dials, size=1)
+    opened(pool)
+
+    pool.try_again(5.0)
+
+    assert dials.count == 0
+
+
+def test_attempts_made_together_are_one_failure():
+    pool = a_pool()
+    pool.starting = 6
+    for _ in range(6):
+        pool.dial_failed(refusal(), 1.0)
+
+    assert pool.starting == 0
+    assert (pool.failures, pool.retry_at) == (1, 1.0 + BACK_OFF[0])
+
+
+def test_a_node_that_cannot_be_reached_any_more_does_not_refuse():
+    pool = a_pool()
+    pool.starting = 2
+    pool.dial_failed(refusal(), 1.0)
+    pool.dial_failed(REFUSED, 1.0)
+
+    assert pool.refused is None
+    assert not pool.is_closed
+    assert pool.limit == "connection refused"
+
+
+def test_a_pool_says_which_limit_it_is_at():
+    pool = a_pool(size=1)
+    assert pool.limit == "one is being opened"
+    opened(pool)
+    assert pool.limit == "pool.size is 1"
+
+
 # The reserve...
 
 
@@ -286,7 +374,7 @@ def test_a_pool_whose_quota_is_used_up_by_another_opens_nothing():
     pool, other = a_pool(dials, size=5, reserve_size=5), a_pool()
     quota.pools = [pool, other]
     pool.quotas = other.quotas = (quota,)
-    assert pool.limit == "pool.size is 5"
+    assert pool.limit == "one is being opened"
     opened(other)
     waits(pool, 3)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from rwsplit.config.model import DatabaseConfig, PoolConfig, UserConfig
-from rwsplit.server.pools import Pools
+from rwsplit.errors import NodeUnreachable
+from rwsplit.server.pools import MEMORY, Pools
 from rwsplit.server.server import Server
+from tests.support.refusals import refusal
 from tests.support.silent_wire import SilentWire
 
 
@@ -46,12 +48,40 @@ def test_a_pool_that_has_nothing_and_serves_nobody_is_forgotten():
     starting.starting = 1
     used.servers.add(Server(used, SilentWire(), pid=1, cancel_key=b"", now=0.0))
 
-    found.discard_empty()
+    found.discard_empty(0.0)
 
     assert list(found) == [waited_for, starting, used]
     assert empty.is_discarded
     assert not used.is_discarded
     assert found.get("pg0", 0, "shop", "a") is not empty
+
+
+def test_a_pool_that_was_refused_is_remembered_for_a_while():
+    found = pools()
+    pool = found.get("pg0", 0, "shop", "app")
+    pool.starting = 1
+    pool.dial_failed(refusal(), 1.0)
+    over = pool.retry_at + MEMORY
+
+    found.discard_empty(over - 0.001)
+    assert found.find("pg0", "shop", "app") is pool
+
+    found.discard_empty(over)
+    assert found.find("pg0", "shop", "app") is None
+
+
+def test_a_reload_lets_refused_pools_try_at_once():
+    found = pools()
+    refused, other = (found.get("pg0", 0, "shop", user) for user in "ab")
+    for pool, error in ((refused, refusal()), (other, NodeUnreachable("down"))):
+        for now in (1.0, 2.0, 3.0):
+            pool.starting = 1
+            pool.dial_failed(error, now)
+
+    found.reconfigure(PoolConfig())
+
+    assert (refused.retry_at, refused.failures) == (0.0, 1)
+    assert other.retry_at > 3.0
 
 
 def test_a_pool_can_be_forgotten_while_the_pools_are_looked_through():
@@ -60,7 +90,7 @@ def test_a_pool_can_be_forgotten_while_the_pools_are_looked_through():
         found.get("pg0", 0, "shop", user)
 
     for _ in found:
-        found.discard_empty()
+        found.discard_empty(0.0)
 
     assert list(found) == []
 
@@ -93,7 +123,7 @@ def test_pools_of_one_database_or_user_on_one_node_share_its_quota():
     assert not set(other_node.quotas) & {of_database, of_user}
     assert of_database.pools == [mine, same_database]
 
-    found.discard_empty()
+    found.discard_empty(0.0)
     assert of_database.pools == of_user.pools == []
 
 

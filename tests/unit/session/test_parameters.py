@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from rwsplit.session.parameters import NONE, ParameterStore, literal, parse_options
+from rwsplit.session.parameters import NONE, ParameterStore, literal
 from tests.support.frames import query
 
 STORE = ParameterStore()
@@ -172,22 +172,3 @@ def test_no_client_encoding_lets_a_value_out_of_its_quotes():
 
 
 # Options of the startup packet...
-
-
-@pytest.mark.parametrize(
-    ("options", "found"),
-    [
-        ("", {}),
-        ("-c work_mem=4MB", {"work_mem": "4MB"}),
-        ("-cwork_mem=4MB --search-path=a", {"work_mem": "4MB", "search_path": "a"}),
-        ("  --TimeZone=UTC  ", {"timezone": "UTC"}),
-        (r"-c search_path=a,\ b --x=\\", {"search_path": "a, b", "x": "\\"}),
-        ("--empty=", {"empty": ""}),
-        ("-c work_mem", {}),
-        ("-c", {}),
-        ("-B 5 nonsense --a=1", {"a": "1"}),
-        ("--a=1\\", {"a": "1"}),
-    ],
-)
-def test_options_set_parameters_as_postgresql_reads_them(options: str, found: dict[str, str]):
-    assert parse_options(options) == found
