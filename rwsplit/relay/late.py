@@ -191,7 +191,7 @@ class Late:
         ):
             return Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
         if script.hints is not None and self._relay.hinting.is_for_nobody(script.hints):
-            return route  # whatever it does, it is an error
+            return self._relay.choice.route(client, unit, script)  # an error, whatever it does
         if is_prologue(unit, script):
             return policy.READ
         if transaction.failed and not (_prepares(script) or goes_on(script)):

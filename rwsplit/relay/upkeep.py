@@ -258,16 +258,20 @@ class Upkeep:
                 reason = node.doubt.value
             elif target is not Target.REPLICA:
                 reason = f"{node.role.value}, not the primary"
-            elif node is relay.view.primary:
-                reason = "not a replica"
-            elif unit.refused_by >> node.index & 1:
-                reason = "failed this statement"
-            elif node.refusal is not None:
-                reason = node.refusal.value
             else:
-                reason = relay.rooms.refusal(client, node) or Refusal.BEHIND_SESSION.value
+                reason = self._no_reader(client, unit, node)
             found.append(f"{node.name}: {reason}")
         return "; ".join(found)
+
+    def _no_reader(self, client: Client, unit: Unit, node: NodeView) -> str:
+        """Return why *node*, which is up, does not answer *unit*, a read."""
+        if node is self._relay.view.primary:
+            return "not a replica"
+        if unit.refused_by >> node.index & 1:
+            return "failed this statement"
+        if node.refusal is not None:
+            return node.refusal.value
+        return self._relay.rooms.refusal(client, node) or Refusal.BEHIND_SESSION.value
 
     def _janitor(self, now: float) -> None:
         relay = self._relay
