@@ -186,12 +186,13 @@ def _row(data: bytes) -> list[bytes | None] | None:
     while at < len(data):
         code, length = HEADER.unpack_from(data, at)
         if code == codes.DATA_ROW:
-            return _values(data, at + HEADER_SIZE)
+            return row_values(data, at + HEADER_SIZE)
         at += 1 + length
     return None
 
 
-def _values(data: bytes, at: int) -> list[bytes | None]:
+def row_values(data: bytes, at: int = 0) -> list[bytes | None]:
+    """Return the values of the DataRow whose payload begins at *at* in *data*."""
     [count] = _int16(data, at)
     at += 2
     values: list[bytes | None] = []

@@ -87,6 +87,8 @@ class Pool:
         """Waiters that cannot share a server; while there are any, nobody joins a lane."""
         self.acceptance = Acceptance()
         """Which parameters its servers are sure to take."""
+        self.startup: dict[str, str] = {}
+        """Startup parameters that give its servers the defaults of the primary's."""
         self.failures = 0
         self.retry_at = 0.0
         self.last_error: Exception | None = None
