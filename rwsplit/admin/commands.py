@@ -28,6 +28,7 @@ VERBS: Final = (
     "ACCEPT NODE name",
     "EXPLAIN ROUTE [IN TRANSACTION] 'statement'",
     "SET section.setting = 'value'",
+    "RECONNECT [database]",
     "RELOAD",
     "SHUTDOWN [WAIT_FOR_SERVERS]",
 )
@@ -87,6 +88,14 @@ class SetConfig:
 
 
 @attrs.frozen
+class Reconnect:
+    """RECONNECT [database]."""
+
+    database: str | None
+    """None: all."""
+
+
+@attrs.frozen
 class Reload:
     """RELOAD."""
 
@@ -121,6 +130,7 @@ Command = (
     | Accept
     | ExplainRoute
     | SetConfig
+    | Reconnect
     | Reload
     | Shutdown
     | Chatter
@@ -253,6 +263,14 @@ def _set(tokens: Sequence[Token], text: str) -> Command:
     return SetConfig(tokens[1].text, text[rest[0].start : rest[-1].end])
 
 
+def _reconnect(tokens: Sequence[Token], text: str) -> Command:
+    if len(tokens) > 2 or tokens[-1].kind is Kind.SYMBOL:
+        raise UnknownCommand(
+            f"RECONNECT takes the name of one database: {_shown(tokens, text)}"
+        )
+    return Reconnect(tokens[1].text if len(tokens) == 2 else None)
+
+
 def _reload(tokens: Sequence[Token], text: str) -> Command:
     _alone(tokens, text)
     return Reload()
@@ -294,6 +312,7 @@ _PARSERS: Final[dict[str, Callable[[Sequence[Token], str], Command]]] = {
     "DRAIN": _admin_state,
     "EXPLAIN": _explain,
     "PROMOTE": _promote,
+    "RECONNECT": _reconnect,
     "RELOAD": _reload,
     "SELECT": _select,
     "SET": _set,

@@ -14,6 +14,7 @@ from rwsplit.admin.commands import (
     Constant,
     ExplainRoute,
     Promote,
+    Reconnect,
     Reload,
     SetAdminState,
     SetConfig,
@@ -105,8 +106,8 @@ async def execute(command: Command, operator: Operator, session: Mapping[str, st
             return await _operate(command, operator)
 
 
-async def _operate(
-    command: SetAdminState | Promote | Accept | SetConfig | Reload | Shutdown,
+async def _operate(  # noqa: PLR0911 - one line a verb
+    command: SetAdminState | Promote | Accept | SetConfig | Reconnect | Reload | Shutdown,
     operator: Operator,
 ) -> Answer:
     match command:
@@ -124,6 +125,9 @@ async def _operate(
             return Answer("ACCEPT")
         case SetConfig(setting=setting, value=value):
             return Answer("SET", notices=_notices(await operator.set_config(setting, value)))
+        case Reconnect(database=database):
+            operator.reconnect(database)
+            return Answer("RECONNECT")
         case Reload():
             return Answer("RELOAD", notices=_notices(await operator.reload()))
         case Shutdown(wait=wait):

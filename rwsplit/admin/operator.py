@@ -199,6 +199,9 @@ class Operator(Protocol):
         Returns what is lost by that, in sentences; that is refused without *force*. Raises: OperationRefused, NodeError.
         """
 
+    def reconnect(self, database: str | None) -> None:
+        """Replace every server of *database*, or of all, as it becomes free, and ask what sessions begin with anew."""
+
     async def reload(self) -> Changes:
         """Read the configuration file and the userlist again and take all changes over, or none.
 

@@ -100,6 +100,7 @@ class OurLobby:
                 host=login.peer,
                 now=trio.current_time(),
             )
+            client.defaults = found.defaults
             self._catalogs.want(login.database)
             client.default_level = self.config.consistency.level
             client.adopt_parameters(parameters)

@@ -222,6 +222,10 @@ class OurOperator:
         """
         return await Promotion(self._proxy, node, force=force).run()
 
+    def reconnect(self, database: str | None) -> None:
+        """Replace servers as they become free."""
+        self._proxy.reconnect(database)
+
     async def reload(self) -> Changes:
         """Read the configuration file and the userlist again and take all changes over, or none."""
         path = self.config.path

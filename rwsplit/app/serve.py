@@ -46,6 +46,8 @@ from rwsplit.relay.driving import Driver
 from rwsplit.relay.relay import Relay
 from rwsplit.routing.balancing import Chooser, make_chooser
 from rwsplit.server.credentials import Keyring
+from rwsplit.server.pool import Pool
+from rwsplit.server.server import Server
 from rwsplit.server.stream import WireStream
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.sql.cache import StatementCache
@@ -129,21 +131,24 @@ class Proxy:
         self.board = Board(
             config, admin=self.memory.states, remembered=self.memory.cluster, clock=clock
         )
-        self.opener = Opener(config, keyring)
         self.knowledge = Knowledge(statements, functions)
         self.catalogs = Catalogs(self.board, self.knowledge)
         self.relay = Relay(
             config,
             self.board.view,
             chooser=self.chooser(config),
-            open_server=self.opener.open,
-            send_cancel=self.opener.cancel,
+            open_server=self._open_server,
+            send_cancel=self._send_cancel,
             hurry=self.board.hurry,
             report_failure=self._report_failure,
             clock=clock,
             driver=driver,
         )
-        self.welcomes = Welcomes(self.board, self.opener)
+        self.opener = Opener(config, keyring, self.relay.rebasing)
+        self.welcomes = Welcomes(self.board, self.opener, self.relay.rebasing)
+        self.relay.rebasing.on_change = self.welcomes.forget
+        self.knowledge.on_defaults = self.welcomes.distrust
+        self.board.on_reload.append(self._reloaded)
         self.shutdown = Shutdown(self.relay)
         self.lobby = OurLobby(
             config,
@@ -207,6 +212,24 @@ class Proxy:
 
     def _report_failure(self, node: str, reason: str) -> None:
         self.board.report_failure(node, reason, self.relay.clock())
+
+    async def _open_server(self, pool: Pool) -> Server:
+        return await self.opener.open(pool)
+
+    async def _send_cancel(self, server: Server) -> None:
+        await self.opener.cancel(server)
+
+    def _reloaded(self, node: str) -> None:
+        """A node has read its configuration again: servers are opened anew, with whatever defaults it has now."""
+        primary = self.board.view.primary
+        if primary is not None and primary.name == node:
+            self.welcomes.distrust()
+        self.relay.rebasing.replace(node=node)
+
+    def reconnect(self, database: str | None) -> None:
+        """Replace the servers of *database*, or all, as they become free; learn anew what defaults there are."""
+        self.welcomes.distrust()
+        self.relay.rebasing.replace(database=database)
 
     def _published(self, view: ClusterView) -> None:
         primary = view.primary.name if view.primary else None

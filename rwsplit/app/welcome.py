@@ -7,12 +7,15 @@ real, with its own startup parameters, and what came back is remembered for the 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from typing import Final
+from math import inf
+from typing import Final, Protocol
 
 import attrs
 import trio
 
+from rwsplit.app.inquiry import ask_defaults
 from rwsplit.app.opener import Opener
 from rwsplit.client.lobby import Login
 from rwsplit.cluster.node import AdminState, NodeView, Refusal, Up
@@ -21,16 +24,11 @@ from rwsplit.errors import (
     FeatureNotSupported,
     NodeUnreachable,
     NoEligibleNode,
-    ProtocolViolation,
     ServerRefused,
 )
 from rwsplit.monitor.board import Board
-from rwsplit.protocol import codes
-from rwsplit.protocol.fields import text_of
-from rwsplit.protocol.framing import frame
-from rwsplit.server.dialer import Dialed
 from rwsplit.server.refused import FULL
-from rwsplit.server.stream import WireStream
+from rwsplit.session.defaults import Defaults
 from rwsplit.session.inband import PREFIX
 from rwsplit.session.startup_options import START_ONLY, parse_options
 
@@ -40,8 +38,10 @@ LIFETIME: Final = 60.0
 SIZE: Final = 1000
 #: Seconds a login waits for the first node to be up.
 FIRST_NODE: Final = 10.0
-#: Seconds a node that let somebody in may take to answer one question.
-ANSWER_TIMEOUT: Final = 5.0
+#: Seconds after a change of defaults in which nothing is remembered: a node may still be reading its configuration.
+SETTLING: Final = 1.0
+#: The isolation level of transactions where nobody says another.
+READ_COMMITTED: Final = "read committed"
 #: identifiers are cut off there (NAMEDATALEN - 1).
 NAME_SIZE: Final = 63
 
@@ -60,21 +60,38 @@ class Welcome:
     """Startup parameters that are rwsplit's own (`rwsplit.route`)."""
     isolation: str
     """default_transaction_isolation, wherever that comes from."""
+    defaults: Defaults | None
+    """What its parameters have before anybody sets them; None: the node would not say."""
     until: float
+
+
+class Book(Protocol):
+    """What the welcomes need of `relay.rebasing.Rebasing`."""
+
+    def learn(self, database: str, user: str, found: Defaults) -> None:
+        """Take note of the defaults with which *user* is welcomed in *database*."""
 
 
 class Welcomes:
     """Finds out welcomes and remembers them for a while."""
 
-    def __init__(self, board: Board, opener: Opener) -> None:
+    def __init__(self, board: Board, opener: Opener, book: Book) -> None:
         self._board = board
         self._opener = opener
+        self._book = book
+        self._distrusted = -inf
         self._known: dict[_Key, Welcome] = {}
         self._locks: dict[_Key, trio.Lock] = {}
 
-    def forget(self) -> None:
-        """Find everything out again (the configuration or the primary changed)."""
-        self._known.clear()
+    def forget(self, database: str | None = None, user: str | None = None) -> None:
+        """Find everything, or what concerns *user* in *database*, out again (the configuration or the primary changed)."""
+        for key in [k for k in self._known if database is None or k[:2] == (database, user)]:
+            del self._known[key]
+
+    def distrust(self) -> None:
+        """Find everything out again, and again a moment later: somebody has just changed defaults."""
+        self.forget()
+        self._distrusted = trio.current_time()
 
     async def get(self, login: Login) -> Welcome:
         """Return the welcome of a client.
@@ -127,10 +144,14 @@ class Welcomes:
             return known
 
     async def _ask(self, database: str, user: str, parameters: dict[str, str]) -> Welcome:
-        reported, isolation = await self._report(database, user, parameters)
-        until = trio.current_time() + LIFETIME
+        reported, found = await self._report(database, user, parameters)
+        now = trio.current_time()
+        until = now if now - self._distrusted < SETTLING else now + LIFETIME
+        isolation = (found and found.get("default_transaction_isolation")) or READ_COMMITTED
         if not parameters:
-            return Welcome(reported, {}, {}, isolation, until)
+            if found is not None:
+                self._book.learn(database, user, found)
+            return Welcome(reported, {}, {}, isolation, found, until)
         base = await self._find(database, user, {})
         wanted = {k.lower(): v for k, v in parameters.items() if k != "options"}
         wanted |= parse_options(parameters.get("options", ""))
@@ -139,6 +160,9 @@ class Welcomes:
                 f'parameter "{unchangeable[0]}" cannot be set at startup through rwsplit: PostgreSQL '
                 "takes it only when a connection is opened, and rwsplit's are there already"
             )
+        if found and base.defaults and not found.agree(base.defaults, but=wanted):
+            self.forget(database, user)  # they have changed since
+            base = await self._find(database, user, {})
         before = {name.lower(): value for name, value in base.reported.items()}
         after = {name.lower(): value for name, value in reported.items()}
         overrides = {
@@ -149,12 +173,12 @@ class Welcomes:
             and (name not in after or after[name] != before.get(name))
         }
         in_band = {name: value for name, value in wanted.items() if name.startswith(PREFIX)}
-        return Welcome(reported, overrides, in_band, isolation, until)
+        return Welcome(reported, overrides, in_band, isolation, base.defaults, until)
 
     async def _report(
         self, database: str, user: str, parameters: dict[str, str]
-    ) -> tuple[Mapping[str, str], str]:
-        """Log in to a node, the primary if there is one; return what it reported, and the isolation level.
+    ) -> tuple[Mapping[str, str], Defaults | None]:
+        """Log in to a node, the primary if there is one; return what it reported, and its defaults.
 
         What a replica refuses the next node may allow; of a primary only that it is full is not its last word.
         """
@@ -163,7 +187,7 @@ class Welcomes:
         for node in await self._candidates():
             try:
                 dialed = await self._opener.dial(node.name, database, user, parameters)
-                isolation = await _ask_isolation(dialed)
+                found, _ = await ask_defaults(dialed)
             except NodeUnreachable as error:
                 self._board.report_failure(node.name, str(error), trio.current_time())
                 unreachable = error
@@ -173,12 +197,15 @@ class Welcomes:
                     raise
                 refused = refused or error
                 continue
+            with contextlib.suppress(OSError):
+                dialed.wire.send(_TERMINATE)
+            dialed.wire.close()
             reported = dict(dialed.parameters)
             # One stable view: a client of rwsplit talks to something that takes writes.
             reported["in_hot_standby"] = "off"
             if not self._is_primary(node):
                 reported["default_transaction_read_only"] = "off"
-            return reported, isolation
+            return reported, found
         raise (
             refused or unreachable or NoEligibleNode("no node is up, so nobody can log in now")
         )
@@ -193,30 +220,6 @@ class Welcomes:
         return _usable(self._board.view)
 
 
-async def _ask_isolation(dialed: Dialed) -> str:
-    """Return the isolation level new transactions of *dialed* have, and close it.
-
-    Raises:
-        NodeUnreachable: it does not say.
-    """
-    stream = WireStream(dialed.wire, dialed.unread)
-    answer = ""
-    try:
-        with trio.fail_after(ANSWER_TIMEOUT):
-            await stream.send_all(_SHOW_ISOLATION)
-            code = 0
-            while code != codes.READY:
-                code, payload = await stream.read_frame()
-                if code == codes.DATA_ROW:
-                    answer = text_of(payload[_COLUMN:])
-            await stream.send_all(_TERMINATE)
-    except (OSError, EOFError, ProtocolViolation, trio.TooSlowError) as error:
-        raise NodeUnreachable(f"{dialed.wire.peer}: no answer after login") from error
-    finally:
-        stream.close()
-    return answer
-
-
 def _usable(view: ClusterView) -> list[NodeView]:
     up = [
         node
@@ -229,6 +232,3 @@ def _usable(view: ClusterView) -> list[NodeView]:
 
 
 _TERMINATE: Final = b"X\0\0\0\4"
-_SHOW_ISOLATION: Final = frame(codes.QUERY, b"SHOW default_transaction_isolation\0")
-#: Where the text of a DataRow's only column begins: behind the number of columns and its length.
-_COLUMN: Final = 6

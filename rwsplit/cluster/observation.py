@@ -34,6 +34,8 @@ class Observation:
     system_identifier: str
     """The same for all nodes that descend from one initdb."""
     server_version: str
+    reloads: int = 0
+    """How often the node has been seen to read its configuration again."""
     replay_age: float | None = None
     """Seconds since the last replayed commit was made on the primary; None on a primary, or
     before the first. Only meaningful while the replica is behind."""

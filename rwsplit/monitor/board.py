@@ -75,6 +75,9 @@ class Board:
         self.on_publish: list[Callable[[ClusterView], None]] = []
         self.on_admin: list[Callable[[str, AdminState], None]] = []
         """Called with a node's name and state when that was changed, so that it can be saved."""
+        self.on_reload: list[Callable[[str], None]] = []
+        """Called with a node's name when it has read its configuration again."""
+        self._reloads: dict[str, int] = {}
         self.in_flight: Callable[[str], int] | None = None
         """How many statements and transactions a node is busy with; a draining node without any
         becomes detached. Without this function it stays draining."""
@@ -99,6 +102,11 @@ class Board:
         if self.view.node(name) is None:
             return
         self._count(name, probes=1, probe_seconds=now - sent)
+        if look.reloads > self._reloads.get(name, 0):
+            _log.info("node_reloaded", node=name)
+            for reloaded in self.on_reload:
+                reloaded(name)
+        self._reloads[name] = look.reloads
         self.picture.observed(name, look, sent, now)
         self._publish(now)
 

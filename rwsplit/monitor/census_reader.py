@@ -34,6 +34,7 @@ from rwsplit.monitor.system_catalogs import (
     OPERATORS,
     POLICIES,
     RELATIONS,
+    SETTINGS,
     SQL_BODIES_SINCE,
     VIEW_TEXTS,
 )
@@ -171,6 +172,7 @@ class CensusReader:
             bodies={abs(key): body for key, (_, body) in self._bodies.items()},
             policies=policies,
             paths=paths,
+            settings=connection.execute(SETTINGS).fetchall()[0][0],
         )
 
     def _forget_if_renamed(

@@ -70,7 +70,8 @@ select in_recovery,
        case when in_recovery then pg_last_wal_receive_lsn() end::text,
        case when in_recovery
             then (select concat(status, ' ', sender_port, ' ', sender_host) from pg_stat_wal_receiver)
-       end
+       end,
+       pg_conf_load_time()::text
   from pg_is_in_recovery() as in_recovery
 """
 
@@ -164,6 +165,9 @@ class Probe:
         self._past: Past | None = None
         self._places: frozenset[Place] = frozenset()
         self._started_at: float | None = None
+        self._loaded: bytes | None = None
+        """When the node's process at the end of this link has read its configuration."""
+        self._reloads = 0
 
     async def look(self) -> Observation:
         """Look at the node once; connect first if need be.
@@ -247,6 +251,7 @@ class Probe:
             known.place,
         }
         self._places = frozenset(place for place in places if place is not None and place[0])
+        self._loaded = None  # each of a node's processes has a moment of its own
         return link
 
     async def _read_past(self, link: Link, timeline: int) -> Past:
@@ -319,10 +324,14 @@ class Probe:
         return str(exc).removeprefix(f"{self._endpoint}: ")
 
     def _observe(self, row: Row) -> Observation:
-        in_recovery, position, timeline, age, received, receiver = (*row, None, b"  ")[:6]
+        more = (None, b"  ", None)[len(row) - 4 :]
+        in_recovery, position, timeline, age, received, receiver, loaded = (*row, *more)
         if position is None:
             raise ProbeFailed("has not replayed anything yet", lost=False)
 
+        if loaded != self._loaded:
+            self._reloads += self._loaded is not None
+            self._loaded = loaded
         lsn = parse_lsn(text_of(position))
         role = Role.REPLICA if in_recovery == b"t" else Role.PRIMARY
         if role is Role.PRIMARY:
@@ -341,6 +350,7 @@ class Probe:
             lsn=lsn,
             system_identifier=self._identity.system_identifier,
             server_version=self._identity.server_version,
+            reloads=self._reloads,
             replay_age=None if age is None else float(age),
             received=None if received is None else parse_lsn(text_of(received)),
             source=source,

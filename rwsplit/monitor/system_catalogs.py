@@ -26,6 +26,12 @@ select r.rolname, substr(c.setting, length('search_path=') + 1)
  order by s.setdatabase <> 0
 """
 
+SETTINGS: Final = """
+select concat(pg_conf_load_time(),
+              md5(string_agg(concat_ws(' ', setdatabase, setrole, setconfig), ',' order by setdatabase, setrole)))
+  from pg_db_role_setting
+"""
+
 FUNCTIONS: Final = f"""
 select p.oid::int8, p.xmin::text, n.nspname, p.proname, p.provolatile::text, l.lanname, e.extname,
        case when a.aggfnoid is null then '{{}}'

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Final
+from typing import ClassVar, Final
 
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
@@ -76,6 +76,9 @@ class Owed:
         "steps",
         "told",
     )
+
+    vital: ClassVar[bool] = False
+    """What was sent behind it relies on it: after an error nothing more of what the server says counts."""
 
     def __init__(self, sink: list[bytes] | None, *, guarded: bool = False) -> None:
         self.sink = sink
@@ -322,6 +325,10 @@ class ResponseQueue:
             events.append((What.FATAL, None, frame))
             return end, end
         self._forward(current, data, start, pos)
+        if current.vital:
+            current.failed = True
+            events.append((What.FAILED, current, frame))
+            return len(data), len(data)
         frame = current.reword(frame)
         if current.steps:
             self._make_up(current)

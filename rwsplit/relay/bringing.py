@@ -3,7 +3,11 @@
 Nearly always the change goes ahead of the unit in one write: what PostgreSQL took from the session once it takes
 again. But a unit must never run as somebody else, so where the change may fail - a role may have been dropped, or
 not be known to a replica yet; a tiny statement_timeout of the server's last session may cut it short - the unit waits for
-the answer. Refused by a replica it runs on the primary; refused there, the refusal is its answer.
+the answer. So does a unit that cannot run again, unless the pool knows that its servers take the parameters
+(`session.acceptance`); a read that ran behind a change that failed after all is thrown away with its server, and runs again.
+
+Refused by a replica a unit runs on the primary; refused there, the refusal is its answer. But a custom parameter that
+a loaded library refuses is the session's no more, as when PostgreSQL loads the library: with a WARNING.
 """
 
 from __future__ import annotations
@@ -11,12 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from rwsplit.protocol.backend import error_response
+from rwsplit.protocol.backend import error_response, notice_response
+from rwsplit.protocol.fields import parse_error_fields
+from rwsplit.protocol.framing import HEADER_SIZE
 from rwsplit.relay import lanes
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import Injected, Purpose
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import LANE, Server
+from rwsplit.session.acceptance import culprit, is_custom
 from rwsplit.session.parameters import IDENTITY, ParameterSet
 from rwsplit.session.unit import Unit
 from rwsplit.sql.statement import Script, Verb
@@ -28,16 +35,24 @@ _NOT_REPLAYED: Final = Route(Target.PRIMARY, RouteReason.RETRIED_NOT_REPLAYED)
 
 
 class Change(Injected):
-    """A change of parameters something waits for: *unit*, or what *then* does."""
+    """A change of parameters from *before* that *unit* waits for, at the head of its queue or *moving*."""
 
-    __slots__ = ("refusal", "then", "to", "unit")
+    __slots__ = ("before", "moving", "refusal", "then", "to", "unit")
 
     def __init__(
-        self, client: Client, to: ParameterSet, unit: Unit | None, then: Callable[[], None]
+        self,
+        client: Client,
+        before: ParameterSet,
+        unit: Unit,
+        then: Callable[[], None],
+        *,
+        moving: bool,
     ) -> None:
         super().__init__(Purpose.PARAMETERS, client)
-        self.to = to
+        self.before = before
+        self.to = client.parameters
         self.unit = unit
+        self.moving = moving
         self.then = then
         self.refusal = b""
 
@@ -50,25 +65,33 @@ class Bringing:
 
     def starts(self, client: Client, server: Server, unit: Unit) -> bool:
         """Bring *server*, just taken for *unit*, which then waits; False: it need not wait."""
-        if not _must_wait(client, server):
+        if not _must_wait(client, server, unit):
             return False
         if server.use is LANE:
             lanes.close_lane(server)
         self._start(client, server, unit, lambda: self._send(client, server))
         return True
 
-    def bring(self, client: Client, server: Server, then: Callable[[], None]) -> None:
-        """Call *then*, which sends something to *server*, once nothing can go wrong in front of that any more."""
-        if _must_wait(client, server):
-            self._start(client, server, None, then)
+    def bring(
+        self, client: Client, server: Server, unit: Unit, then: Callable[[], None]
+    ) -> None:
+        """Call *then*, which sends *unit* to *server*, once nothing can go wrong in front of that any more."""
+        if _must_wait(client, server, unit):
+            self._start(client, server, unit, then, moving=True)
         else:
             then()
 
     def _start(
-        self, client: Client, server: Server, unit: Unit | None, then: Callable[[], None]
+        self,
+        client: Client,
+        server: Server,
+        unit: Unit,
+        then: Callable[[], None],
+        *,
+        moving: bool = False,
     ) -> None:
         assert server.parameters is not None
-        change = Change(client, client.parameters, unit, then)
+        change = Change(client, server.parameters, unit, then, moving=moving)
         server.out.append(client.parameters.change_from(server.parameters))
         server.parameters = None
         server.unnamed = None
@@ -89,27 +112,28 @@ class Bringing:
 
     def answered(self, server: Server, change: Change) -> None:
         """Go on now that *server* has taken on the parameters, or not."""
+        # One Query: refused, it has changed nothing.
+        server.parameters = change.before if change.failed else change.to
         if not change.failed:
-            server.parameters = change.to
+            server.pool.acceptance.took(change.to)
         client = change.client
         assert client is not None
         if client.settling is not change:
             return  # the session is gone
         client.settling = None
         unit = change.unit
-        if unit is not None and not (client.pending and client.pending[0] is unit):
+        if not (change.moving or (client.pending and client.pending[0] is unit)):
             self._relay.replies.release(client, server)  # it was cancelled meanwhile
             self._relay.dispatcher.pump(client)
         elif not change.failed:
             client.server = None  # to be taken by what is sent
             change.then()
-        elif unit is None:
-            self._relay.fail_client(client, change.refusal)
         else:
-            self._refused(client, server, unit, change.refusal)
+            self._refused(client, server, change)
 
-    def _refused(self, client: Client, server: Server, unit: Unit, refusal: bytes) -> None:
-        relay = self._relay
+    def _refused(self, client: Client, server: Server, change: Change) -> None:
+        relay, unit, refusal = self._relay, change.unit, change.refusal
+        server.pool.acceptance.refused(change.to)
         relay.replies.release(client, server)
         if server.is_replica:
             unit.refused_by |= 1 << server.pool.node_index
@@ -118,14 +142,21 @@ class Bringing:
             relay.counters.retries += 1
             relay.dispatcher.pump(client)
             return
-        if unit.script is not None and _leaves_identity(unit.script):
-            # It would not be the session's way out of a role that is gone if it had to take it on first.
-            values = dict(pair for pair in client.parameters.values if pair[0] not in IDENTITY)
+        gone = _given_up(client, unit, refusal)
+        if gone:
+            relay.outboxes.touch_client(client)
+            values = {n: v for n, v in client.parameters.values if n not in gone}
             client.adopt_parameters(client.knowledge.parameters.intern(values))
+            if change.moving:
+                client.pending.appendleft(
+                    unit
+                )  # it is in its transaction, which is nowhere now
+                client.pending_bytes += unit.size_in
             relay.dispatcher.pump(client)
             return
-        client.pending.popleft()
-        client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
+        if not change.moving:
+            client.pending.popleft()
+            client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
         relay.loss.answer(client, unit, refusal, refusal)
         if not client.closed:
             relay.dispatcher.pump(client)
@@ -136,13 +167,51 @@ class Bringing:
         client.settling = None
         if not isinstance(change, Change):
             return False
-        if change.unit is None:
+        if change.moving:
             message = f"server closed the connection unexpectedly ({server.pool.node})"
             self._relay.fail_client(client, error_response("FATAL", "08006", message))
             return True
         change.unit.refused_by |= 1 << server.pool.node_index
         self._relay.dispatcher.pump(client)
         return True
+
+    def refused_blindly(self, server: Server, injected: Injected) -> None:
+        """Throw away what has run behind a change that failed: it ran with parameters of somebody else."""
+        client = injected.client
+        assert client is not None
+        server.pool.acceptance.refused(client.parameters)
+        message = f"rwsplit could not {injected.purpose.value} on {server.pool.node}"
+        injected.error = error_response("FATAL", "08006", message)
+        server.expired = True
+        self._relay.lose_server(server, None)
+
+
+def _given_up(client: Client, unit: Unit, refusal: bytes) -> set[str]:
+    """Return which parameters *client* has no more, now that the primary has refused them with *refusal*."""
+    if unit.script is not None and _leaves_identity(unit.script):
+        # It would not be the session's way out of a role that is gone if it had to take it on first.
+        return {*IDENTITY}
+    fields = parse_error_fields(refusal[HEADER_SIZE:])
+    name = culprit(client.parameters, fields.get("M", ""))
+    if name is None:
+        return set()
+    if unit.script is not None and _sets_anew(unit.script, name):
+        return {name}
+    if not is_custom(name):
+        return set()
+    client.sink.append(notice_response("WARNING", fields.get("C", ""), fields.get("M", "")))
+    return {name}
+
+
+def _sets_anew(script: Script, name: str) -> bool:
+    """Return whether *script* does nothing but set the parameter *name* to something else, or back."""
+    statement = script.single
+    return (
+        statement is not None
+        and statement.verb in (Verb.SET, Verb.RESET)
+        and not statement.local
+        and not statement.sets.isdisjoint((name, "all"))
+    )
 
 
 def _leaves_identity(script: Script) -> bool:
@@ -154,10 +223,12 @@ def _leaves_identity(script: Script) -> bool:
     return is_back and not statement.local and statement.setting in IDENTITY
 
 
-def _must_wait(client: Client, server: Server) -> bool:
-    parameters = server.parameters
-    return (
-        parameters is not client.parameters
-        and parameters is not None
-        and client.parameters.is_doubtful_from(parameters)
-    )
+def _must_wait(client: Client, server: Server, unit: Unit) -> bool:
+    before, wanted = server.parameters, client.parameters
+    if before is wanted or before is None:
+        return False
+    acceptance = server.pool.acceptance
+    if wanted.is_doubtful_from(before) or acceptance.has_refused(wanted):
+        return True
+    runs_again = unit.guarded and (client.transaction is None or server.is_replica)
+    return not runs_again and not acceptance.is_sure(wanted)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rwsplit.config.model import PoolConfig
 from rwsplit.routing.policy import Rules
 from rwsplit.server.wire import Wire
+from rwsplit.session.defaults import Defaults
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.session import Session
@@ -34,11 +35,13 @@ class Client(Session):
     """One established client. Made before its socket is handed over (see `Relay.adopt`)."""
 
     __slots__ = (
+        "asked",
         "begun",
         "blocked",
         "cancel_key",
         "closed",
         "connected_at",
+        "defaults",
         "dirty",
         "doubted",
         "fd",
@@ -87,6 +90,10 @@ class Client(Session):
             parameters=parameters,
             started_with=started_with or {},
         )
+        self.asked = parameters
+        """What it asked for at startup."""
+        self.defaults: Defaults | None = None
+        """Those of its login."""
         self.pools: dict[str, Pool] = {}
         """Its pool on each node, by the node's name."""
         self.rules = rules

@@ -49,6 +49,14 @@ class Injected(Owed):
         """What cleans a server nobody holds."""
 
 
+class Ahead(Injected):
+    """A change of parameters right ahead of what must run with them."""
+
+    __slots__ = ()
+
+    vital = True
+
+
 class Restoration(Injected):
     """What brings back the session's parameters once *unit*, which resets some, is through."""
 

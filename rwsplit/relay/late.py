@@ -352,7 +352,7 @@ class Late:
         unit.guarded = False
         unit.route = Route(Target.PRIMARY, self._reason(unit.script or OPAQUE))
         self._relay.bringing.bring(
-            client, target, lambda: self._relay.sender.send(client, target, unit)
+            client, target, unit, lambda: self._relay.sender.send(client, target, unit)
         )
 
     def _reason(self, script: Script) -> RouteReason:

@@ -121,12 +121,13 @@ class Loss:
     ) -> None:
         """Run what *client* had in flight on a lost server again, or tell it."""
         relay = self._relay
+        through = not units and _is_through(client)
         client.in_flight -= len(units)
         client.server = None
         if client.settling is not None and relay.bringing.lost(client, server):
             return
-        if not units and relay.late.lost(client, units):
-            return  # its transaction is nowhere again
+        if through or (not units and relay.late.lost(client, units)):
+            return  # its transaction is nowhere again, or it had nothing there
         untouched = (
             (client.tx == codes.IDLE or relay.late.lost(client, units))
             and client.pin is None
@@ -193,6 +194,11 @@ class Loss:
         if client.waiting in (Waiting.SERVER, Waiting.NODE, Waiting.FRESHNESS):
             self.stop_waiting(client)
             self._relay.dispatcher.pump(client)
+
+
+def _is_through(client: Client) -> bool:
+    """Return whether *client* had nothing on the server it is losing, not even a question about itself."""
+    return client.tx == codes.IDLE and client.pin is None and client.settling is None
 
 
 def _was_dismissed(server: Server) -> bool:

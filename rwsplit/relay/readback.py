@@ -92,7 +92,10 @@ class ReadBack:
         """
         parameters = client.journal.columns()
         audits = client.pin is not None and (
-            reviews or (client.doubted and client.pin not in UNSEEN)
+            reviews
+            or (client.doubted and client.pin not in UNSEEN)
+            # When that ends, something else may be left.
+            or (bool(parameters) and client.pin is PinReason.PRIVILEGED_PARAMETER)
         )
         client.doubted = False
         columns = [*parameters, *(audit.COLUMNS if audits else ())]
@@ -128,7 +131,16 @@ class ReadBack:
             self._relay.sender.bring_parameters(client, server, tells=True)
         if question.audits:
             self._judge(client, server, audit.left(columns[question.parameters :]))
+        if client.journal.borrowed:
+            self._keep(client, server)
         self._go_on(client, server)
+
+    def _keep(self, client: Client, server: Server) -> None:
+        """Have the session stay where it has parameters that no other server takes from it."""
+        server.soiled = True
+        if client.pin is None and not server.is_replica:
+            client.pin = PinReason.PRIVILEGED_PARAMETER
+            server.responses.owner = client.sink
 
     def _had(self, client: Client) -> ParameterSet:
         """Return the parameters of the server that was asked for those of *client*."""
@@ -174,12 +186,13 @@ def _row(data: bytes) -> list[bytes | None] | None:
     while at < len(data):
         code, length = HEADER.unpack_from(data, at)
         if code == codes.DATA_ROW:
-            return _values(data, at + HEADER_SIZE)
+            return row_values(data, at + HEADER_SIZE)
         at += 1 + length
     return None
 
 
-def _values(data: bytes, at: int) -> list[bytes | None]:
+def row_values(data: bytes, at: int = 0) -> list[bytes | None]:
+    """Return the values of the DataRow whose payload begins at *at* in *data*."""
     [count] = _int16(data, at)
     at += 2
     values: list[bytes | None] = []

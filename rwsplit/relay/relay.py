@@ -47,6 +47,7 @@ from rwsplit.relay.outboxes import HIGH_WATER, IN, OUT, Outboxes, send
 from rwsplit.relay.pins import Pins
 from rwsplit.relay.plain import PlainReads
 from rwsplit.relay.readback import ReadBack
+from rwsplit.relay.rebasing import Rebasing
 from rwsplit.relay.replies import Replies
 from rwsplit.relay.resetting import Reset
 from rwsplit.relay.rooms import Rooms
@@ -120,6 +121,7 @@ class Relay:
         self.late = Late(self)
         self.pins = Pins(self)
         self.readback = ReadBack(self)
+        self.rebasing = Rebasing(self)
         self.bringing = Bringing(self)
         self.dispatcher = Dispatcher(self)
         self.replies = Replies(self)
@@ -286,6 +288,7 @@ class Relay:
         client.fd = wire.fileno()
         self.clients[client.fd] = client
         self.by_pid[client.pid] = client
+        self.rebasing.rebase(client)
         self.outboxes.epoll.register(client.fd, IN)
         if unread:
             try:
@@ -376,7 +379,7 @@ class Relay:
         self.outboxes.epoll.register(server.fd, IN)
         node = self.view.node(pool.node)
         server.is_replica = is_replica_server(node)
-        if not self.upkeep.is_usable(pool.node):
+        if not self.upkeep.is_usable(pool.node) or self.rebasing.is_outdated(server):
             server.expired = True
         server.use = HELD
         unread, server.unread = server.unread, b""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 MOST_RESTARTS: Final = 8
 
 #: What a session's next unit cannot do without, unless its transaction has failed and so will that.
-_NEEDED: Final = frozenset({Purpose.PARAMETERS, Purpose.BEGIN, Purpose.SEQUENCES})
+_NEEDED: Final = frozenset({Purpose.BEGIN, Purpose.SEQUENCES})
 _FAILED_ALREADY: Final = b"25P02"
 
 
@@ -438,6 +438,9 @@ class Replies:
             return
         if is_fatal(error):
             owed.error = error  # the server goes: what waits behind it may run elsewhere
+            return
+        if owed.purpose is Purpose.PARAMETERS:
+            self._relay.bringing.refused_blindly(server, owed)
             return
         if owed.purpose is Purpose.SEQUENCES:
             server.mingled = True

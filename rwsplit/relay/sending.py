@@ -15,7 +15,7 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay import sequences
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import DEALLOCATE_ALL, Injected, Purpose, Restoration, query
+from rwsplit.relay.injected import DEALLOCATE_ALL, Ahead, Injected, Purpose, Restoration, query
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import HELD, IDLE, LANE, RESETTING, Server
 from rwsplit.session import restoring
@@ -195,7 +195,7 @@ class Sender:
         server.out.append(client.parameters.change_from(server.parameters))
         server.parameters = client.parameters
         server.unnamed = None
-        injected = Injected(Purpose.PARAMETERS, client)
+        injected = Ahead(Purpose.PARAMETERS, client)
         if tells:
             injected.reports = client.sink
         server.owe(injected)

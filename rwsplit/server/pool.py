@@ -21,6 +21,7 @@ from rwsplit.errors import ServerRefused
 from rwsplit.server.quota import Quota
 from rwsplit.server.refused import Refused
 from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
+from rwsplit.session.acceptance import Acceptance
 
 if TYPE_CHECKING:
     from rwsplit.session.parameters import ParameterSet
@@ -84,6 +85,10 @@ class Pool:
         """It is not among the pools any more; who kept it asks for another."""
         self.exclusive = 0
         """Waiters that cannot share a server; while there are any, nobody joins a lane."""
+        self.acceptance = Acceptance()
+        """Which parameters its servers are sure to take."""
+        self.startup: dict[str, str] = {}
+        """Startup parameters that give its servers the defaults of the primary's."""
         self.failures = 0
         self.retry_at = 0.0
         self.last_error: Exception | None = None

@@ -12,6 +12,7 @@ from rwsplit.session.prepared import ServerState
 
 if TYPE_CHECKING:
     from rwsplit.server.pool import Pool
+    from rwsplit.session.defaults import Defaults
     from rwsplit.session.session import Session
 
 
@@ -45,6 +46,7 @@ class Server(ServerState):
         "cancel_key",
         "cancels",
         "copying",
+        "defaults",
         "dirty",
         "expired",
         "farewell",
@@ -101,6 +103,8 @@ class Server(ServerState):
         self.last_done = now
         self.unread = b""
         """What it said after its login, received already."""
+        self.defaults: Defaults | None = None
+        """Those of the primary that its own were made alike to; None: nobody has compared them."""
         self.dirty = False
         self.armed = False
         """EPOLLOUT is armed."""

@@ -11,10 +11,12 @@ very statement.
 
 from __future__ import annotations
 
+import re
 from binascii import unhexlify
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from rwsplit.session.acceptance import ORDINARY, is_custom
 from rwsplit.session.parameters import IDENTITY, ParameterSet, literal
 from rwsplit.sql.settings import readable
 from rwsplit.sql.statement import Script, Verb
@@ -23,12 +25,28 @@ _HEX: Final = (
     "pg_catalog.encode(pg_catalog.convert_to(pg_catalog.current_setting({}, true), "
     "pg_catalog.getdatabaseencoding()), 'hex')"
 )
+_IN_SESSION: Final = "source OPERATOR(pg_catalog.=) 'session'"
 #: Everything that was set, of what pg_settings shows: not custom parameters, nor who one acts as.
 _ANY: Final = f"""(
-SELECT pg_catalog.string_agg(pg_catalog.concat(name, '=', {_HEX.format("name")}), ',')
+SELECT pg_catalog.string_agg(pg_catalog.concat(name, {{mark}}, {_HEX.format("name")}), ',')
 FROM pg_catalog.pg_settings
-WHERE source OPERATOR(pg_catalog.=) 'session' AND context OPERATOR(pg_catalog.<>) 'internal'
+WHERE {_IN_SESSION} AND context OPERATOR(pg_catalog.<>) 'internal'
 )"""  # noqa: S608 - nothing in it comes from outside
+#: The value of one parameter, if it was set and may be seen: what a SET that was refused leaves is not the session's.
+_ONE: Final = f"""(
+SELECT pg_catalog.concat({{mark}}, {_HEX.format("name")}) FROM pg_catalog.pg_settings
+WHERE pg_catalog.lower(name) OPERATOR(pg_catalog.=) {{name}} AND {_IN_SESSION}
+)"""  # noqa: S608 - literals only
+#: In front of a value: whether the role that logs in may set it by itself, and so have it on any server.
+_MARK: Final = "CASE WHEN context OPERATOR(pg_catalog.=) 'user' OR {} THEN '=' ELSE '!' END"
+_BY_ITSELF: Final = b"="
+_LOGIN: Final = (
+    "(SELECT {} FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) {{user}})"
+)
+_MAY_SET: Final = f"pg_catalog.has_parameter_privilege({_LOGIN.format('oid')}, name, 'SET')"
+_MAY_SET_OF_OLD: Final = _LOGIN.format("rolsuper")
+#: The major version that brought has_parameter_privilege.
+_PRIVILEGES_SINCE: Final = 15
 _ENCODING: Final = "pg_catalog.getdatabaseencoding()"
 _NOBODY: Final = "none"
 
@@ -36,16 +54,21 @@ _NOBODY: Final = "none"
 class Journal:
     """What a session asked for at startup, and which parameters it may have changed since they were read."""
 
-    __slots__ = ("_user", "base", "missing", "touched")
+    __slots__ = ("_mark", "_user", "base", "borrowed", "missing", "touched")
 
-    def __init__(self, base: ParameterSet, user: str) -> None:
+    def __init__(self, base: ParameterSet, user: str, version: str = "") -> None:
+        """*version* is PostgreSQL's, as it reports it."""
         self.base = base
         """What the session asked for at startup: RESET leads back to it."""
+        self.borrowed: set[str] = set()
+        """Parameters it has, and could not set by itself: a function with its owner's privileges has."""
         self.touched: dict[str, bool] = {}
         """Parameters that may have changed; True: only by being put back to the default."""
         self.missing: list[str] = []
         """Parameters the session has as of the last reading, and its server has not: they were put back by what nobody saw."""
         self._user = user
+        may_set = _MAY_SET_OF_OLD if _major(version) < _PRIVILEGES_SINCE else _MAY_SET
+        self._mark = _MARK.format(may_set.format(user=literal(user)))
 
     def note(self, script: Script, known: ParameterSet) -> bool:
         """Note what *script* may change of the parameters *known*; return whether that is anything."""
@@ -70,8 +93,14 @@ class Journal:
         """Return what to ask a server for: columns to be put into a SELECT."""
         if not self.touched:
             return ()
-        asked = [_ANY if name == "*" else _HEX.format(literal(name)) for name in self.touched]
-        return (_ENCODING, *asked)
+        return (_ENCODING, *map(self._column, self.touched))
+
+    def _column(self, name: str) -> str:
+        if name == "*":
+            return _ANY.format(mark=self._mark)
+        if _is_always_there(name):
+            return _HEX.format(literal(name))
+        return _ONE.format(mark=self._mark, name=literal(name))
 
     def read(self, columns: Sequence[bytes | None], known: ParameterSet) -> Mapping[str, str]:
         """Return the session's parameters now that the answer to `columns` has come; *known* were the old ones."""
@@ -80,9 +109,11 @@ class Journal:
         self.missing = []
         for (name, only_reset), value in zip(self.touched.items(), columns[1:], strict=True):
             if name == "*":
-                _replace_visible(found, value or b"", utf8=utf8)
+                self._replace_visible(found, value or b"", utf8=utf8)
                 continue
-            text = None if value is None else _decoded(value, utf8=utf8)
+            text = None if value is None else self._value(name, value, utf8=utf8)
+            if text is None:
+                self.borrowed.discard(name)
             if only_reset and text != known.get(name):
                 given = self.base.get(name)
                 if given not in (None, text):
@@ -100,17 +131,45 @@ class Journal:
     def forget(self) -> None:
         """Nothing is to be read: the parameters are known."""
         self.touched.clear()
+        self.borrowed.clear()
+
+    def _value(self, name: str, shown: bytes, *, utf8: bool) -> str:
+        """Return the value that the column for *name* shows, with its mark if it has one."""
+        if _is_always_there(name):
+            return _decoded(shown, utf8=utf8)
+        self._borrow(name, shown[:1])
+        return _decoded(shown[1:], utf8=utf8)
+
+    def _borrow(self, name: str, mark: bytes) -> None:
+        (self.borrowed.discard if mark == _BY_ITSELF else self.borrowed.add)(name)
+
+    def _replace_visible(self, found: dict[str, str], pairs: bytes, *, utf8: bool) -> None:
+        """Put what pg_settings shows in place of what *found* has of it."""
+        for name in [name for name in found if not is_custom(name) and name not in IDENTITY]:
+            del found[name]
+        self.borrowed.clear()
+        for pair in filter(None, pairs.split(b",")):
+            label, mark, value = _PAIR.split(pair)
+            shown = label.decode().lower()
+            if readable({shown}):
+                found[shown] = _decoded(value, utf8=utf8)
+                self._borrow(shown, mark)
 
 
-def _replace_visible(found: dict[str, str], pairs: bytes, *, utf8: bool) -> None:
-    """Put what pg_settings shows in place of what *found* has of it."""
-    for name in [name for name in found if "." not in name and name not in IDENTITY]:
-        del found[name]
-    for pair in filter(None, pairs.split(b",")):
-        label, _, value = pair.partition(b"=")
-        shown = label.decode().lower()
-        if readable({shown}):
-            found[shown] = _decoded(value, utf8=utf8)
+_PAIR: Final = re.compile(rb"([=!])")
+
+
+def _is_always_there(name: str) -> bool:
+    """Return whether the value of *name* can be asked for without a look at where it comes from.
+
+    A SET of it that is refused leaves a value that any server takes; pg_settings does not show custom parameters.
+    """
+    return name in ORDINARY or name == "timezone" or name in IDENTITY or is_custom(name)
+
+
+def _major(version: str) -> int:
+    digits = re.match(r"[0-9]*", version)
+    return int((digits and digits.group()) or 0)
 
 
 def _decoded(value: bytes, *, utf8: bool) -> str:

@@ -54,6 +54,8 @@ class Knowledge:
         """Called with the name of a database when DDL has ended there."""
         self.last_definition = NEVER
         """The moment of the last DDL that is over, of whatever database."""
+        self.on_defaults: Callable[[], None] = lambda: None
+        """Called when what sessions begin with may have changed."""
         self._ages: dict[str, int] = {}
         self._defined: dict[str, float] = {}
         self._size = statements.size
@@ -143,6 +145,8 @@ class Knowledge:
             self._catalogs[database] = catalog
         if before[0] is not None and catalog != before[0]:
             self._defined[database] = max(at, self.defined(database))
+        if before[0] and catalog and catalog.settings != before[0].settings:
+            self.on_defaults()
         if (catalog, self._doubted(database)) != before:
             self._teach(database)
 
@@ -164,6 +168,8 @@ class Knowledge:
             self.last_definition = max(at, self.last_definition)
         for doubt in doubts:
             doubt.is_over = True
+        if any(doubt.redefined.defaults for doubt in doubts):
+            self.on_defaults()
         doubts.clear()
         over = self.settled(database)
         if len(over) > MOST_DOUBTS:

@@ -105,7 +105,13 @@ def _sql(old: ParameterSet, new: ParameterSet) -> bytes:
     # One leaves a role even to take it on again: in between, one's own privileges count.
     statements = [_LEAVING[name] for name in reversed(IDENTITY) if before.pop(name, None)]
     becomes = [_setting(name, after.pop(name)) for name in IDENTITY if name in after]
-    statements += [f"RESET {_identifier(name)}" for name in before if name not in after]
+    left = [name for name in before if name not in after]
+    if any("." in name for name in left):
+        # By its name alone it cannot be reset where a library has been loaded meanwhile that refuses it.
+        statements.append("RESET ALL")
+        before.clear()
+    else:
+        statements += [f"RESET {_identifier(name)}" for name in left]
     changed = [_setting(*pair) for pair in after.items() if before.get(pair[0]) != pair[1]]
     statements += [f"SELECT {', '.join(changed)}"] if changed else []
     statements += [f"SELECT {setting}" for setting in becomes]

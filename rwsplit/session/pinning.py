@@ -31,6 +31,7 @@ class PinReason(Enum):
     SNAPSHOT = "it exported a snapshot"
     LARGE_OBJECT = "it has a large-object descriptor"
     UNKNOWN_FUNCTION = "it called a function that may have changed its session"
+    PRIVILEGED_PARAMETER = "it has a parameter that its role may not set"
     SESSION_MODE = "its pool is in session mode"
     UNRECOGNISED = "it sent a statement that may have changed its session"
 
@@ -44,6 +45,7 @@ UNSEEN: Final = frozenset(
     {
         PinReason.PARAMETER,
         PinReason.SEED,
+        PinReason.PRIVILEGED_PARAMETER,
         PinReason.SEQUENCE,
         PinReason.LIBRARY,
         PinReason.UNKNOWN_FUNCTION,

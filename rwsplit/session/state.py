@@ -99,7 +99,7 @@ class SessionState:
         self.application_name = application_name
         self.parameters = parameters
         """As of the last read-back; interned."""
-        self.journal = Journal(parameters, user)
+        self.journal = Journal(parameters, user, started_with.get("server_version", ""))
         self.started_with = started_with
         """Parameters PostgreSQL reported at startup, and default_transaction_isolation."""
         self.enter_scope()

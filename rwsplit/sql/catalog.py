@@ -37,6 +37,8 @@ class Catalog:
     fields: Mapping[str, FunctionFacts] = attrs.field(factory=dict)
     """Of functions of a row that may be written like a column, `r.f`, and are not harmless."""
     paths: DefaultPaths = attrs.field(factory=DefaultPaths)
+    settings: str = ""
+    """Another one whenever what sessions begin with may be another."""
     schemas: frozenset[str] = attrs.field(init=False, eq=False)
     """In which there is anything."""
     names: frozenset[str] = attrs.field(init=False, eq=False)

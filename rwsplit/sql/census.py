@@ -108,6 +108,8 @@ class Census:
     policies: Mapping[int, Sequence[Body]] = attrs.field(factory=dict)
     """Of row security, by OID of their table."""
     paths: DefaultPaths = attrs.field(factory=DefaultPaths)
+    settings: str = ""
+    """Stands for all of pg_db_role_setting and the configuration."""
 
 
 Listed = Callable[[str], FunctionFacts | None]
@@ -228,6 +230,7 @@ class _Composer:
             types=_troubled((t.name, of(_TYPE | n)) for n, t in enumerate(census.types)),
             fields=_troubled((f.name, of(f.oid)) for f in census.functions if f.is_field),
             paths=census.paths,
+            settings=census.settings,
         )
 
 

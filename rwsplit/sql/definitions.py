@@ -20,6 +20,7 @@ _FUNCTIONS: Final = frozenset({"function", "procedure", "routine", "aggregate", 
 _VIEWS: Final = frozenset({"view", "rule"})
 _NO_NAMES: Final = frozenset({"index", "sequence", "statistics", "trigger", "publication"})
 """Kinds of objects that no query names, or that mean nothing to routing."""
+_WITH_DEFAULTS: Final = frozenset({"role", "user", "database", "system"})
 _MODIFIERS: Final = frozenset(
     {"or", "replace", "global", "local", "unlogged", "recursive", "unique", "concurrently"}
     | {"constraint", "foreign", "materialized", "event"}
@@ -39,7 +40,14 @@ def redefined(tokens: Sequence[Token]) -> Redefined | None:
         return Redefined(functions=_names(tokens, position + 1))
     if kind in _VIEWS and not is_materialized:
         return Redefined(views=_names(tokens, position + 1))
-    return Redefined()
+    return Redefined(defaults=_sets_defaults(tokens, kind))
+
+
+def _sets_defaults(tokens: Sequence[Token], kind: str) -> bool:
+    """Return whether *tokens* may change what sessions begin with (ALTER ROLE, USER, DATABASE, SYSTEM ... SET, RESET)."""
+    if tokens[0] != (WORD, "alter") or kind not in _WITH_DEFAULTS:
+        return False
+    return (WORD, "set") in tokens or (WORD, "reset") in tokens
 
 
 def vacated(tokens: Sequence[Token]) -> str | None:

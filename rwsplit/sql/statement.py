@@ -155,6 +155,8 @@ class Redefined(NamedTuple):
     functions: frozenset[str] = frozenset()
     """Functions, and operators as `operator(+)`."""
     views: frozenset[str] = frozenset()
+    defaults: bool = False
+    """What sessions begin with may be another: ALTER ROLE ... SET, a reload of the configuration."""
 
 
 def unite(parts: Iterable[Redefined]) -> Redefined:
@@ -163,6 +165,7 @@ def unite(parts: Iterable[Redefined]) -> Redefined:
     return Redefined(
         frozenset().union(*(each.functions for each in found)),
         frozenset().union(*(each.views for each in found)),
+        any(each.defaults for each in found),
     )
 
 
@@ -301,7 +304,7 @@ class Script:
         self.controls_transaction: bool = any(s.verb in TRANSACTION_CONTROL for s in statements)
         self.copies_in: bool = any(s.verb is Verb.COPY_IN for s in statements)
         """The client is to send data: what comes behind it waits for what the server says."""
-        redefined = [s.redefines for s in statements if s.redefines is not None]
+        redefined = [r for s in statements if (r := _redefined(s)) is not None]
         self.redefines: Redefined | None = unite(redefined) if redefined else None
         self.lists_prepared: bool = any(
             not _LISTS_OF_PREPARED.isdisjoint(s.tables | s.functions) for s in statements
@@ -342,6 +345,15 @@ _LISTS_OF_PREPARED: Final = frozenset(
     for schema in ("", "pg_catalog.")
     for name in ("pg_prepared_statements", "pg_prepared_statement")
 )
+
+
+def _redefined(statement: Statement) -> Redefined | None:
+    if not _RELOADS.isdisjoint(statement.functions):
+        return Redefined(defaults=True)
+    return statement.redefines
+
+
+_RELOADS: Final = frozenset({"pg_reload_conf", "pg_catalog.pg_reload_conf"})
 _MAY_ASK: Final = frozenset(
     {
         SessionState.SEQUENCE,

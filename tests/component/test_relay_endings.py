@@ -80,7 +80,7 @@ def test_a_cancel_for_what_is_answered_together_with_what_went_ahead_of_it_is_la
     rig: MemoryRelay,
 ):
     client = rig.clients[0]
-    client.adopt_parameters(rig.knowledge.parameters.intern({"timezone": "UTC"}))
+    client.adopt_parameters(rig.knowledge.parameters.intern({"search_path": "a"}))
     rig.ask(client, b"insert into t values (1)")
     rig.turn_clients([client])
     [server] = rig.busy()
@@ -94,7 +94,7 @@ def test_a_cancel_for_what_is_answered_together_with_what_went_ahead_of_it_is_la
 
 def test_a_read_whose_server_is_shut_down_under_its_parameters_runs_elsewhere(rig: MemoryRelay):
     client = rig.clients[0]
-    client.adopt_parameters(rig.knowledge.parameters.intern({"timezone": "UTC"}))
+    client.adopt_parameters(rig.knowledge.parameters.intern({"search_path": "a"}))
     rig.ask(client, b"select 1")
     rig.turn_clients([client])
     [server] = rig.busy()
@@ -108,7 +108,7 @@ def test_a_read_whose_server_is_shut_down_under_its_parameters_runs_elsewhere(ri
 
 def test_a_write_whose_server_is_shut_down_under_its_parameters_is_told_so(rig: MemoryRelay):
     client = rig.clients[0]
-    client.adopt_parameters(rig.knowledge.parameters.intern({"timezone": "UTC"}))
+    client.adopt_parameters(rig.knowledge.parameters.intern({"search_path": "a"}))
     rig.ask(client, b"insert into t values (1)")
     rig.turn_clients([client])
     [server] = rig.busy()

@@ -9,7 +9,7 @@ import pytest
 from rwsplit.relay.client import Client
 from rwsplit.relay.readback import ATTEMPTS
 from rwsplit.relay.resetting import Reset
-from rwsplit.server.server import IDLE, Server
+from rwsplit.server.server import CLOSED, IDLE, Server
 from rwsplit.session import audit
 from rwsplit.session.parameters import NONE
 from rwsplit.session.pinning import PinReason
@@ -197,7 +197,7 @@ def test_a_role_the_primary_refuses_is_the_answer_and_the_unit_does_not_run(rig:
     server = says(rig, client, b"insert into t values (1)")
     answers(rig, server, error("22023", "role is gone") + ready())
     assert wire_of(client).sent == error("22023", "role is gone") + ready()
-    assert wire_of(server).sent == query("DISCARD ALL")
+    assert (server.use, server.parameters) == (IDLE, NONE), "one Query: it changed nothing"
     assert (client.server, client.closed) == (None, False)
 
 
@@ -296,7 +296,7 @@ def test_a_lane_is_opened_for_a_waiter_only_when_its_server_needs_no_answer():
 
 def test_a_cancel_request_waits_until_the_change_in_front_of_its_unit_is_made(rig: MemoryRelay):
     client = rig.clients[0]
-    client.adopt_parameters(rig.knowledge.parameters.intern({"timezone": "UTC"}))
+    client.adopt_parameters(rig.knowledge.parameters.intern({"search_path": "a"}))
     server = says(rig, client, b"insert into t values (1)")
     assert wire_of(server).sends == 1, "change and unit in one write"
     rig.relay.canceller.cancel(client.pid, client.cancel_key)
@@ -326,7 +326,7 @@ def reads_in_transaction(rig: MemoryRelay, client: Client) -> Server:
     return replica
 
 
-def test_a_move_whose_role_the_primary_refuses_ends_the_session(rig: MemoryRelay):
+def test_a_move_whose_role_the_primary_refuses_fails_the_transaction(rig: MemoryRelay):
     client = rig.clients[0]
     acting_as(rig, client, "clerk")
     replica = reads_in_transaction(rig, client)
@@ -334,8 +334,124 @@ def test_a_move_whose_role_the_primary_refuses_ends_the_session(rig: MemoryRelay
     assert primary is not replica
     assert b"pg_advisory" not in wire_of(primary).sent
     answers(rig, primary, error("22023", "role is gone") + ready())
-    assert client.closed
-    assert b"role is gone" in wire_of(client).sent
+    assert wire_of(client).sent == error("22023", "role is gone") + ready("E")
+    rig.ask(client, b"rollback")
+    rig.turn_clients([client])
+    assert wire_of(client).sent == complete("ROLLBACK") + ready()
+    assert (client.server, primary.use, client.closed) == (None, IDLE, False)
+
+
+# Values that a server refuses...
+
+
+def having(rig: MemoryRelay, client: Client, **values: str) -> None:
+    named = {name.replace("__", "."): value for name, value in values.items()}
+    client.adopt_parameters(rig.knowledge.parameters.intern(named))
+
+
+def test_a_write_waits_until_its_pool_is_known_to_take_the_value(rig: MemoryRelay):
+    first, second = rig.clients
+    for client in (first, second):
+        having(rig, client, timezone="UTC")
+    server = says(rig, first, b"insert into t values (1)")
+    assert b"insert" not in wire_of(server).sent
+    answers(rig, server, complete() + ready())
+    assert wire_of(server).sent == query("insert into t values (1)")
+    answers(rig, server, complete("INSERT 0 1") + ready())
+    server.parameters = NONE
+    assert b"insert" in wire_of(says(rig, second, b"insert into t values (2)")).sent
+
+
+def test_a_read_behind_a_change_that_fails_runs_again_and_its_server_is_nobodys(
+    rig: MemoryRelay,
+):
+    client, stranger = rig.clients
+    having(rig, client, timezone="UTC")
+    replica = says(rig, client, b"select 1")
+    assert b"select 1" in wire_of(replica).sent, "one write"
+    answers(rig, replica, error("42501", "no") + ready() + ANSWER)
+    assert replica.use is CLOSED
+    again = client.server
+    assert isinstance(again, Server)
+    assert not client.sink
+    answers(rig, again, complete() + ready() + ANSWER)
+    assert wire_of(client).sent == ANSWER
+    assert not stranger.closed
+
+
+def test_what_has_been_refused_is_not_sent_blindly_again(rig: MemoryRelay):
+    client = rig.clients[0]
+    having(rig, client, timezone="UTC")
+    for pool in rig.relay.pools:
+        pool.acceptance.refused(client.parameters)
+    replica = says(rig, client, b"select 1")
+    assert b"select 1" not in wire_of(replica).sent
+    answers(rig, replica, error("42501") + ready())
+    assert (replica.use, replica.parameters) == (IDLE, NONE)
+    assert isinstance(client.server, Server)
+    assert not client.server.is_replica
+
+
+def test_what_the_primary_refuses_is_the_answer_and_one_gets_out_of_it(rig: MemoryRelay):
+    client = rig.clients[0]
+    having(rig, client, log_statement="all")
+    refusal = error("42501", 'permission denied to set parameter "log_statement"')
+    server = says(rig, client, b"insert into t values (1)")
+    answers(rig, server, refusal + ready())
+    assert wire_of(client).sent == refusal + ready()
+
+    server = says(rig, client, b"reset log_statement")
+    if server.is_replica:
+        answers(rig, server, refusal + ready())
+        assert isinstance(client.server, Server)
+        server = client.server
+    answers(rig, server, refusal + ready())
+    assert client.parameters is NONE
+    assert isinstance(client.server, Server)
+    assert query("reset log_statement") in wire_of(client.server).sent
+
+
+@pytest.mark.parametrize("begin", [False, True])
+def test_a_custom_parameter_a_library_refuses_is_no_more_and_the_client_is_warned(
+    rig: MemoryRelay, begin: bool
+):
+    client = rig.clients[0]
+    having(rig, client, plpgsql__nosuch="1", my__own="2")
+    if begin:
+        replica = says(rig, client, b"begin read only")
+        answers(rig, replica, complete() + ready())
+        answers(rig, replica, complete("BEGIN") + ready("T"))
+    text = b"select pg_advisory_xact_lock(1)"
+    server = says(rig, client, text)
+    refusal = 'invalid configuration parameter name "plpgsql.nosuch"'
+    answers(rig, server, error("42602", refusal) + ready())
+    assert message("N", b"SWARNING\0VWARNING\0C42602\0M" + refusal.encode() + bytes(2)) in (
+        wire_of(client).sent
+    )
+    assert client.parameters.values == (("my.own", "2"),)
+    server = client.server
+    assert isinstance(server, Server)
+    answers(rig, server, complete() + ready())
+    assert query(text.decode()) in wire_of(server).sent
+
+
+def test_a_value_only_a_functions_owner_may_set_keeps_the_session_where_it_has_it(
+    rig: MemoryRelay,
+):
+    client = rig.clients[0]
+    server = says(rig, client, b"set log_statement = 'all'; insert into t values (1)")
+    if b"current_setting" not in wire_of(server).sent:
+        answers(rig, server, SET)
+    else:
+        answers(rig, server, complete("SET") + complete("INSERT 0 1") + ready())
+    answers(rig, server, values("UTF8", "!" + hexed("all")))
+    assert client.pin is PinReason.PRIVILEGED_PARAMETER
+    assert client.server is server
+    assert says(rig, client, b"reset log_statement") is server
+    answers(rig, server, complete("RESET") + ready())
+    answers(rig, server, values("UTF8", None, *left(None)))
+    assert (client.pin, client.server, server.soiled) == (None, None, False)
+    assert client.parameters is NONE
 
 
 def test_a_primary_lost_while_a_transaction_moves_there_ends_the_session(rig: MemoryRelay):

@@ -202,6 +202,9 @@ class FakeOperator:
         set_value(path, setting, value)
         return await self.reload()
 
+    def reconnect(self, database: str | None) -> None:
+        self.done.append(f"RECONNECT {database}")
+
     def shutdown(self, *, wait: bool) -> None:
         self.done.append(f"SHUTDOWN wait={wait}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 import structlog
 import trio
@@ -356,3 +357,12 @@ def test_a_callback_is_called_with_the_new_view_in_place(clock: Clock):
     board.observed("pg1", look(), clock.now)
 
     assert matches == [True]
+
+
+def test_a_configuration_that_was_read_again_is_told_once(clock: Clock):
+    board = running(clock)
+    told: list[str] = []
+    board.on_reload.append(told.append)
+    for reloads in (0, 1, 1, 2):
+        board.observed("pg1", attrs.evolve(look(), reloads=reloads), clock.now)
+    assert told == ["pg1", "pg1"]

@@ -504,3 +504,11 @@ async def test_a_promotion_seen_in_passing_is_looked_into_by_the_next_look(probe
     assert passing is not None
     assert not passing.examined
     assert looked.examined
+
+
+async def test_a_node_that_reads_its_configuration_again_is_seen_to_have_done_so(probe_of):
+    at = [(*REPLICA, None, "  ", f"2026-01-01 00:00:0{second}+00") for second in (1, 1, 2, 3)]
+    async with node(probed(*at)) as port:
+        probe = probe_of(port)
+        seen = [(await probe.look()).reloads for _ in at]
+    assert seen == [0, 0, 1, 2]

@@ -334,6 +334,20 @@ def test_an_error_while_nothing_is_owed_is_fatal(server: Server) -> None:
     assert server.happened == [(What.FATAL, None, goodbye)]
 
 
+def test_nothing_counts_behind_the_error_of_what_everything_behind_it_relies_on() -> None:
+    class Ahead(Owed):
+        vital = True
+
+    server = Server()
+    ahead = Ahead(None)
+    server.queue.owed.append(ahead)
+    unit, sink = server.owes(guarded=True)
+    server.sends(error("42501") + ready() + ANSWER)
+    assert server.happened == [(What.FAILED, ahead, error("42501"))]
+    assert (sink, unit.kept, ahead.failed) == ([], None, True)
+    assert list(server.queue.owed) == [ahead, unit]
+
+
 def test_a_unit_may_word_its_errors_itself(server: Server) -> None:
     class Translated(Owed):
         def reword(self, frame: bytes) -> bytes:

@@ -175,3 +175,53 @@ def test_what_is_known_need_not_be_asked_for():
 )
 def test_texts_that_cannot_be_lexed_as_bytes(values: dict[str, str], opaque: bool):
     assert is_opaque(values) is opaque
+
+
+# What is not the session's by its own right...
+
+
+def test_what_a_refused_set_leaves_is_not_the_sessions():
+    talk = Talk({"work_mem": "4MB"})
+    talk.runs("set log_statement = 'all'")
+    assert "source OPERATOR(pg_catalog.=) 'session'" in talk.journal.columns()[1]
+    assert talk.reads(log_statement=None) == {"work_mem": "4MB"}
+    assert not talk.journal.borrowed
+
+
+def test_a_value_the_role_could_not_set_by_itself_is_borrowed_until_it_is_gone():
+    talk = Talk()
+    for answer, borrowed in (
+        (b"!" + hexed("all"), {"log_statement"}),
+        (b"=" + hexed("all"), set()),
+        (b"!" + hexed("all"), {"log_statement"}),
+        (None, set()),
+    ):
+        talk.runs("select set_config('log_statement', 'all', false)")
+        found = talk.reads(log_statement=answer)
+        assert found == ({} if answer is None else {"log_statement": "all"})
+        assert talk.journal.borrowed == borrowed
+    talk.journal.borrowed.add("log_statement")
+    talk.journal.forget()
+    assert not talk.journal.borrowed
+
+
+def test_what_pg_settings_shows_is_marked_too():
+    talk = Talk()
+    talk.journal.touched["*"] = False
+    columns = [b"UTF8", b"log_statement!" + hexed("all") + b",work_mem=" + hexed("1MB")]
+    assert dict(talk.journal.read(columns, talk.known)) == {
+        "log_statement": "all",
+        "work_mem": "1MB",
+    }
+    assert talk.journal.borrowed == {"log_statement"}
+
+
+@pytest.mark.parametrize(
+    ("version", "asks"),
+    [("", "rolsuper"), ("14.2", "rolsuper"), ("15.1 (Debian)", "has_parameter_privilege")],
+)
+def test_older_servers_know_no_privileges_on_parameters(version: str, asks: str):
+    journal = Journal(STORE.intern({}), "it's", version)
+    journal.note(parse(b"set log_statement = 'all'", BOOK), STORE.intern({}))
+    assert asks in journal.columns()[1]
+    assert "E'it''s'" in journal.columns()[1]

@@ -16,7 +16,7 @@ from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.facts import HARMLESS, VOLATILE
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.search_path import DefaultPaths
-from rwsplit.sql.statement import PrimaryOnly, SessionState
+from rwsplit.sql.statement import PrimaryOnly, Redefined, SessionState
 from tests.support.frames import SYNC, bind, execute, parse as parse_frame, query
 from tests.unit.session.pieces import one, spelled
 
@@ -346,3 +346,16 @@ def test_what_was_taught_before_ddl_is_older(knowledge: Knowledge):
     knowledge.doubt("shop", redefined)
     assert knowledge.age("shop") > before
     assert knowledge.age("elsewhere") == 0
+
+
+def test_ddl_about_defaults_and_a_catalog_with_other_settings_tell_of_it():
+    knowledge = Knowledge(StatementCache(FunctionBook(), size=100), FunctionBook())
+    told: list[str] = []
+    knowledge.on_defaults = lambda: told.append("defaults")
+    for redefined in (Redefined(), Redefined(defaults=True)):
+        knowledge.settle("app", [knowledge.doubt("app", redefined)])
+    assert told == ["defaults"]
+    for settings in ("a", "a", "b"):
+        knowledge.publish("app", Catalog(settings=settings))
+    knowledge.publish("app", None)
+    assert told == ["defaults", "defaults"]

@@ -52,13 +52,23 @@ def test_a_server_is_brought_from_nothing_to_a_set_by_one_query():
 
 
 def test_what_a_set_does_not_have_is_reset_and_what_is_equal_stays():
-    old = STORE.intern({"TimeZone": "UTC", "work_mem": "4MB", "my.var": "1"})
+    old = STORE.intern({"TimeZone": "UTC", "work_mem": "4MB", "datestyle": "sql"})
     new = STORE.intern({"TimeZone": "UTC", "work_mem": "8MB"})
 
     assert new.change_from(old) == query(
-        "RESET \"my\".\"var\"; SELECT pg_catalog.set_config(E'work_mem', E'8MB', false)"
+        "RESET \"datestyle\"; SELECT pg_catalog.set_config(E'work_mem', E'8MB', false)"
     )
     assert NONE.change_from(new) == query('RESET "timezone"; RESET "work_mem"')
+
+
+def test_a_custom_parameter_is_left_by_reset_all_as_a_library_may_refuse_its_very_name():
+    old = STORE.intern({"TimeZone": "UTC", "my.var": "1"})
+    new = STORE.intern({"TimeZone": "UTC", "work_mem": "8MB"})
+
+    assert new.change_from(old) == query(
+        "RESET ALL; SELECT pg_catalog.set_config(E'timezone', E'UTC', false), "
+        "pg_catalog.set_config(E'work_mem', E'8MB', false)"
+    )
 
 
 def test_the_way_from_one_set_to_another_is_worked_out_once():

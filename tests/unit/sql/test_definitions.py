@@ -133,3 +133,25 @@ def test_a_script_does_not_trust_what_it_defines_itself():
 )
 def test_the_database_that_must_be_empty(text, database):
     assert parse(text.encode(), BOOK).vacates == database
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("alter role app set search_path = x", True),
+        ("ALTER USER app RESET ALL", True),
+        ("alter role all in database d set work_mem = 1", True),
+        ("alter database d reset work_mem", True),
+        ("alter system set work_mem = 1", True),
+        ("select pg_reload_conf()", True),
+        ("select pg_catalog.pg_reload_conf()", True),
+        ("begin; alter role app set search_path = x", True),
+        ("alter role app nologin", False),
+        ("alter table t set (fillfactor = 70)", False),
+        ("create role app", False),
+        ("select 1", False),
+    ],
+)
+def test_what_sessions_begin_with_may_be_another_afterwards(text: str, changes: bool):
+    redefines = parse(text.encode(), FunctionBook()).redefines
+    assert (redefines is not None and redefines.defaults) is changes

@@ -1,0 +1,117 @@
+"""Acceptance: which parameters of a session another server is sure to take, and which one of them it has refused.
+
+What one server has taken from a session another may refuse: the role it is for has lost a privilege, a library that
+is loaded there knows the name, a node has no such time zone. Nothing that cannot run again may be sent behind a change that
+may be refused. So a pool remembers what its servers have taken; what depends on nothing but the value is sure from the
+start.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from weakref import WeakSet
+
+from rwsplit.session.parameters import IDENTITY, ParameterSet
+
+#: Values a pool remembers.
+MOST: Final = 1000
+
+#: Parameters anybody may set, whose value a server takes if another has taken it.
+ORDINARY: Final = frozenset(
+    {
+        *("application_name", "array_nulls", "backslash_quote", "bytea_output"),
+        *("check_function_bodies", "client_encoding", "client_min_messages", "datestyle"),
+        *("default_transaction_deferrable", "default_transaction_isolation"),
+        *("default_transaction_read_only", "escape_string_warning", "extra_float_digits"),
+        *("idle_in_transaction_session_timeout", "idle_session_timeout", "intervalstyle"),
+        *("lock_timeout", "maintenance_work_mem", "row_security", "search_path"),
+        *("standard_conforming_strings", "statement_timeout", "synchronous_commit"),
+        *("transform_null_equals", "work_mem", "xmlbinary", "xmloption"),
+    }
+)
+
+#: What the names of the parameters of well-known libraries begin with: a server that has loaded one judges them.
+_LIBRARIES: Final = frozenset(
+    {
+        *("auth_delay", "auto_explain", "basic_archive", "citus", "cron", "hypopg", "isn"),
+        *("orafce", "pg_hint_plan", "pg_prewarm", "pg_stat_statements", "pg_stat_monitor"),
+        *("pg_trgm", "pgaudit", "pgcrypto", "pglogical", "plperl", "plperlu", "plpgsql"),
+        *("plpgsql_check", "plpython", "plpython3", "pltcl", "plv8", "postgis"),
+        *("postgis_topology", "postgres_fdw", "sepgsql", "timescaledb", "vector", "hnsw"),
+        *("ivfflat", "age", "wal2json", "babelfishpg_tsql", "rds", "dblink"),
+    }
+)
+
+
+def is_custom(name: str) -> bool:
+    """Return whether *name* is of a parameter PostgreSQL itself does not know (`my.own`)."""
+    return "." in name
+
+
+class Acceptance:
+    """What the servers of one pool take."""
+
+    def __init__(self) -> None:
+        self._taken: dict[tuple[str, str], None] = {}
+        """Names and values; the value is empty where any will do."""
+        self._refused: WeakSet[ParameterSet] = WeakSet()
+
+    def is_sure(self, parameters: ParameterSet) -> bool:
+        """Return whether a server is sure to take on *parameters*."""
+        return parameters not in self._refused and all(
+            name in ORDINARY or _key(name, value) in self._taken
+            for name, value in parameters.values
+        )
+
+    def has_refused(self, parameters: ParameterSet) -> bool:
+        """Return whether a server has refused *parameters*, and none has taken them since."""
+        return parameters in self._refused
+
+    def took(self, parameters: ParameterSet) -> None:
+        """Note that a server has taken on *parameters*."""
+        self._refused.discard(parameters)
+        for name, value in parameters.values:
+            if name not in ORDINARY and not _is_of_library(name):
+                while len(self._taken) >= MOST:
+                    del self._taken[next(iter(self._taken))]
+                self._taken[_key(name, value)] = None
+
+    def refused(self, parameters: ParameterSet) -> None:
+        """Note that a server has not taken on *parameters*."""
+        self._refused.add(parameters)
+        for name, value in parameters.values:
+            self._taken.pop(_key(name, value), None)
+
+
+def culprit(parameters: ParameterSet, message: str) -> str | None:
+    """Return which of *parameters* a server has refused with *message*, None if that does not say.
+
+    PostgreSQL quotes the name in whatever language it speaks. Who one acts as is not judged here.
+    """
+    found = [
+        name
+        for name, _ in parameters.values
+        if name not in IDENTITY and _mentions(message.lower(), name)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _mentions(message: str, name: str) -> bool:
+    at = message.find(name)
+    return (
+        at > 0
+        and not _continues(message[at - 1])
+        and not _continues(message[at + len(name) :][:1])
+    )
+
+
+def _continues(char: str) -> bool:
+    return char.isalnum() or (char != "" and char in "_.$")
+
+
+def _is_of_library(name: str) -> bool:
+    return name.partition(".")[0] in _LIBRARIES and is_custom(name)
+
+
+def _key(name: str, value: str) -> tuple[str, str]:
+    return name, ("" if is_custom(name) else value)
