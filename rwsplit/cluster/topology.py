@@ -16,7 +16,7 @@ Then an operator decides, by `accept` (docs/decisions, number 16).
 | most replicas follow it, more than the leader | leads | leads |
 | it lost against the leader before | RIVAL, NOT_FOLLOWED | RIVAL, NOT_FOLLOWED |
 | it is on the same timeline | RIVAL | RIVAL; a leader that comes back needs more followers |
-| it is on a newer timeline and was one of ours | leads, unless more follow the leader | leads |
+| it is on a newer timeline and was one of ours | leads | leads |
 | it is on a newer timeline, and its history goes on from ours | NOT_FOLLOWED or UNPROVEN | leads |
 | it is on a newer timeline, and nothing shows it was ours | NOT_FOLLOWED or UNPROVEN | UNPROVEN |
 
@@ -30,7 +30,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from rwsplit.cluster.descent import Descent, Fork, descent
 from rwsplit.cluster.doubt import Doubt, NoWrites
@@ -39,9 +38,6 @@ from rwsplit.cluster.identity import majority
 from rwsplit.cluster.node import Role
 from rwsplit.cluster.observation import Observation, Source
 from rwsplit.cluster.remembered import Remembered
-
-#: Looks at the leader after which it has outlived a promotion beside it: it was no failover.
-OUTLIVED: Final = 10
 
 Looks = Mapping[str, Observation]
 
@@ -77,10 +73,7 @@ class Topology:
         """Those of members alone: replicas of a copy do not elect it."""
         self._peers: frozenset[str] = frozenset()
         """Nodes that came to claim the leader's timeline while it was away; or between whom nothing decides."""
-        self._leader_look: Observation | None = None
-        self._leader_looks = 0
-        self._beside: dict[str, int] = {}
-        """Promoted beside the leader, and how often that had been looked at then."""
+        self._leader_is_up = False
 
     def consider(self, seen: Looks, *, settled: bool) -> bool:
         """Decide again from *seen*; return True if LSNs known so far have lost their meaning.
@@ -165,10 +158,7 @@ class Topology:
         self._peers -= ours.keys() - claims.keys()
         if self.primary is not None:
             self.members |= following
-        look = claims.get(self.primary or "")
-        if look is not self._leader_look:
-            self._leader_look = look
-            self._leader_looks += 1
+        self._leader_is_up = self.primary in claims
 
     def _doubt(self, name: str, look: Observation) -> Doubt | None:
         """Return why *name* does not succeed the last leader, by all but who follows that; None: it does."""
@@ -193,7 +183,7 @@ class Topology:
         if name in self.rivals - self._peers:
             return Doubt.NOT_FOLLOWED
         is_expected = look.timeline == self.highest or name in self.members
-        may_succeed = led is Descent.DESCENDS and self._leader_look is None
+        may_succeed = led is Descent.DESCENDS and not self._leader_is_up
         return None if is_expected or may_succeed else Doubt.UNPROVEN
 
     # Who leads...
@@ -205,18 +195,13 @@ class Topology:
             if name == held or not look.examined:
                 continue
             doubt = self._doubt(name, look)
-            if doubt is Doubt.UNPROVEN:
-                self.rivals |= {name}
-            if doubt in {None, Doubt.UNPROVEN} and votes[name] < votes[held]:
-                doubt = Doubt.NOT_FOLLOWED
-                since = self._beside.setdefault(name, self._leader_looks)
-                if self._leader_looks - since >= OUTLIVED:
-                    self.rivals |= {name}
             if doubt is None:
                 better.append(name)
-            else:
-                self._refuse(name, doubt)
-        self._beside = {n: at for n, at in self._beside.items() if n in claims}
+                continue
+            if doubt is Doubt.UNPROVEN:
+                self.rivals |= {name}
+                doubt = Doubt.NOT_FOLLOWED if votes[name] < votes[held] else doubt
+            self._refuse(name, doubt)
         if better:
             return self._choose(better, claims)
         unseen = sum(  # may follow the leader for all that is known
@@ -334,7 +319,7 @@ class Topology:
     def _adopt(self, name: str, look: Observation) -> None:
         self.primary, self.timeline, self.history = name, look.timeline, look.history
         self.highest = look.timeline
-        self._peers, self._beside = frozenset(), {}
+        self._peers = frozenset()
         self.members |= {name}
         self.doubts.pop(name, None)
         self.no_writes = None

@@ -10,7 +10,7 @@ from rwsplit.cluster.doubt import Doubt
 from rwsplit.cluster.node import Role
 from rwsplit.cluster.observation import Observation, Source
 from rwsplit.cluster.remembered import Remembered
-from rwsplit.cluster.topology import OUTLIVED, Topology
+from rwsplit.cluster.topology import Topology
 from rwsplit.lsn import LSN
 
 ORIGIN = Fork(1, LSN(500))
@@ -326,24 +326,17 @@ def test_at_the_start_a_primary_that_was_away_during_a_promotion_is_obsolete():
     assert leads(Topology(), seen) == "b"
 
 
-def test_a_replica_promoted_beside_the_primary_is_no_successor_once_that_has_outlived_it():
-    topology = running()
-    for _ in range(OUTLIVED + 1):
-        seen = {"a": primary("a"), "b": primary("b", 2), "c": replica("c", "a")}
-        assert leads(topology, seen) == "a"
-    assert topology.doubts == {"b": Doubt.NOT_FOLLOWED}
-    assert topology.rivals == {"b"}
+@BOTH
+def test_a_replica_that_was_promoted_beside_the_primary_leads_though_that_is_still_followed(
+    again,
+):
+    topology = again(running())
 
-    assert leads(topology, {"b": primary("b", 2), "c": replica("c")}) is None
-    assert leads(topology, {"b": primary("b", 2), "c": replica("c", "b", 2)}) == "b"
-
-
-def test_a_replica_promoted_the_moment_the_primary_went_is_its_successor():
-    topology = running()
-    stale = {"a": primary("a"), "b": primary("b", 2), "c": replica("c", "a")}
-    assert leads(topology, stale) == "a"  # it is not known to be down yet
-
-    assert leads(topology, {"b": primary("b", 2), "c": replica("c")}) == "b"
+    assert (
+        leads(topology, {"a": primary("a"), "b": primary("b", 2), "c": replica("c", "a")})
+        == "b"
+    )
+    assert topology.doubts == {"a": Doubt.OBSOLETE}
 
 
 # -- others -----------------------------------------------------------------------------------------
