@@ -243,10 +243,7 @@ class Upkeep:
         """Return which nodes were considered for *unit* and why each was refused."""
         relay = self._relay
         target = Target.PRIMARY if unit.route is None else unit.route.target
-        found = []
-        no_writes = relay.view.no_writes
-        if no_writes is not None and target is not Target.REPLICA and target is not Target.NODE:
-            found.append(str(no_writes))
+        found = _why_no_writes(relay.view, target)
         for node in relay.view.nodes:
             if node.admin is not AdminState.ATTACHED:
                 reason = node.admin.value
@@ -254,10 +251,10 @@ class Upkeep:
                 reason = f"down ({node.health.reason})"
             elif target is Target.NODE:
                 reason = "not the node asked for"
-            elif target is not Target.REPLICA and node.doubt is not None:
-                reason = node.doubt.value
             elif target is not Target.REPLICA:
-                reason = f"{node.role.value}, not the primary"
+                reason = (
+                    node.doubt.value if node.doubt else f"{node.role.value}, not the primary"
+                )
             else:
                 reason = self._no_reader(client, unit, node)
             found.append(f"{node.name}: {reason}")
@@ -310,3 +307,10 @@ class Upkeep:
             if prepared.script is None:
                 prepared.script = statements.peek(prepared.query) or OPAQUE
         piece.script = unit.script = merge([p.script or OPAQUE for p in used])
+
+
+def _why_no_writes(view: ClusterView, target: Target) -> list[str]:
+    """Return why there is no primary, for a statement that needs one; nothing if there is."""
+    if view.no_writes is None or target in {Target.REPLICA, Target.NODE}:
+        return []
+    return [str(view.no_writes)]
