@@ -463,6 +463,11 @@ def may_heal(frame: bytes) -> bool:
     return b"\0Rscanner_yyerror\0" not in frame and b"\0Rplpgsql_yyerror\0" not in frame
 
 
+def is_for_recovery_only(frame: bytes) -> bool:
+    """Return whether *frame* says that a primary would have done what a standby does not (xact.c, utility.c)."""
+    return b"\0RPreventCommandDuringRecovery\0" in frame
+
+
 def ran_nothing(frame: bytes) -> bool:
     """Return whether *frame* says that a statement calls a function there is none of: it has not begun.
 

@@ -61,6 +61,7 @@ class Client(Session):
         "waiting",
         "waits_for",
         "warned",
+        "was_refused_state",
         "wire",
     )
 
@@ -130,6 +131,8 @@ class Client(Session):
         """What keeps it on its server may be gone, or may never have come."""
         self.skipped: Unit | None = None
         """The unit that failed although its Sync has not come: all up to that is skipped."""
+        self.was_refused_state = False
+        """A READ ONLY transaction of it wanted what its replica does not allow."""
         self.unknowns: Unknowns | None = None
         """What it has run, as far as known, while its server may hold state that nobody can see."""
         self.shares = False

@@ -18,6 +18,7 @@ from rwsplit.config.model import PoolMode, Transactions
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import frame
+from rwsplit.protocol.responses import is_for_recovery_only
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.injected import ROLLBACK, Injected, Purpose, query
 from rwsplit.routing import policy
@@ -39,7 +40,7 @@ from rwsplit.session.transaction import (
     sets_modes,
     takes_snapshot,
 )
-from rwsplit.session.unit import FUNCTION, SIMPLE, Unit
+from rwsplit.session.unit import FUNCTION, Unit
 from rwsplit.sql.statement import Script, Statement, Verb
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 
 _SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
+_LEARNED: Final = Route(Target.PRIMARY, RouteReason.LEARNED_STATE)
 _NOWHERE: Final = Route(Target.SAME, RouteReason.LATE_TRANSACTION)
 _WITH_READS: Final = Route(Target.REPLICA, RouteReason.LATE_TRANSACTION)
 _SNAPSHOT: Final = query(b"SELECT")
@@ -210,6 +212,8 @@ class Late:
             return policy.READ
         if not transaction.late and not takes_snapshot(script) and transaction.stays(script):
             return policy.READ  # a savepoint, say: a replica has those
+        if client.was_refused_state and transaction.snapshot and not transaction.late:
+            return _LEARNED
         hinted = transaction.hinted
         if hinted is None or script.hints is not None or route.target is not Target.REPLICA:
             return route
@@ -289,7 +293,7 @@ class Late:
             self._roll_back(server)
             return self.first(client, unit, script)
         if not _may_go(client, transaction, unit, script):
-            if client.tx == codes.IN_TRANSACTION and pin_reason(script):
+            if client.tx == codes.IN_TRANSACTION and pin_reason(script) and not _is_ddl(script):
                 self._refuse_state(client, server)
                 unit.failed = True
                 unit.settle_names()
@@ -377,12 +381,7 @@ class Late:
         if status == codes.IDLE:
             client.transaction = None
             return
-        transaction.reads += takes_snapshot(script)
-        keeps = unit.row_limit and unit.kind is not SIMPLE  # a Query ends the unnamed portal
-        transaction.rooted = (
-            transaction.rooted or keeps or transaction.is_rooted_by(unit, script)
-        )
-        transaction.tells_time = transaction.tells_time or script.tells_time
+        transaction.note_read(unit, script)
         if script.statements and script.statements[-1].chain and not unit.failed:
             if not transaction.aborted or client.isolation in READ_COMMITTED:
                 client.transaction = transaction.chained()
@@ -395,14 +394,32 @@ class Late:
             else:
                 transaction.prologue.append(said)
 
+    def refused(self, client: Client, error: bytes) -> None:
+        """Learn from *error*, with which a statement of *client* has failed, if the primary would have allowed that."""
+        if client.transaction is not None and is_for_recovery_only(error):
+            self._learn(client)
+
+    def _learn(self, client: Client) -> None:
+        """Take note that a READ ONLY transaction wanted what its replica, which it cannot leave, does not allow.
+
+        The next one of the session, and the next that begins like it, runs where everything is allowed.
+        """
+        transaction = client.transaction
+        if transaction is None or transaction.late or not transaction.is_kept:
+            return
+        client.was_refused_state = True
+        if transaction.kept_by is not None:
+            transaction.kept_by.precedes_state = True
+
     def _refuse_state(self, client: Client, server: Server) -> None:
         """Fail a transaction that cannot leave its replica for wanting state on the primary."""
+        self._learn(client)
         self._fail_on(server)
         message = (
             "a READ ONLY transaction with a snapshot, savepoint or portal to keep "
             "cannot use or change what belongs to its session"
         )
-        hint = "Begin it with /* rwsplit: primary */, or change the session outside of it."
+        hint = "Try again: it will run on the primary. /* rwsplit: primary */ at its BEGIN says so beforehand."
         client.sink.append(error_response("ERROR", "0A000", message, hint=hint))
         client.sink.append(frame(codes.READY, b"E"))
         client.tx = codes.FAILED
@@ -413,12 +430,7 @@ def _may_go(client: Client, transaction: Transaction, unit: Unit, script: Script
     """Return whether the transaction on a replica can go to the primary with *unit*, which cannot stay."""
     if client.tx == codes.FAILED or (ends_first(script) and not unit.follows):
         return True  # there is nothing to keep
-    return (
-        client.tx == codes.IN_TRANSACTION
-        and transaction.is_movable
-        and not (transaction.snapshot and transaction.reads)
-        and not transaction.rooted
-    )
+    return client.tx == codes.IN_TRANSACTION and not transaction.is_kept
 
 
 def _outlives(transaction: Transaction, unit: Unit, script: Script) -> bool:
@@ -429,6 +441,11 @@ def _outlives(transaction: Transaction, unit: Unit, script: Script) -> bool:
     if transaction.rooted and any(s.verb is Verb.ROLLBACK_TO for s in script.statements):
         return False
     return unit.is_open or goes_on(script)
+
+
+def _is_ddl(script: Script) -> bool:
+    """Return whether *script* is DDL alone (CREATE TEMP TABLE), which PostgreSQL refuses in any READ ONLY transaction."""
+    return script.single is not None and script.single.verb is Verb.DDL
 
 
 def _prepares(script: Script) -> bool:

@@ -19,6 +19,7 @@ from rwsplit.sql.statement import Hints, PrimaryOnly, Script, Verb
 READ: Final = Route(Target.REPLICA, RouteReason.READ)
 _PARAMETER: Final = Route(Target.REPLICA, RouteReason.PARAMETER)
 _LEARNED: Final = Route(Target.PRIMARY, RouteReason.LEARNED_WRITE)
+_LEARNED_STATE: Final = Route(Target.PRIMARY, RouteReason.LEARNED_STATE)
 _BEGIN: Final = Route(Target.PRIMARY, RouteReason.TRANSACTION)
 _BEGIN_READ_ONLY: Final = Route(Target.REPLICA, RouteReason.READ_ONLY_TRANSACTION)
 
@@ -70,6 +71,8 @@ def _transaction(script: Script) -> Route:
         s.read_only is True and (s.isolation or "").lower() != "serializable" for s in begins
     )
     undone = any(s.verb is Verb.SET and s.read_only is False for s in script.statements)
+    if script.cost.precedes_state:
+        return _LEARNED_STATE
     if begins and script.statements[0].verb is Verb.BEGIN and read_only and not undone:
         return _BEGIN_READ_ONLY
     return _BEGIN

@@ -39,6 +39,7 @@ class RouteReason(Enum):
     NEEDS_PRIMARY = "its answer is only right on the primary"
     SERIALIZABLE = "a hot standby refuses SERIALIZABLE"
     LEARNED_WRITE = "a replica refused this shape before"
+    LEARNED_STATE = "a READ ONLY transaction like it wanted what only the primary allows"
     IN_TRANSACTION = "its session is in a transaction there"
     READ_ONLY_TRANSACTION = "it begins a READ ONLY transaction"
     TRANSACTION = "it begins a transaction that may write"

@@ -22,7 +22,7 @@ from rwsplit.protocol.responses import FORWARD
 from rwsplit.routing.route import Route
 from rwsplit.session.prepared import PARSE_COMPLETE, PARSED, Part
 from rwsplit.session.unit import SIMPLE, Unit
-from rwsplit.sql.statement import TRANSACTION_CONTROL, Script, Statement, Verb
+from rwsplit.sql.statement import TRANSACTION_CONTROL, Cost, Script, Statement, Verb
 
 #: What a transaction has set, and its savepoints, are said again elsewhere if they are no more than these.
 MOST_REPEATED: Final = 100
@@ -47,6 +47,7 @@ class Transaction:
         "hinted",
         "inherited",
         "is_movable",
+        "kept_by",
         "late",
         "modes",
         "prologue",
@@ -90,6 +91,8 @@ class Transaction:
         """It has failed before it was anywhere."""
         self.rooted = False
         """It has a portal, or a savepoint that is not in *prologue*, which cannot be taken to another server."""
+        self.kept_by: Cost | None = None
+        """The shape of what it cannot go elsewhere for: it took its snapshot, or rooted it."""
         self.tells_time = False
         """It has said when it began, which elsewhere would be another moment."""
         self.hinted: Route | None = None
@@ -98,11 +101,12 @@ class Transaction:
     @property
     def is_free(self) -> bool:
         """It can go on elsewhere, and nobody can tell."""
-        return (
-            self.is_movable
-            and not (self.rooted or self.tells_time)
-            and not (self.snapshot and self.reads)
-        )
+        return not (self.is_kept or self.tells_time)
+
+    @property
+    def is_kept(self) -> bool:
+        """It has what cannot be taken elsewhere, so that it ends where it is."""
+        return not self.is_movable or self.rooted or (self.snapshot and self.reads > 0)
 
     @classmethod
     def read_only(cls, unit: Unit, isolation: str) -> Transaction:
@@ -185,6 +189,8 @@ class Transaction:
         if script.primary_only is not None or script.state is not None:
             return False
         if not self.late:
+            if script.cost.precedes_state:
+                return False
             return all(statement.verb is not Verb.BEGIN for statement in script.statements)
         return not (
             script.controls_transaction
@@ -192,6 +198,16 @@ class Transaction:
             or script.tells_time
             or script.cost.writes
         )
+
+    def note_read(self, unit: Unit, script: Script) -> None:
+        """Take note that *unit* has run in it, on a replica."""
+        was_kept = self.is_kept
+        self.reads += takes_snapshot(script)
+        keeps = unit.row_limit and unit.kind is not SIMPLE  # a Query ends the unnamed portal
+        self.rooted = self.rooted or keeps or self.is_rooted_by(unit, script)
+        self.tells_time = self.tells_time or script.tells_time
+        if self.is_kept and not was_kept:
+            self.kept_by = script.cost
 
     def is_rooted_by(self, unit: Unit, script: Script) -> bool:
         """Return whether *unit* has made a cursor, or has to do with savepoints in a way that cannot be said again."""

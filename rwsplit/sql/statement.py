@@ -233,13 +233,15 @@ class Cost:
     *seconds* and *size* (bytes of the answer) are moving averages, negative while unknown.
     """
 
-    __slots__ = ("seconds", "size", "writes")
+    __slots__ = ("precedes_state", "seconds", "size", "writes")
 
     def __init__(self) -> None:
         self.seconds: float = UNKNOWN_COST
         self.size: float = UNKNOWN_COST
         self.writes: bool = False
         """A replica refused this shape: it writes after all (routing.md section 6)."""
+        self.precedes_state: bool = False
+        """It kept a READ ONLY transaction on a replica that later wanted what only the primary allows."""
 
 
 class Script:

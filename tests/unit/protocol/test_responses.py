@@ -20,6 +20,7 @@ from rwsplit.protocol.responses import (
     Step,
     What,
     is_fatal,
+    is_for_recovery_only,
     is_stale_plan,
     ran_nothing,
     sqlstate,
@@ -727,3 +728,8 @@ def test_a_call_of_a_function_there_is_none_of_has_run_nothing() -> None:
     assert ran_nothing(refusal)
     assert not ran_nothing(error("42883", routine="array_eq"))
     assert not ran_nothing(refusal[:-1] + text("WPL/pgSQL function f() line 1") + b"\0")
+
+
+def test_only_a_standby_says_so() -> None:
+    assert is_for_recovery_only(error("25006", routine="PreventCommandDuringRecovery"))
+    assert not is_for_recovery_only(error("25006", routine="PreventCommandIfReadOnly"))

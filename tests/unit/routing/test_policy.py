@@ -51,6 +51,13 @@ def test_nothing_at_all_is_a_read():
     assert route_facts(script()) is READ
 
 
+def test_a_read_only_transaction_like_one_that_wanted_more_begins_on_the_primary():
+    found = script(BEGIN_READ_ONLY, Statement(Verb.QUERY))
+    assert where(route_facts(found))[0] is Target.REPLICA
+    found.cost.precedes_state = True
+    assert where(route_facts(found)) == (Target.PRIMARY, RouteReason.LEARNED_STATE)
+
+
 @pytest.mark.parametrize("fact", PrimaryOnly)
 def test_one_fact_that_demands_the_primary_is_the_reason(fact: PrimaryOnly):
     assert where(route_facts(only(fact))) == (Target.PRIMARY, RouteReason[fact.name])

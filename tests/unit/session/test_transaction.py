@@ -454,3 +454,46 @@ def test_what_is_not_that_simple_is_left_to_postgresql(session: Session, message
 def test_an_unknown_message_is_left_to_postgresql(session: Session):
     unit = Unit(session, Kind.EXTENDED, Piece([function_call(1)], NOTHING), 1)
     assert answer(unit, "BEGIN", b"T") is None
+
+
+@pytest.mark.parametrize(
+    ("begin", "text", "kept"),
+    [
+        ("begin isolation level repeatable read read only", "select 1", True),
+        ("begin isolation level repeatable read read only", "show work_mem", False),
+        ("begin read only", "select 1", False),
+        ("begin read only", "declare c cursor for select 1", True),
+        ("begin read only", "savepoint s", False),
+        ("begin read only; savepoint s", "select 1", False),
+    ],
+)
+def test_what_keeps_a_read_only_transaction_where_it_is_is_remembered(
+    session: Session, begin: str, text: str, kept: bool
+):
+    transaction = Transaction.read_only(unit_of(session, query(begin)), RC)
+    unit = unit_of(session, query(text))
+    assert unit.script is not None
+
+    transaction.note_read(unit, unit.script)
+    transaction.note_read(unit_of(session, query("select 2, 3")), script("select 2, 3"))
+
+    assert (transaction.kept_by is unit.script.cost) is kept
+
+
+def test_a_portal_to_be_executed_further_keeps_it_too(session: Session):
+    transaction = Transaction.read_only(unit_of(session, query("begin read only")), RC)
+    said = parse_message("select 1") + bind() + execute(limit=1) + SYNC
+    unit = unit_of(session, said)
+    assert unit.script is not None
+    transaction.note_read(unit, unit.script)
+    assert transaction.rooted
+    assert transaction.kept_by is unit.script.cost
+
+
+def test_what_kept_one_that_wanted_state_does_not_stay_on_a_replica_again(session: Session):
+    transaction = Transaction.read_only(unit_of(session, query("begin read only")), RC)
+    found = script("select 1")
+    assert transaction.stays(found)
+    found.cost.precedes_state = True
+    assert not transaction.stays(found)
+    assert Transaction.may_write(script("begin").statements[0]).stays(found)
