@@ -418,9 +418,7 @@ def test_a_custom_parameter_a_library_refuses_is_no_more_and_the_client_is_warne
     client = rig.clients[0]
     having(rig, client, plpgsql__nosuch="1", my__own="2")
     if begin:
-        replica = says(rig, client, b"begin read only")
-        answers(rig, replica, complete() + ready())
-        answers(rig, replica, complete("BEGIN") + ready("T"))
+        reads_in_transaction(rig, client)
     text = b"select pg_advisory_xact_lock(1)"
     server = says(rig, client, text)
     refusal = 'invalid configuration parameter name "plpgsql.nosuch"'
@@ -450,7 +448,7 @@ def test_a_value_only_a_functions_owner_may_set_keeps_the_session_where_it_has_i
     assert says(rig, client, b"reset log_statement") is server
     answers(rig, server, complete("RESET") + ready())
     answers(rig, server, values("UTF8", None, *left(None)))
-    assert (client.pin, client.server, server.soiled) == (None, None, False)
+    assert (client.pin, client.server) == (None, None)
     assert client.parameters is NONE
 
 
