@@ -255,7 +255,7 @@ class Dispatcher:
             and client.tx == codes.IN_TRANSACTION
             and not client.in_flight
             and (ends(script) or _only_reads(script) or is_prologue(unit, script))
-            and not unit.follows
+            and not (unit.follows or unit.is_open)
         )
         self._relay.sender.send(client, server, unit)
         return True

@@ -24,6 +24,7 @@ from tests.support.messages import (
     function_call,
     parse,
     query,
+    statement,
 )
 from tests.support.postgres import MakeProxy
 from tests.support.proxy import Proxy
@@ -726,6 +727,15 @@ def test_a_query_may_end_messages_without_sync_in_a_transaction_that_has_read(
                 say(query("select 3")),
                 say(query("rollback")),
             )
+
+
+@pytest.mark.parametrize("before", ["", "select 1", "savepoint a", "rollback and chain"])
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_a_read_only_transaction_that_ends_before_a_flush_is_answered_at_once(
+    compare: Differential, before: str, end: str
+):
+    begun = [say(query("begin read only")), *([say(query(before))] if before else [])]
+    compare(*begun, say(statement(end) + FLUSH, until=b"C"), say(SYNC), say(query("select 2")))
 
 
 def test_a_read_only_transaction_that_waited_for_its_replica_still_leaves_it(
