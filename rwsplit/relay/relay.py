@@ -81,6 +81,7 @@ class Relay:
         send_cancel: Callable[[Server], Awaitable[None]],
         hurry: Callable[[], None],
         report_failure: Callable[[str, str], None],
+        report_owing: Callable[[str, float, float], None] = lambda *_: None,
         clock: Callable[[], float],
         driver: Driver | None = None,
     ) -> None:
@@ -94,6 +95,7 @@ class Relay:
         """Freshness must be later than this moment (max_lag), as of the last turn."""
         self.hurry = hurry
         self.report_failure = report_failure
+        self.report_owing = report_owing
         self.counters = Counters()
         self.counters.renumber([], [node.name for node in view.nodes])
         self.pools = Pools(config.pool, self._open_later)
@@ -472,7 +474,6 @@ class Relay:
         self.config = config
         self.chooser = chooser
         self.pools.reconfigure(config.pool)
-        self.choice.reconfigure(config)
         self.reset = Reset(config.pool.server_reset_query)
         self.deadlines.reconfigure(config.pool)
         for client in self.clients.values():

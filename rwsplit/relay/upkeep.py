@@ -14,6 +14,7 @@ from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import ReadsOnPrimary
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay.client import Client
+from rwsplit.relay.overdue import Overdue
 from rwsplit.routing.consistency import NO_HOME, PRIMARY_HOME, all_but, readers
 from rwsplit.routing.route import Target
 from rwsplit.server.janitor import due, retire
@@ -49,6 +50,7 @@ class Upkeep:
         self._relay = relay
         self._signature: object = None
         self._next_janitor = 0.0
+        self._overdue = Overdue(relay)
 
     # News of the cluster...
 
@@ -174,6 +176,7 @@ class Upkeep:
         relay = self._relay
         now = relay.now
         self._refuse_late(now)
+        self._overdue.look(now)
         relay.deadlines.look(now)
         relay.pins.look(now)
         relay.homes.look(now)
