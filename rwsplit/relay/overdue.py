@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.health import PATIENCE
 from rwsplit.cluster.node import NEVER, Frozen, NodeView, Suspect
+from rwsplit.routing.route import Target
 from rwsplit.server.server import IDLE
 from rwsplit.session.unit import Unit
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks beyond which rwsplit itself was held up: what it has not read yet may be there.
 HELD_UP: Final = 0.15
+#: Seconds a read waits, at most, while a server is being opened for it.
+OPENING: Final = 0.5
 
 
 class Overdue:
@@ -59,6 +62,24 @@ class Overdue:
         for node in relay.view.nodes:
             if isinstance(node.health, Frozen):
                 self._abandon(node)
+        self._look_elsewhere(now)
+
+    def _look_elsewhere(self, now: float) -> None:
+        """Have reads that wait for servers to be opened, which takes too long, go to other nodes.
+
+        A node whose postmaster alone does not answer has nothing to hide from probes.
+        """
+        relay = self._relay
+        primary = relay.view.primary
+        for pool in relay.pools:
+            if not pool.starting or (primary is not None and pool.node == primary.name):
+                continue
+            for client in list(pool.waiters):
+                unit: Unit = client.pending[0]  # type: ignore[assignment]  # who waits, waits with a unit
+                read = unit.route is not None and unit.route.target is Target.REPLICA
+                if read and now - unit.arrived >= OPENING:
+                    unit.refused_by |= 1 << pool.node_index
+                    relay.loss.requeue(client)  # type: ignore[arg-type]  # the relay's are all Clients
 
     def _abandon(self, node: NodeView) -> None:
         """Have what the frozen *node* has not begun to answer run elsewhere."""

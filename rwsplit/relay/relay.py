@@ -380,6 +380,9 @@ class Relay:
         server.is_replica = is_replica_server(node)
         if not self.upkeep.is_usable(pool.node):
             server.expired = True
+            pool.put_off(
+                self.now
+            )  # who waits would have the next one opened at once, as useless as this
         server.use = HELD
         unread, server.unread = server.unread, b""
         if unread:

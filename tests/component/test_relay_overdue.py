@@ -9,6 +9,7 @@ from rwsplit.cluster.node import Frozen, Health, NodeView, Refusal, Suspect, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import ReadsOnPrimary
 from rwsplit.relay.client import Client, Waiting
+from rwsplit.routing.balancing import LeastConnections
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import CLOSED, Server
 from tests.support import frames
@@ -253,6 +254,31 @@ def test_those_who_wait_for_a_server_of_a_frozen_node_look_elsewhere():
     assert waiting.waits_for is None or waiting.waits_for.node not in {
         server.pool.node for server in servers if server.use is CLOSED
     }
+
+
+def test_reads_do_not_wait_long_for_a_server_to_be_opened():
+    rig = Rig(2)
+    client, writer = rig.clients
+    for pool in rig.relay.pools:
+        for server in list(pool.servers):
+            if pool.node != "n3":
+                rig.relay.close_server(server)
+    rig.relay.chooser = LeastConnections()
+    rig.ask(client, b"select 1")
+    rig.ask(writer, b"insert into t values (1)")
+    rig.turn_clients([client, writer])
+    assert client.waits_for is not None
+    assert client.waits_for.node == "n1"
+    client.waits_for.starting = 1
+
+    rig.pass_time(0.4)
+    assert client.waits_for.node == "n1"
+    rig.pass_time(0.2)
+
+    assert client.waits_for is not None
+    assert client.waits_for.node == "n2"
+    assert writer.waits_for is not None
+    assert writer.waits_for.node == "n0", "there is nobody else to write to"
 
 
 def share(rig: Rig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -322,3 +323,20 @@ def switch_over(
         lambda: sum(row["eligible"] in {True, "t"} for row in proxy.nodes().values()) == 3,
         timeout=20,
     ), proxy.nodes()
+
+
+def test_a_postmaster_that_opens_no_server_holds_nobody(
+    fragile_cluster: EmbeddedCluster, make_proxy: MakeProxy
+):
+    proxy = make_proxy(fragile_cluster)
+    frozen = fragile_cluster.replicas[1]
+    frozen.signal(signal.SIGSTOP)  # its backends, and with them the probes, go on
+    try:
+        with TightClients(proxy, 6) as clients:
+            clients.run(3.0)
+            longest = clients.longest
+    finally:
+        frozen.signal(signal.SIGCONT)
+    assert longest < LONGEST
+    assert not clients.errors
+    assert clients.reads
