@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from rwsplit.relay.client import Client
     from rwsplit.relay.relay import Relay
 
-#: Seconds between two looks at how evenly the work is spread.
-INTERVAL: Final = 0.1
+#: Seconds between two looks at how evenly the work is spread, at least: every tick.
+INTERVAL: Final = 0.04
 #: Reads in a look below which their number says little: then what is in flight counts.
-FEW: Final = 20
+FEW: Final = 10
 _EVENTUAL: Final = ConsistencyLevel.EVENTUAL
 #: Sessions led back from the primary at once.
 RETURNING: Final = 64

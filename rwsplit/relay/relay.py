@@ -53,7 +53,7 @@ from rwsplit.relay.rooms import Rooms
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.sequences import Sequences
 from rwsplit.relay.signalling import Signaller
-from rwsplit.relay.upkeep import Upkeep, is_replica_server
+from rwsplit.relay.upkeep import Upkeep
 from rwsplit.routing.balancing import Chooser
 from rwsplit.routing.policy import Rules
 from rwsplit.server.pool import Pool
@@ -376,13 +376,7 @@ class Relay:
         self._by_backend[pool.node, server.pid] = server
         server.responses.shown_pid = partial(self._shown_pid, pool.node)
         self.outboxes.epoll.register(server.fd, IN)
-        node = self.view.node(pool.node)
-        server.is_replica = is_replica_server(node)
-        if not self.upkeep.is_usable(pool.node):
-            server.expired = True
-            pool.put_off(
-                self.now
-            )  # who waits would have the next one opened at once, as useless as this
+        self.upkeep.admit(server)
         server.use = HELD
         unread, server.unread = server.unread, b""
         if unread:

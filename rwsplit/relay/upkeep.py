@@ -112,6 +112,14 @@ class Upkeep:
         # A node that claims to be a primary and is not the one gets no work.
         return node.role is not Role.PRIMARY or node is view.primary or view.primary is None
 
+    def admit(self, server: Server) -> None:
+        """Note what *server*, which was just opened, is good for."""
+        pool = server.pool
+        server.is_replica = is_replica_server(self._relay.view.node(pool.node))
+        if not self.is_usable(pool.node):
+            server.expired = True
+            pool.put_off(self._relay.now)  # or the next one would be opened at once, as useless
+
     def _leave_nodes(self, view: ClusterView) -> None:
         relay = self._relay
         for pool in relay.pools:

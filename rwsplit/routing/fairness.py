@@ -22,7 +22,7 @@ LIMIT: Final = 1.0
 GAIN: Final = 0.7
 
 #: Weight of the newest look in what a node's reads cost.
-NEWEST: Final = 0.2
+NEWEST: Final = 0.1
 #: Times longer than elsewhere that reads are in flight on a node from which on it is slow: differences
 #: below that are chance, and what is even then is the number of reads.
 SLOW: Final = 3.0
