@@ -16,7 +16,7 @@ import attrs
 from rwsplit.admin.commands import VERBS
 from rwsplit.admin.operator import Operator, PoolStatus, describe_refusal
 from rwsplit.admin.table import Column, Table, Value, columns
-from rwsplit.cluster.node import NEVER, Banned, Down, NodeView, Up
+from rwsplit.cluster.node import NEVER, Banned, Down, Frozen, NodeView, Suspect, Up
 from rwsplit.config.model import Config
 from rwsplit.config.overrides import find, limit, pool_config
 from rwsplit.config.settings import values
@@ -84,6 +84,13 @@ def _health(node: NodeView, now: float) -> tuple[str, str | None]:
     match node.health:
         case Up():
             return "up", None
+        case Suspect(since=since):
+            return "suspect", f"owes an answer for {max(0.0, now - since):.1f} s"
+        case Frozen(since=since):
+            return (
+                "frozen",
+                f"leaves reads and probes unanswered for {max(0.0, now - since):.1f} s",
+            )
         case Banned(reason=reason, until=until):
             return "banned", f"{reason}, for {max(0.0, until - now):.1f} s more"
         case Down(since=since, reason=reason):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rwsplit.cluster.node import Up
+from rwsplit.cluster.node import Suspect, Up
 from rwsplit.routing.route import RouteReason
 from rwsplit.telemetry.metrics import Family
 
@@ -42,7 +42,7 @@ def families(proxy: Proxy) -> Iterator[Family]:
     yield Family(
         "rwsplit_node_up",
         "1 where the node answers.",
-        {(n.name,): int(isinstance(n.health, Up)) for n in view.nodes},
+        {(n.name,): int(isinstance(n.health, Up | Suspect)) for n in view.nodes},
         ("node",),
     )
     yield Family(

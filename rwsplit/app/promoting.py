@@ -21,7 +21,7 @@ import trio
 
 from rwsplit.admin.operator import OperationRefused
 from rwsplit.cluster.losses import Holder, Loss, losses
-from rwsplit.cluster.node import AdminState, NodeView, Refusal, Role, Up
+from rwsplit.cluster.node import PRESENT, AdminState, NodeView, Refusal, Role, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.errors import NodeUnreachable
 from rwsplit.lsn import LONG_PAGE_HEADER, LSN, parse_lsn
@@ -286,7 +286,7 @@ def rival(view: ClusterView, name: str) -> NodeView | None:
     for node in view.nodes:
         if (
             node.role is Role.PRIMARY
-            and isinstance(node.health, Up)
+            and isinstance(node.health, PRESENT)
             and node.name != name
             and node.doubt is None
         ):

@@ -141,6 +141,7 @@ class Proxy:
             send_cancel=self._send_cancel,
             hurry=self.board.hurry,
             report_failure=self._report_failure,
+            report_owing=self._report_owing,
             clock=clock,
             driver=driver,
         )
@@ -209,6 +210,9 @@ class Proxy:
 
     async def _console(self, stream: WireStream, login: Login) -> None:
         await serve_console(stream, login, self.operator)
+
+    def _report_owing(self, node: str, heard: float, asked: float) -> None:
+        self.board.report_owing(node, heard, asked, self.relay.clock())
 
     def _report_failure(self, node: str, reason: str) -> None:
         self.board.report_failure(node, reason, self.relay.clock())

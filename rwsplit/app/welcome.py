@@ -18,7 +18,7 @@ import trio
 from rwsplit.app.inquiry import ask_defaults
 from rwsplit.app.opener import Opener
 from rwsplit.client.lobby import Login
-from rwsplit.cluster.node import AdminState, NodeView, Refusal, Up
+from rwsplit.cluster.node import AdminState, NodeView, Refusal, Suspect, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.errors import (
     FeatureNotSupported,
@@ -224,11 +224,11 @@ def _usable(view: ClusterView) -> list[NodeView]:
     up = [
         node
         for node in view.nodes
-        if isinstance(node.health, Up)
+        if isinstance(node.health, Up | Suspect)
         and node.admin is AdminState.ATTACHED
         and node.refusal is not Refusal.OTHER_CLUSTER
     ]
-    return sorted(up, key=lambda node: node is not view.primary)
+    return sorted(up, key=lambda n: (isinstance(n.health, Suspect), n is not view.primary))
 
 
 _TERMINATE: Final = b"X\0\0\0\4"

@@ -21,7 +21,13 @@ from rwsplit.cli.proxy import Connection, Place, ProxyError, Row, connected, fin
 INTERVAL = 1.0
 #: Pools whose logins are refused that are listed.
 SHOWN = 5
-COLOURS = {"up": "green", "banned": "yellow", "down": "red"}
+COLOURS = {
+    "up": "green",
+    "suspect": "yellow",
+    "frozen": "red",
+    "banned": "yellow",
+    "down": "red",
+}
 #: Items of SHOW CLUSTER that are there only while there is something to say.
 SAID_IF_SO = ("no_writes", "no_writes_detail", "warning")
 

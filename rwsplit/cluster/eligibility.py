@@ -14,9 +14,11 @@ from rwsplit.cluster.node import (
     AdminState,
     Banned,
     Down,
+    Frozen,
     Health,
     Refusal,
     Role,
+    Suspect,
     Up,
 )
 from rwsplit.cluster.observation import Source
@@ -40,6 +42,10 @@ def refuse_health(health: Health) -> Refusal | None:
     match health:
         case Up():
             return None
+        case Suspect():
+            return Refusal.SUSPECT
+        case Frozen():
+            return Refusal.FROZEN
         case Banned():
             return Refusal.BANNED
         case Down():

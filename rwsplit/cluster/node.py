@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from enum import Enum
-from typing import Final
+from typing import ClassVar, Final
 
 import attrs
 
@@ -41,6 +41,26 @@ class Up:
 
 
 @attrs.frozen
+class Suspect:
+    """The node owes an answer and has given no sign of life for unusually long: it gets nothing new."""
+
+    since: float
+    """The moment of the last sign of life, or of the first question after it (monotonic seconds)."""
+    reason: ClassVar[str] = "late with an answer"
+
+
+@attrs.frozen
+class Frozen:
+    """The node has left a probe unanswered, too: what it has not begun to answer runs elsewhere."""
+
+    since: float
+    until: float
+    """No work before this moment, even if it answers sooner."""
+    strikes: int
+    reason: ClassVar[str] = "frozen: it leaves reads and probes unanswered"
+
+
+@attrs.frozen
 class Banned:
     """The node failed: no work until *until* (monotonic seconds) and a probe that succeeds."""
 
@@ -57,7 +77,9 @@ class Down:
     reason: str
 
 
-Health = Up | Banned | Down
+Health = Up | Suspect | Frozen | Banned | Down
+#: Health of a node whose probes have not failed for good: it still is what it is known to be.
+PRESENT: Final = (Up, Suspect, Frozen)
 
 
 class Refusal(Enum):
@@ -67,6 +89,8 @@ class Refusal(Enum):
     DRAINING = "being drained by an operator"
     DOWN = "down"
     BANNED = "banned after a failure"
+    SUSPECT = Suspect.reason
+    FROZEN = Frozen.reason
     NOT_A_REPLICA = "not a replica"
     NOT_THE_PRIMARY = "not the primary"
     UNKNOWN_FRESHNESS = "not known to be fresh yet"

@@ -21,7 +21,16 @@ import attrs
 from rwsplit.cluster import eligibility
 from rwsplit.cluster.freshness import FreshnessClock
 from rwsplit.cluster.health import HealthTracker
-from rwsplit.cluster.node import NEVER, AdminState, Down, NodeView, Refusal, Role, Up
+from rwsplit.cluster.node import (
+    NEVER,
+    PRESENT,
+    AdminState,
+    Down,
+    Health,
+    NodeView,
+    Refusal,
+    Role,
+)
 from rwsplit.cluster.observation import Observation, Place, Source
 from rwsplit.cluster.remembered import Remembered
 from rwsplit.cluster.topology import Topology
@@ -66,12 +75,12 @@ class KnownNode:
 
     @property
     def is_up(self) -> bool:
-        """Whether the node answers (a banned one does not count)."""
-        return isinstance(self.health.health, Up)
+        """Whether the node answers, as far as probes know (a banned one does not count)."""
+        return isinstance(self.health.health, PRESENT)
 
     @property
     def is_down(self) -> bool:
-        """Whether the node is Down (neither up nor banned)."""
+        """Whether the node is Down."""
         return isinstance(self.health.health, Down)
 
 
@@ -139,7 +148,7 @@ class Picture:
         """Take note of the answer to a probe of *name* that was sent at *sent*."""
         node = self._nodes[name]
         node.observation = look
-        node.health.succeeded(now, bannable=look.role is not Role.PRIMARY)
+        node.health.succeeded(now, bannable=look.role is not Role.PRIMARY, took=now - sent)
         if look.source is not Source.NONE:
             node.sourceless_since = None
         elif node.sourceless_since is None:
@@ -174,6 +183,18 @@ class Picture:
             node.health.struck(now, reason)
             self._lose(node, now)
         self._reconsider(now)
+
+    def owes(self, name: str, now: float, *, heard: float, asked: float) -> bool:
+        """Take note that *name* owes sessions an answer; return whether it should be probed at once.
+
+        *heard* is when it last answered one, *asked* when it was asked what it has owed longest.
+        """
+        bannable = name != self.topology.primary
+        return self._nodes[name].health.owes(now, heard=heard, asked=asked, bannable=bannable)
+
+    def health(self, name: str) -> Health:
+        """Return the health of *name*. Raises KeyError if there is no such node."""
+        return self._nodes[name].health.health
 
     def admin(self, name: str) -> AdminState:
         """Return what the operator wants of *name*. Raises KeyError if there is no such node."""

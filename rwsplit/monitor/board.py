@@ -18,7 +18,17 @@ import attrs
 import structlog
 import trio
 
-from rwsplit.cluster.node import AdminState, Banned, Down, NodeView, Refusal, Up
+from rwsplit.cluster.node import (
+    PRESENT,
+    AdminState,
+    Banned,
+    Down,
+    Frozen,
+    NodeView,
+    Refusal,
+    Suspect,
+    Up,
+)
 from rwsplit.cluster.observation import Observation
 from rwsplit.cluster.picture import Picture
 from rwsplit.cluster.remembered import Remembered
@@ -78,6 +88,8 @@ class Board:
         self.on_reload: list[Callable[[str], None]] = []
         """Called with a node's name when it has read its configuration again."""
         self._reloads: dict[str, int] = {}
+        self.on_doubt: list[Callable[[str], None]] = []
+        """Called with the name of a node that should be probed at once."""
         self.in_flight: Callable[[str], int] | None = None
         """How many statements and transactions a node is busy with; a draining node without any
         becomes detached. Without this function it stays draining."""
@@ -127,6 +139,17 @@ class Board:
         self.picture.struck(node, reason, now)
         self._publish(now)
         self.hurry()
+
+    def report_owing(self, node: str, heard: float, asked: float, now: float) -> None:
+        """Publish what follows from it that *node* owes sessions an answer; see `Picture.owes`."""
+        known = self.view.node(node)
+        if known is None:
+            return
+        if self.picture.owes(node, now, heard=heard, asked=asked):
+            for callback in self.on_doubt:
+                callback(node)
+        if self.picture.health(node) is not known.health:
+            self._publish(now)
 
     def set_admin(self, node: str, state: AdminState) -> None:
         """Publish what the operator wants of *node*. Raises KeyError if there is no such node."""
@@ -257,17 +280,24 @@ class Board:
         """Log what became of the health of *node*."""
         was = None if old is None else old.health
         match node.health:
-            case Up() if was is not None and not isinstance(was, Up):
+            case Up() if was is not None and not isinstance(was, Up | Suspect):
                 _log.info(
                     "node_up", node=node.name, role=node.role.value, version=node.server_version
+                )
+            case Frozen(since=since, until=until) if not isinstance(was, Frozen):
+                _log.warning(
+                    "node_frozen",
+                    node=node.name,
+                    silent_seconds=round(now - since, 3),
+                    seconds=round(until - now, 3),
                 )
             case Banned(reason=reason, until=until) if was != node.health:
                 _log.info(
                     "node_banned", node=node.name, reason=reason, seconds=round(until - now, 3)
                 )
-            case Down(reason=reason) if isinstance(was, Up | Banned):
+            case Down(reason=reason) if isinstance(was, (*PRESENT, Banned)):
                 _log.info("node_down", node=node.name, reason=reason)
-            case Up() | Banned() | Down():
+            case Up() | Suspect() | Frozen() | Banned() | Down():
                 pass
             case _:
                 assert_never(node.health)

@@ -191,6 +191,12 @@ async def run_monitor(
     """Watch every configured node and keep *board* up to date, for ever; regular probes in the turns of *driver*."""
     watchers: dict[str, Watcher] = {}
     assigned: dict[str, Assignment] = {}
+
+    def look_at(name: str) -> None:
+        if name in watchers:
+            watchers[name].kick()
+
+    board.on_doubt.append(look_at)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_hurries, board, watchers, name="monitor rounds")
         task_status.started()

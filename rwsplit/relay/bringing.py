@@ -161,6 +161,10 @@ class Bringing:
         if not client.closed:
             relay.dispatcher.pump(client)
 
+    def may_be_lost(self, client: Client) -> bool:
+        """Return whether what *client* waits for can be brought to another server."""
+        return isinstance(client.settling, Change) and client.settling.unit is not None
+
     def lost(self, client: Client, server: Server) -> bool:
         """A server is gone while it was being brought: the unit that waits looks for another, if it can."""
         change = client.settling

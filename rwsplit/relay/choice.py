@@ -7,13 +7,15 @@ allowed to, and then the primary answers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 from rwsplit.cluster.node import NEVER, AdminState, NodeView, Refusal, Up
-from rwsplit.config.model import Config, ConsistencyLevel, PoolMode, ReadsOnPrimary
+from rwsplit.config.model import ConsistencyLevel, PoolMode, ReadsOnPrimary
+from rwsplit.protocol import codes
 from rwsplit.relay.client import Client
 from rwsplit.routing import policy
-from rwsplit.routing.consistency import NOWHERE, all_but, keeps, readers
+from rwsplit.routing.consistency import NOWHERE, PRIMARY_HOME, all_but, keeps, readers
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import Server
 from rwsplit.session.journal import SERIALIZABLE
@@ -34,6 +36,8 @@ _SERIALIZABLE: Final = Route(Target.PRIMARY, RouteReason.SERIALIZABLE)
 _OPEN: Final = Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
 _SHARED: Final = Route(Target.PRIMARY, RouteReason.SHARED_READ)
 _FALLBACK: Final = Route(Target.PRIMARY, RouteReason.NO_FRESH_REPLICA)
+#: Why a read may be on the primary although a replica might do.
+_MOVABLE: Final = frozenset({RouteReason.SHARED_READ, RouteReason.NO_FRESH_REPLICA})
 
 
 class Choice:
@@ -41,12 +45,6 @@ class Choice:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
-        self._reads_at_home = True
-        self.reconfigure(relay.config)
-
-    def reconfigure(self, config: Config) -> None:
-        """Go by *config* from now on."""
-        self._reads_at_home = config.routing.reads_on_primary is not ReadsOnPrimary.SHARE
 
     def route(self, client: Client, unit: Unit, script: Script) -> Route:
         if unit.route is not None and unit.restarts:
@@ -89,7 +87,6 @@ class Choice:
             and node.fresh_until > relay.floor
             and node.lost_at < last_read
             and client.level is _SESSION
-            and self._reads_at_home
         ):
             return node
         return None
@@ -113,8 +110,8 @@ class Choice:
         )
         if relay.rooms.scarce:
             candidates = relay.rooms.offered(client, candidates)
-        if relay.config.routing.reads_on_primary is ReadsOnPrimary.SHARE and view.primary:
-            candidates = [*candidates, view.primary]
+        if relay.config.routing.reads_on_primary is ReadsOnPrimary.SHARE:
+            candidates = self._with_primary(client, level, candidates)
         if candidates:
             client.bound_for = NOWHERE
             node = relay.chooser.choose(candidates, relay.counters.load, relay.now)
@@ -170,6 +167,37 @@ class Choice:
         # A level this version does not know can only be stricter (`routing.policy`).
         return _LEVELS.get(asked, ConsistencyLevel.CLUSTER)
 
+    def _with_primary(
+        self, client: Client, level: ConsistencyLevel, replicas: Sequence[NodeView]
+    ) -> Sequence[NodeView]:
+        """Return *replicas*, which may answer a read, and the primary if it takes part in this one.
+
+        It could always answer. So it is a home like any other: sessions come to it and leave it as they do a replica.
+        """
+        primary = self._relay.view.primary
+        if primary is None or not isinstance(primary.health, Up):
+            return replicas
+        if level is not ConsistencyLevel.EVENTUAL:
+            if client.bound_for != NOWHERE:
+                return [primary] if client.bound_for == primary.index else replicas
+            if all(node.index == client.home for node in replicas):  # it cannot move
+                return [primary] if client.home < 0 else replicas
+        return [*replicas, primary]
+
+    def may_move_to_replica(self, client: Client, units: Sequence[Unit]) -> bool:
+        """Return whether a replica may answer *units*, which are in flight on the primary."""
+        if client.tx != codes.IDLE or not units:
+            return False
+        script, route = units[0].script, units[0].route
+        if script is None or route is None or route.reason not in _MOVABLE:
+            return False
+        level, floor, last_read = self.level(client, script), self._oldest(client, route), NEVER
+        if level is not ConsistencyLevel.EVENTUAL:
+            floor, last_read = max(floor, self.last_write(client, level)), client.last_read
+        return bool(
+            readers(self._relay.view, floor=floor, last_read=last_read, home=PRIMARY_HOME)
+        )
+
     def last_write(self, client: Client, level: ConsistencyLevel) -> float:
         """Return the moment of the last write that a read at *level* must see."""
         if level is ConsistencyLevel.CLUSTER:
@@ -194,6 +222,7 @@ class Choice:
         return keeps(nodes[index], floor=floor, last_read=last_read, home=client.home)
 
     def named(self, route: Route) -> NodeView | None:
+        """Return the node a hint or rule names, None if it cannot take work now."""
         node = None if route.node is None else self._relay.view.node(route.node)
         if node is None or not isinstance(node.health, Up):
             return None

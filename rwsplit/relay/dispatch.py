@@ -183,10 +183,8 @@ class Dispatcher:
             or unit.row_limit
             or script.cost.writes
             or client.mode is PoolMode.SESSION
-            # A replica took it for a write: it must not run twice.
-            or (
-                unit.restarts and unit.route is not None and unit.route.target is Target.PRIMARY
-            )
+            # A replica took it for a write, or the primary went away with it: it must not run twice.
+            or (unit.restarts and _is_last_try(unit, node))
         )
         server = (
             self._writer(client, pool)
@@ -393,6 +391,15 @@ class Dispatcher:
             last.copy_ended = True
         server.out.extend(part for part in chunk.parts if isinstance(part, bytes))
         self._relay.outboxes.touch_server(server)
+
+
+def _is_last_try(unit: Unit, node: NodeView) -> bool:
+    """Return whether *unit*, which is run again, must not be run once more after *node*."""
+    route = unit.route
+    if route is None or route.target is not Target.PRIMARY:
+        return False
+    refused = (RouteReason.RETRIED_READ_ONLY, RouteReason.RETRIED_NOT_REPLAYED)
+    return route.reason in refused or bool(unit.refused_by >> node.index & 1)
 
 
 def _only_reads(script: Script) -> bool:

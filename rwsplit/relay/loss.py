@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.cluster.node import Frozen
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import frame
 from rwsplit.protocol.responses import sqlstate
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.injected import Injected
+from rwsplit.relay.outboxes import IN
+from rwsplit.relay.replies import MOST_RESTARTS
 from rwsplit.routing.route import Route, RouteReason, Target
-from rwsplit.server.server import CLOSED, LANE, Server
+from rwsplit.server.server import CLOSED, IDLE, LANE, Server
 from rwsplit.session.unit import SIMPLE, Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
 _LOST: Final = Route(Target.REPLICA, RouteReason.RETRIED_LOST)
+#: Why a read is on the primary although a replica could answer it: it runs there again.
+_ASKED_FOR: Final = frozenset({RouteReason.HINT, RouteReason.RULE, RouteReason.SESSION_ROUTE})
 _MESSAGE: Final = "server closed the connection unexpectedly"
 
 
@@ -83,26 +88,53 @@ class Loss:
         """The connection to a node ended."""
         if server.use is CLOSED:
             return
-        relay = self._relay
         self._report(server, message)
         head = server.responses.owed[0] if server.responses.owed else None
         if message is None and isinstance(head, Injected):
             message = head.error
-        units: dict[Client, list[Unit]] = {}
-        holder: Client | None = server.holder  # type: ignore[assignment]
-        if holder is not None:
-            units[holder] = []
+        parties = _parties(server)
+        if message is None and parties:
+            self._look_at_idle(server.pool.node)
+        self._take_apart(server, parties, message)
+
+    def abandon(self, server: Server) -> None:
+        """Close *server*, whose node is frozen, if all it owes can run elsewhere; else leave it as it is."""
+        parties = _parties(server)
+        is_primary = server.pool.node_index == self._primary_index()
+        for client, units in parties.items():
+            if not self._may_move(client, units):
+                return
+            if is_primary and not self._relay.choice.may_move_to_replica(client, units):
+                return
+        if parties or not is_primary:
+            self._take_apart(server, parties, None)
+
+    def _primary_index(self) -> int:
+        primary = self._relay.view.primary
+        return -1 if primary is None else primary.index
+
+    def _take_apart(
+        self, server: Server, parties: dict[Client, list[Unit]], message: bytes | None
+    ) -> None:
+        relay = self._relay
         for owed in server.responses.owed:
             if isinstance(owed, Unit):
                 relay.counters.load[owed.node] -= 1
                 relay.moments.lost(server, owed)
-                if owed.session is not None:
-                    units.setdefault(owed.session, []).append(owed)  # type: ignore[arg-type]
         server.responses.owed.clear()
         server.expired = True
         relay.close_server(server)
-        for client, lost in units.items():
-            self._session_lost(client, server, lost, message)
+        for client, units in parties.items():
+            self._session_lost(client, server, units, message)
+
+    def _look_at_idle(self, node: str) -> None:
+        """See which idle servers of *node* are gone as well, before one of them is given what was lost."""
+        relay = self._relay
+        for pool in relay.pools:
+            if pool.node == node:
+                for server in list(pool.idle):
+                    if server.use is IDLE:
+                        relay.serve_server(server, IN)
 
     def _report(self, server: Server, message: bytes | None) -> None:
         """Tell the monitor what the loss of *server* says of its node."""
@@ -121,25 +153,24 @@ class Loss:
     ) -> None:
         """Run what *client* had in flight on a lost server again, or tell it."""
         relay = self._relay
-        through = not units and _is_through(client)
         client.in_flight -= len(units)
         client.server = None
         if client.settling is not None and relay.bringing.lost(client, server):
             return
-        if through or (not units and relay.late.lost(client, units)):
+        may_move = self._may_move(client, units)
+        if may_move and not units:
             return  # its transaction is nowhere again, or it had nothing there
-        untouched = (
-            (client.tx == codes.IDLE or relay.late.lost(client, units))
-            and client.pin is None
-            and units
-            and all(unit.guarded and not unit.forwarded for unit in units)
-            and len(units) == len({id(unit) for unit in units})
-        )
-        if untouched:
+        if may_move:
             relay.counters.retries += 1
             for unit in units:
-                unit.refused_by |= 1 << server.pool.node_index
-            relay.replies.run_again(client, units, _LOST)
+                unit.refused_by |= self._blame(server, message or unit.error)
+            route = units[0].route
+            stays = (
+                route is not None
+                and route.target is Target.PRIMARY
+                and route.reason in _ASKED_FOR
+            )
+            relay.replies.run_again(client, units, route if stays else _LOST)
             return
         if server.farewell:
             relay.counters.errors += 1
@@ -151,6 +182,35 @@ class Loss:
                 "FATAL", "08006", f"{_MESSAGE} ({server.pool.node})"
             )
         relay.fail_client(client, message)
+
+    def _may_move(self, client: Client, units: list[Unit]) -> bool:
+        """Return whether what *client* has on a server, *units* in flight among it, can go on elsewhere."""
+        relay = self._relay
+        if client.settling is not None:
+            return relay.bringing.may_be_lost(client)
+        if not units:
+            return _is_through(client) or relay.late.lost(client, units)
+        return (
+            (client.tx == codes.IDLE or relay.late.lost(client, units))
+            and client.pin is None
+            and all(
+                unit.guarded and not unit.forwarded and unit.restarts < MOST_RESTARTS
+                for unit in units
+            )
+            and len(units) == len({id(unit) for unit in units})
+        )
+
+    def _blame(self, server: Server, message: bytes | None) -> int:
+        """Return the bit of the node *server* was on, if it is not to be given again what was lost with it.
+
+        A replica gets it once. A frozen node will not until it answers again. A primary that says why it leaves
+        would do so whatever ran there.
+        """
+        index = server.pool.node_index
+        node = self._relay.view.node(server.pool.node)
+        is_frozen = node is not None and isinstance(node.health, Frozen)
+        is_primary = index == self._primary_index()
+        return 0 if is_frozen or (is_primary and message is not None) else 1 << index
 
     def fail_unit(
         self, client: Client, code: str, message: str, *, hint: str | None = None
@@ -199,6 +259,18 @@ class Loss:
 def _is_through(client: Client) -> bool:
     """Return whether *client* had nothing on the server it is losing, not even a question about itself."""
     return client.tx == codes.IDLE and client.pin is None and client.settling is None
+
+
+def _parties(server: Server) -> dict[Client, list[Unit]]:
+    """Return whose business *server* is, and what each has in flight there."""
+    parties: dict[Client, list[Unit]] = {}
+    holder: Client | None = server.holder  # type: ignore[assignment]  # the relay's are all Clients
+    if holder is not None:
+        parties[holder] = []
+    for owed in server.responses.owed:
+        if isinstance(owed, Unit) and owed.session is not None:
+            parties.setdefault(owed.session, []).append(owed)  # type: ignore[arg-type]
+    return parties
 
 
 def _was_dismissed(server: Server) -> bool:

@@ -54,7 +54,7 @@ from rwsplit.relay.rooms import Rooms
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.sequences import Sequences
 from rwsplit.relay.signalling import Signaller
-from rwsplit.relay.upkeep import Upkeep, is_replica_server
+from rwsplit.relay.upkeep import Upkeep
 from rwsplit.routing.balancing import Chooser
 from rwsplit.routing.policy import Rules
 from rwsplit.server.pool import Pool
@@ -82,6 +82,7 @@ class Relay:
         send_cancel: Callable[[Server], Awaitable[None]],
         hurry: Callable[[], None],
         report_failure: Callable[[str, str], None],
+        report_owing: Callable[[str, float, float], None] = lambda *_: None,
         clock: Callable[[], float],
         driver: Driver | None = None,
     ) -> None:
@@ -95,6 +96,7 @@ class Relay:
         """Freshness must be later than this moment (max_lag), as of the last turn."""
         self.hurry = hurry
         self.report_failure = report_failure
+        self.report_owing = report_owing
         self.counters = Counters()
         self.counters.renumber([], [node.name for node in view.nodes])
         self.pools = Pools(config.pool, self._open_later)
@@ -373,10 +375,7 @@ class Relay:
         self._by_backend[pool.node, server.pid] = server
         server.responses.shown_pid = partial(self._shown_pid, pool.node)
         self.outboxes.epoll.register(server.fd, IN)
-        node = self.view.node(pool.node)
-        server.is_replica = is_replica_server(node)
-        if not self.upkeep.is_usable(pool.node) or self.rebasing.is_outdated(server):
-            server.expired = True
+        self.upkeep.admit(server)
         server.use = HELD
         unread, server.unread = server.unread, b""
         if unread:
@@ -471,7 +470,6 @@ class Relay:
         self.config = config
         self.chooser = chooser
         self.pools.reconfigure(config.pool)
-        self.choice.reconfigure(config)
         self.reset = Reset(config.pool.server_reset_query)
         self.deadlines.reconfigure(config.pool)
         for client in self.clients.values():

@@ -14,6 +14,7 @@ from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import ReadsOnPrimary
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay.client import Client
+from rwsplit.relay.overdue import Overdue
 from rwsplit.routing.consistency import NO_HOME, PRIMARY_HOME, all_but, readers
 from rwsplit.routing.route import Target
 from rwsplit.server.janitor import due, retire
@@ -49,6 +50,7 @@ class Upkeep:
         self._relay = relay
         self._signature: object = None
         self._next_janitor = 0.0
+        self._overdue = Overdue(relay)
 
     # News of the cluster...
 
@@ -109,6 +111,16 @@ class Upkeep:
             return False
         # A node that claims to be a primary and is not the one gets no work.
         return node.role is not Role.PRIMARY or node is view.primary or view.primary is None
+
+    def admit(self, server: Server) -> None:
+        """Note what *server*, which was just opened, is good for."""
+        pool = server.pool
+        server.is_replica = is_replica_server(self._relay.view.node(pool.node))
+        if not self.is_usable(pool.node):
+            server.expired = True
+            pool.put_off(self._relay.now)  # or the next one would be opened at once, as useless
+        elif self._relay.rebasing.is_outdated(server):
+            server.expired = True
 
     def _leave_nodes(self, view: ClusterView) -> None:
         relay = self._relay
@@ -174,6 +186,7 @@ class Upkeep:
         relay = self._relay
         now = relay.now
         self._refuse_late(now)
+        self._overdue.look(now)
         relay.deadlines.look(now)
         relay.pins.look(now)
         relay.homes.look(now)

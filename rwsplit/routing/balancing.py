@@ -5,10 +5,14 @@ that any choice is right and the next one can be made by somebody else. Three wa
 
 - least-connections: fewest statements in flight per weight. On an idle cluster everything ties, so
   ties are what most choices are: they go to the node with the least *credit* spent, where a choice
-  costs 1/weight. Shares follow the weights even with one client. A node that was away starts at
-  the credit of the present, not with all it missed.
+  costs 1/weight. Shares follow the weights even with one client. With a few clients that do not pause,
+  the node that has just answered is always the one with the fewest: so a lead of `LEAD` choices counts
+  as one statement in flight. A node that was away starts `LEAD` choices behind, not with all it missed.
 - round-robin: nginx's smooth weighted round robin (5:1:1 gives a a b a c a a, never five in a row).
 - random: by weight, from the *random* function given.
+
+A node known to be slow counts with its weight divided by what a read costs there (`routing.fairness.Costs`):
+evening out the number of reads would have everybody wait for it.
 
 A node that came up less than `slow_start` seconds ago counts with a part of its weight, growing
 linearly from a tenth: caches are cold and the first connections must be opened.
@@ -17,7 +21,7 @@ linearly from a tenth: caches are cold and the first connections must be opened.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, assert_never
 
 from rwsplit.cluster.node import NodeView
@@ -25,6 +29,8 @@ from rwsplit.config.model import Balance
 
 #: The share of its weight a node starts with under slow_start.
 RAMP_START: Final = 0.1
+#: Choices by which a node may be ahead of another before that counts as one statement in flight more.
+LEAD: Final = 10
 
 #: A later `now` than any: no node is still ramping up.
 _LONG_AGO_UP: Final = float("inf")
@@ -43,6 +49,8 @@ class Chooser(abc.ABC):
 
     def __init__(self, *, slow_start: float = 0.0) -> None:
         self.slow_start = slow_start
+        self.costs: Mapping[int, float] = {}
+        """What a read costs on the nodes that are slow, by `NodeView.index`; 1 on all others."""
 
     @abc.abstractmethod
     def choose(
@@ -56,7 +64,11 @@ class Chooser(abc.ABC):
 
     def _weights(self, candidates: Sequence[NodeView], now: float) -> list[float]:
         """Return a positive weight per candidate that takes part, 0.0 for one that does not."""
-        weights = [effective_weight(node, now, self.slow_start) for node in candidates]
+        costs = self.costs
+        weights = [
+            effective_weight(node, now, self.slow_start) / costs.get(node.index, 1.0)
+            for node in candidates
+        ]
         return weights if any(weights) else [1.0] * len(weights)
 
 
@@ -80,20 +92,23 @@ class LeastConnections(Chooser):
         best_score = best_credit = _LONG_AGO_UP
         best_weight: float = 1
         slow_start = self.slow_start
+        least = min([credit[node.index] for node in candidates])
         for node in candidates:
             weight = effective_weight(node, now, slow_start) if slow_start else node.weight
             if weight <= 0:
                 continue
             index = node.index
-            score = load[index] / weight
+            lead = (credit[index] - least) * weight / LEAD
+            score = (load[index] + min(lead, 1)) / weight
             if score < best_score or (score == best_score and credit[index] < best_credit):
                 best, best_score, best_credit, best_weight = node, score, credit[index], weight
 
         if best is None:  # all of weight 0
             best = min(candidates, key=lambda node: (load[node.index], credit[node.index]))
             best_credit = credit[best.index]
-        self._present = max(best_credit, self._present - 1.0)
-        credit[best.index] = self._present + 1.0 / best_weight
+        best_credit = max(best_credit, self._present - LEAD)
+        self._present = max(best_credit, self._present)
+        credit[best.index] = best_credit + self.costs.get(best.index, 1.0) / best_weight
         return best
 
 

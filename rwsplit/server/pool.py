@@ -217,8 +217,11 @@ class Pool:
         self.refused = (
             Refused.by(error, self.refused, now) if isinstance(error, ServerRefused) else None
         )
-        if now < self.retry_at:
-            return  # attempts made together fail together: that is one failure
+        if now >= self.retry_at:  # attempts made together fail together: that is one failure
+            self.put_off(now)
+
+    def put_off(self, now: float) -> None:
+        """Have the next server asked for later, and later each time."""
         first, most = BACK_OFF
         self.retry_at = now + min(first * 2**self.failures, most)
         self.failures = min(self.failures + 1, 10)

@@ -7,7 +7,7 @@ import attrs
 from rwsplit.admin.explanation import explanation_table
 from rwsplit.admin.operator import Explanation
 from rwsplit.admin.views import VIEWS, product_version
-from rwsplit.cluster.node import AdminState, Refusal
+from rwsplit.cluster.node import AdminState, Frozen, Refusal, Suspect
 from rwsplit.config.model import (
     ConsistencyConfig,
     DatabaseConfig,
@@ -17,7 +17,7 @@ from rwsplit.config.model import (
 )
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.sql.statement import Hints, PrimaryOnly, Script, SessionState, Statement, Verb
-from tests.support.operator import BANNED, NODES, FakeOperator, Refusing
+from tests.support.operator import BANNED, NODES, NOW, FakeOperator, Refusing
 
 
 def show(name: str, operator: FakeOperator | None = None) -> list[dict]:
@@ -139,6 +139,21 @@ def test_a_node_says_why_it_may_not_read_with_the_numbers():
     assert nodes["replica3"]["health_detail"] == "connection lost, for 3.0 s more"
     assert nodes["primary"]["refusal_detail"] == "detached by an operator"
     assert nodes["primary"]["admin_state"] == "detached"
+
+
+def test_a_node_that_is_late_with_an_answer_says_for_how_long():
+    operator = FakeOperator()
+    suspect, frozen = Suspect(since=NOW - 0.3), Frozen(since=NOW - 0.6, until=NOW, strikes=1)
+    operator.replace(
+        attrs.evolve(NODES[1], health=suspect, refusal=Refusal.SUSPECT),
+        attrs.evolve(NODES[2], health=frozen, refusal=Refusal.FROZEN),
+    )
+    nodes = {row["node"]: row for row in show("nodes", operator)}
+    assert nodes["replica1"]["health"] == "suspect"
+    assert nodes["replica1"]["health_detail"] == "owes an answer for 0.3 s"
+    assert nodes["replica2"]["health"] == "frozen"
+    assert nodes["replica2"]["health_detail"] == "leaves reads and probes unanswered for 0.6 s"
+    assert nodes["replica2"]["refusal"] == "FROZEN"
 
 
 def test_an_explanation_has_the_facts_the_route_and_each_node():

@@ -11,7 +11,18 @@ from rwsplit.cluster.eligibility import (
     refuse_role,
     refuse_source,
 )
-from rwsplit.cluster.node import NEVER, AdminState, Banned, Down, Health, Refusal, Role, Up
+from rwsplit.cluster.node import (
+    NEVER,
+    AdminState,
+    Banned,
+    Down,
+    Frozen,
+    Health,
+    Refusal,
+    Role,
+    Suspect,
+    Up,
+)
 from rwsplit.cluster.observation import Source
 
 
@@ -31,6 +42,8 @@ def test_what_the_operator_wants(admin: AdminState, refusal: Refusal | None):
     ("health", "refusal"),
     [
         (Up(), None),
+        (Suspect(since=1.0), Refusal.SUSPECT),
+        (Frozen(since=1.0, until=2.0, strikes=1), Refusal.FROZEN),
         (Banned(reason="lost", until=1.0, strikes=1), Refusal.BANNED),
         (Down(since=1.0, reason="refused"), Refusal.DOWN),
     ],

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from rwsplit.cluster.health import LONGEST_BAN, SHORTEST_BAN, STRIKES_REMEMBERED, HealthTracker
-from rwsplit.cluster.node import NEVER, Banned, Down, Up
+from rwsplit.cluster.health import (
+    LONGEST_BAN,
+    PATIENCE,
+    SHORTEST_BAN,
+    STRIKES_REMEMBERED,
+    HealthTracker,
+)
+from rwsplit.cluster.node import NEVER, Banned, Down, Frozen, Suspect, Up
 
 
 def tracker(*, up_at: float | None = 0.0, rise: int = 2, fall: int = 3) -> HealthTracker:
@@ -191,3 +197,146 @@ def test_a_banned_node_that_turns_out_to_be_the_primary_is_pardoned(*, bannable:
     node.succeeded(10.1, bannable=bannable)
 
     assert isinstance(node.health, Banned) is bannable
+
+
+# Nodes that owe answers and keep silent...
+
+
+def silence(
+    node: HealthTracker, since: float, until: float, *, asked: float | None = None
+) -> None:
+    """Report every 50 ms that it owes an answer and has not been heard of since *since*."""
+    moment = since
+    while moment < until - 1e-9:
+        moment += 0.05
+        node.owes(moment, heard=since, asked=since if asked is None else asked)
+
+
+def test_a_node_that_owes_an_answer_for_long_is_probed_and_then_suspect():
+    node = tracker(up_at=10.0)
+
+    assert not node.owes(10.1, heard=10.0, asked=10.0)
+    assert node.owes(10.21, heard=10.0, asked=10.0)
+    assert node.health == Up()
+    assert not node.owes(10.26, heard=10.0, asked=10.0)
+
+    assert node.health == Suspect(10.0)
+
+
+def test_an_answered_probe_or_an_answer_to_somebody_else_clears_it():
+    node = tracker(up_at=10.0)
+    silence(node, 10.0, 10.3)
+    assert isinstance(node.health, Suspect)
+
+    node.succeeded(10.31)
+    assert node.health == Up()
+
+    silence(node, 10.31, 10.6)
+    assert isinstance(node.health, Suspect)
+    node.owes(10.65, heard=10.62, asked=10.31)
+    assert node.health == Up()
+
+
+def test_a_long_statement_on_a_node_that_answers_its_probes_proves_nothing():
+    node = tracker(up_at=10.0)
+    for tick in range(200):
+        moment = 10.0 + tick * 0.05
+        if tick % 2:
+            node.succeeded(moment, took=0.001)
+        assert not node.owes(moment, heard=9.0, asked=9.5)
+    assert node.health == Up()
+
+
+def test_what_was_asked_a_moment_ago_is_not_late_however_long_nobody_asked():
+    node = tracker(up_at=10.0)
+
+    assert not node.owes(99.0, heard=10.0, asked=98.9)
+    assert node.health == Up()
+
+
+def test_a_node_silent_for_half_a_second_is_frozen():
+    node = tracker(up_at=10.0)
+    silence(node, 10.0, 10.45)
+    assert isinstance(node.health, Suspect)
+
+    silence(node, 10.0, 10.55)
+
+    assert node.health == Frozen(10.0, until=pytest.approx(11.5, abs=0.1), strikes=1)
+
+
+def test_nobody_is_frozen_whom_we_have_not_looked_at_for_a_while():
+    node = tracker(up_at=10.0)
+    silence(node, 10.0, 10.3)
+
+    node.owes(15.0, heard=10.0, asked=10.0)
+
+    assert isinstance(node.health, Suspect)
+
+
+def test_a_node_whose_probes_take_long_is_given_longer():
+    node = tracker(up_at=10.0)
+    assert node.patience == PATIENCE[0]
+    for _ in range(50):
+        node.succeeded(10.0, took=0.15)
+    assert node.patience == pytest.approx(0.3, abs=0.01)
+    for _ in range(50):
+        node.succeeded(10.0, took=5.0)
+    assert node.patience == PATIENCE[1]
+
+
+def frozen(at: float = 10.0) -> HealthTracker:
+    node = tracker(up_at=at)
+    silence(node, at, at + 0.6)
+    assert isinstance(node.health, Frozen)
+    return node
+
+
+@pytest.mark.parametrize("answers", ["a probe", "a session"])
+def test_a_thawed_node_sits_out_its_ban_and_flapping_doubles_it(answers: str):
+    node = frozen()
+    until = node.health.until  # type: ignore[union-attr]
+
+    node.owes(10.7, heard=10.0, asked=10.65)
+    assert isinstance(node.health, Frozen)
+    if answers == "a probe":
+        node.succeeded(10.8)
+    else:
+        node.owes(10.8, heard=10.79, asked=10.65)
+    assert node.health == Banned("was frozen", until=until, strikes=1)
+    node.succeeded(until + 0.01)
+    assert node.health == Up()
+
+    silence(node, until + 0.01, until + 0.7)
+    assert node.health.until - until == pytest.approx(2.5, abs=0.2)  # type: ignore[union-attr]
+
+
+def test_a_node_that_thaws_late_is_up_at_once():
+    node = frozen()
+    node.succeeded(12.0)
+    assert node.health == Up()
+
+
+def test_a_primary_that_thaws_is_up_at_once():
+    node = frozen()
+    node.succeeded(10.7, bannable=False)
+    assert node.health == Up()
+
+    node = frozen()
+    node.owes(10.7, heard=10.69, asked=10.0, bannable=False)
+    assert node.health == Up()
+
+
+def test_failed_probes_take_a_frozen_node_down_and_a_lost_connection_bans_a_suspect():
+    node = frozen()
+    node.struck(10.7, "connection lost")
+    assert isinstance(node.health, Frozen)
+    for _ in range(3):
+        node.failed(12.7, "no answer in 2 s")
+    assert node.health == Down(since=12.7, reason="no answer in 2 s")
+    node.owes(12.8, heard=10.0, asked=10.0)
+    assert isinstance(node.health, Down)
+
+    node = tracker(up_at=10.0)
+    silence(node, 10.0, 10.3)
+    node.struck(10.3, "connection lost")
+    assert ban(node).strikes == 1

@@ -11,6 +11,7 @@ from rwsplit.cluster.node import (
     AdminState,
     Banned,
     Down,
+    Frozen,
     NodeView,
     Refusal,
     Role,
@@ -619,3 +620,46 @@ def test_at_a_first_start_nodes_that_stay_away_are_not_waited_for():
     view = picture.compose(102.3)
     assert view.primary is not None
     assert view.primary.name == "pg0"
+
+
+def owe(picture: Picture, name: str, seconds: float) -> float:
+    """Let *name* owe an answer for so long from 100.2 on; return when that is."""
+    moment = 100.2
+    while moment < 100.2 + seconds:
+        moment += 0.05
+        picture.owes(name, moment, heard=100.2, asked=100.2)
+    return moment
+
+
+def test_a_frozen_replica_reads_nothing_and_is_banned_for_a_while_when_it_answers():
+    picture = running()
+
+    now = owe(picture, "pg1", 0.6)
+    assert refusals(picture, now)["pg1"] is Refusal.FROZEN
+    assert names(picture.compose(now).replicas) == ["pg2"]
+
+    picture.observed("pg1", look(), now, now + 0.1)
+    assert isinstance(picture.health("pg1"), Banned)
+
+
+def test_a_frozen_primary_is_still_the_primary_and_back_at_once():
+    picture = running()
+
+    now = owe(picture, "pg0", 0.6)
+    view = picture.compose(now)
+    assert view.primary is not None
+    assert view.primary.name == "pg0"
+    assert isinstance(view.primary.health, Frozen)
+    assert view.stopped_at is None
+
+    picture.observed("pg0", primary(), now, now + 0.1)
+    assert picture.health("pg0") == Up()
+
+
+def test_a_frozen_replica_is_not_pardoned_when_there_is_nobody_else():
+    picture = running(configure(node("pg0"), node("pg1")))
+    now = owe(picture, "pg1", 0.6)
+    for _ in range(2):
+        picture.failed("pg0", "refused", now, lost=True)
+
+    assert picture.compose(now).replicas == ()

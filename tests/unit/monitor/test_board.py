@@ -366,3 +366,51 @@ def test_a_configuration_that_was_read_again_is_told_once(clock: Clock):
     for reloads in (0, 1, 1, 2):
         board.observed("pg1", attrs.evolve(look(), reloads=reloads), clock.now)
     assert told == ["pg1", "pg1"]
+
+
+def test_a_node_that_owes_an_answer_is_looked_at_then_suspect_then_frozen(
+    clock: Clock, log: LogCapture
+):
+    board = running(clock)
+    doubted: list[str] = []
+    board.on_doubt.append(doubted.append)
+    heard = clock.now
+
+    def wait(seconds: float) -> None:
+        end = clock.now + seconds
+        while clock.now < end:
+            clock.now += 0.05
+            board.report_owing("pg1", heard, heard, clock.now)
+
+    wait(0.2)
+    assert doubted == ["pg1"]
+    assert board.view.nodes[1].refusal is None
+    wait(0.05)
+    assert board.view.nodes[1].refusal is Refusal.SUSPECT
+    assert [node.name for node in board.view.replicas] == ["pg2"]
+    wait(0.3)
+    assert board.view.nodes[1].refusal is Refusal.FROZEN
+    assert doubted == ["pg1"]
+    clock.now += 2.0
+    board.observed("pg1", look(), clock.now)
+    assert [node.name for node in board.view.replicas] == ["pg1", "pg2"]
+    assert events(log)[-2:] == ["node_frozen", "node_up"]
+
+
+def test_a_moment_of_doubt_is_not_worth_a_line(clock: Clock, log: LogCapture):
+    board = running(clock)
+    before = events(log)
+    for _ in range(2):
+        clock.now += 0.3
+        board.report_owing("pg1", 0.0, 0.0, clock.now)
+    assert board.view.nodes[1].refusal is Refusal.SUSPECT
+    board.observed("pg1", look(), clock.now)
+    assert board.view.nodes[1].refusal is None
+    assert events(log) == before
+
+
+def test_owing_nodes_that_were_removed_are_nobodys_business(clock: Clock):
+    board = running(clock)
+    before = board.view
+    board.report_owing("gone", 0.0, 0.0, clock.now + 9)
+    assert board.view is before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import random
 from collections import Counter
 from collections.abc import Iterable
 from itertools import cycle
@@ -11,6 +13,8 @@ import pytest
 from rwsplit.cluster.node import NodeView
 from rwsplit.config.model import Balance
 from rwsplit.routing.balancing import (
+    LEAD,
+    Chooser,
     LeastConnections,
     Random,
     RoundRobin,
@@ -52,13 +56,52 @@ def test_ties_rotate():
     assert series(chooser.choose(three, IDLE) for _ in range(6)) == "0 1 2 0 1 2"
 
 
-def test_ties_among_some_rotate_among_those():
+def test_ties_among_some_rotate_among_those_until_they_are_far_ahead():
     chooser = LeastConnections()
     three = nodes(1, 1, 1)
 
-    chosen = Counter(chooser.choose(three, [1, 0, 0]).name for _ in range(100))
+    chosen = [chooser.choose(three, [1, 0, 0]).name for _ in range(2 * LEAD)]
+    assert Counter(chosen) == {"pg1": LEAD, "pg2": LEAD}
 
-    assert chosen == {"pg1": 50, "pg2": 50}
+    chosen = [chooser.choose(three, [2, 0, 0]).name for _ in range(100)]
+    assert Counter(chosen) == {"pg1": 50, "pg2": 50}
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 8])
+def test_a_few_sessions_without_a_pause_do_not_stay_on_the_fastest_node(count: int):
+    """What has just answered has the fewest in flight, so without a memory it would be chosen again."""
+    chosen = tight(LeastConnections(), count, [1.0, 1.4, 0.8])
+
+    assert max(chosen.values()) / min(chosen.values()) < 1.02
+
+
+@pytest.mark.parametrize("count", [3, 12])
+@pytest.mark.parametrize("balance", list(Balance))
+def test_a_slow_node_gets_few_reads(balance: Balance, count: int):
+    chooser = make_chooser(balance, random=random.Random(1).random)
+    chooser.costs = {2: 200.0}
+
+    chosen = tight(chooser, count, [1.0, 1.0, 200.0])
+
+    assert chosen["pg2"] / chosen.total() < 0.02
+    assert chosen["pg0"] / chosen["pg1"] == pytest.approx(1, rel=0.2)
+
+
+def tight(chooser: Chooser, count: int, seconds: list[float]) -> Counter[str]:
+    """Have *count* sessions read without a pause, each read as long as its node takes; return who answered."""
+    three = nodes(1, 1, 1)
+    load = [0, 0, 0]
+    chosen: Counter[str] = Counter()
+    running = [(0.0, number, -1) for number in range(count)]
+    for number in range(count, 6000):
+        now, _, index = heapq.heappop(running)
+        if index >= 0:
+            load[index] -= 1
+        node = chooser.choose(three, load)
+        load[node.index] += 1
+        chosen[node.name] += 1
+        heapq.heappush(running, (now + seconds[node.index], number, node.index))
+    return chosen
 
 
 def test_shares_follow_the_weights_even_when_everybody_is_idle():
@@ -95,7 +138,7 @@ def test_a_node_that_was_away_does_not_catch_up_what_it_missed():
 
     chosen = Counter(chooser.choose(three, IDLE).name for _ in range(30))
 
-    assert chosen["pg2"] <= 11
+    assert chosen["pg2"] <= 10 + LEAD
 
 
 def test_a_node_added_later_is_served_too():

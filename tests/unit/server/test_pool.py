@@ -422,3 +422,16 @@ def test_a_pool_says_whose_it_is_and_how_it_is():
     opened(pool)
 
     assert repr(pool) == "<Pool pg0/shop/app [1 servers, 1 idle, 0 starting, 0 waiting]>"
+
+
+def test_after_a_server_of_no_use_the_next_one_waits():
+    dials = Dials()
+    pool = a_pool(dials)
+    waits(pool, 1)
+    opened(pool)
+
+    pool.put_off(0.0)
+    pool.ask(0.05)
+    assert dials.count == 0
+    pool.ask(0.1)
+    assert dials.count == 1
