@@ -191,7 +191,7 @@ class Late:
         ):
             return Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
         if script.hints is not None and self._relay.hinting.is_for_nobody(script.hints):
-            return route  # whatever it does, it is an error
+            return self._verdict(client, unit, script)  # whatever it does, it is an error
         if is_prologue(unit, script):
             return policy.READ
         if transaction.failed and not (_prepares(script) or goes_on(script)):
@@ -351,9 +351,16 @@ class Late:
             client.transaction.failed = client.tx == codes.FAILED
         unit.guarded = False
         unit.route = Route(Target.PRIMARY, self._reason(unit.script or OPAQUE))
-        self._relay.bringing.bring(
-            client, target, lambda: self._relay.sender.send(client, target, unit)
-        )
+        relay = self._relay
+
+        def send() -> None:
+            relay.sender.send(client, target, unit)
+
+        def try_and_send() -> None:
+            if not relay.trials.starts(client, target, unit, send):
+                send()
+
+        relay.bringing.bring(client, target, try_and_send)
 
     def _reason(self, script: Script) -> RouteReason:
         reason = policy.route_facts(script).reason

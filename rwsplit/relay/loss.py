@@ -123,7 +123,9 @@ class Loss:
         relay = self._relay
         client.in_flight -= len(units)
         client.server = None
-        if client.settling is not None and relay.bringing.lost(client, server):
+        if client.settling is not None and (
+            relay.trials.lost(client, server, units) or relay.bringing.lost(client, server)
+        ):
             return
         if not units and relay.late.lost(client, units):
             return  # its transaction is nowhere again

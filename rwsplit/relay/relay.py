@@ -53,6 +53,7 @@ from rwsplit.relay.rooms import Rooms
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.sequences import Sequences
 from rwsplit.relay.signalling import Signaller
+from rwsplit.relay.trials import Trials
 from rwsplit.relay.upkeep import Upkeep, is_replica_server
 from rwsplit.routing.balancing import Chooser
 from rwsplit.routing.policy import Rules
@@ -121,6 +122,7 @@ class Relay:
         self.pins = Pins(self)
         self.readback = ReadBack(self)
         self.bringing = Bringing(self)
+        self.trials = Trials(self)
         self.dispatcher = Dispatcher(self)
         self.replies = Replies(self)
         self.moments = Moments(self)
@@ -151,7 +153,7 @@ class Relay:
             self._nursery = None
             self._alarm.clear()
             for client in list(self.clients.values()):
-                self._drop_client(client)
+                self.drop_client(client)
             for server in list(self.servers.values()):
                 self.close_server(server)
             self.driver.close()
@@ -318,8 +320,8 @@ class Relay:
                 client.sink.clear()
         self.loss.client_gone(client)
 
-    def _drop_client(self, client: Client) -> None:
-        """Close the client's socket and forget it."""
+    def drop_client(self, client: Client) -> None:
+        """Close the client's socket and forget it; its session has been taken apart already."""
         client.closed = True
         if self.by_pid.pop(client.pid, None) is not None:
             self.headcount.leave(client.database, client.user)
@@ -333,10 +335,6 @@ class Relay:
             self.lingering.see_off(self._nursery, client.wire, client.sink)
         else:
             client.wire.close()
-
-    def drop_client(self, client: Client) -> None:
-        """Close the client's socket and forget it; its session has been taken apart already."""
-        self._drop_client(client)
 
     # Servers come and go...
 
