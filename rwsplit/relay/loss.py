@@ -153,11 +153,14 @@ class Loss:
     ) -> None:
         """Run what *client* had in flight on a lost server again, or tell it."""
         relay = self._relay
+        through = not units and _is_through(client)
         client.in_flight -= len(units)
         client.server = None
-        if client.settling is not None and relay.bringing.lost(client, server):
+        if client.settling is not None and (
+            relay.trials.lost(client, server, units) or relay.bringing.lost(client, server)
+        ):
             return
-        may_move = self._may_move(client, units)
+        may_move = through or self._may_move(client, units)
         if may_move and not units:
             return  # its transaction is nowhere again, or it had nothing there
         if may_move:
@@ -189,7 +192,7 @@ class Loss:
         if client.settling is not None:
             return relay.bringing.may_be_lost(client)
         if not units:
-            return _is_through(client) or relay.late.lost(client, units)
+            return relay.late.lost(client, units)
         return (
             (client.tx == codes.IDLE or relay.late.lost(client, units))
             and client.pin is None

@@ -184,8 +184,8 @@ class Sender:
         else:
             unit.steps = steps
             unit.lessons = lessons
-        if piece.drops is not None:
-            server.known.pop(piece.drops, None)
+        for dropped in piece.drops:
+            server.known.pop(dropped, None)
 
     def bring_parameters(self, client: Client, server: Server, *, tells: bool = False) -> None:
         """Have *server* take on the parameters of *client*, which *tells* has informed of those PostgreSQL reports."""
@@ -287,6 +287,9 @@ class Sender:
                 server.unnamed = None
             elif chunk.unnamed_parse is not None:
                 server.unnamed = chunk.unnamed_parse
+        if chunk.needs or chunk.taught:
+            unit.piece.needs = [*unit.piece.needs, *chunk.needs]
+            unit.piece.taught = [*unit.piece.taught, *chunk.taught]
         self._note_chunk(client, server, unit, chunk, script)
         if chunk.completes:
             unit.is_open = False
