@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from rwsplit.embedded.processes import wait_until
 from rwsplit.embedded.reachable import ReachableCluster
 from tests.support.postgres import MakeProxy
 from tests.support.proxy import Proxy
@@ -45,11 +46,18 @@ def fresh(cluster: ReachableCluster[Any], table: str, make_proxy: MakeProxy) -> 
     return make_proxy(cluster)
 
 
-def in_recovery(connection: psycopg.Connection[Any], table: str) -> bool:
-    [(answer,)] = connection.execute(
-        f"select pg_is_in_recovery() from {table}"  # type: ignore[call-overload]
-    ).fetchall()
-    return bool(answer)
+def begin_on_replica(
+    connection: psycopg.Connection[Any], begin: str, read: str = "select a from readonly_a"
+) -> None:
+    """Begin a transaction whose first read a replica answers; the primary may while a server there is opened."""
+
+    def begins() -> bool:
+        connection.execute("rollback")
+        connection.execute(begin)  # type: ignore[call-overload]
+        connection.execute(read)  # type: ignore[call-overload]
+        return connection.execute("select pg_is_in_recovery()").fetchone() == (True,)
+
+    assert wait_until(begins, timeout=10)
 
 
 @pytest.mark.parametrize("thing", THINGS)
@@ -60,8 +68,7 @@ def test_one_without_a_snapshot_to_keep_goes_where_it_is_allowed(
     if then and "export" in thing:
         pytest.skip("PostgreSQL refuses it behind a savepoint")
     with proxy.connect() as connection:
-        connection.execute("begin read only")
-        assert in_recovery(connection, table)
+        begin_on_replica(connection, "begin read only")
         if then:
             connection.execute(then)  # type: ignore[call-overload]
         connection.execute(thing)  # type: ignore[call-overload]
@@ -73,14 +80,14 @@ def test_one_with_a_snapshot_goes_there_when_its_session_tries_again(
     fresh: Proxy, table: str, thing: str
 ):
     with fresh.connect() as connection:
-        connection.execute(SNAPSHOT)
-        assert in_recovery(connection, table)
+        begin_on_replica(connection, SNAPSHOT)
         try:
             connection.execute(thing)  # type: ignore[call-overload]
         except REFUSALS:
             connection.execute("rollback")
             connection.execute(SNAPSHOT)
-            assert not in_recovery(connection, table)
+            connection.execute("select a from readonly_a")
+            assert connection.execute("select pg_is_in_recovery()").fetchone() == (False,)
             connection.execute(thing)  # type: ignore[call-overload]
         assert connection.execute("select count(*) from readonly_a").fetchone() == (1,)
         connection.execute("rollback")
@@ -95,19 +102,17 @@ def test_one_with_a_snapshot_goes_there_when_its_session_tries_again(
 @pytest.mark.parametrize("thing", ["listen readonly", "select pg_notify('readonly', 'x')"])
 def test_and_so_does_any_sessions_that_begins_like_it(fresh: Proxy, table: str, thing: str):
     with fresh.connect() as connection:
-        connection.execute(SNAPSHOT)
-        assert in_recovery(connection, table)
+        begin_on_replica(connection, SNAPSHOT)
         with pytest.raises(REFUSALS):
             connection.execute(thing)  # type: ignore[call-overload]
     with fresh.connect() as other:
         other.execute(SNAPSHOT)
-        assert not in_recovery(other, table)
+        other.execute("select a from readonly_a")
+        assert other.execute("select pg_is_in_recovery()").fetchone() == (False,)
         other.execute(thing)  # type: ignore[call-overload]
         other.execute("rollback")
     with fresh.connect() as third:
-        third.execute(SNAPSHOT)
-        third.execute("select a + 1 from readonly_a")
-        assert third.execute("select pg_is_in_recovery()").fetchone() == (True,)
+        begin_on_replica(third, SNAPSHOT, "select a + 1 from readonly_a")
 
 
 def test_one_begun_in_one_string_with_its_first_read_is_learned_of_too(
@@ -115,7 +120,7 @@ def test_one_begun_in_one_string_with_its_first_read_is_learned_of_too(
 ):
     string = f"{SNAPSHOT}; select a from {table}"
     with fresh.connect() as connection:
-        connection.execute(string)  # type: ignore[call-overload]
+        begin_on_replica(connection, string, "select 1")
         with pytest.raises(psycopg.errors.FeatureNotSupported):
             connection.execute("select setseed(0.5)")
     with fresh.connect() as other:
@@ -129,13 +134,11 @@ def test_what_postgresql_refuses_in_read_only_transactions_teaches_nothing(
 ):
     with fresh.connect() as connection:
         for _ in range(3):
-            connection.execute(SNAPSHOT)
-            assert in_recovery(connection, table)
+            begin_on_replica(connection, SNAPSHOT)
             with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
                 connection.execute(f"insert into {table} values (2)")  # type: ignore[call-overload]
             connection.execute("rollback")
-            connection.execute(SNAPSHOT)
-            assert in_recovery(connection, table)
+            begin_on_replica(connection, SNAPSHOT)
             with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
                 connection.execute("create temp table readonly_t (a int)")
             connection.execute("rollback")
