@@ -119,6 +119,7 @@ class Bringing:
         server.parameters = change.before if change.failed else change.to
         if not change.failed:
             server.pool.acceptance.took(change.to)
+            server.soiled = server.soiled or change.to.idle_session > 0
         client = change.client
         assert client is not None
         if client.settling is not change:

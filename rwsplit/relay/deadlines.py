@@ -37,6 +37,8 @@ class Deadlines:
         """Moment of the last look."""
         self._late: dict[Unit, float] = {}
         """Statements over query_timeout that still run, and since when they have been cancelled."""
+        self._own: dict[Client, None] = {}
+        """Sessions with timeouts of their own."""
         self.reconfigure(relay.config.pool)
 
     def reconfigure(self, config: PoolConfig) -> None:
@@ -56,7 +58,17 @@ class Deadlines:
             self._look_at_servers(now)
         if self._shortest_idle < math.inf and now >= self._next_clients:
             self._look_at_clients(now)
+        for client in list(self._own):
+            self._look_at_own(client, now)
         self._last = now
+
+    def heed(self, client: Client) -> None:
+        """Heed the timeouts that *client* has set for itself, where no server does."""
+        parameters = client.parameters
+        if parameters.idle_session or parameters.idle_transaction:
+            self._own[client] = None
+        else:
+            self._own.pop(client, None)
 
     # Who waits...
 
@@ -158,6 +170,26 @@ class Deadlines:
                 message = "terminating connection due to idle-session timeout"
                 self._end(client, "57P05", message, f"client_idle_timeout is {timeout:g} s")
         self._next_clients = earliest
+
+    def _look_at_own(self, client: Client, now: float) -> None:
+        """End a session that idles without a server for longer than it wants to itself."""
+        if client.closed:
+            del self._own[client]
+            return
+        if client.in_flight or client.pending or client.server is not None:
+            return
+        idles = client.tx == codes.IDLE
+        parameters = client.parameters
+        timeout = parameters.idle_session if idles else parameters.idle_transaction
+        since = max(client.connected_at, client.last_read, client.begun)
+        if not timeout or since + timeout > now:
+            return
+        what = "idle-session" if idles else "idle-in-transaction"
+        message = f"terminating connection due to {what} timeout"
+        self._relay.counters.timeouts += 1
+        self._relay.fail_client(
+            client, error_response("FATAL", "57P05" if idles else "25P03", message)
+        )
 
     def _end_transaction(self, client: Client, timeout: float) -> None:
         message = "terminating connection due to idle-in-transaction timeout"

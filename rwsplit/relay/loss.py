@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _LOST: Final = Route(Target.REPLICA, RouteReason.RETRIED_LOST)
 #: Why a read is on the primary although a replica could answer it: it runs there again.
 _ASKED_FOR: Final = frozenset({RouteReason.HINT, RouteReason.RULE, RouteReason.SESSION_ROUTE})
+#: Timeouts of a session that strike it where it holds a server: idle, idle in a transaction, too long in one.
+_STRUCK: Final = frozenset({b"57P05", b"25P03", b"25P04"})
 _MESSAGE: Final = "server closed the connection unexpectedly"
 
 
@@ -156,6 +158,10 @@ class Loss:
         through = not units and _is_through(client)
         client.in_flight -= len(units)
         client.server = None
+        held = client.tx != codes.IDLE or client.pin is not None
+        if message is not None and held and sqlstate(message) in _STRUCK:
+            relay.fail_client(client, message)  # the timeout is the session's own
+            return
         if client.settling is not None and (
             relay.trials.lost(client, server, units) or relay.bringing.lost(client, server)
         ):

@@ -133,6 +133,9 @@ class ReadBack:
             self._judge(client, server, audit.left(columns[question.parameters :]))
         if client.journal.borrowed:
             self._keep(client, server)
+        if client.parameters.idle_session:
+            server.soiled = True
+        self._relay.deadlines.heed(client)
         self._go_on(client, server)
 
     def _keep(self, client: Client, server: Server) -> None:

@@ -113,6 +113,11 @@ class Rebasing:
 
     # What sessions have...
 
+    def begin(self, client: Client) -> None:
+        """Let *client*, which has just logged in, have what it begins with."""
+        self.rebase(client)
+        self._relay.deadlines.heed(client)
+
     def rebase(self, client: Client) -> None:
         """Have *client* given what it began with, where servers have something else now."""
         current = self._current.get((client.database, client.user))

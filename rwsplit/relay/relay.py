@@ -292,7 +292,7 @@ class Relay:
         client.fd = wire.fileno()
         self.clients[client.fd] = client
         self.by_pid[client.pid] = client
-        self.rebasing.rebase(client)
+        self.rebasing.begin(client)
         self.outboxes.epoll.register(client.fd, IN)
         if unread:
             try:

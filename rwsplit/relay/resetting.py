@@ -37,7 +37,8 @@ class Reset:
 
     def for_server(self, server: Server) -> Reset:
         """Return what *server* needs: all must go from one of which nothing is known."""
-        return self if server.parameters is not None else TOTAL
+        known = server.parameters
+        return TOTAL if known is None or known.idle_session else self
 
     def done(self, server: Server) -> None:
         """Note that *server* has been cleaned by this."""

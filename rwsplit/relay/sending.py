@@ -195,6 +195,8 @@ class Sender:
         server.out.append(client.parameters.change_from(server.parameters))
         server.parameters = client.parameters
         server.unnamed = None
+        if client.parameters.idle_session:
+            server.soiled = True  # idle in a pool it would end under the next one's feet
         injected = Ahead(Purpose.PARAMETERS, client)
         if tells:
             injected.reports = client.sink

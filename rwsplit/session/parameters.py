@@ -27,10 +27,37 @@ _TIMEOUTS: Final = ("statement_timeout", "transaction_timeout")
 _TINY: Final = re.compile(r"\s*0*[1-9][0-9]{0,2}(?:\.[0-9]*)?\s*(?:ms|us)?\s*")
 
 
+_UNITS: Final = {
+    "us": 1e-6,
+    "": 1e-3,
+    "ms": 1e-3,
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+}
+_DURATION: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(us|ms|s|min|h|d|)\s*")
+
+
+def seconds(text: str) -> float:
+    """Return how long *text*, a duration as PostgreSQL takes it (milliseconds without a unit), is; 0 if it is none."""
+    found = _DURATION.fullmatch(text)
+    return float(found[1]) * _UNITS[found[2]] if found else 0.0
+
+
 class ParameterSet:
     """Run-time parameters that differ from the database's and role's own; immutable, interned."""
 
-    __slots__ = ("__weakref__", "_by_name", "_changes", "has_identity", "hurries", "values")
+    __slots__ = (
+        "__weakref__",
+        "_by_name",
+        "_changes",
+        "has_identity",
+        "hurries",
+        "idle_session",
+        "idle_transaction",
+        "values",
+    )
 
     def __init__(self, values: tuple[tuple[str, str], ...]) -> None:
         self.values = values
@@ -39,6 +66,12 @@ class ParameterSet:
         self.has_identity = any(name in self._by_name for name in IDENTITY)
         """It acts as another role: what runs as the wrong one may see what it must not."""
         self.hurries = any(_TINY.fullmatch(self._by_name.get(name, "")) for name in _TIMEOUTS)
+        self.idle_session = seconds(self._by_name.get("idle_session_timeout", ""))
+        """Seconds its session may idle, 0 without a limit; a server that has it ends by itself."""
+        self.idle_transaction = seconds(
+            self._by_name.get("idle_in_transaction_session_timeout", "")
+        )
+        """Seconds its session may idle in a transaction, 0 without a limit."""
         self._changes: WeakKeyDictionary[ParameterSet, bytes] = WeakKeyDictionary()
 
     def get(self, name: str) -> str | None:

@@ -324,3 +324,40 @@ def test_many_clients_that_die_in_the_middle_leave_no_lock_and_no_server_behind(
     assert "failed" not in proxy.log()
     with proxy.connect() as client, client.transaction():
         client.execute("lock table dying in access exclusive mode nowait")
+
+
+@pytest.mark.parametrize(
+    "begun",
+    ["begin", "begin; select 1", "begin read only", "begin; insert into dying values (1)"],
+)
+def test_a_clients_own_idle_in_transaction_timeout_strikes_wherever_its_transaction_is(
+    dying: EmbeddedCluster, proxy: Proxy, begun: str
+):
+    with proxy.raw() as client, proxy.connect() as other:
+        client.query("set idle_in_transaction_session_timeout = '200ms'")
+        for text in begun.split("; "):
+            client.query(text)
+        assert client.error()["C"] == "25P03"
+        assert client.is_closed()
+        assert other.execute("select 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("before", ["select 1", "listen x", "insert into dying values (1)"])
+def test_a_clients_own_idle_session_timeout_strikes_it_and_no_pooled_server(
+    dying: EmbeddedCluster, make_proxy: MakeProxy, before: str
+):
+    proxy = make_proxy(dying, {"pool": {"size": 1}})
+    with proxy.raw() as client, proxy.connect() as other:
+        client.query("set idle_session_timeout = '300ms'")
+        client.query(before)
+        for _ in range(10):
+            if before != "listen x":
+                other.execute("insert into dying values (2)")
+            other.execute("select pg_sleep(0.05)")
+        assert client.error()["C"] == "57P05"
+        assert client.is_closed()
+        for _ in range(10):
+            other.execute("insert into dying values (2)")
+            other.execute("select pg_sleep(0.05)")
+        assert not backends(dying, "query like '%idle_session_timeout%'")
+    dying.primary.query("delete from dying", database="app")

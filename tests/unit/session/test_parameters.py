@@ -182,3 +182,12 @@ def test_no_client_encoding_lets_a_value_out_of_its_quotes():
 
 
 # Options of the startup packet...
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("", 0), ("0", 0), ("400", 0.4), (" 1.5 s ", 1.5), ("2min", 120), ("1d", 86400), ("x", 0)],
+)
+def test_a_duration_is_in_milliseconds_unless_it_says_otherwise(text: str, found: float):
+    parameters = STORE.intern({"idle_session_timeout": text})
+    assert (parameters.idle_session, parameters.idle_transaction) == (found, 0)
