@@ -120,7 +120,8 @@ class Homes:
 
     def _takers(self, view: ClusterView) -> dict[str, NodeView]:
         """Return the nodes that take reads, by name."""
-        nodes = {node.name: node for node in view.replicas}
+        shut = self._relay.rooms.shut()
+        nodes = {node.name: node for node in view.replicas if node.name not in shut}
         primary = view.primary
         if (
             primary is not None

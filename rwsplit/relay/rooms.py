@@ -145,6 +145,14 @@ class Rooms:
             return None
         return f"refuses the login: {pool.refused}"
 
+    def shut(self) -> set[str]:
+        """Return the nodes that have no server for anybody who asks."""
+        if not self.scarce:
+            return set()
+        pools = list(self._relay.pools)
+        closed = {pool.node for pool in pools if pool.is_closed}
+        return closed - {pool.node for pool in pools if pool.servers and not pool.is_closed}
+
     def look(self, now: float) -> None:
         """Have closed pools try again, and those who wait look elsewhere."""
         relay = self._relay

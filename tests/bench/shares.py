@@ -17,12 +17,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
+
 from rwsplit.embedded.cluster import EmbeddedCluster
+from rwsplit.embedded.node import EmbeddedNode
 from tests.support.gateway import Gateway
 from tests.support.proxy import Proxy
 from tests.support.tight import TightClients
 
-SITUATIONS: Final = ("healthy", "slow", "slow-beats", "frozen", "cut", "flapping")
+SITUATIONS: Final = ("healthy", "full", "slow", "slow-beats", "frozen", "cut", "flapping")
 LEVELS: Final = ("session", "cluster", "eventual")
 BALANCES: Final = ("least-connections", "round-robin", "random")
 VICTIM: Final = "replica3"
@@ -58,6 +61,16 @@ def trouble(
         gateway.delay, gateway.cut = 0.0, False
 
 
+@contextlib.contextmanager
+def filled(node: EmbeddedNode | None) -> Iterator[None]:
+    """Take all connections *node* has to give, if it is one."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(psycopg.OperationalError):
+            while node is not None:
+                stack.enter_context(node.connect())
+        yield
+
+
 def measure(
     cluster: EmbeddedCluster,
     situation: str,
@@ -72,7 +85,10 @@ def measure(
         with Proxy(cluster, Path(directory), {**settings, **address}, measured=False) as proxy:
             if situation == "healthy":
                 proxy.reload({"nodes": {VICTIM: f"{node.host}:{node.port}"}})
-            with TightClients(proxy, count) as clients:
+            with (
+                filled(node if situation == "full" else None),
+                TightClients(proxy, count) as clients,
+            ):
                 clients.run(WARM_UP)
                 clients.forget()
                 with trouble(situation, cluster, gateway) as meanwhile:

@@ -340,3 +340,23 @@ def test_a_postmaster_that_opens_no_server_holds_nobody(
     assert longest < LONGEST
     assert not clients.errors
     assert clients.reads
+
+
+def test_a_full_replica_leaves_the_others_even(
+    fragile_cluster: EmbeddedCluster, make_proxy: MakeProxy
+):
+    proxy = make_proxy(fragile_cluster)
+    full = fragile_cluster.replicas[1]
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(psycopg.OperationalError):
+            while True:
+                stack.enter_context(full.connect())
+        with TightClients(proxy, 8) as clients:
+            clients.run(2.0)
+            clients.forget()
+            clients.run(3.0)
+            longest = clients.longest
+        assert set(clients.reads) == {"replica1", "replica3"}
+        assert clients.spread < 0.15
+        assert longest < LONGEST
+        assert not clients.errors

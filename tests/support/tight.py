@@ -68,7 +68,7 @@ class TightClients:
     @property
     def spread(self) -> float:
         """The difference between the most and the fewest reads of a node, as a part of their mean."""
-        counts = list(self.reads.values())
+        counts = list(self.reads.values()) or [1]
         return (max(counts) - min(counts)) * len(counts) / sum(counts)
 
     def share(self, node: str) -> float:
