@@ -27,19 +27,26 @@ from typing import ClassVar, Final
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length, frame
+from rwsplit.protocol.looks import Look
+from rwsplit.protocol.refusals import (
+    LOSING as LOSING,
+    is_fatal as is_fatal,
+    is_for_recovery_only as is_for_recovery_only,
+    is_stale_plan as is_stale_plan,
+    may_heal as may_heal,
+    ran_nothing as ran_nothing,
+    sqlstate as sqlstate,
+)
 
 #: A frame larger than this that has not arrived whole is passed through as it comes.
 HOLD_LIMIT: Final = 16 * 1024
 #: A frame that must be understood (an error, a notice) may be this large.
 MESSAGE_LIMIT: Final = 16 * 1024 * 1024
 
-#: Step of a unit: the answer to one message. A `bytes` step is an answer to make up.
+#: Step of a unit: the answer to one message. A `bytes` step is an answer to make up, a `Look` one to swallow and look at.
 FORWARD: Final = 0
 SWALLOW: Final = 1
-Step = int | bytes
-
-#: SQLSTATEs with which a server ends a connection although the session could go on elsewhere.
-LOSING: Final = frozenset({b"57P01", b"57P02", b"57P03"})
+Step = int | bytes | Look
 
 
 class What(IntEnum):
@@ -48,7 +55,7 @@ class What(IntEnum):
     DONE = 1
     """The unit's ReadyForQuery came; the value is its transaction status."""
     PARTIAL = 2
-    """Something was forwarded, the unit goes on; the value is the number of bytes."""
+    """Something was forwarded, or looked at, and the unit goes on; the value is the number of bytes forwarded."""
     FAILED = 3
     """An ErrorResponse was met within the unit; the value is the frame."""
     COPY_IN = 4
@@ -264,9 +271,37 @@ class ResponseQueue:
             return end, end
         if code not in codes.PASSED_ON:
             raise ProtocolViolation(f"a message of type {code:#04x} is not expected here")
+        if current.steps:
+            step = current.steps[0]
+            if step.__class__ is Look:
+                return self._see(events, current, step, data, code, start, pos, end)
         if code in codes.COMPLETES and current.steps is not None:
             return self._step(current, data, start, pos, end)
         return start, end
+
+    def _see(
+        self,
+        events: list[Event],
+        current: Owed,
+        look: Look,
+        data: bytes,
+        code: int,
+        start: int,
+        pos: int,
+        end: int,
+    ) -> tuple[int, int]:
+        """Swallow a part of the answer to what rwsplit itself has asked, having looked at it."""
+        self._forward(current, data, start, pos)
+        look.take(code, data[pos:end])
+        if code in codes.COMPLETES:
+            steps = current.steps
+            assert steps is not None
+            steps.popleft()
+            current.done += 1
+            if not steps:
+                current.steps = None
+            events.append((What.PARTIAL, current, 0))
+        return end, end
 
     def _step(
         self, current: Owed, data: bytes, start: int, pos: int, end: int
@@ -416,6 +451,7 @@ class ResponseQueue:
                 and length > HOLD_LIMIT
                 and current is not None
                 and (current.steps is None or code not in codes.COMPLETES)
+                and not _is_looked_at(current)
             ):
                 if current.steps:
                     self._forward(current, data, start, pos)
@@ -434,54 +470,8 @@ def _as_it_is(pid: int) -> int:
     return pid
 
 
-def sqlstate(frame: bytes) -> bytes:
-    """Return the five-character SQLSTATE of an ErrorResponse *frame*, `XX000` if it has none."""
-    at = HEADER_SIZE
-    while at < len(frame) and frame[at]:
-        end = frame.find(b"\0", at)
-        if end < 0:
-            break
-        if frame[at] == ord("C"):
-            return frame[at + 1 : end]
-        at = end + 1
-    return b"XX000"
-
-
-def is_fatal(frame: bytes) -> bool:
-    """Return whether the server closes the connection behind the ErrorResponse *frame*."""
-    return b"\0VFATAL\0" in frame or b"\0VPANIC\0" in frame
-
-
-def may_heal(frame: bytes) -> bool:
-    """Return whether a statement that failed with *frame* may do better on another server.
-
-    Not so if no parser anywhere would understand it: 42601 has other meanings, so the routine tells (scan.l,
-    pl_scanner.c).
-    """
-    if is_fatal(frame):
-        return sqlstate(frame) in LOSING
-    return b"\0Rscanner_yyerror\0" not in frame and b"\0Rplpgsql_yyerror\0" not in frame
-
-
-def is_for_recovery_only(frame: bytes) -> bool:
-    """Return whether *frame* says that a primary would have done what a standby does not (xact.c, utility.c)."""
-    return b"\0RPreventCommandDuringRecovery\0" in frame
-
-
-def ran_nothing(frame: bytes) -> bool:
-    """Return whether *frame* says that a statement calls a function there is none of: it has not begun.
-
-    In a function that was running the same error has a context.
-    """
-    return b"\0RParseFuncOrColumn\0" in frame and b"\0W" not in frame
-
-
-def is_stale_plan(frame: bytes) -> bool:
-    """Return whether *frame* says that DDL has changed what a prepared statement returns.
-
-    Its SQLSTATE, 0A000, has other meanings, so the routine that raises it tells (plancache.c).
-    """
-    return b"\0RRevalidateCachedQuery\0" in frame
+def _is_looked_at(current: Owed) -> bool:
+    return bool(current.steps) and current.steps[0].__class__ is Look  # type: ignore[index]
 
 
 _header = HEADER.unpack_from

@@ -103,8 +103,11 @@ class Bringing:
 
     def _send(self, client: Client, server: Server) -> None:
         """Send the unit that has waited; what follows it goes its way."""
-        unit = client.pending.popleft()
+        unit = client.pending[0]
         assert isinstance(unit, Unit)
+        if self._relay.trials.starts(client, server, unit):
+            return
+        client.pending.popleft()
         client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
         self._relay.sender.send(client, server, unit)
         if client.pending or client.paused:

@@ -17,7 +17,9 @@ from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay import lanes, skipping
+from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.trials import Trial, is_wanted
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import LANE, Server
@@ -101,7 +103,7 @@ class Dispatcher:
         self._relay.counters.load[pool.node_index] -= 1  # it was counted while it waited
         unit = client.pending[0]
         assert isinstance(unit, Unit)
-        if client.server is None and self._relay.bringing.starts(client, server, unit):
+        if client.server is None and self._must_wait(client, server, unit):
             return
         client.pending.popleft()
         client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
@@ -191,14 +193,14 @@ class Dispatcher:
             if script.needs_session
             else pool.acquire_with(client.parameters)
         )
-        if server is not None and relay.bringing.starts(client, server, unit):
+        if server is not None and self._must_wait(client, server, unit):
             return False
         depth = relay.config.pool.lane_depth
         if server is None:
             shares = depth and pool.is_full and lanes.may_share(unit, client)
             if shares and not pool.exclusive:
                 server = lanes.join(pool, client, depth)
-            if server is None:
+            if server is None or is_wanted(server, unit):
                 client.waiting = Waiting.SERVER
                 client.waits_for = pool
                 client.shares = bool(shares)
@@ -214,6 +216,13 @@ class Dispatcher:
         self._relay.sender.send(client, server, unit)
         return True
 
+    def _must_wait(self, client: Client, server: Server, unit: Unit) -> bool:
+        """Have *server* prepared for *unit* if something may come of that which the unit must wait for."""
+        relay = self._relay
+        return relay.bringing.starts(client, server, unit) or relay.trials.starts(
+            client, server, unit
+        )
+
     def _writer(self, client: Client, pool: Pool) -> Server | None:
         """Return the idle server on which the session wrote last (currval), else any."""
         for server in pool.idle:
@@ -222,7 +231,9 @@ class Dispatcher:
                 return server
         return pool.acquire()
 
-    def _follow(self, client: Client, server: Server, unit: Unit, script: Script) -> bool:
+    def _follow(  # noqa: PLR0911 - one line a case
+        self, client: Client, server: Server, unit: Unit, script: Script
+    ) -> bool:
         """Send a unit of a session that has a server already, or let it wait for what is in flight."""
         if server.copying > 0 and script is NOTHING:
             return (
@@ -255,6 +266,8 @@ class Dispatcher:
             and (ends(script) or _only_reads(script) or is_prologue(unit, script))
             and not (unit.follows or unit.is_open)
         )
+        if self._relay.trials.starts(client, server, unit):
+            return False
         self._relay.sender.send(client, server, unit)
         return True
 
@@ -323,10 +336,14 @@ class Dispatcher:
         self._relay.parse_later(client, unit)
         return None
 
-    def _chunk(self, client: Client, chunk: Chunk) -> bool:  # noqa: PLR0911 - one line a case
+    def _chunk(  # noqa: C901, PLR0911 - one line a case
+        self, client: Client, chunk: Chunk
+    ) -> bool:
         """Pass on what continues an open unit or a COPY."""
         if chunk.holds:
             return self._resume(client, chunk)
+        if isinstance(client.settling, Change | Trial):
+            return False  # the unit it continues waits
         if chunk.terminates:
             # An open unit never ends, nor does a COPY: what it did so far is undone, as PostgreSQL does.
             copies = client.server is not None and client.server.copying > 0
@@ -354,6 +371,8 @@ class Dispatcher:
             return True
         if chunk.by_query and not self._may_end(client, server, unit):
             return client.skipped is not None
+        if self._relay.trials.holds(client, server, unit, chunk):
+            return False
         if server.copying > 0 and chunk.completes and chunk.script is NOTHING:
             unit.is_open = False
             client.sync_lost = True

@@ -25,6 +25,7 @@ class Purpose(Enum):
     RESTORE = "bring back the session's parameters after a RESET"
     ROLLBACK = "end a transaction nobody owns any more"
     RESET = "wipe what a pinned session left"
+    TRIAL = "see what a statement returns"
     TEACH = "prepare a statement that EXECUTE names"
     REFUSE = "fail a transaction rwsplit cannot go on with"
     SEQUENCES = "keep apart what sessions have drawn from sequences"

@@ -355,9 +355,16 @@ class Late:
             client.transaction.failed = client.tx == codes.FAILED
         unit.guarded = False
         unit.route = Route(Target.PRIMARY, self._reason(unit.script or OPAQUE))
-        self._relay.bringing.bring(
-            client, target, unit, lambda: self._relay.sender.send(client, target, unit)
-        )
+        relay = self._relay
+
+        def send() -> None:
+            relay.sender.send(client, target, unit)
+
+        def try_and_send() -> None:
+            if not relay.trials.starts(client, target, unit, send):
+                send()
+
+        relay.bringing.bring(client, target, unit, try_and_send)
 
     def _reason(self, script: Script) -> RouteReason:
         reason = policy.route_facts(script).reason

@@ -155,7 +155,9 @@ class Loss:
         relay = self._relay
         client.in_flight -= len(units)
         client.server = None
-        if client.settling is not None and relay.bringing.lost(client, server):
+        if client.settling is not None and (
+            relay.trials.lost(client, server, units) or relay.bringing.lost(client, server)
+        ):
             return
         may_move = self._may_move(client, units)
         if may_move and not units:

@@ -54,6 +54,7 @@ from rwsplit.relay.rooms import Rooms
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.sequences import Sequences
 from rwsplit.relay.signalling import Signaller
+from rwsplit.relay.trials import Trials
 from rwsplit.relay.upkeep import Upkeep
 from rwsplit.routing.balancing import Chooser
 from rwsplit.routing.policy import Rules
@@ -125,6 +126,7 @@ class Relay:
         self.readback = ReadBack(self)
         self.rebasing = Rebasing(self)
         self.bringing = Bringing(self)
+        self.trials = Trials(self)
         self.dispatcher = Dispatcher(self)
         self.replies = Replies(self)
         self.moments = Moments(self)

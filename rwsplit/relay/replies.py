@@ -22,6 +22,7 @@ from rwsplit.relay.client import Client
 from rwsplit.relay.healing import Healing
 from rwsplit.relay.injected import ROLLBACK, Injected, Purpose, Restoration
 from rwsplit.relay.readback import Question
+from rwsplit.relay.trials import Trial, is_wanted
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
@@ -112,6 +113,7 @@ class Replies:
             owed.failed
             or owed.error
             or owed.renaming is not None
+            or owed.lessons
             or client.in_flight
             or client.pending
             or status != _IDLE
@@ -168,7 +170,8 @@ class Replies:
         script = unit.script
         route = unit.route
         assert script is not None
-        if unit.renaming is not None or unit.failed:
+        if unit.renaming is not None or unit.failed or unit.lessons:
+            self._relay.trials.settle(client, server, unit)
             self._settle_names(server, unit)
         relay.moments.done(client, server, unit, status, now)
         client.tx = status
@@ -233,7 +236,7 @@ class Replies:
         if owed.piece.drops is not None:
             server.unsure = True  # its DEALLOCATE may have been skipped
         if is_stale_plan(error):
-            self._close_stale(server, owed)
+            relay.trials.forget_stale(client, server, owed)
         if client is None:
             return
         relay.moments.told(client, server, owed, now)
@@ -250,16 +253,6 @@ class Replies:
             server.farewell = is_fatal(error)
         if owed.is_open and client.pending:
             relay.dispatcher.pump(client)
-
-    def _close_stale(self, server: Server, unit: Unit) -> None:
-        """Close statements whose results DDL has changed: they are parsed anew for the next who needs them."""
-        closes = [frame(codes.CLOSE, b"S" + p.name + b"\0") for p in unit.piece.needs]
-        if closes:
-            for prepared in unit.piece.needs:
-                server.known.pop(prepared, None)
-            server.out += [*closes, SYNC]
-            server.owe(Injected(Purpose.TIDY))
-            self._relay.outboxes.touch_server(server)
 
     def _copy_in(self, server: Server, owed: Owed | None, now: float) -> None:
         """COPY FROM through the extended protocol: a Sync sent before the data is ignored.
@@ -326,7 +319,8 @@ class Replies:
         if state == b"57014" and unit.cancelled:
             return False
         if state != b"57014":
-            return unit.describes  # else the client reads rows as it was told before the DDL
+            # Else the client reads rows as it was told before the DDL.
+            return (unit.describes or bool(unit.piece.taught)) and not unit.restarts
         stray, server.stray_cancel = server.stray_cancel, False
         return stray
 
@@ -385,7 +379,7 @@ class Replies:
             else:
                 server.use = HELD
             relay.dispatcher.start(waiter, server)
-            if waiter.shares:
+            if server.use is LANE:
                 self._fill(pool, server)
             return
         pool.release(server, relay.now)
@@ -396,6 +390,8 @@ class Replies:
         while pool.waiters and len(lane.responses.owed) < depth:
             waiter: Client = pool.waiters[0]  # type: ignore[assignment]
             if not waiter.shares or waiter.parameters is not lane.parameters:
+                return
+            if is_wanted(lane, waiter.pending[0]):  # type: ignore[arg-type]  # it waits with a Unit
                 return
             pool.waiters.popleft()
             self._relay.counters.shared += 1
@@ -417,6 +413,8 @@ class Replies:
             self._relay.readback.answered(server, owed)
         elif isinstance(owed, Change):
             self._relay.bringing.answered(server, owed)
+        elif isinstance(owed, Trial):
+            self._relay.trials.answered(server, owed)
         else:
             self._cleaned(server, owed)
         if owed.cancels is not None:

@@ -287,6 +287,9 @@ class Sender:
                 server.unnamed = None
             elif chunk.unnamed_parse is not None:
                 server.unnamed = chunk.unnamed_parse
+        if chunk.needs or chunk.taught:
+            unit.piece.needs = [*unit.piece.needs, *chunk.needs]
+            unit.piece.taught = [*unit.piece.taught, *chunk.taught]
         self._note_chunk(client, server, unit, chunk, script)
         if chunk.completes:
             unit.is_open = False

@@ -366,7 +366,7 @@ class Assembly:
         registry = self._session.scope.prepared
         if self._session.opaque:
             return registry.private(tail, OPAQUE)
-        prepared = registry.get(tail)
+        prepared = registry.get(tail, self._session.scope.place)
         script = prepared.script
         if script is None or not script.special:
             return prepared

@@ -6,6 +6,11 @@ and gets one name of ours, the same on every server. A session maps its own name
 remembers which identities it has been taught. What a unit needs and its server lacks is parsed ahead of it
 and the answer swallowed; what it parses and the server already has is not sent, and the answer made up.
 
+What clients were **told** of a statement - its shape (`protocol.looks`), as of the Parse they sent - is part of its identity. So rwsplit describes
+each statement it parses. A client's Parse that is answered by another shape makes another identity (`PreparedRegistry.fork`); a statement
+that is parsed behind a client's back is parsed with the parameter types the client was told, and is of no use if its shape differs
+(`relay.trials`).
+
 The unnamed statement is tracked the same way, since on a pooled server the next client replaces it; but it keeps
 its empty name, because its lifetime (until the next Parse or Query) is part of the protocol.
 """
@@ -14,15 +19,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from itertools import count
 from typing import Final, NamedTuple
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
+from rwsplit.protocol.looks import Look, Shape
 from rwsplit.protocol.responses import FORWARD, SWALLOW, ResponseQueue, Step
 from rwsplit.session.parameters import NONE, ParameterSet
 from rwsplit.sql.cache import INLINE_LIMIT, StatementCache
-from rwsplit.sql.statement import Script, Statement
+from rwsplit.sql.statement import Script, Statement, Verb
 
 PARSE_COMPLETE: Final = frame(codes.PARSE_COMPLETE, b"")
 CLOSE_COMPLETE: Final = frame(codes.CLOSE_COMPLETE, b"")
@@ -31,14 +38,20 @@ SYNC: Final = frame(codes.SYNC, b"")
 
 #: How the names of statements on servers begin.
 OWN_NAME: Final = b"rwsplit_"
+#: The name of a statement that no server has: whoever binds it fails, and with it the transaction. The error is reworded
+#: to what PostgreSQL says of a statement whose result has changed (`Unit.reword`).
+CHANGED: Final = b"rwsplit_changed"
 #: Bytes of a Parse beyond which its identity is not shared: such texts rarely come again.
 SHARED_LIMIT: Final = 16 * 1024
+
+
+_NOT_FIXED: Final = frozenset({Verb.EXECUTE, Verb.FETCH, Verb.SHOW})
 
 
 class Prepared:
     """One statement identity."""
 
-    __slots__ = ("in_band", "name", "query", "script", "tail", "version")
+    __slots__ = ("age", "in_band", "key", "name", "query", "script", "tail", "told", "version")
 
     def __init__(
         self,
@@ -57,15 +70,42 @@ class Prepared:
         """Facts of the query; None until a worker thread has parsed a long one."""
         self.version = version
         """Of the registry whose facts these are; None: it is nobody else's, and they do not change."""
+        self.key: _Key | None = None
+        """Under what its registry has it, if it has."""
+        self.age = 0
+        """How much DDL a client has last parsed it after."""
+        self.told: Shape | None = None
+        """What the sessions that have it were told, or could have been; None: it is not known yet."""
         self.in_band: Statement | None = None
         """The in-band statement that *query* stands for."""
 
     def __repr__(self) -> str:
         return f"Prepared({self.name!r}, {self.query[:60]!r})"
 
+    @property
+    def is_fixed(self) -> bool:
+        """PostgreSQL fixes what it returns when it is parsed; what a utility statement returns is seen when it runs."""
+        statement = None if self.script is None else self.script.single
+        return statement is None or statement.verb not in _NOT_FIXED
+
+    @property
+    def is_relied_on(self) -> bool:
+        """Clients may decode rows as they were told when it was parsed."""
+        return self.told is not None and bool(self.told.columns) and self.is_fixed
+
     def parse(self, name: bytes) -> bytes:
-        """Return the Parse frame that teaches a server this statement as *name*."""
+        """Return the Parse frame of a client's that calls this statement *name*."""
         return frame(codes.PARSE, name + b"\0" + self.tail)
+
+    def parse_as_told(self) -> bytes:
+        """Return the Parse frame that teaches a server what clients have parsed already: its types are settled."""
+        if self.told is None:
+            return self.parse(self.name)
+        return frame(codes.PARSE, b"%s\0%s\0%s" % (self.name, self.query, self.told.types))
+
+
+#: The place of a statement (whose search path resolves its names) and its tail.
+_Key = tuple[object, bytes]
 
 
 class PreparedRegistry:
@@ -84,38 +124,74 @@ class PreparedRegistry:
     ) -> None:
         self._statements = statements
         self._size = size
-        self._by_tail: dict[bytes, Prepared] = {}
+        self._by_key: dict[_Key, Prepared] = {}
         self._numbers = numbers if numbers is not None else count(1)
         self.version = object()
         """Another one whenever facts may have changed."""
 
-    def get(self, tail: bytes) -> Prepared:
-        """Return the identity of the Parse message behind its name, *tail*.
+    def get(self, tail: bytes, place: object = None) -> Prepared:
+        """Return the identity of the Parse message behind its name, *tail*, for sessions in the same *place*.
 
         *tail* must hold a zero byte.
         """
-        found = self._by_tail.get(tail)
+        key = (place, tail)
+        found = self._by_key.get(key)
         if found is None:
             query = tail[: tail.index(0)]
             found = Prepared(self._name(), tail, query, self._facts(query), self.version)
-            if len(tail) > SHARED_LIMIT:
-                return found
-            if len(self._by_tail) >= self._size:
-                del self._by_tail[next(iter(self._by_tail))]
-            self._by_tail[tail] = found
+            if len(tail) <= SHARED_LIMIT:
+                self._share(key, found)
         elif found.version is not self.version:
             found.script = self._facts(found.query)
             found.version = self.version
         return found
 
-    def renewed(self, prepared: Prepared) -> Prepared:
-        """Return *prepared* with the facts of now.
+    def _share(self, key: _Key, prepared: Prepared) -> None:
+        if key not in self._by_key and len(self._by_key) >= self._size:
+            del self._by_key[next(iter(self._by_key))]
+        self._by_key[key] = prepared
+        prepared.key = key
+
+    def renewed(self, prepared: Prepared, place: object = None) -> Prepared:
+        """Return *prepared* with the facts of now, for a session in *place*.
 
         It is the same identity unless it came from another registry, or is not remembered any more.
         """
         if prepared.version is None or prepared.version is self.version:
             return prepared
-        return self.get(prepared.tail)
+        found = self.get(prepared.tail, place)
+        if found is prepared or prepared.told is None:
+            return found
+        if found.told is None:
+            found.told, found.age = prepared.told, prepared.age
+        elif found.told != prepared.told:
+            found = self._twin(prepared)
+            found.told, found.age = prepared.told, prepared.age
+        return found
+
+    def fork(self, prepared: Prepared, shape: Shape, age: int = 0) -> Prepared:
+        """Return the identity of what a client has parsed as *prepared*, after so much DDL, and was told *shape* of.
+
+        It is what others get that parse the same from now on.
+        """
+        key = prepared.key
+        found = None if key is None else self._by_key.get(key)
+        if found is None or found.told != shape:
+            found = self._twin(prepared)
+            found.told, found.age = shape, age
+            if key is not None and prepared.version is self.version:
+                self._share(key, found)
+        return found
+
+    def retire(self, prepared: Prepared) -> None:
+        """Have who parses the same as *prepared* from now on get another identity: its shape is of the past."""
+        if prepared.key is not None and self._by_key.get(prepared.key) is prepared:
+            del self._by_key[prepared.key]
+
+    def _twin(self, prepared: Prepared) -> Prepared:
+        version = prepared.version and self.version
+        script = prepared.script if version is None else self._facts(prepared.query)
+        return Prepared(self._name(), prepared.tail, prepared.query, script, version)
 
     def renew(self) -> None:
         """Find out all facts anew, each when it is next asked for."""
@@ -161,11 +237,21 @@ class ServerState:
         self.unnamed = None
         self.unsure = True
 
+    def has(self, prepared: Prepared) -> bool:
+        """Return whether *prepared* is there and known to be what its sessions were told, as far as they rely on that."""
+        lesson = self.known.get(prepared)
+        if lesson is None:
+            return False
+        return lesson.look.shape is not None or not prepared.is_relied_on
+
 
 Part = bytes | Prepared
 
 #: Marks, among a unit's steps, the place of a Parse whose answer depends on the server.
 PARSED: Final = -1
+
+
+NOTHING_SEEN: Final = Look(lambda _: None)
 
 
 class Lesson(NamedTuple):
@@ -177,6 +263,14 @@ class Lesson(NamedTuple):
     """True: the server is taught it, False: it is closed there."""
     age: int = 0
     """How much DDL the statement has been taught after."""
+    look: Look = NOTHING_SEEN
+    """What it turned out to be."""
+
+    @property
+    def differs(self) -> bool:
+        """It turned out to be something else than clients were told."""
+        shape = self.look.shape
+        return shape is not None and shape != self.prepared.told
 
 
 def compose(
@@ -218,13 +312,13 @@ def compose(
             _close(server, stranger, after, lessons, first)
         needs = [*listed, *(prepared for prepared in needs if prepared not in listed)]
     for prepared in needs:
-        if prepared in server.known:
+        if server.has(prepared):
             server.known[prepared] = server.known.pop(prepared)  # used last, closed last
         else:
-            _teach(
+            look = _teach(
                 server, prepared, after, lessons, first=first, limit=limit, keep=keep, age=age
             )
-            after.append(SWALLOW)
+            after += (SWALLOW, look)
     if unnamed is not None and server.unnamed is not unnamed:
         out.append(unnamed.parse(b""))
         after.append(SWALLOW)
@@ -240,11 +334,20 @@ def compose(
         after.extend(iter(remaining.__next__, PARSED))  # those in front of it
         lesson = server.known.get(part) if may_omit and not server.responses.owed else None
         if lesson is not None and lesson.age == age:
-            answer: Step = PARSE_COMPLETE
+            after.append(PARSE_COMPLETE)
         else:
-            _teach(server, part, after, lessons, first=first, limit=limit, keep=keep, age=age)
-            answer = FORWARD
-        after.append(answer)
+            look = _teach(
+                server,
+                part,
+                after,
+                lessons,
+                first=first,
+                limit=limit,
+                keep=keep,
+                age=age,
+                by_client=True,
+            )
+            after += (FORWARD, look)
     after.extend(remaining)
     return deque(after)
 
@@ -274,8 +377,9 @@ def _teach(
     limit: int,
     keep: tuple[Sequence[Prepared], Sequence[Part]],
     age: int,
-) -> None:
-    """Queue the Parse of *prepared*; its own step is the caller's to append.
+    by_client: bool = False,
+) -> Look:
+    """Queue the Parse of *prepared*, *by_client* if it is one, and a look at it; the steps of both are the caller's to append.
 
     Over *limit* the statement used longest ago is closed before, unless it is one of those to *keep*.
     """
@@ -288,10 +392,28 @@ def _teach(
         _close(server, oldest, after, lessons, first)
     if prepared in known or server.responses.owed or server.unsure:
         _close(server, prepared, after, lessons, first)
-    lesson = Lesson(first + len(after), prepared, known=True, age=age)
+    if not by_client and prepared.told is not None:
+        age = prepared.age  # what it means now is for a client to ask
+    look = Look(partial(_compare, server, prepared, age))
+    lesson = Lesson(first + len(after), prepared, known=True, age=age, look=look)
     lessons.append(lesson)
     known[prepared] = lesson
-    server.out.append(prepared.parse(prepared.name))
+    server.out.append(prepared.parse(prepared.name) if by_client else prepared.parse_as_told())
+    server.out.append(frame(codes.DESCRIBE, b"S" + prepared.name + b"\0"))
+    return look
+
+
+def _compare(server: ServerState, prepared: Prepared, age: int, look: Look) -> None:
+    """Judge what *server* has under the name of *prepared*: nobody may use it who was told something else."""
+    if prepared.told is None or not prepared.is_fixed:
+        prepared.told = look.shape
+    if prepared.told == look.shape:
+        prepared.age = age
+        return
+    lesson = server.known.get(prepared)
+    if lesson is not None and lesson.look is look:
+        del server.known[prepared]
+        server.unsure = True
 
 
 def _close(

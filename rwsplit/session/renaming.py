@@ -61,6 +61,14 @@ class Renaming:
         self._entries.append((number, table, name, table.get(name, _NOTHING), new))
         _put(table, name, new)
 
+    def exchange(self, old: Prepared, new: Prepared) -> None:
+        """Let the names that the unit has given to *old* mean *new*: what it has parsed turned out to be that."""
+        for at, (number, table, name, before, meant) in enumerate(self._entries):
+            if meant is old:
+                self._entries[at] = (number, table, name, before, new)
+                if table.get(name) is old:
+                    table[name] = new
+
     # Until it is settled...
 
     def end(self) -> None:

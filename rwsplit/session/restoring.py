@@ -111,7 +111,8 @@ class _Pipeline:
         first, _, rest = payload.partition(b"\0")
         if code == codes.PARSE and not first:
             assert self._unit.session is not None
-            self._scripts[b""] = self._unit.session.scope.prepared.get(rest).script
+            scope = self._unit.session.scope
+            self._scripts[b""] = scope.prepared.get(rest, scope.place).script
         elif code == codes.BIND:
             self._portals[first] = self._scripts.get(rest.partition(b"\0")[0])
         elif code == codes.EXECUTE:

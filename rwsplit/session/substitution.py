@@ -80,5 +80,6 @@ def special(  # noqa: PLR0911 - one line a case
 
 def up_to_date(session: Session, name: bytes, prepared: Prepared) -> Prepared:
     """Return *prepared*, which the client calls *name*, with the facts of now, remembered as such."""
-    new = session.names[name] = session.scope.prepared.renewed(prepared)
+    scope = session.scope
+    new = session.names[name] = scope.prepared.renewed(prepared, scope.place)
     return new

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final, Self
 
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE
+from rwsplit.protocol.refusals import STALE_PLAN
 from rwsplit.protocol.responses import Owed, Step, sqlstate
 from rwsplit.routing.route import Route
-from rwsplit.session.prepared import OWN_NAME, Lesson, Part, Prepared
+from rwsplit.session.prepared import CHANGED, OWN_NAME, Lesson, Part, Prepared
 from rwsplit.session.renaming import Renaming
 from rwsplit.sql.statement import Script
 
@@ -247,12 +248,23 @@ class Unit(Owed):
         """Return the ErrorResponse *frame* with the client's names of statements in place of ours."""
         if self.cancelled is CancelReason.QUERY_TIMEOUT and sqlstate(frame) == b"57014":
             return error_response("ERROR", "57014", self.cancelled.value)
+        if self._is_of_changed_result(frame):
+            return STALE_PLAN
         if OWN_NAME not in frame or self.session is None:
             return frame
         for name, prepared in (*self.piece.called, *self.session.names.items()):
             if name:
                 frame = frame.replace(b'"%s"' % prepared.name, b'"%s"' % name)
         return HEADER.pack(frame[0], len(frame) - 1) + frame[HEADER_SIZE:]
+
+    def _is_of_changed_result(self, frame: bytes) -> bool:
+        """Return whether *frame* says in other words that a statement returns something else than the client was told.
+
+        That is what it fails with who binds CHANGED, or says how to return columns that are not there.
+        """
+        if CHANGED in frame:
+            return sqlstate(frame) == b"26000"
+        return any(lesson.differs for lesson in self.lessons) and sqlstate(frame) == b"08P01"
 
     def end_names(self, dropped: bytes | None = None, number: int = 0) -> None:
         """Nothing follows that changes names, at most a Query, message *number*, by which *dropped* means nothing."""

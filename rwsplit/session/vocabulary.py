@@ -45,6 +45,7 @@ class Scope:
         "__weakref__",
         "database",
         "is_taught",
+        "place",
         "prepared",
         "search_path",
         "statements",
@@ -59,6 +60,8 @@ class Scope:
         self.user = user
         self.search_path = search_path
         """As the session has set it; None: the one its database and role have."""
+        self.place = (user, search_path)
+        """Sessions in the same place mean the same tables, and may share what they prepare."""
         self.enter(common, is_taught=False)
 
     def __repr__(self) -> str:

@@ -95,7 +95,7 @@ class SharedServer:
         sent = self.model.answers(b"".join(self.state.out))
         self.state.out.clear()
         for what, owed, _ in self.state.responses.receive(sent):
-            if not isinstance(owed, Unit):
+            if not isinstance(owed, Unit) or what is What.PARTIAL:
                 continue
             assert owed.session is not None
             if what is What.FAILED:

@@ -10,6 +10,7 @@ import pytest
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
+from rwsplit.protocol.looks import Look, Shape
 from rwsplit.protocol.responses import (
     FORWARD,
     HOLD_LIMIT,
@@ -733,3 +734,31 @@ def test_a_call_of_a_function_there_is_none_of_has_run_nothing() -> None:
 def test_only_a_standby_says_so() -> None:
     assert is_for_recovery_only(error("25006", routine="PreventCommandDuringRecovery"))
     assert not is_for_recovery_only(error("25006", routine="PreventCommandIfReadOnly"))
+
+
+def test_what_rwsplit_asks_itself_is_looked_at_and_swallowed():
+    server, seen = Server(), []
+    look = Look(seen.append)
+    unit, sink = server.owes(FORWARD, look, FORWARD)
+
+    assert server.sends(PARSE_COMPLETE + PARAMETERS) == []
+    assert server.sends(COLUMNS) == [What.PARTIAL]
+    assert seen == [look]
+    assert look.shape is not None
+    assert server.sends(BIND_COMPLETE + ready()) == [What.DONE]
+    assert b"".join(sink) == PARSE_COMPLETE + BIND_COMPLETE + ready()
+    assert (unit.done, unit.told) == (3, 2)
+
+
+def test_a_look_may_be_last_and_its_parameters_many():
+    server, seen = Server(), []
+    look = Look(seen.append)
+    _, sink = server.owes(look)
+    many = message("t", (10_000).to_bytes(2, "big") + bytes(40_000))
+
+    for at in range(0, len(many), 10_000):
+        assert server.sends(many[at : at + 10_000]) == []
+    assert server.sends(NO_DATA + ready()) == [What.PARTIAL, What.DONE]
+
+    assert sink == [ready()]
+    assert look.shape == Shape(many[5:], b"")

@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 
+from rwsplit.protocol.looks import Look, Shape
 from rwsplit.protocol.responses import FORWARD, SWALLOW, Owed, Step
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import NONE
@@ -23,8 +24,10 @@ from rwsplit.session.prepared import (
     unlearn,
 )
 from rwsplit.sql.cache import INLINE_LIMIT
+from rwsplit.sql.classify import parse as parse_facts
+from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.statement import PrimaryOnly, Script
-from tests.support.frames import bind, close, execute, parse
+from tests.support.frames import bind, close, describe, execute, parse
 
 NO_TYPES = b"\0\0\0"
 
@@ -34,12 +37,19 @@ def statement(number: int) -> Prepared:
     return Prepared(b"rwsplit_%d" % number, query + NO_TYPES, query, Script(()))
 
 
+LOOK = -2
+"""Stands for the answer to a Describe of rwsplit's own."""
 ONE, TWO, THREE = statement(1), statement(2), statement(3)
 
 
 def parsed(prepared: Prepared, name: str | None = None) -> bytes:
     """Return the Parse that teaches *prepared*, under its own name unless told otherwise."""
     return parse(prepared.name.decode() if name is None else name, prepared.query.decode())
+
+
+def taught(prepared: Prepared) -> bytes:
+    """Return what teaches *prepared*, and asks what it is."""
+    return parsed(prepared) + describe(prepared.name.decode())
 
 
 def closed(prepared: Prepared) -> bytes:
@@ -84,7 +94,9 @@ class Conversation:
         )
         sent = b"".join(self.server.out)
         self.server.out.clear()
-        return sent, None if found is None else list(found)
+        self.looks = [step for step in found or () if isinstance(step, Look)]
+        answers: list[Step] | None = None if found is None else list(found)
+        return sent, answers and [LOOK if isinstance(step, Look) else step for step in answers]
 
     @property
     def known(self) -> list[Prepared]:
@@ -197,7 +209,7 @@ def test_a_unit_that_needs_nothing_is_sent_as_it_is():
 def test_what_a_server_lacks_is_parsed_ahead_and_the_answer_swallowed():
     conversation = Conversation()
 
-    assert conversation.sends(RUN, needs=[ONE]) == (parsed(ONE) + RUN, [SWALLOW])
+    assert conversation.sends(RUN, needs=[ONE]) == (taught(ONE) + RUN, [SWALLOW, LOOK])
     assert conversation.sends(RUN, needs=[ONE]) == (RUN, None)
 
 
@@ -217,8 +229,8 @@ def test_a_parse_the_server_does_not_know_is_sent_under_our_name():
     )
 
     assert sent == (
-        parsed(TWO) + close("x") + parsed(ONE) + RUN,
-        [SWALLOW, SWALLOW, FORWARD, FORWARD, FORWARD],
+        taught(TWO) + close("x") + taught(ONE) + RUN,
+        [SWALLOW, LOOK, SWALLOW, FORWARD, LOOK, FORWARD, FORWARD],
     )
     assert conversation.known == [TWO, ONE]
 
@@ -228,7 +240,7 @@ def test_in_an_open_unit_a_known_statement_is_parsed_again():
 
     sent = conversation.sends(ONE, steps=[PARSED], may_omit=False)
 
-    assert sent == (closed(ONE) + parsed(ONE), [SWALLOW, FORWARD])
+    assert sent == (closed(ONE) + taught(ONE), [SWALLOW, FORWARD, LOOK])
     assert conversation.known == [ONE]
 
 
@@ -237,12 +249,12 @@ def test_behind_work_in_flight_nothing_known_is_relied_on_to_be_absent_or_presen
     conversation.server.responses.owed.append(Owed([]))
 
     assert conversation.sends(ONE, steps=[PARSED]) == (
-        closed(ONE) + parsed(ONE),
-        [SWALLOW, FORWARD],
+        closed(ONE) + taught(ONE),
+        [SWALLOW, FORWARD, LOOK],
     )
     assert conversation.sends(RUN, needs=[TWO]) == (
-        closed(TWO) + parsed(TWO) + RUN,
-        [SWALLOW, SWALLOW],
+        closed(TWO) + taught(TWO) + RUN,
+        [SWALLOW, SWALLOW, LOOK],
     )
 
 
@@ -253,8 +265,8 @@ def test_a_server_that_forgot_may_still_have_what_it_was_taught():
 
     assert conversation.known == []
     assert conversation.sends(RUN, needs=[ONE]) == (
-        closed(ONE) + parsed(ONE) + RUN,
-        [SWALLOW, SWALLOW],
+        closed(ONE) + taught(ONE) + RUN,
+        [SWALLOW, SWALLOW, LOOK],
     )
 
 
@@ -278,8 +290,8 @@ def test_over_the_limit_the_statement_used_longest_ago_is_closed():
     conversation.sends(RUN, needs=[ONE])
 
     assert conversation.sends(RUN, needs=[THREE]) == (
-        closed(TWO) + parsed(THREE) + RUN,
-        [SWALLOW, SWALLOW],
+        closed(TWO) + taught(THREE) + RUN,
+        [SWALLOW, SWALLOW, LOOK],
     )
     assert conversation.known == [ONE, THREE]
 
@@ -289,7 +301,7 @@ def test_what_a_unit_uses_itself_is_not_closed_for_it_whatever_the_limit():
 
     sent = conversation.sends(TWO, RUN, THREE, RUN, needs=[ONE], steps=[PARSED, PARSED])
 
-    assert sent == (parsed(TWO) + RUN + parsed(THREE) + RUN, [FORWARD, FORWARD])
+    assert sent == (taught(TWO) + RUN + taught(THREE) + RUN, [FORWARD, LOOK, FORWARD, LOOK])
     assert conversation.known == [ONE, TWO, THREE]
 
     four = statement(4)
@@ -303,8 +315,8 @@ def test_statements_are_closed_between_a_units_own_messages():
     sent = conversation.sends(bind() + execute(), TWO, SYNC, steps=[FORWARD, FORWARD, PARSED])
 
     assert sent == (
-        bind() + execute() + closed(ONE) + parsed(TWO) + SYNC,
-        [FORWARD, FORWARD, SWALLOW, FORWARD],
+        bind() + execute() + closed(ONE) + taught(TWO) + SYNC,
+        [FORWARD, FORWARD, SWALLOW, FORWARD, LOOK],
     )
 
 
@@ -315,7 +327,7 @@ def test_a_statement_whose_parse_failed_or_was_skipped_is_not_known():
     conversation = Conversation()
     conversation.sends(ONE, TWO, RUN, needs=[THREE], steps=[PARSED, PARSED, FORWARD, FORWARD])
 
-    unlearn(conversation.server, conversation.lessons, done=2)
+    unlearn(conversation.server, conversation.lessons, done=3)
 
     assert conversation.known == [THREE, ONE]
     assert not conversation.server.unsure
@@ -377,8 +389,8 @@ def test_a_session_that_asks_for_its_statements_finds_those_and_no_others():
 
     sent, steps = server.sends(RUN, listed=[TWO, THREE])
 
-    assert sent == closed(ONE) + parsed(THREE) + RUN
-    assert steps == [SWALLOW, SWALLOW]
+    assert sent == closed(ONE) + taught(THREE) + RUN
+    assert steps == [SWALLOW, SWALLOW, LOOK]
     assert server.known == [TWO, THREE]
 
 
@@ -386,9 +398,182 @@ def test_a_statement_taught_before_ddl_is_not_what_a_client_parses_after_it():
     server = Conversation(ONE)
 
     sent, steps = server.sends(ONE, RUN, steps=[PARSED, FORWARD, FORWARD], age=1)
-    assert sent == closed(ONE) + parsed(ONE) + RUN
-    assert steps == [SWALLOW, FORWARD, FORWARD, FORWARD]
+    assert sent == closed(ONE) + taught(ONE) + RUN
+    assert steps == [SWALLOW, FORWARD, LOOK, FORWARD, FORWARD]
 
     sent, steps = server.sends(ONE, RUN, steps=[PARSED, FORWARD, FORWARD], age=1)
     assert sent == RUN
     assert steps == [PARSE_COMPLETE, FORWARD, FORWARD]
+
+
+# What a statement turns out to be...
+
+INT, TEXT = Shape(bytes(2), b"int"), Shape(bytes(2), b"text")
+ONE_INT = Shape(b"\0\1" + (23).to_bytes(4, "big"), b"int")
+
+
+def look(conversation: Conversation, shape: Shape, at: int = 0) -> None:
+    """Answer the Describe number *at* of what was sent last."""
+    step = conversation.looks[at]
+    step.shape = shape
+    step.on_seen(step)
+
+
+def fresh(query: str = "select 1") -> Prepared:
+    text = query.encode()
+    return Prepared(b"rwsplit_9", text + NO_TYPES, text, parse_facts(text, FunctionBook()))
+
+
+def test_what_clients_were_told_is_what_it_turned_out_to_be_first():
+    conversation, one = Conversation(), fresh()
+    conversation.sends(one, steps=[PARSED])
+
+    assert conversation.server.has(one)
+    assert not one.is_relied_on
+    look(conversation, INT)
+
+    assert one.told == INT
+    assert conversation.server.has(one)
+    assert one.is_relied_on
+    assert not conversation.lessons[0].differs
+
+
+def test_what_turns_out_to_be_something_else_is_not_relied_on():
+    conversation, one = Conversation(), fresh()
+    one.told = INT
+    conversation.sends(RUN, needs=[one])
+
+    look(conversation, TEXT)
+
+    assert conversation.known == []
+    assert conversation.server.unsure
+    assert conversation.lessons[0].differs
+    assert one.told == INT
+
+
+def test_what_is_relied_on_is_there_when_it_has_been_seen():
+    conversation, one = Conversation(), fresh()
+    one.told = INT
+    conversation.sends(RUN, needs=[one])
+
+    assert not conversation.server.has(one)
+    look(conversation, INT)
+    assert conversation.server.has(one)
+
+
+def test_what_has_been_taught_once_more_is_not_forgotten_for_the_answer_before():
+    conversation, one = Conversation(), fresh()
+    one.told = INT
+    conversation.sends(RUN, needs=[one])
+    before = conversation.looks
+    conversation.sends(one, steps=[PARSED], age=1)
+
+    before[0].shape = TEXT
+    before[0].on_seen(before[0])
+
+    assert conversation.known == [one]
+
+
+@pytest.mark.parametrize("query", ["show timezone", "execute p", "fetch c"])
+def test_what_a_utility_statement_returns_is_not_fixed(query: str):
+    conversation, one = Conversation(), fresh(query)
+    one.told = INT
+    conversation.sends(RUN, needs=[one])
+
+    look(conversation, TEXT)
+
+    assert conversation.known == [one]
+    assert not one.is_relied_on
+
+
+def test_a_statement_that_returns_nothing_is_not_relied_on():
+    one = fresh("delete from t")
+    one.told = Shape(bytes(2), b"")
+
+    assert not one.is_relied_on
+
+
+def test_what_is_unknown_may_be_relied_on():
+    one = Prepared(b"rwsplit_9", b"x" + NO_TYPES, b"x", None)
+    one.told = INT
+
+    assert one.is_relied_on
+
+
+def test_what_is_parsed_for_a_client_has_the_types_it_was_told():
+    conversation, one = Conversation(), fresh("select $1")
+    one.told = ONE_INT
+
+    sent, _ = conversation.sends(RUN, needs=[one])
+
+    assert sent == parse("rwsplit_9", "select $1", 23) + describe("rwsplit_9") + RUN
+    sent, _ = conversation.sends(one, RUN, steps=[PARSED, FORWARD, FORWARD], age=1)
+    assert sent == closed(one) + taught(one) + RUN
+
+
+def test_a_parse_that_is_answered_otherwise_is_another_statement(knowledge: Knowledge):
+    registry = knowledge.prepared
+    one = registry.get(b"select 1" + NO_TYPES, "here")
+    one.told = INT
+
+    other = registry.fork(one, TEXT)
+
+    assert other.told == TEXT
+    assert other.name != one.name
+    assert other.script is one.script
+    assert registry.fork(one, TEXT) is other
+    assert registry.get(b"select 1" + NO_TYPES, "here") is other
+    assert registry.get(b"select 1" + NO_TYPES, "there") is not other
+
+
+def test_a_private_identity_that_is_answered_otherwise_stays_private(knowledge: Knowledge):
+    registry = knowledge.prepared
+    mine = registry.private(b"select 1" + NO_TYPES, Script(()))
+
+    other = registry.fork(mine, TEXT)
+
+    assert (other.told, other.version, other.script) == (TEXT, None, mine.script)
+    assert registry.get(b"select 1" + NO_TYPES) is not other
+
+
+def test_an_identity_of_another_registry_is_not_shared_from_here(knowledge: Knowledge):
+    stranger = PreparedRegistry(knowledge.statements).get(b"select 1" + NO_TYPES)
+
+    other = knowledge.prepared.fork(stranger, TEXT)
+
+    assert knowledge.prepared.get(b"select 1" + NO_TYPES) is not other
+
+
+def test_a_retired_identity_is_given_to_nobody_else(knowledge: Knowledge):
+    registry = knowledge.prepared
+    one = registry.get(b"select 1" + NO_TYPES)
+
+    registry.retire(one)
+
+    other = registry.get(b"select 1" + NO_TYPES)
+    assert other is not one
+    registry.retire(one)
+    registry.retire(registry.private(b"select 1" + NO_TYPES, Script(())))
+    assert registry.get(b"select 1" + NO_TYPES) is other
+
+
+def test_a_session_keeps_what_it_was_told_when_facts_are_found_out_anew(knowledge: Knowledge):
+    registry = knowledge.prepared
+    one, tail = registry.get(b"select 1" + NO_TYPES), b"select 1" + NO_TYPES
+    one.told = INT
+    other = registry.fork(one, TEXT)
+    registry.renew()
+
+    mine = registry.renewed(one)
+
+    assert mine.told == INT
+    assert mine not in (one, other)
+    assert mine.version is registry.version
+    assert registry.renewed(mine) is mine
+    assert registry.get(tail) is other
+    registry.retire(other)
+    registry.renew()
+    assert registry.renewed(mine).told == INT
+    assert registry.renewed(mine) is registry.get(tail)
+    registry.renew()
+    assert registry.renewed(one) is registry.get(tail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rwsplit.protocol.looks import Shape
 from rwsplit.session import inband
 from rwsplit.session.session import Session
 from rwsplit.session.unit import Chunk, Unit
@@ -325,3 +326,29 @@ def test_a_query_that_ends_messages_waits_for_the_names_it_is_about(
     assert unit.is_open
     assert isinstance(held, Chunk)
     assert held.holds
+
+
+def test_what_a_unit_has_parsed_may_turn_out_to_be_something_else(session: Session):
+    unit = sent(session, parse("a", "select 1") + parse("b", "select 2") + SYNC)
+    other = sent(session, parse("c", "select 1") + SYNC)
+    one, two = session.names[b"a"], session.names[b"b"]
+    new = session.scope.prepared.fork(one, Shape(bytes(2), b""))
+    assert unit.renaming is not None
+
+    unit.renaming.exchange(one, new)
+    ends(session, unit)
+    ends(session, other)
+
+    assert session.names == {b"a": new, b"b": two, b"c": one}
+
+
+def test_a_name_that_has_been_given_away_meanwhile_is_not_exchanged(session: Session):
+    unit = sent(session, parse("a", "select 1") + close("a") + parse("a", "select 2") + SYNC)
+    two = session.names[b"a"]
+    one = session.knowledge.prepared.get(b"select 1\0\0\0", session.scope.place)
+    assert unit.renaming is not None
+
+    unit.renaming.exchange(one, session.scope.prepared.fork(one, Shape(bytes(2), b"")))
+    ends(session, unit)
+
+    assert session.names[b"a"] is two

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rwsplit.protocol.looks import Look, Shape
+from rwsplit.protocol.refusals import STALE_PLAN
 from rwsplit.protocol.responses import Owed
 from rwsplit.session.prepared import Lesson
 from rwsplit.session.session import Session
@@ -113,3 +115,27 @@ def test_one_that_is_used_again_is_relied_on_again(session: Session):
     unit.relied_on = False
     unit.renew(TEXT, Script(()))
     assert unit.relied_on
+
+
+def test_who_binds_what_has_changed_hears_it_in_postgresqls_words(session: Session):
+    unit = a_unit(session)
+
+    missing = error("26000", 'prepared statement "rwsplit_changed" does not exist')
+    assert unit.reword(missing) == STALE_PLAN
+    other = error("42601", 'syntax error at or near "rwsplit_changed"')
+    assert unit.reword(other) == other
+
+
+def test_who_asks_for_columns_that_are_not_there_any_more_hears_the_same(session: Session):
+    unit = a_unit(session)
+    prepared = session.knowledge.prepared.get(b"select 1\0\0\0")
+    prepared.told = Shape(bytes(2), b"int")
+    look = Look(lambda _: None)
+    look.shape = Shape(bytes(2), b"text")
+    refused = error("08P01", "bind message has 2 result formats but query has 1 columns")
+    assert unit.reword(refused) == refused
+
+    unit.lessons = [Lesson(0, prepared, known=True, look=look)]
+
+    assert unit.reword(refused) == STALE_PLAN
+    assert unit.reword(error("22012")) == error("22012")

@@ -1,0 +1,69 @@
+"""Refusals: what an ErrorResponse says, and one that rwsplit gives as PostgreSQL does."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rwsplit.protocol import codes
+from rwsplit.protocol.framing import HEADER_SIZE, frame as framed
+
+#: SQLSTATEs with which a server ends a connection although the session could go on elsewhere.
+LOSING: Final = frozenset({b"57P01", b"57P02", b"57P03"})
+
+
+def sqlstate(frame: bytes) -> bytes:
+    """Return the five-character SQLSTATE of an ErrorResponse *frame*, `XX000` if it has none."""
+    at = HEADER_SIZE
+    while at < len(frame) and frame[at]:
+        end = frame.find(b"\0", at)
+        if end < 0:
+            break
+        if frame[at] == ord("C"):
+            return frame[at + 1 : end]
+        at = end + 1
+    return b"XX000"
+
+
+def is_fatal(frame: bytes) -> bool:
+    """Return whether the server closes the connection behind the ErrorResponse *frame*."""
+    return b"\0VFATAL\0" in frame or b"\0VPANIC\0" in frame
+
+
+def may_heal(frame: bytes) -> bool:
+    """Return whether a statement that failed with *frame* may do better on another server.
+
+    Not so if no parser anywhere would understand it: 42601 has other meanings, so the routine tells (scan.l,
+    pl_scanner.c).
+    """
+    if is_fatal(frame):
+        return sqlstate(frame) in LOSING
+    return b"\0Rscanner_yyerror\0" not in frame and b"\0Rplpgsql_yyerror\0" not in frame
+
+
+def ran_nothing(frame: bytes) -> bool:
+    """Return whether *frame* says that a statement calls a function there is none of: it has not begun.
+
+    In a function that was running the same error has a context.
+    """
+    return b"\0RParseFuncOrColumn\0" in frame and b"\0W" not in frame
+
+
+def is_stale_plan(frame: bytes) -> bool:
+    """Return whether *frame* says that DDL has changed what a prepared statement returns.
+
+    Its SQLSTATE, 0A000, has other meanings, so the routine that raises it tells (plancache.c).
+    """
+    return b"\0RRevalidateCachedQuery\0" in frame
+
+
+def is_for_recovery_only(frame: bytes) -> bool:
+    """Return whether *frame* says that a primary would have done what a standby does not (xact.c, utility.c)."""
+    return b"\0RPreventCommandDuringRecovery\0" in frame
+
+
+#: PostgreSQL's answer to who uses a prepared statement whose result is another than it was told (plancache.c).
+STALE_PLAN: Final = framed(
+    codes.ERROR,
+    b"SERROR\0VERROR\0C0A000\0Mcached plan must not change result type\0"
+    b"Fplancache.c\0RRevalidateCachedQuery\0\0",
+)

@@ -1,0 +1,233 @@
+"""Trials: a statement parsed behind its client's back must return what the client was told.
+
+A client that binds a statement without describing it again decodes rows as it was told before (pgjdbc, asyncpg). On the server where
+the statement was parsed PostgreSQL sees to that: if DDL or another search path has changed the result, it answers 0A000, "cached
+plan must not change result type". On a server that never had the statement rwsplit must. So there it is parsed and described first,
+with the types of parameters the client was told, and the unit waits for the answer: it might write. If the result differs, the unit is sent
+with a statement in its place that no server has. That fails where it would have been bound, for the transaction, too, and the error is
+reworded. Where a replica may only be late, the primary is tried next.
+
+A server is tried once for each statement. A unit that describes its portal need not wait: its client is told.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.protocol import codes
+from rwsplit.protocol.backend import error_response
+from rwsplit.protocol.framing import frame
+from rwsplit.protocol.responses import Step
+from rwsplit.relay import lanes
+from rwsplit.relay.client import Client
+from rwsplit.relay.injected import Injected, Purpose
+from rwsplit.relay.skipping import FLUSH
+from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.server.server import LANE, Server
+from rwsplit.session.exchanging import refuse
+from rwsplit.session.prepared import SYNC, Lesson, Prepared, compose
+from rwsplit.session.unit import Chunk, Piece, Unit
+
+if TYPE_CHECKING:
+    from rwsplit.relay.relay import Relay
+
+_NOT_REPLAYED: Final = Route(Target.PRIMARY, RouteReason.RETRIED_NOT_REPLAYED)
+
+
+class Trial(Injected):
+    """The answers to the Parse and Describe of what *unit*, which waits, uses; *then* sends it."""
+
+    __slots__ = ("is_held", "then", "unit")
+
+    def __init__(
+        self, client: Client, unit: Unit, then: Callable[[], None] | None, *, is_held: bool
+    ) -> None:
+        super().__init__(Purpose.TRIAL, client)
+        self.unit = unit
+        self.then = then
+        """None: the unit is the first that is pending."""
+        self.is_held = is_held
+        """The session had the server before."""
+
+
+class Trials:
+    """Tries statements on servers."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def starts(
+        self, client: Client, server: Server, unit: Unit, then: Callable[[], None] | None = None
+    ) -> bool:
+        """Try on *server*, which is the session's or was just taken for *unit*, what that uses; False if it need not wait."""
+        if not is_wanted(server, unit) or client.tx == codes.FAILED:
+            return False
+        relay = self._relay
+        if server.use is LANE:
+            lanes.close_lane(server)
+        is_held = client.server is server
+        if not is_held:
+            relay.sender.bring_parameters(client, server)
+            server.holder = client
+            client.server = server
+        trial = Trial(client, unit, then, is_held=is_held)
+        trial.steps = self._compose(client, server, unit.piece, SYNC, trial.lessons)
+        server.owe(trial)
+        client.settling = trial
+        relay.outboxes.touch_server(server)
+        return True
+
+    def _compose(
+        self,
+        client: Client,
+        server: Server,
+        piece: Piece,
+        end: bytes,
+        lessons: list[Lesson],
+        first: int = 0,
+    ) -> deque[Step]:
+        """Queue what teaches *server* the statements that *piece* uses, and *end*; return the steps of the answers."""
+        steps = compose(
+            server,
+            [end],
+            piece.needs,
+            None,
+            lessons,
+            unnamed=None,
+            limit=self._relay.config.limits.max_prepared_statements,
+            first=first,
+            age=client.knowledge.age(client.database),
+        )
+        assert steps is not None  # something was lacking
+        return steps
+
+    def answered(self, server: Server, trial: Trial) -> None:
+        """Go on now that it is known what the statements return."""
+        client = trial.client
+        assert client is not None
+        changed = [lesson.prepared for lesson in trial.lessons if lesson.differs]
+        self._close(server, changed)
+        if client.settling is not trial:
+            return  # the session is gone
+        client.settling = None
+        unit = trial.unit
+        if changed and server.is_replica and not trial.is_held and trial.then is None:
+            self._elsewhere(client, server, unit)
+            return
+        for prepared in changed:
+            client.scope.prepared.retire(prepared)
+            refuse(unit.piece, prepared)
+        if not trial.is_held:
+            client.server = None  # to be taken by what is sent
+        if trial.then is not None:
+            trial.then()
+        else:
+            client.pending.popleft()
+            client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
+            self._relay.sender.send(client, server, unit)
+        if client.pending or client.paused:
+            self._relay.dispatcher.pump(client)
+
+    def _elsewhere(self, client: Client, server: Server, unit: Unit) -> None:
+        """Have the primary say whether the result of a statement has changed: a replica may only be late."""
+        relay = self._relay
+        relay.replies.release(client, server)
+        unit.refused_by |= 1 << server.pool.node_index
+        unit.restart()
+        unit.route = _NOT_REPLAYED
+        relay.counters.retries += 1
+        relay.dispatcher.pump(client)
+
+    def lost(self, client: Client, server: Server, units: list[Unit]) -> bool:
+        """*server* is gone, with *units* of the session's: if it was being tried, the unit that waits looks for another; return whether."""
+        trial = client.settling
+        if not isinstance(trial, Trial) or units:
+            return False
+        client.settling = None
+        if trial.then is not None:
+            message = f"server closed the connection unexpectedly ({server.pool.node})"
+            self._relay.fail_client(client, error_response("FATAL", "08006", message))
+            return True
+        if (client.tx != codes.IDLE or client.pin is not None) and not self._relay.late.lost(
+            client, units
+        ):
+            return False
+        trial.unit.refused_by |= 1 << server.pool.node_index
+        self._relay.dispatcher.pump(client)
+        return True
+
+    # Open units...
+
+    def holds(self, client: Client, server: Server, unit: Unit, chunk: Chunk) -> bool:
+        """Return whether *chunk*, which continues *unit*, must wait for what the statements it uses return on *server*."""
+        if not chunk.needs or unit.failed:
+            return False
+        for prepared in [each for each in chunk.needs if each.is_relied_on]:
+            if server.has(prepared):
+                continue
+            lesson = next(
+                (each for each in unit.lessons if each.prepared is prepared and each.known),
+                None,
+            )
+            if lesson is None:
+                self._ask(client, server, unit, chunk)
+                return True
+            if not lesson.differs:
+                return True
+            refuse(chunk, prepared)
+        return False
+
+    def _ask(self, client: Client, server: Server, unit: Unit, chunk: Chunk) -> None:
+        lessons: list[Lesson] = []
+        steps = self._compose(client, server, chunk, FLUSH, lessons, unit.planned)
+        unit.planned += len(steps)
+        unit.flushed = unit.planned
+        if unit.steps is None:
+            unit.steps = steps
+        else:
+            unit.steps.extend(steps)
+        unit.lessons = [*unit.lessons, *lessons]
+        self._relay.outboxes.touch_server(server)
+
+    # Afterwards...
+
+    def settle(self, client: Client, server: Server, unit: Unit) -> None:
+        """Give statements that *unit* has parsed or described, and that turned out to be something else, another identity."""
+        changed = [lesson for lesson in unit.lessons if lesson.differs]
+        for lesson in changed:
+            old, look = lesson.prepared, lesson.look
+            assert look.shape is not None
+            new = client.scope.prepared.fork(old, look.shape, lesson.age)
+            if unit.renaming is not None:
+                unit.renaming.exchange(old, new)
+            if unit.describes:
+                for name, called in unit.piece.called:
+                    if called is old and client.names.get(name) is old:
+                        client.names[name] = new
+        self._close(server, [lesson.prepared for lesson in changed])
+
+    def forget_stale(self, client: Client | None, server: Server, unit: Unit) -> None:
+        """Have statements parsed anew of which *server* says that DDL has changed their result."""
+        used = {*unit.piece.needs, *(prepared for _, prepared in unit.piece.taught)}
+        for prepared in used:
+            server.known.pop(prepared, None)
+            if client is not None:
+                client.scope.prepared.retire(prepared)
+        self._close(server, used)
+
+    def _close(self, server: Server, statements: Iterable[Prepared]) -> None:
+        closes = [frame(codes.CLOSE, b"S" + each.name + b"\0") for each in statements]
+        if closes:
+            server.out += [*closes, SYNC]
+            server.owe(Injected(Purpose.TIDY))
+            self._relay.outboxes.touch_server(server)
+
+
+def is_wanted(server: Server, unit: Unit) -> bool:
+    """Return whether *server* must be tried before *unit* may be sent to it."""
+    needs = unit.piece.needs
+    return bool(needs) and not (
+        unit.describes or all(server.has(each) or not each.is_relied_on for each in needs)
+    )
