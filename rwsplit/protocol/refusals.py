@@ -61,6 +61,22 @@ def is_for_recovery_only(frame: bytes) -> bool:
     return b"\0RPreventCommandDuringRecovery\0" in frame
 
 
+def move_position(frame: bytes, behind: int, longer: int) -> bytes:
+    """Return the ErrorResponse *frame* about a text that is *longer* than the client's *behind* so many characters.
+
+    A position within what differs becomes that of its beginning.
+    """
+    at = frame.find(b"\0P")
+    end = frame.find(b"\0", at + 2)
+    if at < HEADER_SIZE or not frame[at + 2 : end].isdigit():
+        return frame
+    position = int(frame[at + 2 : end])
+    if position <= behind + 1:
+        return frame
+    moved = max(position - longer, behind + 1)
+    return framed(frame[0], frame[HEADER_SIZE : at + 2] + b"%d" % moved + frame[end:])
+
+
 #: PostgreSQL's answer to who uses a prepared statement whose result is another than it was told (plancache.c).
 STALE_PLAN: Final = framed(
     codes.ERROR,

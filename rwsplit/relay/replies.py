@@ -233,7 +233,7 @@ class Replies:
         server.copying = min(server.copying, 0)
         client: Client | None = owed.session  # type: ignore[assignment]
         unlearn(server, owed.lessons, owed.done)
-        if owed.piece.drops is not None:
+        if owed.piece.drops:
             server.unsure = True  # its DEALLOCATE may have been skipped
         if is_stale_plan(error):
             relay.trials.forget_stale(client, server, owed)

@@ -184,8 +184,8 @@ class Sender:
         else:
             unit.steps = steps
             unit.lessons = lessons
-        if piece.drops is not None:
-            server.known.pop(piece.drops, None)
+        for dropped in piece.drops:
+            server.known.pop(dropped, None)
 
     def bring_parameters(self, client: Client, server: Server, *, tells: bool = False) -> None:
         """Have *server* take on the parameters of *client*, which *tells* has informed of those PostgreSQL reports."""

@@ -17,10 +17,10 @@ from rwsplit.session import inband
 from rwsplit.session.pinning import renames
 from rwsplit.session.prepared import OWN_NAME, PARSED, Part, Prepared
 from rwsplit.session.renaming import Renaming, Unsettled
-from rwsplit.session.stand_ins import NOTHING, OPAQUE, ORPHAN, merge
-from rwsplit.session.substitution import NONE, special, up_to_date
+from rwsplit.session.stand_ins import NAMING, NOTHING, OPAQUE, ORPHAN, merge
+from rwsplit.session.substitution import NONE, as_meant, names_another, up_to_date
 from rwsplit.session.unit import Piece
-from rwsplit.sql.statement import Script, Statement, Verb
+from rwsplit.sql.statement import Script, Statement
 
 if TYPE_CHECKING:
     from rwsplit.session.session import Session
@@ -52,10 +52,12 @@ class Assembly:
         "_portals",
         "_scripts",
         "_session",
+        "_shift",
         "_taught",
         "_unexecuted",
         "_unnamed",
         "_unnamed_parse",
+        "_used",
         "describes",
         "executes",
         "follows",
@@ -86,13 +88,16 @@ class Assembly:
         self._unexecuted = False
         """Its unnamed portal has not been executed yet."""
         self._called: list[tuple[bytes, Prepared]] = []
+        self._used: Prepared | None = None
+        """What its last Bind or Describe is for."""
         self._begin()
 
     def _begin(self) -> None:
         self._parts: list[Part] = []
         self._plan: list[Step] = []
         self._planned = False
-        self._drops: Prepared | None = None
+        self._drops: list[Prepared] = []
+        self._shift = (0, 0)
         self._effects: list[Script] = []
         self._litter: bytes | None = None
         self._needs: list[Prepared] = []
@@ -137,6 +142,7 @@ class Assembly:
             piece.plan = self._plan
         piece.needs = self._needs
         piece.drops = self._drops
+        piece.shift = self._shift
         piece.litter = self._litter
         piece.taught = self._taught
         piece.called = self._called
@@ -171,8 +177,8 @@ class Assembly:
                 self._unexecuted = False
             if bound is None:
                 self.follows = True
-            elif bound.script is not None and bound.script.notable:
-                self._run(bound.script)
+            elif bound.script is not None and (bound.script.notable or bound.in_band):
+                self._run(bound, bound.script)
             self._plan.append(FORWARD)
             self.executes = True
             if data[end - 4 : end] != b"\0\0\0\0" and not _ends_at_once(bound):
@@ -187,8 +193,17 @@ class Assembly:
         self.said += 1
         return part
 
-    def _run(self, script: Script) -> None:
+    def _run(self, bound: Prepared, script: Script) -> None:
         """Take note of what a notable statement does because it is executed, not only parsed."""
+        if bound.in_band is not None:
+            inband.substitute(self._session, bound.in_band)
+            return
+        meaning = bound.meaning
+        if meaning is not None and meaning.drops:
+            assert meaning.used is not None
+            self._planned = True
+            self._renames().drop(self.said, meaning.name)
+            self._drops.append(meaning.used)
         self._session.await_names(script)
         self._session.note_definitions(script)
         if renames(script):
@@ -209,7 +224,7 @@ class Assembly:
         name = data[portal_end + 1 : name_end]
         called = self._use(name)
         self._plan.append(FORWARD)
-        bound = self._session.names.get(name)
+        bound = self._used
         portal = data[start + HEADER_SIZE : portal_end]
         if portal:
             self._portals = {**self._portals, portal: bound}
@@ -279,13 +294,16 @@ class Assembly:
         if name in session.unsettled and name:
             raise Unsettled
         prepared = self._identify(tail)
-        self._scripts.append(prepared.script)
-        if prepared.script is None:
-            self.waiting_for.append(prepared.query)
+        sent = prepared
+        if names_another(prepared.script):
+            self._scripts.append(NAMING)
+            sent = self._meaning(name, prepared)
+        else:
+            self._note_script(prepared)
         if not name:
-            self._name_unnamed(prepared)
+            self._name_unnamed(prepared, sent)
             self._plan.append(FORWARD)
-            return None if prepared.tail == tail else prepared.parse(b"")
+            return None if sent.tail == tail else sent.parse(b"")
         if name in session.sql_names:
             self._plan.append(FORWARD)
             return None  # the session's own server judges the name
@@ -301,10 +319,10 @@ class Assembly:
             again = frame(codes.PARSE, name + b"\0" + tail)
             return closed + frame(codes.PARSE, name + b"\0\0\0\0") + again
         self._renames().name(self.said, name, prepared)
-        self._taught.append((name, prepared))
+        self._taught.append((name, sent))
         self._plan.append(PARSED)
         self._planned = True
-        return prepared
+        return sent
 
     def await_name(self, code: int, data: bytes, start: int) -> None:
         """Raise Unsettled if the long message that begins at *start* must wait for its name."""
@@ -349,10 +367,10 @@ class Assembly:
         self.said += 1
         self.add_part(part)
 
-    def _name_unnamed(self, prepared: Prepared) -> None:
+    def _name_unnamed(self, prepared: Prepared, sent: Prepared | None = None) -> None:
         """What comes first is not skipped: if it comes alone `Unit.settle_names` needs no entry to know what became of it."""
         session = self._session
-        self._unnamed_parse = prepared
+        self._unnamed_parse = sent or prepared
         if self.said:
             self._planned = True
             self._renames().name(self.said, b"", prepared)
@@ -362,27 +380,40 @@ class Assembly:
             session.names[b""] = prepared
 
     def _identify(self, tail: bytes) -> Prepared:
-        """Return the identity of a Parse; in-band and SQL-level statements get a text of ours."""
+        """Return the identity of a Parse; in-band statements get a text of ours."""
         registry = self._session.scope.prepared
         if self._session.opaque:
             return registry.private(tail, OPAQUE)
         prepared = registry.get(tail, self._session.scope.place)
         script = prepared.script
-        if script is None or not script.special:
+        statement = None if script is None else script.single
+        if script is None or not script.special or statement is None or names_another(script):
             return prepared
-        replaced = special(self._session, prepared.query, script, self._renames, self.said)
-        if replaced is None:
+        if self._session.tx == codes.FAILED:
             return prepared
-        query, facts, used = replaced
-        if used is not None:
-            self._needs.append(used)
-            if script.statements[0].verb is Verb.DEALLOCATE:
-                self._drops = used
-                self._planned = True
-        answer = registry.private(query + tail[tail.index(0) :], facts)
-        if used is None:
-            answer.in_band = script.single
+        query, facts = inband.substitute(self._session, statement, applies=False)
+        answer = registry.private(query.encode() + tail[tail.index(0) :], facts)
+        answer.in_band = statement
         return answer
+
+    def _meaning(self, name: bytes, prepared: Prepared) -> Prepared:
+        """Return what is to be run instead of *prepared*, which the client calls *name* and which may name another one."""
+        meant = as_meant(self._session, name, prepared)
+        found = meant.meaning
+        if found is not None and found.used is not None:
+            self._called.append((found.name, found.used))
+            if not self._teaches(found.used) and found.used not in self._needs:
+                self._needs.append(found.used)
+            self._shift = found.shift
+        return meant
+
+    def _note_script(self, prepared: Prepared) -> None:
+        if prepared.script is None:
+            self.waiting_for.append(prepared.query)
+        self._scripts.append(prepared.script)
+
+    def _teaches(self, prepared: Prepared) -> bool:
+        return any(taught[1] is prepared for taught in self._taught)
 
     def _use(self, name: bytes) -> bytes | None:
         """Note that the unit uses the statement the client calls *name*; return its name on servers.
@@ -393,33 +424,42 @@ class Assembly:
         prepared = session.names.get(name)
         if session.is_unsettled(name) and (name or self._unnamed_parse is None):
             raise Unsettled
+        self._used = prepared
         if prepared is None:
-            self._scripts.append(ORPHAN)
-            # PostgreSQL's error is wanted, not what a stranger may have left under that name.
-            return (NONE if name.startswith(OWN_NAME) else name) if name else None
+            return self._use_nothing(name)
         if prepared.version is not session.scope.prepared.version:
             prepared = up_to_date(session, name, prepared)
+        script = prepared.script
+        if script is not None and script.special:
+            prepared = self._meaning(name, prepared)
+        self._used = prepared
         if not name and prepared is self._unnamed_parse:
+            if prepared.meaning is not None:
+                self._scripts.append(prepared.script)
             return name
         if prepared.in_band is not None and session.tx != codes.FAILED:
-            prepared = self._renewed(name, prepared, prepared.in_band)
-        script = prepared.script
-        if script is None:
-            self.waiting_for.append(prepared.query)
-        self._scripts.append(script)
-        if not name:
+            prepared = self._used = self._renewed(name, prepared, prepared.in_band)
+        self._note_script(prepared)
+        if not name and prepared.meaning is None:
             self._unnamed = prepared
-        else:
-            self._called.append((name, prepared))
-            if not any(taught[1] is prepared for taught in self._taught):
-                self._needs.append(prepared)
-        return name and prepared.name
+            return name
+        self._called.append((name, prepared))
+        if not self._teaches(prepared):
+            self._needs.append(prepared)
+        return prepared.name
+
+    def _use_nothing(self, name: bytes) -> bytes | None:
+        self._scripts.append(ORPHAN)
+        if not name:
+            return None
+        # PostgreSQL's error is wanted, not what a stranger may have left under that name.
+        return NONE if name.startswith(OWN_NAME) else name
 
     def _renewed(self, name: bytes, old: Prepared, statement: Statement) -> Prepared:
         """Apply an in-band statement once more; its answer may be another one by now."""
-        text, facts = inband.substitute(self._session, statement)
+        text, facts = inband.substitute(self._session, statement, applies=False)
         query = text.encode()
-        if query == old.query or any(taught[1] is old for taught in self._taught):
+        if query == old.query or self._teaches(old):
             return old
         registry = self._session.scope.prepared
         new = registry.private(query + old.tail[old.tail.index(0) :], facts)
@@ -437,7 +477,8 @@ class Assembly:
         known = [script for script in scripts if script is not None]
         if len(known) < len(scripts):
             return None
-        return merge(known)
+        run = [script for script in known if script is not NAMING]
+        return run[0] if len(run) == 1 else merge(run)
 
 
 def _ends_at_once(bound: Prepared | None) -> bool:

@@ -27,8 +27,10 @@ ANSWER: Final = Script((Statement(Verb.SHOW),))
 REFUSAL: Final = Script((Statement(Verb.OTHER, primary_only=PrimaryOnly.NEEDS_PRIMARY),))
 
 
-def substitute(session: Session, statement: Statement) -> tuple[str, Script]:
-    """Return the SQL to run instead of in-band *statement*, and its facts; apply its effect.
+def substitute(
+    session: Session, statement: Statement, *, applies: bool = True
+) -> tuple[str, Script]:
+    """Return the SQL to run instead of in-band *statement*, and its facts; apply its effect, if it *applies* now.
 
     An invalid name or value becomes a statement that raises 22023, so that a transaction fails as it would
     with any other parameter.
@@ -40,10 +42,15 @@ def substitute(session: Session, statement: Statement) -> tuple[str, Script]:
         return f'SELECT {literal(_SHOWN[name](session))} AS "{PREFIX}{name}"', ANSWER
     if statement.local:
         return _raise(f"SET LOCAL {PREFIX}{name} is not supported", "Use SET without LOCAL.")
+    before = session.route_setting, session.consistency, session.max_lag
     try:
         apply(session, name, statement.value)
     except ValueError as error:
         return _raise(str(error), _known(_SET))
+    finally:
+        if not applies:
+            session.route_setting, session.consistency, session.max_lag = before
+            session.review()
     verb = f"RESET {PREFIX}{name}" if statement.verb is Verb.RESET else None
     return verb or f"SET {PREFIX}{name} TO DEFAULT", ANSWER
 

@@ -45,13 +45,41 @@ CHANGED: Final = b"rwsplit_changed"
 SHARED_LIMIT: Final = 16 * 1024
 
 
+class Meaning(NamedTuple):
+    """What runs instead of a statement that names something of rwsplit's own."""
+
+    query: bytes
+    facts: Script
+    used: Prepared | None = None
+    """The statement the server must know for it."""
+    name: bytes = b""
+    """What the client calls that."""
+    shift: tuple[int, int] = (0, 0)
+    """Behind how many characters of the client's text the names are, and how much longer ours is."""
+    drops: bool = False
+    """It takes the statement from the server."""
+    of: Prepared | None = None
+    """The client's own statement, if that is prepared, too."""
+
+
 _NOT_FIXED: Final = frozenset({Verb.EXECUTE, Verb.FETCH, Verb.SHOW})
 
 
 class Prepared:
     """One statement identity."""
 
-    __slots__ = ("age", "in_band", "key", "name", "query", "script", "tail", "told", "version")
+    __slots__ = (
+        "age",
+        "in_band",
+        "key",
+        "meaning",
+        "name",
+        "query",
+        "script",
+        "tail",
+        "told",
+        "version",
+    )
 
     def __init__(
         self,
@@ -76,6 +104,8 @@ class Prepared:
         """How much DDL a client has last parsed it after."""
         self.told: Shape | None = None
         """What the sessions that have it were told, or could have been; None: it is not known yet."""
+        self.meaning: Meaning | None = None
+        """What it says instead of the client's own statement."""
         self.in_band: Statement | None = None
         """The in-band statement that *query* stands for."""
 
@@ -83,10 +113,15 @@ class Prepared:
         return f"Prepared({self.name!r}, {self.query[:60]!r})"
 
     @property
+    def own(self) -> Prepared:
+        """Return the client's own statement."""
+        return self.meaning.of or self if self.meaning is not None else self
+
+    @property
     def is_fixed(self) -> bool:
         """PostgreSQL fixes what it returns when it is parsed; what a utility statement returns is seen when it runs."""
         statement = None if self.script is None else self.script.single
-        return statement is None or statement.verb not in _NOT_FIXED
+        return self.meaning is None and (statement is None or statement.verb not in _NOT_FIXED)
 
     @property
     def is_relied_on(self) -> bool:

@@ -21,7 +21,7 @@ from rwsplit.session.function_calls import facts_of_call
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pinning import renames
-from rwsplit.session.prepared import Prepared
+from rwsplit.session.prepared import Meaning
 from rwsplit.session.renaming import Renaming, Unsettled
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.state import NOTHING_SAID, SessionState
@@ -29,7 +29,7 @@ from rwsplit.session.substitution import special
 from rwsplit.session.unit import EXTENDED, FUNCTION, SIMPLE, Chunk, Piece, Unit
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import PARSE_LIMIT
-from rwsplit.sql.statement import Script, Verb
+from rwsplit.sql.statement import Script
 
 #: A frame that need not be understood is passed through as it comes beyond this; the names it
 #: carries are at its beginning.
@@ -297,7 +297,7 @@ class Session(SessionState):
         self.note_definitions(script)
         unit.piece.effects = script
         if replaced is not None:
-            _substitute(unit.piece, script, *replaced)
+            _substitute(unit.piece, replaced)
             unit.script = unit.piece.script
             unit.executes = unit.script is not inband.ANSWER
 
@@ -339,7 +339,7 @@ class Session(SessionState):
         if renames(script):
             self.note_names(script, renaming(), number)
         if replaced is not None:
-            _substitute(chunk, script, *replaced)
+            _substitute(chunk, replaced)
 
     # Ends of units...
 
@@ -476,16 +476,16 @@ class Session(SessionState):
         self.pending_bytes += size
 
 
-def _substitute(
-    piece: Piece, script: Script, text: bytes, facts: Script, used: Prepared | None
-) -> None:
-    """Let *piece* be a Query of *text*, which runs instead of *script* (`special`)."""
-    piece.parts = [frame(codes.QUERY, text + b"\0")]
-    piece.script = piece.effects = facts
-    if used is not None:
-        piece.needs = (used,)
-        if script.statements[0].verb is Verb.DEALLOCATE:
-            piece.drops = used
+def _substitute(piece: Piece, meaning: Meaning) -> None:
+    """Let *piece* be a Query of what runs instead of its own (`special`)."""
+    piece.parts = [frame(codes.QUERY, meaning.query + b"\0")]
+    piece.script = piece.effects = meaning.facts
+    piece.shift = meaning.shift
+    if meaning.used is not None:
+        piece.needs = (meaning.used,)
+        piece.called = ((meaning.name, meaning.used),)
+        if meaning.drops:
+            piece.drops = (meaning.used,)
 
 
 _QUERY: Final = codes.QUERY

@@ -8,6 +8,8 @@ from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, 
 
 #: A unit that holds nothing to run (Sync alone, Close): any server answers it.
 NOTHING: Final = Script(())
+#: A Parse of what names another statement: to parse it is nothing, what it does is known when it is bound.
+NAMING: Final = Script((Statement(Verb.SHOW),))
 #: A Bind or Describe of a name the session has not parsed: PostgreSQL's error is wanted.
 ORPHAN: Final = Script((Statement(Verb.EXECUTE, primary_only=PrimaryOnly.NEEDS_PRIMARY),))
 

@@ -55,6 +55,7 @@ class SessionState:
         "last_write",
         "level",
         "max_lag",
+        "meant",
         "mode",
         "names",
         "opaque",
@@ -114,6 +115,8 @@ class SessionState:
         self.spare: Unit | None = None
         """The unit of an answered plain read, to be used again: most of a session's life is that."""
         self.names: dict[bytes, Prepared] = {}
+        self.meant: dict[bytes, Prepared] = {}
+        """What was bound last for those of them that name another one (EXECUTE)."""
         self.sql_names: dict[bytes, bool] = {}
         """Statements it made by PREPARE, which the server it is pinned to has under these names."""
         self.unsettled: dict[bytes, int] = {}

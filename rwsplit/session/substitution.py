@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.protocol import codes
 from rwsplit.session import inband
 from rwsplit.session.pinning import drops_prepared
-from rwsplit.session.prepared import OWN_NAME, Prepared
+from rwsplit.session.prepared import OWN_NAME, Meaning, Prepared
 from rwsplit.session.renaming import Renaming, Unsettled
 from rwsplit.session.stand_ins import ORPHAN
 from rwsplit.sql.statement import Script, Verb
@@ -26,6 +26,7 @@ NONE: Final = b"rwsplit_none"
 
 #: White space and comments; one within another is not looked through.
 _SPACE: Final = rb"(?:\s|--[^\r\n]*[\r\n]|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/)"
+_NAMING: Final = frozenset({Verb.PREPARE, Verb.EXECUTE, Verb.DEALLOCATE})
 _NAMED: Final = re.compile(
     rb"(%b*(?:PREPARE|EXECUTE|DEALLOCATE(?:%b+PREPARE)?)%b+)" % (_SPACE, _SPACE, _SPACE)
     + rb'("(?:[^"]|"")+"|[^\s(;"/]+)',
@@ -33,18 +34,42 @@ _NAMED: Final = re.compile(
 )
 
 
-def special(  # noqa: PLR0911 - one line a case
+def names_another(script: Script | None) -> bool:
+    """Return whether *script* is EXECUTE, DEALLOCATE or PREPARE: what it names is known when it runs."""
+    statement = None if script is None else script.single
+    return statement is not None and statement.verb in _NAMING
+
+
+def special(
     session: Session,
     query: bytes,
     script: Script,
     renaming: Callable[[], Renaming],
     number: int = 0,
-) -> tuple[bytes, Script, Prepared | None] | None:
-    """Return what runs instead of a statement that names something of rwsplit's own.
+) -> Meaning | None:
+    """Return what runs instead of a statement that is executed now and names something of rwsplit's own.
 
-    That is an in-band setting, or EXECUTE, DEALLOCATE or another PREPARE of a statement prepared through the protocol:
-    the query, its facts, and the statement the server must know for it - a PREPARE fails because it does. A DEALLOCATE
-    is the unit's message *number*.
+    That is an in-band setting, which is applied, or what `meaning` says. A DEALLOCATE is the unit's message *number*.
+
+    Raises:
+        Unsettled: it is not known yet what its name means.
+    """
+    statement = script.single
+    if statement is None or session.tx == codes.FAILED:
+        return None
+    if statement.setting is not None and statement.setting.startswith(inband.PREFIX):
+        sql, facts = inband.substitute(session, statement)
+        return Meaning(sql.encode(), facts)
+    found = meaning(session, query, script)
+    if found is not None and found.drops:
+        renaming().drop(number, found.name)
+    return found
+
+
+def meaning(session: Session, query: bytes, script: Script) -> Meaning | None:
+    """Return what EXECUTE, DEALLOCATE or another PREPARE of a statement prepared through the protocol means now.
+
+    The statement it names must be known to the server; a PREPARE fails because it is. None: the text means what it says.
 
     Raises:
         Unsettled: it is not known yet what its name means.
@@ -52,9 +77,6 @@ def special(  # noqa: PLR0911 - one line a case
     statement = script.single
     if statement is None or session.tx == codes.FAILED or drops_prepared(statement):
         return None
-    if statement.setting is not None and statement.setting.startswith(inband.PREFIX):
-        sql, facts = inband.substitute(session, statement)
-        return sql.encode(), facts, None
     name = (statement.name or "").encode()
     if name in session.unsettled:
         raise Unsettled
@@ -68,14 +90,38 @@ def special(  # noqa: PLR0911 - one line a case
         is_own = matched[2].strip(b'"').lower().startswith(OWN_NAME)
         if statement.verb is Verb.PREPARE or not is_own:
             return None  # one made by PREPARE, on the server the session is pinned to
-        return matched[1] + NONE + query[matched.end() :], script, None
+        return Meaning(matched[1] + NONE + query[matched.end() :], script)
+    shift = len(matched[1].decode(errors="replace")), len(prepared.name) - len(matched[2])
     if statement.verb is Verb.DEALLOCATE:
-        renaming().drop(number, name)
         # The server keeps it for others: an equal one of its own dies in its place.
         text = b'DEALLOCATE "%s"' % prepared.name
-        return text, script, prepared
+        return Meaning(text, script, prepared, name, drops=True)
     facts = script if statement.verb is Verb.PREPARE else prepared.script or ORPHAN
-    return matched[1] + prepared.name + query[matched.end() :], facts, prepared
+    text = matched[1] + prepared.name + query[matched.end() :]
+    return Meaning(text, facts, prepared, name, shift=shift)
+
+
+def as_meant(session: Session, name: bytes, prepared: Prepared) -> Prepared:
+    """Return what *prepared*, which the client calls *name*, is now: another one where `meaning` says so.
+
+    Raises:
+        Unsettled: it is not known yet what the name in it means.
+    """
+    script = prepared.script
+    if script is None or not names_another(script):
+        return prepared
+    found = meaning(session, prepared.query, script)
+    if found is None:
+        return prepared
+    tail = found.query + prepared.tail[len(prepared.query) :]
+    meant = session.meant.get(name)
+    if meant is None or meant.tail != tail:
+        meant = session.scope.prepared.private(tail, found.facts)
+        if len(session.meant) > len(session.names):  # some of their names mean nothing any more
+            session.meant.clear()
+        session.meant[name] = meant
+    meant.script, meant.meaning = found.facts, found._replace(of=prepared)
+    return meant
 
 
 def up_to_date(session: Session, name: bytes, prepared: Prepared) -> Prepared:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE
-from rwsplit.protocol.refusals import STALE_PLAN
+from rwsplit.protocol.refusals import STALE_PLAN, move_position
 from rwsplit.protocol.responses import Owed, Step, sqlstate
 from rwsplit.routing.route import Route
 from rwsplit.session.prepared import CHANGED, OWN_NAME, Lesson, Part, Prepared
@@ -64,6 +64,7 @@ class Piece:
         "parts",
         "plan",
         "script",
+        "shift",
         "taught",
         "unnamed",
         "unnamed_parse",
@@ -87,8 +88,10 @@ class Piece:
         """Names of statements it uses, and what they mean to it."""
         self.effects: Script | None = None
         """Facts of the notable statements it executes; one that is only parsed has no effect."""
-        self.drops: Prepared | None = None
-        """The statement a DEALLOCATE in it takes from the server."""
+        self.drops: Sequence[Prepared] = _NOTHING
+        """The statements that DEALLOCATEs in it take from the server."""
+        self.shift = (0, 0)
+        """Behind how many characters of the text it runs ours is how much longer than the client's."""
         self.litter: bytes | None = None
         """A statement it leaves under a client's own name, to be closed behind it."""
 
@@ -250,11 +253,13 @@ class Unit(Owed):
             return error_response("ERROR", "57014", self.cancelled.value)
         if self._is_of_changed_result(frame):
             return STALE_PLAN
+        if any(self.piece.shift):
+            frame = move_position(frame, *self.piece.shift)
         if OWN_NAME not in frame or self.session is None:
             return frame
-        for name, prepared in (*self.piece.called, *self.session.names.items()):
-            if name:
-                frame = frame.replace(b'"%s"' % prepared.name, b'"%s"' % name)
+        named = [pair for pair in self.session.names.items() if pair[0]]
+        for name, prepared in (*self.piece.called, *named):
+            frame = frame.replace(b'"%s"' % prepared.name, b'"%s"' % name)
         return HEADER.pack(frame[0], len(frame) - 1) + frame[HEADER_SIZE:]
 
     def _is_of_changed_result(self, frame: bytes) -> bool:
@@ -290,7 +295,7 @@ class Unit(Owed):
         session, parsed = self.session, self.piece.unnamed_parse
         if told != 0 or session is None or parsed is None or session.unnamed_by is not None:
             return
-        if self._parses_unnamed_first and session.names.get(b"") is parsed:
+        if self._parses_unnamed_first and session.names.get(b"") is parsed.own:
             del session.names[b""]
 
     @property

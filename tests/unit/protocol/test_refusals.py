@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from rwsplit.protocol.refusals import STALE_PLAN, is_fatal, is_stale_plan, sqlstate
+import pytest
+
+from rwsplit.protocol.refusals import (
+    STALE_PLAN,
+    is_fatal,
+    is_stale_plan,
+    move_position,
+    sqlstate,
+)
 from tests.support.frames import error, message
 
 
@@ -18,3 +26,20 @@ def test_an_error_without_a_code_is_internal():
     assert sqlstate(message("E", b"\0")) == b"XX000"
     assert sqlstate(message("E", b"Sx")) == b"XX000"
     assert sqlstate(error("42601")) == b"42601"
+
+
+@pytest.mark.parametrize(
+    ("position", "moved"), [(1, 1), (9, 9), (10, 9), (19, 9), (20, 10), (30, 20)]
+)
+def test_a_position_is_that_in_the_clients_text(position: int, moved: int):
+    """Of `EXECUTE rwsplit_123(x)` for `EXECUTE p(x)`."""
+    frame = message("E", b"SERROR\0C42703\0P%d\0Rx\0\0" % position)
+
+    assert move_position(frame, 8, 10) == message("E", b"SERROR\0C42703\0P%d\0Rx\0\0" % moved)
+
+
+@pytest.mark.parametrize("fields", [b"SERROR\0\0", b"SERROR\0Px\0\0", b"SERROR\0P\0\0"])
+def test_an_error_without_a_position_is_left_as_it_is(fields: bytes):
+    frame = message("E", fields)
+
+    assert move_position(frame, 8, 10) == frame

@@ -214,7 +214,7 @@ def test_execute_finds_a_statement_of_the_protocol(session: Session):
 
     assert spelled(unit) == query(f"EXECUTE {mine.name.decode()}(5)")
     assert list(unit.piece.needs) == [mine]
-    assert unit.piece.drops is None
+    assert not unit.piece.drops
 
 
 def test_deallocate_drops_a_statement_of_the_protocol(session: Session):
@@ -223,7 +223,7 @@ def test_deallocate_drops_a_statement_of_the_protocol(session: Session):
 
     unit = one(session, query("DEALLOCATE s1"))
 
-    assert unit.piece.drops is mine
+    assert [*unit.piece.drops] == [mine]
     assert b"s1" not in session.names
 
 
