@@ -13,7 +13,7 @@ A server is tried once for each statement. A unit that describes its portal need
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.protocol import codes
@@ -211,13 +211,14 @@ class Trials:
     def forget_stale(self, client: Client | None, server: Server, unit: Unit) -> None:
         """Have statements parsed anew of which *server* says that DDL has changed their result."""
         used = {*unit.piece.needs, *(prepared for _, prepared in unit.piece.taught)}
-        for prepared in used:
-            server.known.pop(prepared, None)
-            if client is not None:
+        self._close(server, [*used])
+        if client is not None:
+            for prepared in used:
                 client.scope.prepared.retire(prepared)
-        self._close(server, used)
 
-    def _close(self, server: Server, statements: Iterable[Prepared]) -> None:
+    def _close(self, server: Server, statements: Sequence[Prepared]) -> None:
+        for prepared in statements:
+            server.known.pop(prepared, None)
         closes = [frame(codes.CLOSE, b"S" + each.name + b"\0") for each in statements]
         if closes:
             server.out += [*closes, SYNC]

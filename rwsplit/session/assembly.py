@@ -434,7 +434,9 @@ class Assembly:
             prepared = self._meaning(name, prepared)
         self._used = prepared
         if not name and prepared is self._unnamed_parse:
-            if prepared.meaning is not None:
+            if (
+                script is not None and script.special
+            ):  # what it does was not known when it was parsed
                 self._scripts.append(prepared.script)
             return name
         if prepared.in_band is not None and session.tx != codes.FAILED:

@@ -154,3 +154,13 @@ def test_a_setting_of_rwsplits_is_applied_when_it_is_executed(session: Session, 
     assert (session.route_setting, session.max_lag) != ("auto", None)
     one(session, parse("", "SET rwsplit.consistency = eventual") + run() + SYNC)
     assert session.consistency is ConsistencyLevel.EVENTUAL
+
+
+@pytest.mark.parametrize("text", ["DEALLOCATE ALL", "PREPARE q AS SELECT 1", "EXECUTE q"])
+@pytest.mark.parametrize("name", ["", "s"])
+def test_what_names_nothing_of_the_protocol_is_judged_where_it_is_bound(
+    session: Session, text: str, name: str
+):
+    unit = one(session, parse(name, text) + run(name) + SYNC)
+
+    assert unit.script is session.scope.statements.lookup(text.encode())
