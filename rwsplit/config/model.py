@@ -333,7 +333,8 @@ class PoolConfig:
     `session` when it ends, all its statements run on one server of the primary; `statement` when its
     statement ends, and transactions of several statements are refused with 0A000."""
     size: int = attrs.field(default=20, validator=at_least(1))
-    """Servers at most; further statements queue."""
+    """Servers at most; further statements queue. As many again may be kept by sessions with state in
+    their server (LISTEN, temporary tables, ...), so that those do not keep others from working."""
     min_size: int = attrs.field(default=0, validator=at_least(0))
     """Servers kept open once the pool is in use."""
     reserve_size: int = attrs.field(default=0, validator=at_least(0))

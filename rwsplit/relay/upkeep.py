@@ -204,7 +204,7 @@ class Upkeep:
 
     def _make_room(self, pool: Pool) -> None:
         """Close servers nobody wants of other pools, if only the quotas they share keep *pool* from one more."""
-        if pool.failures or len(pool.servers) + pool.starting >= pool.config.size:
+        if pool.failures or pool.is_at_size:
             return
         spares = [quota.spare() for quota in pool.quotas if quota.is_full]
         for server in spares if all(spares) else ():

@@ -12,6 +12,7 @@ def due(pool: Pool, now: float) -> list[Server]:
     The one idle longest comes first, so that `min_size` servers used last are kept.
     """
     config = pool.config
+    surplus = pool.surplus
     found: list[Server] = []
     for server in pool.idle:
         left = len(pool.servers) - len(found)
@@ -19,7 +20,7 @@ def due(pool: Pool, now: float) -> list[Server]:
         unused = (
             0 < config.server_idle_timeout <= now - server.idle_since and left > config.min_size
         )
-        if too_old or unused or left > config.size:
+        if too_old or unused or surplus > len(found):
             found.append(server)
     return found
 

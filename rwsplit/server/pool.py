@@ -2,7 +2,9 @@
 
 `acquire` is synchronous: it hands out an idle server, or none - then the caller may share a lane or wait.
 Opening servers is asked of a task (`dial`), never done here. Invariant: `len(servers) + starting <= size`, but
-for the reserve, which is opened for sessions that have waited long and closed when nobody waits any more.
+for the reserve, which is opened for sessions that have waited long and closed when nobody waits any more, and but for
+servers that pinned sessions keep: up to *size* of them do not count, or idle sessions could keep everybody from
+writing. So there are never more than twice *size* and the reserve.
 
 A node may refuse a server (`Refused`). The pool then asks again later and later, one server at a time, and is
 *closed* while it has none to give: readers go elsewhere, and a server opened on trial opens it again.
@@ -107,7 +109,24 @@ class Pool:
     @property
     def is_full(self) -> bool:
         """No further server may be opened, but for the reserve."""
-        return len(self.servers) + self.starting >= self.config.size or self.is_held_back
+        return self.is_at_size or self.is_held_back
+
+    @property
+    def is_at_size(self) -> bool:
+        """It has as many servers as *size* allows."""
+        return self._beyond_size(len(self.servers) + self.starting) >= 0
+
+    @property
+    def surplus(self) -> int:
+        """Servers there are beyond *size*; zero or less: none."""
+        return self._beyond_size(len(self.servers))
+
+    def _beyond_size(self, there: int) -> int:
+        """Return by how much *there*, a number of servers, exceeds *size*, without those that sessions keep."""
+        size = self.config.size
+        if there < size:
+            return there - size
+        return there - size - min(size, sum(server.is_kept for server in self.servers))
 
     @property
     def is_held_back(self) -> bool:
@@ -117,7 +136,7 @@ class Pool:
     @property
     def has_too_many(self) -> bool:
         """A server that becomes free is to be closed, not kept."""
-        extra = len(self.servers) - self.config.size
+        extra = self.surplus
         if extra > 0 and (not self.waiters or extra > self.config.reserve_size):
             return True
         return bool(self.quotas) and any(quota.used > quota.limit for quota in self.quotas)
@@ -188,8 +207,8 @@ class Pool:
 
     def _may_use_reserve(self, now: float) -> bool:
         config = self.config
-        there = len(self.servers) + self.starting
-        if there >= config.size + config.reserve_size or self.is_held_back:
+        beyond = self._beyond_size(len(self.servers) + self.starting)
+        if beyond >= config.reserve_size or self.is_held_back:
             return False
         since = now - config.reserve_timeout
         late = sum(s.pending[0].arrived <= since for s in self.waiters if s.pending)  # type: ignore[union-attr]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.protocol import codes
 from rwsplit.protocol.responses import Owed
 from rwsplit.server.wire import Wire
+from rwsplit.session.pinning import PinReason
 from rwsplit.session.prepared import ServerState
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ HELD: Final = Use.HELD
 LANE: Final = Use.LANE
 RESETTING: Final = Use.RESETTING
 CLOSED: Final = Use.CLOSED
+
+
+#: A pool in session mode counts each of its sessions.
+_UNKEPT: Final = frozenset({None, PinReason.SESSION_MODE})
 
 
 class Server(ServerState):
@@ -120,6 +125,12 @@ class Server(ServerState):
     def owed_count(self) -> int:
         """Units whose ReadyForQuery has not come."""
         return len(self.responses.owed)
+
+    @property
+    def is_kept(self) -> bool:
+        """A session keeps it for the state it has there, whether it uses it or not."""
+        holder = self.holder
+        return holder is not None and holder.pin not in _UNKEPT
 
     def note_writer(self, session: Session) -> None:
         """Note that *session* may draw from sequences here; what others have drawn is still there."""

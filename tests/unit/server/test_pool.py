@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from types import SimpleNamespace
 
+import pytest
+
 from rwsplit.config.model import PoolConfig
 from rwsplit.errors import NodeUnreachable
 from rwsplit.protocol.responses import Owed
@@ -12,6 +14,7 @@ from rwsplit.server.pool import BACK_OFF, Pool
 from rwsplit.server.quota import Quota
 from rwsplit.server.server import Server, Use
 from rwsplit.session.parameters import ParameterStore
+from rwsplit.session.pinning import PinReason
 from tests.support.refusals import refusal
 from tests.support.silent_wire import SilentWire
 
@@ -434,4 +437,56 @@ def test_after_a_server_of_no_use_the_next_one_waits():
     pool.ask(0.05)
     assert dials.count == 0
     pool.ask(0.1)
+    assert dials.count == 1
+
+
+# Servers that sessions keep...
+
+
+def kept(pool: Pool, pin: PinReason | None = PinReason.LISTEN) -> Server:
+    """Open a server and let a session with *pin* hold it."""
+    server = opened(pool)
+    assert pool.acquire() is server
+    server.holder = SimpleNamespace(pin=pin)  # type: ignore[assignment]
+    return server
+
+
+def test_what_pinned_sessions_keep_does_not_count_up_to_as_many_as_the_size():
+    dials = Dials()
+    pool = a_pool(dials, size=2)
+    for number in range(4):
+        assert not pool.is_full, number
+        kept(pool)
+    assert pool.is_full
+    waits(pool)
+    pool.ask(0.0)
+    assert dials.count == 0
+
+
+@pytest.mark.parametrize("pin", [None, PinReason.SESSION_MODE])
+def test_what_else_is_held_counts(pin: PinReason | None):
+    pool = a_pool(size=2)
+    kept(pool, pin)
+    kept(pool, pin)
+    assert pool.is_full
+
+
+def test_a_server_beside_kept_ones_is_no_surplus():
+    pool = a_pool(size=2)
+    holding = [kept(pool) for _ in range(2)]
+    opened(pool)
+    assert not pool.has_too_many
+    for server in holding:
+        server.holder = None  # what they were kept for is gone
+    assert pool.has_too_many
+
+
+def test_the_reserve_comes_on_top_of_kept_servers():
+    dials = Dials()
+    pool = a_pool(dials, size=1, reserve_size=1, reserve_timeout=1)
+    kept(pool)
+    kept(pool, None)
+    assert pool.is_full
+    waits(pool, 2)
+    pool.ask(2.0)
     assert dials.count == 1
