@@ -14,6 +14,7 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from rwsplit.embedded.processes import wait_until
 from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.integration
@@ -90,7 +91,13 @@ def test_nested_transactions(proxy: Proxy, table: str):
 def test_a_read_only_connection(proxy: Proxy, table: str):
     with proxy.connect(autocommit=False) as connection:
         connection.read_only = True
-        assert connection.execute("select pg_is_in_recovery()").fetchone() == (True,)
+
+        def is_on_a_replica() -> bool:  # as soon as one has replayed what made the table
+            found = connection.execute("select pg_is_in_recovery()").fetchone()
+            connection.rollback()
+            return found == (True,)
+
+        assert wait_until(is_on_a_replica, timeout=10)
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
             connection.execute(f"insert into {table} values (1, 'a')")
 

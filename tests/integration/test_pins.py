@@ -121,7 +121,9 @@ def test_more_pinned_sessions_than_servers_wait_and_are_told(
     proxy = make_proxy(cluster, {"pool": {"size": 1, "query_wait_timeout": "1s"}})
     with proxy.connect() as one, proxy.connect() as two, proxy.connect() as other:
         one.execute("create temp table keeps (a int)")
-        two.execute("create temp table keeps (a int)")  # it does not count: as many again may be kept
+        two.execute(
+            "create temp table keeps (a int)"
+        )  # it does not count: as many again may be kept
         with pytest.raises(psycopg.errors.TooManyConnections, match=r"pool\.size"):
             other.execute("create table never_made (a int)")
         assert other.execute("select 1").fetchone() == (1,), "the session goes on"
