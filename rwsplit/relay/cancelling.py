@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import Injected
+from rwsplit.relay.trials import Trial
 from rwsplit.server.server import LANE, RESETTING, Server
 from rwsplit.session.unit import CancelReason, Unit
 
@@ -44,6 +45,10 @@ class Canceller:
         server = client.server
         if client.in_flight and server is not None:
             self._in_flight(client, server)
+        elif isinstance(client.settling, Trial) and server is not None:
+            client.settling.cancels = client
+            if server.responses.owed and server.responses.owed[0] is client.settling:
+                self.cancel_server(server)
         elif client.pending and (client.waiting is not None or _waits(client)):
             relay.loss.fail_unit(client, "57014", CancelReason.REQUEST.value)
             relay.outboxes.flush()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.config.model import OverrideConfig, PoolConfig
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response, notice_response
+from rwsplit.relay.trials import Trial
 from rwsplit.server.server import Server
 from rwsplit.session.unit import Unit
 
@@ -108,8 +109,9 @@ class Deadlines:
             if not owed:
                 if config.idle_transaction_timeout:
                     self._in_transaction(server, now - config.idle_transaction_timeout)
-            elif config.query_timeout and isinstance(owed[0], Unit):
-                self._running(server, owed[0], now, before.get(owed[0]))
+            elif config.query_timeout and isinstance(owed[0], Unit | Trial):
+                unit = owed[0].unit if isinstance(owed[0], Trial) else owed[0]
+                self._running(server, unit, now, before.get(unit))
 
     def _in_transaction(self, server: Server, since: float) -> None:
         client: Client | None = server.holder  # type: ignore[assignment]  # the relay's are all Clients
@@ -181,7 +183,7 @@ class Deadlines:
         idles = client.tx == codes.IDLE
         parameters = client.parameters
         timeout = parameters.idle_session if idles else parameters.idle_transaction
-        since = max(client.connected_at, client.last_read, client.begun)
+        since = max(client.connected_at, client.last_answer, client.begun)
         if not timeout or since + timeout > now:
             return
         what = "idle-session" if idles else "idle-in-transaction"

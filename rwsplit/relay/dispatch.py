@@ -25,7 +25,7 @@ from rwsplit.server.pool import Pool
 from rwsplit.server.server import LANE, Server
 from rwsplit.session.autocommit import HINT, REFUSAL, leaves_open
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
-from rwsplit.session.transaction import ends, is_prologue
+from rwsplit.session.transaction import ends, is_prologue, is_savepoint
 from rwsplit.session.unit import EXTENDED, Chunk, Unit
 from rwsplit.sql.statement import Script
 
@@ -263,7 +263,7 @@ class Dispatcher:
             and transaction.is_free
             and client.tx == codes.IN_TRANSACTION
             and not client.in_flight
-            and (ends(script) or _only_reads(script) or is_prologue(unit, script))
+            and (ends(script) or _only_reads(script) or _is_repeatable(unit, script))
             and not (unit.follows or unit.is_open)
         )
         if self._relay.trials.starts(client, server, unit):
@@ -419,6 +419,10 @@ def _is_last_try(unit: Unit, node: NodeView) -> bool:
         return False
     refused = (RouteReason.RETRIED_READ_ONLY, RouteReason.RETRIED_NOT_REPLAYED)
     return route.reason in refused or bool(unit.refused_by >> node.index & 1)
+
+
+def _is_repeatable(unit: Unit, script: Script) -> bool:
+    return is_prologue(unit, script) or is_savepoint(unit, script)
 
 
 def _only_reads(script: Script) -> bool:

@@ -32,6 +32,7 @@ from rwsplit.session.transaction import (
     READ_COMMITTED,
     Transaction,
     answer,
+    ends,
     ends_first,
     is_late,
     is_prologue,
@@ -188,7 +189,7 @@ class Late:
     def _route(self, client: Client, unit: Unit, script: Script) -> Route:
         transaction = client.transaction
         assert transaction is not None
-        if (unit.is_open and script is NOTHING) or (
+        if (unit.is_open and (script is NOTHING or ends(script))) or (
             transaction.late and (unit.is_open or unit.row_limit or unit.follows)
         ):
             return Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
@@ -255,7 +256,7 @@ class Late:
             return _prepares(script) or _outlives(transaction, unit, script)
         if unit.follows and script.state is None:
             return False  # its portal is there
-        if unit.is_open and script is NOTHING:
+        if unit.is_open and (script is NOTHING or ends(script)):
             return True  # nobody knows what it will do
         if transaction.late and (unit.is_open or unit.row_limit):
             return True
@@ -435,7 +436,8 @@ class Late:
 
 def _may_go(client: Client, transaction: Transaction, unit: Unit, script: Script) -> bool:
     """Return whether the transaction on a replica can go to the primary with *unit*, which cannot stay."""
-    if client.tx == codes.FAILED or (ends_first(script) and not unit.follows):
+    ends_it = ends_first(script) or (unit.is_open and ends(script))
+    if client.tx == codes.FAILED or (ends_it and not unit.follows):
         return True  # there is nothing to keep
     return client.tx == codes.IN_TRANSACTION and not transaction.is_kept
 

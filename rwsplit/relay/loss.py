@@ -196,7 +196,7 @@ class Loss:
         """Return whether what *client* has on a server, *units* in flight among it, can go on elsewhere."""
         relay = self._relay
         if client.settling is not None:
-            return relay.bringing.may_be_lost(client)
+            return relay.bringing.may_be_lost(client) or relay.trials.may_be_lost(client, units)
         if not units:
             return relay.late.lost(client, units)
         return (

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.config.model import PoolMode
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
-from rwsplit.protocol.framing import frame
 from rwsplit.protocol.responses import (
     Owed,
     What,
@@ -16,7 +15,7 @@ from rwsplit.protocol.responses import (
     ran_nothing,
     sqlstate,
 )
-from rwsplit.relay import lanes
+from rwsplit.relay import lanes, tidying
 from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client
 from rwsplit.relay.healing import Healing
@@ -29,7 +28,7 @@ from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
 from rwsplit.session.autocommit import HINT, REFUSAL
 from rwsplit.session.parameters import NONE
 from rwsplit.session.pinning import PinReason, leaves_state
-from rwsplit.session.prepared import SYNC, unlearn
+from rwsplit.session.prepared import unlearn
 from rwsplit.session.unit import EXTENDED, Unit
 
 if TYPE_CHECKING:
@@ -187,10 +186,7 @@ class Replies:
     def _settle_names(self, server: Server, unit: Unit) -> None:
         unit.settle_names()
         if unit.litter:  # it was open, so nothing could be said behind it
-            closes = [frame(codes.CLOSE, b"S" + name + b"\0") for name in unit.litter]
-            server.out += [*closes, SYNC]
-            server.owe(Injected(Purpose.TIDY))
-            self._relay.outboxes.touch_server(server)
+            tidying.close(self._relay, server, unit.litter)
 
     def _discarded(self, client: Client, server: Server, unit: Unit) -> None:
         """Forget what a DISCARD ALL has put an end to."""
@@ -353,13 +349,16 @@ class Replies:
         server.holder = None
         self.settle(server)
 
-    def settle(self, server: Server) -> None:
+    def settle(self, server: Server) -> None:  # noqa: PLR0911 - one line a need
         """Give a server that owes nothing and has no holder to the next session, clean."""
         relay = self._relay
         if server.use is CLOSED or server.responses.owed:
             return
         if server.expired or server.pool.has_too_many:
             relay.close_server(server)
+            return
+        if server.litter:
+            tidying.tell(relay, server)
             return
         if server.tx != codes.IDLE:
             self._inject(server, ROLLBACK, Purpose.ROLLBACK)
@@ -437,6 +436,9 @@ class Replies:
             return
         if is_fatal(error):
             owed.error = error  # the server goes: what waits behind it may run elsewhere
+            return
+        if isinstance(owed, Trial):
+            owed.refusal = error
             return
         if owed.purpose is Purpose.PARAMETERS:
             self._relay.bringing.refused_blindly(server, owed)

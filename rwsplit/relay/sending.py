@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rwsplit.config.model import PoolMode
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
-from rwsplit.relay import sequences
+from rwsplit.relay import sequences, tidying
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import DEALLOCATE_ALL, Ahead, Injected, Purpose, Restoration, query
 from rwsplit.routing.route import RouteReason
@@ -42,7 +42,7 @@ class Sender:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
-    def send(  # noqa: C901 - one branch a need
+    def send(  # noqa: C901, PLR0912, PLR0915 - one branch a need
         self, client: Client, server: Server, unit: Unit
     ) -> None:
         """Queue the bytes of *unit* on *server*, behind what the server must know for it."""
@@ -50,6 +50,8 @@ class Sender:
         script = unit.script
         piece = unit.piece
         assert script is not None
+        if server.litter:
+            tidying.tell(relay, server)
         # Ahead of a BEGIN: it takes a snapshot, and SET TRANSACTION must come before any.
         if (
             script.uses_sequences

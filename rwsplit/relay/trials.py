@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
-from rwsplit.protocol.framing import frame
-from rwsplit.protocol.responses import Step
-from rwsplit.relay import lanes
+from rwsplit.protocol.responses import Step, sqlstate
+from rwsplit.relay import lanes, tidying
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import Injected, Purpose
 from rwsplit.relay.skipping import FLUSH
@@ -39,7 +38,7 @@ _NOT_REPLAYED: Final = Route(Target.PRIMARY, RouteReason.RETRIED_NOT_REPLAYED)
 class Trial(Injected):
     """The answers to the Parse and Describe of what *unit*, which waits, uses; *then* sends it."""
 
-    __slots__ = ("is_held", "then", "unit")
+    __slots__ = ("is_held", "refusal", "then", "unit")
 
     def __init__(
         self, client: Client, unit: Unit, then: Callable[[], None] | None, *, is_held: bool
@@ -50,6 +49,8 @@ class Trial(Injected):
         """None: the unit is the first that is pending."""
         self.is_held = is_held
         """The session had the server before."""
+        self.refusal = b""
+        """The error it failed with."""
 
 
 class Trials:
@@ -72,9 +73,11 @@ class Trials:
             relay.sender.bring_parameters(client, server)
             server.holder = client
             client.server = server
+        tidying.tell(relay, server)
         trial = Trial(client, unit, then, is_held=is_held)
         trial.steps = self._compose(client, server, unit.piece, SYNC, trial.lessons)
         server.owe(trial)
+        unit.sent = relay.now
         client.settling = trial
         relay.outboxes.touch_server(server)
         return True
@@ -113,6 +116,11 @@ class Trials:
             return  # the session is gone
         client.settling = None
         unit = trial.unit
+        if trial.refusal:
+            if self._is_cancelled(client, server, trial):
+                return
+            if client.tx != codes.IDLE:
+                unit.refusal = trial.refusal  # its transaction has failed, of this
         if changed and server.is_replica and not trial.is_held and trial.then is None:
             self._elsewhere(client, server, unit)
             return
@@ -130,6 +138,26 @@ class Trials:
         if client.pending or client.paused:
             self._relay.dispatcher.pump(client)
 
+    def _is_cancelled(self, client: Client, server: Server, trial: Trial) -> bool:
+        """Answer the unit outside a transaction that waits for *trial* if that was cancelled in its place."""
+        unit = trial.unit
+        is_meant = trial.cancels is client or unit.cancelled is not None
+        if client.tx != codes.IDLE or trial.then or not is_meant:
+            return False
+        if sqlstate(trial.refusal) != b"57014":
+            return False
+        trial.cancels = None
+        relay = self._relay
+        if client.pin is None:
+            relay.replies.release(client, server)
+        client.pending.popleft()
+        client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
+        error = unit.reword(trial.refusal)
+        relay.loss.answer(client, unit, error, error)
+        if not client.closed:
+            relay.dispatcher.pump(client)
+        return True
+
     def _elsewhere(self, client: Client, server: Server, unit: Unit) -> None:
         """Have the primary say whether the result of a statement has changed: a replica may only be late."""
         relay = self._relay
@@ -139,6 +167,15 @@ class Trials:
         unit.route = _NOT_REPLAYED
         relay.counters.retries += 1
         relay.dispatcher.pump(client)
+
+    def may_be_lost(self, client: Client, units: list[Unit]) -> bool:
+        """Return whether the unit of *client* that waits can look for another server, with none of *units* in flight."""
+        trial = client.settling
+        if not isinstance(trial, Trial) or units or trial.then is not None:
+            return False
+        if client.tx == codes.IDLE and client.pin is None:
+            return True
+        return self._relay.late.lost(client, units)
 
     def lost(self, client: Client, server: Server, units: list[Unit]) -> bool:
         """*server* is gone, with *units* of the session's: if it was being tried, the unit that waits looks for another; return whether."""
@@ -219,11 +256,7 @@ class Trials:
     def _close(self, server: Server, statements: Sequence[Prepared]) -> None:
         for prepared in statements:
             server.known.pop(prepared, None)
-        closes = [frame(codes.CLOSE, b"S" + each.name + b"\0") for each in statements]
-        if closes:
-            server.out += [*closes, SYNC]
-            server.owe(Injected(Purpose.TIDY))
-            self._relay.outboxes.touch_server(server)
+        tidying.close(self._relay, server, [each.name for each in statements])
 
 
 def is_wanted(server: Server, unit: Unit) -> bool:

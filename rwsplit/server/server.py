@@ -61,6 +61,7 @@ class Server(ServerState):
         "is_replica",
         "last_done",
         "last_writer",
+        "litter",
         "mingled",
         "paused",
         "pid",
@@ -73,7 +74,7 @@ class Server(ServerState):
         "wire",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - one line an attribute
         self, pool: Pool, wire: Wire, *, pid: int, cancel_key: bytes, now: float
     ) -> None:
         super().__init__()
@@ -97,6 +98,8 @@ class Server(ServerState):
         """Cancel requests under way; until they are through the server may not change hands."""
         self.copying = 0
         """COPY commands it takes in now; below zero while their end was sent before they had begun."""
+        self.litter: list[bytes] = []
+        """Frames that close statements, to be sent when no unit is under way."""
         self.expired = False
         """To be closed as soon as nothing is in flight (its node is gone, it is too old)."""
         self.farewell = False

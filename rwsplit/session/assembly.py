@@ -42,6 +42,7 @@ class Assembly:
     __slots__ = (
         "_bound",
         "_called",
+        "_described",
         "_drops",
         "_effects",
         "_litter",
@@ -58,7 +59,6 @@ class Assembly:
         "_unnamed",
         "_unnamed_parse",
         "_used",
-        "describes",
         "executes",
         "follows",
         "renaming",
@@ -74,7 +74,7 @@ class Assembly:
         """What it does to names; None while that is nothing."""
         self.said = 0
         """Messages of the unit so far."""
-        self.describes = False
+        self._described: tuple[Prepared | None, ...] = ()
         self.follows = False
         """It uses a portal that an earlier unit has made."""
         self.executes = False
@@ -108,6 +108,11 @@ class Assembly:
 
     def __bool__(self) -> bool:
         return bool(self._parts)
+
+    @property
+    def describes(self) -> bool:
+        """It asks what the portals of all statements it uses return."""
+        return bool(said := self._described) and all(used in said for _, used in self._called)
 
     @property
     def keeps_portal(self) -> bool:
@@ -241,10 +246,10 @@ class Assembly:
     def _describe(self, data: bytes, start: int, end: int) -> bytes | None:
         if data[start + HEADER_SIZE : start + HEADER_SIZE + 1] != b"S":
             self._plan.append(FORWARD)
-            self.describes = True
             named = end - start > _DESCRIBE_UNNAMED
-            if (self._named_portal(data, start + 1, end) if named else self._bound) is None:
-                self.follows = True
+            bound = self._named_portal(data, start + 1, end) if named else self._bound
+            self.follows = self.follows or bound is None
+            self._described += (bound,)
             return None
         name = data[start + HEADER_SIZE + 1 : _zero(data, start + HEADER_SIZE + 1, end)]
         called = self._use(name)

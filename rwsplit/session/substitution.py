@@ -93,9 +93,11 @@ def meaning(session: Session, query: bytes, script: Script) -> Meaning | None:
         return Meaning(matched[1] + NONE + query[matched.end() :], script)
     shift = len(matched[1].decode(errors="replace")), len(prepared.name) - len(matched[2])
     if statement.verb is Verb.DEALLOCATE:
-        # The server keeps it for others: an equal one of its own dies in its place.
-        text = b'DEALLOCATE "%s"' % prepared.name
-        return Meaning(text, script, prepared, name, drops=True)
+        # The server keeps it for others: one of its own dies in its place. That is empty, as the statement may be
+        # one that cannot be parsed any more, or returns something else by now, which is no matter here.
+        victim = session.scope.prepared.get(b"/*%s*/\0\0\0" % prepared.name)
+        text = b'DEALLOCATE "%s"' % victim.name
+        return Meaning(text, script, victim, name, drops=True)
     facts = script if statement.verb is Verb.PREPARE else prepared.script or ORPHAN
     text = matched[1] + prepared.name + query[matched.end() :]
     return Meaning(text, facts, prepared, name, shift=shift)

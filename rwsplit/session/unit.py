@@ -159,6 +159,7 @@ class Unit(Owed):
         "piece",
         "plain",
         "planned",
+        "refusal",
         "refused_by",
         "relied_on",
         "renaming",
@@ -200,7 +201,7 @@ class Unit(Owed):
         self.executes = True
         """It runs something, rather than only parse, describe, or ask rwsplit itself."""
         self.describes = False
-        """It asks what a portal returns, so the client does not go by what it was told before."""
+        """It asks what all its portals return, so the client does not go by what it was told before."""
         self.follows = False
         """It uses a portal that an earlier unit has made: it must find it, and fail as PostgreSQL does if it cannot."""
         self.row_limit = False
@@ -233,6 +234,8 @@ class Unit(Owed):
         self.refused_by = 0
         """Bit set of node indexes that failed it; each node is tried at most once."""
         self.restarts = 0
+        self.refusal = b""
+        """Why its transaction has failed before it was sent."""
         self.cancelled: CancelReason | None = None
         """Why a cancel request for it was sent."""
         self.with_pin = False
@@ -253,6 +256,8 @@ class Unit(Owed):
             return error_response("ERROR", "57014", self.cancelled.value)
         if self._is_of_changed_result(frame):
             return STALE_PLAN
+        if self.refusal and sqlstate(frame) == b"25P02":
+            frame = self.refusal
         if any(self.piece.shift):
             frame = move_position(frame, *self.piece.shift)
         if OWN_NAME not in frame or self.session is None:
@@ -321,6 +326,7 @@ class Unit(Owed):
         self.forwarded = False
         self.failed = False
         self.error = None
+        self.refusal = b""
         self.kept = None
         self.size = 0
         self.done = 0

@@ -362,3 +362,48 @@ def test_statements_come_back_to_what_they_were(proxy: Proxy, stack: ExitStack):
         assert altered == ([], b"I")
         for _ in range(OFTEN):
             assert verdict(ask(client, run)) == (expected, b"I")
+
+
+WRITING = "insert into changed values (1, 1) returning a"
+RETYPED = "alter table changed alter a type bigint"
+
+
+def held(cluster: ReachableCluster[Any], proxy: Proxy, stack: ExitStack) -> RawClient:
+    """Return a client whose server has a statement that fails when it is bound next, which nobody but PostgreSQL knows."""
+    client = stack.enter_context(proxy.raw())
+    for text in FILLED:
+        client.query(text)
+    client.send(parse(WRITING, "w"), describe_statement("w"), SYNC)
+    client.frames_until(b"Z")
+    client.send(bind("w"), execute(), SYNC)
+    client.frames_until(b"Z")
+    with cluster.primary.connect("app", "app") as other:
+        other.execute(RETYPED)
+    return client
+
+
+def test_in_a_unit_that_is_open_its_client_ends_it(
+    cluster: ReachableCluster[Any], proxy: Proxy, stack: ExitStack
+):
+    client = held(cluster, proxy, stack)
+    client.send(bind("w"), execute(), FLUSH)
+    assert client.error()["C"] == CHANGED[0]
+    client.send(SYNC)
+    assert client.codes_until(b"Z") == b"Z"
+    for text in ("select 7", "select 8"):
+        client.send(query(text))
+        assert client.codes_until(b"Z") == b"TDCZ"
+
+
+def test_behind_it_data_may_be_on_its_way(
+    cluster: ReachableCluster[Any], proxy: Proxy, stack: ExitStack
+):
+    client = held(cluster, proxy, stack)
+    insert = query("insert into changed values (length('" + "x" * 3_000_000 + "'), 2)")
+    client.send(query("select pg_sleep(0.3), txid_current()"), bind("w"), execute(), SYNC)
+    client.send(insert[:2_000_000])
+    client.frames_until(b"Z")
+    assert client.codes_until(b"Z") == b"EZ"
+    client.send(insert[2_000_000:])
+    assert client.codes_until(b"Z") == b"CZ"
+    assert rows(client.query("select a from changed where z = 2")) == [(b"3000000",)]
