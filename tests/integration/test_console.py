@@ -74,8 +74,9 @@ def test_every_view_answers_under_load_with_numbers_that_agree(
 
 def test_waiting_and_pinned_clients_show(cluster: EmbeddedCluster, make_proxy: MakeProxy):
     proxy = make_proxy(cluster, {"pool": {"size": 1}})
-    with proxy.connect() as pinned, proxy.raw() as waiting:
+    with proxy.connect() as pinned, proxy.connect() as busy, proxy.raw() as waiting:
         pinned.execute("create temp table t (n int)")
+        busy.execute("begin; create table never (n int)")
         waiting.send(message(b"Q", b"create table never (n int)\0"))
         assert wait_until(
             lambda: {row["state"] for row in proxy.console("SHOW CLIENTS")} >= {"waiting"},
