@@ -76,7 +76,7 @@ def test_waiting_and_pinned_clients_show(cluster: EmbeddedCluster, make_proxy: M
     proxy = make_proxy(cluster, {"pool": {"size": 1}})
     with proxy.connect() as pinned, proxy.connect() as busy, proxy.raw() as waiting:
         pinned.execute("create temp table t (n int)")
-        busy.execute("begin; create table never (n int)")
+        busy.execute("begin; select pg_current_xact_id()")
         waiting.send(message(b"Q", b"create table never (n int)\0"))
         assert wait_until(
             lambda: {row["state"] for row in proxy.console("SHOW CLIENTS")} >= {"waiting"},

@@ -17,7 +17,7 @@ from rwsplit.embedded.node import EmbeddedNode
 from rwsplit.embedded.processes import wait_until
 from tests.support.gateway import Gateway
 from tests.support.load import Connection, Load, where
-from tests.support.postgres import MakeProxy
+from tests.support.postgres import MakeCluster, MakeProxy
 from tests.support.proxy import Proxy
 from tests.support.tight import TightClients
 
@@ -299,13 +299,12 @@ def is_once_even(clients: TightClients, spread: float) -> bool:
     return False
 
 
-def test_role_changes_cost_readers_nothing(
-    fragile_cluster: EmbeddedCluster, make_proxy: MakeProxy
-):
-    fragile_cluster.primary.query("grant execute on function pg_promote to rwsplit")
-    fragile_cluster.wait_until_replayed()
-    proxy = make_proxy(fragile_cluster)
-    nodes = list(fragile_cluster.nodes.values())
+def test_role_changes_cost_readers_nothing(make_cluster: MakeCluster, make_proxy: MakeProxy):
+    cluster = make_cluster(replicas=3)  # its timeline grows for good
+    cluster.primary.query("grant execute on function pg_promote to rwsplit")
+    cluster.wait_until_replayed()
+    proxy = make_proxy(cluster)
+    nodes = list(cluster.nodes.values())
     with Load(proxy, where, clients=6) as load:
         for leader, successor in itertools.pairwise([nodes[0], nodes[1], nodes[0]]):
             switch_over(proxy, leader, successor, nodes)
