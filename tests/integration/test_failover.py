@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from rwsplit.embedded.cluster import EmbeddedCluster
+from rwsplit.embedded.node import EmbeddedNode
 from rwsplit.embedded.processes import wait_until
 from tests.support.load import Connection, Load, where
 from tests.support.pgbench import Pgbench
@@ -193,27 +194,36 @@ def test_reads_and_logins_go_on_without_a_primary_and_writes_wait_for_the_next(
     assert not load.errors
 
 
+def received(node: EmbeddedNode) -> int:
+    """Return how far *node* has received the WAL of its primary."""
+    [[lsn]] = node.query("select (pg_last_wal_receive_lsn() - '0/0')::int8")
+    return int(lsn)
+
+
 def test_a_promotion_by_hand_is_followed_within_a_second(
     broken: EmbeddedCluster, make_proxy: MakeProxy
 ):
     proxy = make_proxy(broken)
     with Load(proxy, where, clients=4) as load, Writer(proxy) as writer:
         broken.primary.kill()
-        broken.replicas[0].promote()
+        # The others could not follow one that has received less than they have.
+        new = max(broken.replicas, key=received)
+        new.promote()
         promoted = time.monotonic()
         writer.go_on(1, timeout=5)
         assert writer.moments[-1] - promoted < 1.0
-        assert primary_of(proxy) == "replica1"
+        assert primary_of(proxy) == new.name
 
         # Replicas of the old primary are on the old timeline until they follow the new one.
-        for node in broken.replicas[1:]:
-            node.follow(broken.replicas[0])
+        others = [node for node in broken.replicas if node is not new]
+        for node in others:
+            node.follow(new)
         assert wait_until(
-            lambda: {"replica2", "replica3"} <= set(load.answered(100)), timeout=15
+            lambda: {node.name for node in others} <= set(load.answered(100)), timeout=15
         )
         writer.go_on(20)
     assert not load.errors
-    [(count,)] = broken.replicas[0].query("select count(*) from failover", database="app")
+    [(count,)] = new.query("select count(*) from failover", database="app")
     assert count >= len(writer.acknowledged) - 1  # asynchronous: the last one may have died
 
 
