@@ -54,6 +54,12 @@ class Look:
         self.on_seen(self)
 
 
+class Overheard(Look):
+    """The step of a Describe of the client's, which is told the answer, too."""
+
+    __slots__ = ()
+
+
 def hash_columns(frame: bytes) -> bytes:
     """Return a hash of the names and types of columns in the RowDescription *frame*, 16 bytes."""
     seen = blake2b(digest_size=_SIZE)

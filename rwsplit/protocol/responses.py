@@ -27,7 +27,7 @@ from typing import ClassVar, Final
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length, frame
-from rwsplit.protocol.looks import Look
+from rwsplit.protocol.looks import Look, Overheard
 from rwsplit.protocol.refusals import (
     LOSING as LOSING,
     is_fatal as is_fatal,
@@ -272,7 +272,7 @@ class ResponseQueue:
             raise ProtocolViolation(f"a message of type {code:#04x} is not expected here")
         if current.steps:
             step = current.steps[0]
-            if step.__class__ is Look:
+            if isinstance(step, Look):
                 return self._see(events, current, step, data, code, start, pos, end)
         if code in codes.COMPLETES and current.steps is not None:
             return self._step(current, data, start, pos, end)
@@ -289,7 +289,12 @@ class ResponseQueue:
         pos: int,
         end: int,
     ) -> tuple[int, int]:
-        """Swallow a part of the answer to what rwsplit itself has asked, having looked at it."""
+        """Look at a part of the answer to a Describe, and swallow it if rwsplit itself has asked."""
+        if look.__class__ is Overheard:
+            look.take(code, data[pos:end])
+            if code in codes.COMPLETES:
+                return self._step(current, data, start, pos, end)
+            return start, end
         self._forward(current, data, start, pos)
         look.take(code, data[pos:end])
         if code in codes.COMPLETES:
@@ -470,7 +475,7 @@ def _as_it_is(pid: int) -> int:
 
 
 def _is_looked_at(current: Owed) -> bool:
-    return bool(current.steps) and current.steps[0].__class__ is Look  # type: ignore[index]
+    return bool(current.steps) and isinstance(current.steps[0], Look)  # type: ignore[index]
 
 
 _header = HEADER.unpack_from

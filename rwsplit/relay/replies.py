@@ -438,6 +438,7 @@ class Replies:
             owed.error = error  # the server goes: what waits behind it may run elsewhere
             return
         if isinstance(owed, Trial):
+            server.unnamed = None
             owed.refusal = error
             return
         if owed.purpose is Purpose.PARAMETERS:

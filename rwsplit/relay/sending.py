@@ -178,6 +178,7 @@ class Sender:
             unit.planned += len(steps or ())
             if unit.failed:  # the server skips it all, up to the Sync
                 unlearn(server, lessons, 0)
+                server.unnamed = None
                 return
             if unit.steps is None:
                 unit.steps = deque()
@@ -289,7 +290,7 @@ class Sender:
             self._compose(client, server, unit, chunk)
             if chunk.by_query:
                 server.unnamed = None
-            elif chunk.unnamed_parse is not None:
+            elif chunk.unnamed_parse is not None and not unit.failed:
                 server.unnamed = chunk.unnamed_parse
         if chunk.needs or chunk.taught:
             unit.piece.needs = [*unit.piece.needs, *chunk.needs]

@@ -98,7 +98,7 @@ class Trials:
             piece.needs,
             None,
             lessons,
-            unnamed=None,
+            unnamed=piece.unnamed,
             limit=self._relay.config.limits.max_prepared_statements,
             first=first,
             age=client.knowledge.age(client.database),
@@ -199,19 +199,17 @@ class Trials:
 
     def holds(self, client: Client, server: Server, unit: Unit, chunk: Chunk) -> bool:
         """Return whether *chunk*, which continues *unit*, must wait for what the statements it uses return on *server*."""
-        if not chunk.needs or unit.failed:
+        if unit.failed:
             return False
-        for prepared in [each for each in chunk.needs if each.is_relied_on]:
-            if server.has(prepared):
-                continue
-            lesson = next(
-                (each for each in unit.lessons if each.prepared is prepared and each.known),
-                None,
-            )
-            if lesson is None:
-                self._ask(client, server, unit, chunk)
+        for prepared in _relied_on(chunk):
+            lessons = (each for each in reversed(unit.lessons) if each.prepared is prepared)
+            lesson = next((each for each in lessons if each.known), None)
+            if lesson is not None and lesson.look.shape is None:
                 return True
-            if not lesson.differs:
+            if _has(server, prepared, chunk):
+                continue
+            if lesson is None or not lesson.differs:
+                self._ask(client, server, unit, chunk)
                 return True
             refuse(chunk, prepared)
         return False
@@ -256,12 +254,24 @@ class Trials:
     def _close(self, server: Server, statements: Sequence[Prepared]) -> None:
         for prepared in statements:
             server.known.pop(prepared, None)
+            if server.unnamed is prepared:
+                server.unnamed = None
         tidying.close(self._relay, server, [each.name for each in statements])
 
 
 def is_wanted(server: Server, unit: Unit) -> bool:
     """Return whether *server* must be tried before *unit* may be sent to it."""
-    needs = unit.piece.needs
-    return bool(needs) and not (
-        unit.describes or all(server.has(each) or not each.is_relied_on for each in needs)
-    )
+    piece = unit.piece
+    if unit.describes or (not piece.needs and piece.unnamed is None):
+        return False
+    return not all(_has(server, each, piece) for each in _relied_on(piece))
+
+
+def _relied_on(piece: Piece) -> list[Prepared]:
+    """Return the statements *piece* uses without parsing them, as far as its client may rely on what it was told of them."""
+    used = piece.needs if piece.unnamed is None else [*piece.needs, piece.unnamed]
+    return [each for each in used if each.is_relied_on]
+
+
+def _has(server: Server, prepared: Prepared, piece: Piece) -> bool:
+    return server.unnamed is prepared if prepared is piece.unnamed else server.has(prepared)

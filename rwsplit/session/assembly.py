@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, frame
+from rwsplit.protocol.looks import Overheard
 from rwsplit.protocol.responses import FORWARD, SWALLOW, Step
 from rwsplit.session import inband
 from rwsplit.session.pinning import renames
 from rwsplit.session.prepared import OWN_NAME, PARSED, Part, Prepared
 from rwsplit.session.renaming import Renaming, Unsettled
 from rwsplit.session.stand_ins import NAMING, NOTHING, OPAQUE, ORPHAN, merge
-from rwsplit.session.substitution import NONE, as_meant, names_another, up_to_date
+from rwsplit.session.substitution import NONE, as_meant, names_another, told_apart, up_to_date
 from rwsplit.session.unit import Piece
 from rwsplit.sql.statement import Script, Statement
 
@@ -257,8 +258,23 @@ class Assembly:
         if called is None:
             return self._without_unnamed(data, start, end)
         if called == name:
+            if not name:
+                self._plan[-1] = self._tell_unnamed()
             return None
         return frame(codes.DESCRIBE, b"S" + called + b"\0")
+
+    def _tell_unnamed(self) -> Step:
+        """Take note of what the client is told of its unnamed statement."""
+        old = self._used
+        if old is None or old.meaning is not None or old.in_band is not None:
+            return FORWARD
+        new = told_apart(self._session, old, self.renaming)
+        if old is self._unnamed_parse:
+            self._unnamed_parse = new
+        else:
+            self._unnamed = new
+        self._planned = True
+        return Overheard(new.note)
 
     def _named_portal(self, data: bytes, start: int, end: int) -> Prepared | None:
         """Return what the portal runs whose name is all an Execute says in front of its limit."""
@@ -449,6 +465,7 @@ class Assembly:
         self._note_script(prepared)
         if not name and prepared.meaning is None:
             self._unnamed = prepared
+            self._called.append((name, prepared))
             return name
         self._called.append((name, prepared))
         if not self._teaches(prepared):

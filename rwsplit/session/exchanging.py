@@ -10,9 +10,11 @@ from rwsplit.session.unit import Piece
 
 def refuse(piece: Piece, prepared: Prepared) -> None:
     """Have *piece* fail where it uses *prepared*, as PostgreSQL does when that returns something else than it did."""
-    old = prepared.name
+    old = b"" if piece.unnamed is prepared else prepared.name
     piece.parts = [_renamed(part, old, CHANGED) for part in piece.parts]
     piece.needs = [each for each in piece.needs if each is not prepared]
+    if piece.unnamed is prepared:
+        piece.unnamed = None
 
 
 def _renamed(part: Part, old: bytes, new: bytes) -> Part:
@@ -46,6 +48,8 @@ def _bound(payload: bytes) -> bytes:
 def _framed(code: int, length: int, payload: bytes, old: bytes, new: bytes) -> bytes:
     """Return a frame with *new* in place of *old*, which is what follows the portal's name, if there is one."""
     head, tail = b"", payload
+    if code == codes.DESCRIBE:
+        head, tail = payload[:1], payload[1:]
     if code == codes.BIND:
         portal, tail = payload.split(b"\0", 1)
         head = portal + b"\0"

@@ -12,7 +12,8 @@ that is parsed behind a client's back is parsed with the parameter types the cli
 (`relay.trials`).
 
 The unnamed statement is tracked the same way, since on a pooled server the next client replaces it; but it keeps
-its empty name, because its lifetime (until the next Parse or Query) is part of the protocol.
+its empty name, because its lifetime (until the next Parse or Query) is part of the protocol. What its client is told of it is known only
+where the client describes it: then it gets an identity that is the session's alone (`PreparedRegistry.apart`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from rwsplit.sql.statement import Script, Statement, Verb
 PARSE_COMPLETE: Final = frame(codes.PARSE_COMPLETE, b"")
 CLOSE_COMPLETE: Final = frame(codes.CLOSE_COMPLETE, b"")
 SYNC: Final = frame(codes.SYNC, b"")
+_DESCRIBE_UNNAMED: Final = frame(codes.DESCRIBE, b"S\0")
 
 
 #: How the names of statements on servers begin.
@@ -128,15 +130,19 @@ class Prepared:
         """Clients may decode rows as they were told when it was parsed."""
         return self.told is not None and bool(self.told.columns) and self.is_fixed
 
+    def note(self, look: Look) -> None:
+        """Take note of what its client was told."""
+        self.told = look.shape
+
     def parse(self, name: bytes) -> bytes:
         """Return the Parse frame of a client's that calls this statement *name*."""
         return frame(codes.PARSE, name + b"\0" + self.tail)
 
-    def parse_as_told(self) -> bytes:
-        """Return the Parse frame that teaches a server what clients have parsed already: its types are settled."""
+    def parse_as_told(self, name: bytes) -> bytes:
+        """Return the Parse frame that teaches a server, as *name*, what clients have parsed already: its types are settled."""
         if self.told is None:
-            return self.parse(self.name)
-        return frame(codes.PARSE, b"%s\0%s\0%s" % (self.name, self.query, self.told.types))
+            return self.parse(name)
+        return frame(codes.PARSE, b"%s\0%s\0%s" % (name, self.query, self.told.types))
 
 
 #: The place of a statement (whose search path resolves its names) and its tail.
@@ -187,6 +193,11 @@ class PreparedRegistry:
         self._by_key[key] = prepared
         prepared.key = key
 
+    def refresh(self, prepared: Prepared) -> Prepared:
+        """Find out anew the facts of *prepared*, which one session has for itself."""
+        prepared.script, prepared.version = self._facts(prepared.query), self.version
+        return prepared
+
     def renewed(self, prepared: Prepared, place: object = None) -> Prepared:
         """Return *prepared* with the facts of now, for a session in *place*.
 
@@ -222,6 +233,10 @@ class PreparedRegistry:
         """Have who parses the same as *prepared* from now on get another identity: its shape is of the past."""
         if prepared.key is not None and self._by_key.get(prepared.key) is prepared:
             del self._by_key[prepared.key]
+
+    def apart(self, prepared: Prepared) -> Prepared:
+        """Return the identity of *prepared* for one session, whose client is about to be told what it is."""
+        return self._twin(prepared)
 
     def _twin(self, prepared: Prepared) -> Prepared:
         version = prepared.version and self.version
@@ -355,9 +370,7 @@ def compose(
             )
             after += (SWALLOW, look)
     if unnamed is not None and server.unnamed is not unnamed:
-        out.append(unnamed.parse(b""))
-        after.append(SWALLOW)
-        server.unnamed = unnamed
+        _teach_unnamed(server, unnamed, after, lessons, first)
     if steps is None:
         out.extend(parts)  # type: ignore[arg-type]  # without steps, all parts are bytes
         return deque(after) if after else None
@@ -433,9 +446,33 @@ def _teach(
     lesson = Lesson(first + len(after), prepared, known=True, age=age, look=look)
     lessons.append(lesson)
     known[prepared] = lesson
-    server.out.append(prepared.parse(prepared.name) if by_client else prepared.parse_as_told())
+    parse = prepared.parse if by_client else prepared.parse_as_told
+    server.out.append(parse(prepared.name))
     server.out.append(frame(codes.DESCRIBE, b"S" + prepared.name + b"\0"))
     return look
+
+
+def _teach_unnamed(
+    server: ServerState,
+    unnamed: Prepared,
+    after: list[Step],
+    lessons: list[Lesson],
+    first: int,
+) -> None:
+    """Queue the Parse of *unnamed* under the empty name and, if its client relies on what it was told, a look at it."""
+    server.out.append(unnamed.parse_as_told(b""))
+    after.append(SWALLOW)
+    server.unnamed = unnamed
+    if unnamed.is_relied_on:
+        look = Look(partial(_compare_unnamed, server, unnamed))
+        lessons.append(Lesson(first + len(after) - 1, unnamed, known=True, look=look))
+        server.out.append(_DESCRIBE_UNNAMED)
+        after.append(look)
+
+
+def _compare_unnamed(server: ServerState, unnamed: Prepared, look: Look) -> None:
+    if look.shape != unnamed.told and server.unnamed is unnamed:
+        server.unnamed = None
 
 
 def _compare(server: ServerState, prepared: Prepared, age: int, look: Look) -> None:

@@ -62,7 +62,7 @@ class Renaming:
         _put(table, name, new)
 
     def exchange(self, old: Prepared, new: Prepared) -> None:
-        """Let the names that the unit has given to *old* mean *new*: what it has parsed turned out to be that."""
+        """Let the names that the unit has given to *old* mean *new*: what it has parsed turned out to be that, or is told apart."""
         for at, (number, table, name, before, meant) in enumerate(self._entries):
             if meant is old:
                 self._entries[at] = (number, table, name, before, new)

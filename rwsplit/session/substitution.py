@@ -129,5 +129,22 @@ def as_meant(session: Session, name: bytes, prepared: Prepared) -> Prepared:
 def up_to_date(session: Session, name: bytes, prepared: Prepared) -> Prepared:
     """Return *prepared*, which the client calls *name*, with the facts of now, remembered as such."""
     scope = session.scope
+    if not name and prepared.key is None and prepared.version is not None:
+        return scope.prepared.refresh(prepared)
     new = session.names[name] = scope.prepared.renewed(prepared, scope.place)
+    return new
+
+
+def told_apart(session: Session, old: Prepared, renaming: Renaming | None) -> Prepared:
+    """Return what the unnamed statement *old*, which the client describes, is from now on: nobody else's.
+
+    Others of the same text may be told something else. *renaming* is what the unit has done to names so far.
+    """
+    if old.key is None:  # it is the session's alone
+        return old
+    new = session.scope.prepared.apart(old)
+    if renaming is not None:
+        renaming.exchange(old, new)
+    if session.names.get(b"") is old:
+        session.names[b""] = new
     return new

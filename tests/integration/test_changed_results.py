@@ -30,6 +30,7 @@ from tests.support.raw_client import Frame, RawClient, error_fields, rows
 pytestmark = pytest.mark.integration
 
 CHANGED = ("0A000", "cached plan must not change result type")
+RETYPED = "alter table changed alter a type bigint"
 #: More than there are nodes, so that every server comes to it.
 OFTEN = 6
 
@@ -312,6 +313,82 @@ def test_sessions_that_were_told_different_things_share_no_statement(
         assert said == CHANGED
 
 
+def by_itself(client: RawClient, run: bytes) -> Any:
+    return verdict(ask(client, run, SYNC))
+
+
+def beside_another(client: RawClient, run: bytes) -> Any:
+    other = bind("other") + execute()
+    return verdict(ask(client, other, run, other, SYNC))
+
+
+def continuing_a_unit(client: RawClient, run: bytes) -> Any:
+    client.send(bind("other"), execute(), FLUSH)
+    first = client.frames_until(b"C")
+    client.send(run, FLUSH)
+    client.send(SYNC)
+    return rows(first), verdict(client.frames_until(b"Z"))
+
+
+def described_again(client: RawClient, run: bytes) -> Any:
+    return verdict(ask(client, describe_statement(), SYNC)), verdict(ask(client, run, SYNC))
+
+
+UNNAMED_USES: dict[str, Use] = {
+    each.__name__: each
+    for each in (by_itself, beside_another, continuing_a_unit, described_again)
+}
+
+
+def played_unnamed(
+    stack: ExitStack, proxy: Proxy, change: Change, use: Use, *, port: int | None
+) -> list[Any]:
+    """Return what a client hears that describes its unnamed statement in a unit of its own (pgx's describe_exec)."""
+    reset(proxy.cluster)  # type: ignore[arg-type]
+    client = client_of(stack, proxy, port)
+    ask(client, parse("select 'other'", "other"), SYNC)
+    told = parse(change.text) + describe_statement()
+    said = [[frame.code for frame in ask(client, told, SYNC)]]
+    run = bind("", change.values, formats=change.formats, results=[1]) + execute()
+    said.append(verdict(ask(client, run, SYNC)))
+    changer = client_of(stack, proxy, port)
+    for text in change.ddl:
+        ask(changer, query(text))
+    proxy.cluster.wait_until_replayed()  # type: ignore[union-attr]
+    said += [use(client, run) for _ in range(OFTEN)]
+    said.append([frame.code for frame in ask(client, told, SYNC)])
+    return [*said, *[verdict(ask(client, run, SYNC)) for _ in range(OFTEN)]]
+
+
+@pytest.mark.parametrize("use", UNNAMED_USES)
+@pytest.mark.parametrize("change", [name for name in CHANGES if "search path" not in name])
+def test_the_unnamed_statement_changes_no_more_than_a_named_one(
+    proxy: Proxy, stack: ExitStack, change: str, use: str
+):
+    played = [
+        played_unnamed(stack, proxy, CHANGES[change], UNNAMED_USES[use], port=port)
+        for port in (proxy.cluster.primary.port, None)
+    ]
+    assert played[1] == played[0]
+
+
+@pytest.mark.usefixtures("tables")
+def test_sessions_that_were_told_different_things_share_no_unnamed_statement(
+    proxy: Proxy, stack: ExitStack
+):
+    told = parse("select a from changed") + describe_statement() + SYNC
+    run = bind("", results=[1]) + execute() + SYNC
+    old, new = client_of(stack, proxy), client_of(stack, proxy)
+    ask(old, told)
+    assert verdict(ask(client_of(stack, proxy), query(RETYPED))) == ([], b"I")
+    proxy.cluster.wait_until_replayed()  # type: ignore[union-attr]
+    ask(new, told)
+
+    for _ in range(OFTEN):
+        assert rows(ask(new, run)) == [((258).to_bytes(8, "big"),)]
+        assert verdict(ask(old, run))[0] == [CHANGED]
+
+
 @pytest.mark.usefixtures("tables")
 def test_sessions_with_different_search_paths_share_no_statement(
     proxy: Proxy, stack: ExitStack
@@ -365,7 +442,6 @@ def test_statements_come_back_to_what_they_were(proxy: Proxy, stack: ExitStack):
 
 
 WRITING = "insert into changed values (1, 1) returning a"
-RETYPED = "alter table changed alter a type bigint"
 
 
 def held(cluster: ReachableCluster[Any], proxy: Proxy, stack: ExitStack) -> RawClient:

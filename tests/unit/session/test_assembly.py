@@ -8,6 +8,7 @@ import pytest
 
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
+from rwsplit.protocol.looks import Overheard
 from rwsplit.protocol.responses import FORWARD, SWALLOW
 from rwsplit.session.assembly import Assembly
 from rwsplit.session.prepared import PARSED, Prepared
@@ -168,9 +169,27 @@ def test_the_unnamed_statement_keeps_its_empty_name(session: Session):
     unit = one(session, parse("", "select 1") + describe("") + RUN + SYNC)
 
     assert unit.piece.parts == [parse("", "select 1") + describe("") + RUN + SYNC]
-    assert unit.piece.plan is None
+    assert unit.piece.plan is not None
+    assert isinstance(unit.piece.plan[1], Overheard)
     assert unit.piece.unnamed is None
     assert unit.piece.unnamed_parse is known_as(session, "")
+
+
+def test_an_unnamed_statement_that_was_described_is_the_sessions_alone(session: Session):
+    shared = session.scope.prepared.get(b"select 1\0\0\0", session.scope.place)
+    one(session, parse("", "select 1") + SYNC)
+    assert known_as(session, "") is shared
+
+    unit = one(session, describe("") + SYNC)
+    own = known_as(session, "")
+    assert own is not shared
+    assert unit.piece.unnamed is own
+
+    session.scope.prepared.renew()
+    assert one(session, RUN + SYNC).piece.unnamed is own
+    assert own.version is session.scope.prepared.version
+    one(session, parse("", "select 1") + SYNC)
+    assert known_as(session, "") is not own
 
 
 def test_the_unnamed_statement_lives_across_syncs(session: Session):
