@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.responses import Step, sqlstate
-from rwsplit.relay import lanes, tidying
+from rwsplit.relay import lanes, skipping, tidying
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import Injected, Purpose
-from rwsplit.relay.skipping import FLUSH
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import LANE, Server
 from rwsplit.session.exchanging import refuse
@@ -205,6 +204,8 @@ class Trials:
             lessons = (each for each in reversed(unit.lessons) if each.prepared is prepared)
             lesson = next((each for each in lessons if each.known), None)
             if lesson is not None and lesson.look.shape is None:
+                skipping.is_undecided(server, unit)  # nobody may have asked for the answer
+                self._relay.outboxes.touch_server(server)
                 return True
             if _has(server, prepared, chunk):
                 continue
@@ -216,7 +217,7 @@ class Trials:
 
     def _ask(self, client: Client, server: Server, unit: Unit, chunk: Chunk) -> None:
         lessons: list[Lesson] = []
-        steps = self._compose(client, server, chunk, FLUSH, lessons, unit.planned)
+        steps = self._compose(client, server, chunk, skipping.FLUSH, lessons, unit.planned)
         unit.planned += len(steps)
         unit.flushed = unit.planned
         if unit.steps is None:

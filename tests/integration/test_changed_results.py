@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from rwsplit.embedded.processes import wait_until
 from rwsplit.embedded.reachable import ReachableCluster
 from tests.support.messages import (
     FLUSH,
@@ -439,6 +440,41 @@ def test_statements_come_back_to_what_they_were(proxy: Proxy, stack: ExitStack):
         assert altered == ([], b"I")
         for _ in range(OFTEN):
             assert verdict(ask(client, run)) == (expected, b"I")
+
+
+@pytest.mark.usefixtures("tables")
+def test_a_statement_is_bound_in_an_open_unit_that_has_parsed_it_before(
+    proxy: Proxy, stack: ExitStack
+):
+    """Nobody has asked for the answer to the Parse: rwsplit, which waits for it, must."""
+    told = parse("select a from changed", "s") + describe_statement("s") + SYNC
+    ask(client_of(stack, proxy), told)
+    watch = proxy.cluster.primary
+    client = client_of(stack, proxy)
+    for _ in range(OFTEN):
+        client.send(parse("/* rwsplit: primary */ select 'first'"), bind(), execute(), FLUSH)
+        first = client.frames_until(b"C")
+        client.send(parse("select a from changed", "s"), bind("s"), execute())
+        # It goes to the server though it lacks its Sync: the client may wait for an error.
+        assert wait_until(lambda: _runs(watch, "select a from changed"), timeout=5)
+        client.send(bind("s"), execute(), FLUSH)
+        second, third = client.frames_until(b"C"), client.frames_until(b"C")
+        client.send(close_statement("s"), SYNC)
+        client.frames_until(b"Z")
+        assert [rows(each) for each in (first, second, third)] == [
+            [(b"first",)],
+            [(b"258",)],
+            [(b"258",)],
+        ]
+
+
+def _runs(node: Any, text: str) -> bool:
+    return bool(
+        node.query(
+            "select 1 from pg_stat_activity where usename = 'app' and state = 'active' and query = %s",
+            text,
+        )
+    )
 
 
 WRITING = "insert into changed values (1, 1) returning a"
