@@ -119,7 +119,8 @@ class Pool:
     @property
     def surplus(self) -> int:
         """Servers there are beyond *size*; zero or less: none."""
-        return self._beyond_size(len(self.servers))
+        extra = len(self.servers) - self.config.size
+        return self._beyond_size(len(self.servers)) if extra > 0 else extra
 
     def _beyond_size(self, there: int) -> int:
         """Return by how much *there*, a number of servers, exceeds *size*, without those that sessions keep."""

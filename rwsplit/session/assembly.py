@@ -113,7 +113,10 @@ class Assembly:
     @property
     def describes(self) -> bool:
         """It asks what the portals of all statements it uses return."""
-        return bool(said := self._described) and all(used in said for _, used in self._called)
+        said, called = self._described, self._called
+        if len(called) == 1:
+            return called[0][1] in said
+        return bool(said) and all(used in said for _, used in called)
 
     @property
     def keeps_portal(self) -> bool:

@@ -37,6 +37,19 @@ ANSWER: Final = bytes.fromhex(
 """RowDescription, DataRow, CommandComplete, ReadyForQuery, as pgbench -S gets them."""
 
 
+_FRAMES: Final = (ANSWER[:34], ANSWER[34:-6][:-14], ANSWER[-20:-6], ANSWER[-6:])
+_REPLIES: Final = {
+    b"P": b"1\0\0\0\4",
+    b"B": b"2\0\0\0\4",
+    b"C": b"3\0\0\0\4",
+    b"D": _FRAMES[0],
+    b"E": _FRAMES[1] + _FRAMES[2],
+    b"H": b"",
+    b"S": _FRAMES[3],
+}
+_DESCRIBED: Final = b"t\0\0\0\6\0\0" + _FRAMES[0]
+
+
 class MemoryWire(Wire):
     """Gives out what is put into *incoming*, keeps what it is sent."""
 
@@ -128,6 +141,25 @@ class MemoryRelay:
         """Return the servers that owe something."""
         return [s for s in self.relay.servers.values() if s.responses.owed]
 
+    def say(self, client: Client, messages: bytes) -> None:
+        """Have *client* send *messages* in the next turn it takes part in."""
+        wire_of(client).incoming = messages
+
+    def compose_replies(self, servers: Sequence[Server]) -> None:
+        """Have each of *servers* answer in its next turn the messages of the extended protocol it was last sent."""
+        for server in servers:
+            wire = wire_of(server)
+            wire.incoming, wire.sent = replies(wire.sent), b""
+
+    def reply(self, servers: Sequence[Server]) -> None:
+        """Have each of *servers* answer, in one turn, the messages of the extended protocol it was last sent."""
+        self.compose_replies(servers)
+        self.turn_replies(servers)
+
+    def turn_replies(self, servers: Sequence[Server]) -> None:
+        """Read the answers of *servers* in one turn."""
+        self.relay.turn([(server.fd, select.EPOLLIN) for server in servers])
+
     def answer(self, servers: Sequence[Server], answer: bytes) -> None:
         """Have each of *servers* answer all it owes by *answer*, in one turn."""
         for server in servers:
@@ -161,6 +193,18 @@ class MemoryRelay:
         self.relay.headcount.enter("app", "app")
         self.relay.adopt_client(client, MemoryWire(number), b"")
         return client
+
+
+def replies(messages: bytes) -> bytes:
+    """Return what is answered to *messages* of the extended protocol that run the statement of `ANSWER`."""
+    said = []
+    at = 0
+    while at < len(messages):
+        code = messages[at : at + 1]
+        kind = messages[at + 5 : at + 6]
+        said.append(_DESCRIBED if code == b"D" and kind == b"S" else _REPLIES[code])
+        at += 1 + int.from_bytes(messages[at + 1 : at + 5], "big")
+    return b"".join(said)
 
 
 def wire_of(party: Any) -> MemoryWire:
