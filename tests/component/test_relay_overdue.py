@@ -7,16 +7,21 @@ import pytest
 
 from rwsplit.cluster.node import Frozen, Health, NodeView, Refusal, Suspect, Up
 from rwsplit.cluster.view import ClusterView
-from rwsplit.config.model import ReadsOnPrimary
+from rwsplit.config.model import ConsistencyLevel, ReadsOnPrimary
 from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.trials import Trial
 from rwsplit.routing.balancing import LeastConnections
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import CLOSED, Server
 from tests.support import frames
-from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
+from tests.support.memory_relay import ANSWER, MemoryRelay, replies, wire_of
+from tests.support.messages import SYNC, bind, execute, parse
 
 BEGUN = ANSWER[:60]
 """The beginning of an answer: a RowDescription and a part of a row."""
+
+
+BEGUN_AND_READ = frames.complete("BEGIN") + frames.ready("T") + ANSWER[:-1] + b"T"
 
 
 class Rig(MemoryRelay):
@@ -206,7 +211,7 @@ def test_a_transaction_that_only_reads_goes_on_elsewhere():
     rig.ask(client, b"begin")
     rig.turn_clients([client])
     server = rig.read(client)
-    rig.answer([server], frames.complete("BEGIN") + frames.ready("T") + ANSWER[:-1] + b"T")
+    rig.turn_servers([(server, BEGUN_AND_READ)])
 
     rig.freeze(server.pool.node)
     assert server.use is CLOSED
@@ -229,6 +234,51 @@ def test_a_read_only_transaction_stays():
 
     assert server.use is not CLOSED
     assert client.server is server
+
+
+def test_a_statement_that_is_tried_on_a_frozen_node_is_tried_elsewhere():
+    rig = Rig(1)
+    [client] = rig.clients
+    client.level = ConsistencyLevel.EVENTUAL  # any replica may answer
+    rig.say(client, parse("select 1", "s") + SYNC)
+    rig.turn_clients([client])
+    [taught] = rig.busy()
+    rig.reply([taught])
+    rig.freeze(taught.pool.node)
+
+    rig.say(client, bind("s") + execute() + SYNC)
+    rig.turn_clients([client])
+    [tried] = rig.busy()
+    assert isinstance(client.settling, Trial)
+    rig.freeze(tried.pool.node)
+
+    [again] = rig.busy()
+    assert again.pool.node not in {taught.pool.node, tried.pool.node}
+    rig.reply([again])  # what it returns
+    rig.reply([again])
+    assert wire_of(client).sent == replies(bind("s") + execute() + SYNC)
+    assert client.settling is None
+    assert client.server is None
+
+
+def test_a_savepoint_a_frozen_replica_does_not_set_is_set_elsewhere():
+    rig = Rig(1)
+    [client] = rig.clients
+    rig.ask(client, b"begin read only")
+    rig.turn_clients([client])
+    server = rig.read(client)
+    rig.turn_servers([(server, BEGUN_AND_READ)])
+    rig.ask(client, b"savepoint a")
+    rig.turn_clients([client])
+    assert rig.busy() == [server]
+
+    rig.freeze(server.pool.node)
+
+    assert server.use is CLOSED
+    [again] = rig.busy()
+    assert again.pool.node != server.pool.node
+    assert b"savepoint a" in wire_of(again).sent
+    assert not client.closed
 
 
 def test_servers_that_only_clean_up_are_closed():
