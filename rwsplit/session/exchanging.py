@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from rwsplit.protocol import codes
-from rwsplit.protocol.framing import HEADER, HEADER_SIZE
+from rwsplit.protocol.framing import HEADER, HEADER_SIZE, frame
 from rwsplit.session.prepared import CHANGED, Part, Prepared
 from rwsplit.session.unit import Piece
 
 
 def refuse(piece: Piece, prepared: Prepared) -> None:
-    """Have *piece* fail where it uses *prepared*, as PostgreSQL does when that returns something else than it did."""
+    """Have *piece* fail where it uses *prepared*, as PostgreSQL does when that returns something else than it did.
+
+    So it does where it binds an EXECUTE of *prepared*.
+    """
+    for each in (*piece.needs, *piece.parts):
+        if isinstance(each, Prepared) and _executes(each, prepared):
+            refuse(piece, each)
+    parsed = piece.unnamed_parse
+    if parsed is not None and _executes(parsed, prepared):
+        changed = b"\0" + parsed.tail.replace(prepared.name, CHANGED, 1)
+        sent = parsed.parse(b"")
+        piece.parts = [
+            frame(codes.PARSE, changed) if part == sent else part for part in piece.parts
+        ]
     old = b"" if piece.unnamed is prepared else prepared.name
     piece.parts = [_renamed(part, old, CHANGED) for part in piece.parts]
     piece.needs = [each for each in piece.needs if each is not prepared]
     if piece.unnamed is prepared:
         piece.unnamed = None
+
+
+def _executes(statement: Prepared, prepared: Prepared) -> bool:
+    return statement.meaning is not None and statement.meaning.used is prepared
 
 
 def _renamed(part: Part, old: bytes, new: bytes) -> Part:

@@ -390,6 +390,43 @@ def test_sessions_that_were_told_different_things_share_no_unnamed_statement(
         assert verdict(ask(old, run))[0] == [CHANGED]
 
 
+EXECUTES = {
+    "parsed before": (parse("execute s", "ex"), bind("ex") + execute()),
+    "parsed with it": (
+        b"",
+        close_statement("ex") + parse("execute s", "ex") + bind("ex") + execute(),
+    ),
+    "unnamed": (b"", parse("execute s") + bind() + execute()),
+    "described": (parse("execute s", "ex"), bind("ex") + describe_portal() + execute()),
+    "a Query": (b"", None),
+}
+
+
+@pytest.mark.parametrize("how", EXECUTES)
+def test_execute_of_a_statement_whose_result_has_changed(
+    proxy: Proxy, stack: ExitStack, how: str
+):
+    """It fails as the statement itself would."""
+
+    def played(port: int | None) -> list[Any]:
+        reset(proxy.cluster)  # type: ignore[arg-type]
+        client = client_of(stack, proxy, port)
+        before, run = EXECUTES[how]
+        ask(
+            client, parse("select a from changed", "s") + describe_statement("s") + before, SYNC
+        )
+
+        def once() -> Any:
+            return verdict(ask(client, run, SYNC) if run else ask(client, query("execute s")))
+
+        said = [once()]
+        ask(client_of(stack, proxy, port), query(RETYPED))
+        proxy.cluster.wait_until_replayed()  # type: ignore[union-attr]
+        return [*said, *[once() for _ in range(OFTEN)]]
+
+    assert played(None) == played(proxy.cluster.primary.port)
+
+
 @pytest.mark.usefixtures("tables")
 def test_sessions_with_different_search_paths_share_no_statement(
     proxy: Proxy, stack: ExitStack
