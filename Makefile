@@ -46,9 +46,10 @@ test-clients: $(STAMP)  ## psycopg's and Django's own suites, from RWSPLIT_PSYCO
 	$(BIN)/python -m tests.clients.suites psycopg $(ARGS)
 	$(BIN)/python -m tests.clients.suites django $(ARGS)
 
-soak: $(STAMP)  ## about an hour of scripts and of histories, other ones each time
+soak: $(STAMP)  ## about an hour of scripts and of histories, other ones each time, and 20 role changes
 	RWSPLIT_SCRIPTS=70000 $(BIN)/python -m pytest -s tests/integration/test_differential.py
 	RWSPLIT_GUARANTEES_SECONDS=400 $(BIN)/python -m pytest -s tests/integration/test_guarantees.py
+	RWSPLIT_ROLE_CHANGES=20 $(BIN)/python -m pytest tests/integration/test_frozen.py -k role_changes
 
 bench: $(STAMP)  ## rwsplit beside direct connections and the peers installed: tps, ratios, CPU per query
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import signal
 import threading
 import time
@@ -26,6 +27,8 @@ pytestmark = pytest.mark.integration
 LEVELS = ["session", "cluster", "eventual"]
 #: Seconds a read that had not begun to be answered may take at most, whatever happens to a replica.
 LONGEST = 1.0
+#: More of them are for `make soak`.
+ROLE_CHANGES = int(os.environ.get("RWSPLIT_ROLE_CHANGES", "2"))
 SHARE = {"routing": {"reads_on_primary": "share"}}
 
 
@@ -305,7 +308,8 @@ def test_role_changes_cost_readers_nothing(make_cluster: MakeCluster, make_proxy
     proxy = make_proxy(cluster)
     nodes = list(cluster.nodes.values())
     with Load(proxy, where, clients=6) as load:
-        for leader, successor in itertools.pairwise([nodes[0], nodes[1], nodes[0]]):
+        for turn in range(ROLE_CHANGES):
+            leader, successor = nodes[turn % 2], nodes[(turn + 1) % 2]
             switch_over(proxy, leader, successor, nodes)
             load.go_on(200)
     assert not load.errors
