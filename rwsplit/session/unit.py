@@ -252,12 +252,12 @@ class Unit(Owed):
 
     def reword(self, frame: bytes) -> bytes:
         """Return the ErrorResponse *frame* with the client's names of statements in place of ours."""
+        if self.refusal and sqlstate(frame) == b"25P02":
+            frame = self.refusal
         if self.cancelled is CancelReason.QUERY_TIMEOUT and sqlstate(frame) == b"57014":
             return error_response("ERROR", "57014", self.cancelled.value)
         if self._is_of_changed_result(frame):
             return STALE_PLAN
-        if self.refusal and sqlstate(frame) == b"25P02":
-            frame = self.refusal
         if any(self.piece.shift):
             frame = move_position(frame, *self.piece.shift)
         if OWN_NAME not in frame or self.session is None:

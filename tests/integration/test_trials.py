@@ -19,6 +19,7 @@ from tests.support.messages import (
     parse,
     query,
 )
+from tests.support.postgres import MakeProxy
 from tests.support.proxy import Proxy
 from tests.support.raw_client import Frame, RawClient, cancel_request, error_fields, rows
 
@@ -121,6 +122,32 @@ def test_a_trial_can_be_cancelled(
         assert wait_until(lambda: is_locked_out(cluster), timeout=5)
         cancel(proxy, client)
         assert states(client.frames_until(b"Z")) == ["57014"]
+
+
+@pytest.mark.parametrize("name", ["", "s"])
+def test_a_trial_in_a_transaction_that_lasts_too_long_is_said_to(
+    cluster: ReachableCluster[Any], make_proxy: MakeProxy, stack: ExitStack, name: str
+):
+    proxy = make_proxy(cluster, {"pool": {"size": 4, "query_timeout": "300ms"}})
+    client = client_of(stack, proxy)
+    write(client)
+    told = parse("select a from tried for update", name) + describe_statement(name)
+    ask(client, told, SYNC)
+    ask(client, parse("commit", "ends"), bind("ends"), execute(), SYNC)
+    write(client_of(stack, proxy))
+    ask(client, parse("begin", "begins"), bind("begins"), execute(), SYNC)
+    takes = parse("select pg_current_xact_id()", "writes") + bind("writes") + execute()
+    ask(client, takes, SYNC)
+    with cluster.primary.connect("app", "app") as other:
+        other.execute("begin")
+        other.execute("lock table tried")
+
+        answer = ask(client, bind(name), execute(), SYNC)
+
+    said = [error_fields(frame.payload) for frame in answer if frame.code == b"E"]
+    assert [(each["C"], each["M"]) for each in said] == [
+        ("57014", "canceling statement due to query_timeout")
+    ]
 
 
 def is_locked_out(cluster: ReachableCluster[Any]) -> bool:
