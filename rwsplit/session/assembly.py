@@ -17,7 +17,7 @@ from rwsplit.protocol.responses import FORWARD, SWALLOW, Step
 from rwsplit.session import inband
 from rwsplit.session.pinning import renames
 from rwsplit.session.prepared import OWN_NAME, PARSED, Part, Prepared
-from rwsplit.session.renaming import Renaming, Unsettled
+from rwsplit.session.renaming import Apart, Renaming, Unsettled
 from rwsplit.session.stand_ins import NAMING, NOTHING, OPAQUE, ORPHAN, merge
 from rwsplit.session.substitution import NONE, as_meant, names_another, told_apart, up_to_date
 from rwsplit.session.unit import Piece
@@ -46,6 +46,7 @@ class Assembly:
         "_described",
         "_drops",
         "_effects",
+        "_ends_failed",
         "_litter",
         "_needs",
         "_parts",
@@ -88,6 +89,8 @@ class Assembly:
         """What its named portals run."""
         self._unexecuted = False
         """Its unnamed portal has not been executed yet."""
+        self._ends_failed = False
+        """It ends, or rolls back in, a transaction that has failed: a server parses nothing else before."""
         self._called: list[tuple[bytes, Prepared]] = []
         self._used: Prepared | None = None
         """What its last Bind or Describe is for."""
@@ -175,6 +178,7 @@ class Assembly:
         Raises:
             ProtocolViolation: it has no zero byte where one must be.
             Unsettled: it must be shown again later.
+            Apart: it must be shown again when what came before has been sent on.
         """
         if code == codes.BIND:
             part: Part | None = self._bind(data, start, end)
@@ -213,6 +217,8 @@ class Assembly:
             self._planned = True
             self._renames().drop(self.said, meaning.name)
             self._drops.append(meaning.used)
+        if script.controls_transaction:
+            self._ends_failed = self._session.has_failed
         self._session.await_names(script)
         self._session.note_definitions(script)
         if renames(script):
@@ -436,6 +442,9 @@ class Assembly:
             self.waiting_for.append(prepared.query)
         self._scripts.append(prepared.script)
 
+    def _parses(self, prepared: Prepared) -> bool:
+        return prepared is self._unnamed_parse or self._teaches(prepared)
+
     def _teaches(self, prepared: Prepared) -> bool:
         return any(taught[1] is prepared for taught in self._taught)
 
@@ -448,6 +457,8 @@ class Assembly:
         prepared = session.names.get(name)
         if session.is_unsettled(name) and (name or self._unnamed_parse is None):
             raise Unsettled
+        if self._ends_failed and prepared is not None and not self._parses(prepared):
+            raise Apart
         self._used = prepared
         if prepared is None:
             return self._use_nothing(name)

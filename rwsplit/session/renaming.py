@@ -20,6 +20,10 @@ class Unsettled(Exception):
     """A message uses a name of which it is not known yet what it means."""
 
 
+class Apart(Exception):
+    """A message uses a statement that a server can be taught only when it has run what came before."""
+
+
 class Renaming:
     """What one unit does to the names of *session*."""
 

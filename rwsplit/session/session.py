@@ -22,7 +22,7 @@ from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pinning import renames
 from rwsplit.session.prepared import Meaning
-from rwsplit.session.renaming import Renaming, Unsettled
+from rwsplit.session.renaming import Apart, Renaming, Unsettled
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.state import NOTHING_SAID, SessionState
 from rwsplit.session.substitution import special
@@ -184,6 +184,10 @@ class Session(SessionState):
             except Unsettled:
                 self._hold(size - pos)
                 break
+            except Apart:
+                self._interrupt(data, run, pos)
+                run = pos
+                continue
             pos = end
         assembly = self._assembly
         if assembly is not None:

@@ -218,6 +218,11 @@ class SessionState:
         node, route = self.last
         return f"{node} {route.reason.name}: {route.reason.value}"
 
+    @property
+    def has_failed(self) -> bool:
+        """Its transaction, which is on the primary, has failed."""
+        return self.tx == codes.FAILED and self.transaction is None
+
     def await_names(self, script: Script) -> None:
         """Raise Unsettled if *script* changes names of which some are not settled."""
         if self.unsettled and renames(script):

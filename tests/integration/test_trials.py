@@ -13,6 +13,7 @@ from rwsplit.embedded.reachable import ReachableCluster
 from tests.support.messages import (
     SYNC,
     bind,
+    close_statement,
     describe_portal,
     describe_statement,
     execute,
@@ -173,3 +174,43 @@ def test_what_cannot_be_run_any_more_can_be_deallocated(
 
     assert states(ask(client, query("deallocate s0"))) == []
     assert states(ask(client, query("deallocate s0"))) == ["26000"]
+
+
+@pytest.mark.parametrize("retyped", [False, True])
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(
+    "ending", ["rollback", "commit", "rollback and chain", "rollback to savepoint a"]
+)
+def test_a_server_is_taught_a_statement_when_the_failed_transaction_has_ended(
+    cluster: ReachableCluster[Any],
+    proxy: Proxy,
+    stack: ExitStack,
+    ending: str,
+    *,
+    named: bool,
+    retyped: bool,
+):
+    """In a transaction that has failed it parses nothing but what ends that."""
+    text, name = "select a from tried", "s0" if named else ""
+    if named:
+        client = elsewhere(stack, proxy, text)
+    else:
+        client = client_of(stack, proxy)
+        ask(client, parse(text), describe_statement(), SYNC)
+    for message in ("begin", "select pg_current_xact_id()", "savepoint a", "select 1/0"):
+        said = parse(message, "x") + bind("x") + execute() + close_statement("x")
+        ask(client, said, SYNC)
+    if retyped:
+        run(cluster, "alter table tried alter a type bigint")
+    end = parse(ending, "end") + bind("end") + execute() + close_statement("end")
+
+    answer = ask(client, end, bind(name), execute(), SYNC)
+
+    goes_on = ending not in {"rollback", "commit"}
+    if retyped:
+        assert (states(answer), rows(answer)) == (CHANGED, [])
+        assert answer[-1].payload == (b"E" if goes_on else b"I")
+    else:
+        assert (states(answer), rows(answer)) == ([], [(b"258",)])
+        assert answer[-1].payload == (b"T" if goes_on else b"I")
+    assert next(frame.payload for frame in answer if frame.code == b"C") == b"ROLLBACK\0"
