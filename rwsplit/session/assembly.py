@@ -448,7 +448,7 @@ class Assembly:
     def _teaches(self, prepared: Prepared) -> bool:
         return any(taught[1] is prepared for taught in self._taught)
 
-    def _use(self, name: bytes) -> bytes | None:
+    def _use(self, name: bytes) -> bytes | None:  # noqa: C901 - one line a case
         """Note that the unit uses the statement the client calls *name*; return its name on servers.
 
         Return None for an unnamed statement it does not have.

@@ -184,10 +184,6 @@ class Session(SessionState):
             except Unsettled:
                 self._hold(size - pos)
                 break
-            except Apart:
-                self._interrupt(data, run, pos)
-                run = pos
-                continue
             pos = end
         assembly = self._assembly
         if assembly is not None:
@@ -205,7 +201,11 @@ class Session(SessionState):
             if assembly is None:
                 assembly = self._assembly = self._assemble()
                 run = pos
-            replacement = assembly.message(code, data, pos, end)
+            try:
+                replacement = assembly.message(code, data, pos, end)
+            except Apart:
+                self._interrupt(data, run, pos)
+                return self._frame(code, data, pos, pos, end)
             if replacement is None:
                 return run
             if run < pos:
