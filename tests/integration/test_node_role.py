@@ -1,7 +1,7 @@
 """Who answers what tells the role of its node: the primary, unless somebody asks a replica.
 
 To a driver, a pool or a health check rwsplit is one server that takes writes. What libpq makes of that
-(`target_session_attrs`) is tried with libpq itself; psycopg tries several hosts one by one, by rules of its own.
+(`target_session_attrs`) is tried with libpq itself, and with psycopg, which tries several hosts one by one.
 """
 
 from __future__ import annotations
@@ -165,8 +165,15 @@ ATTRIBUTES: Final = {
 }
 
 
-def port_reached(hosts: list[str], ports: list[int], proxy: Proxy, attribute: str) -> int:
-    """Return the port libpq connects to, 0 if it refuses all of them."""
+def port_reached(
+    hosts: list[str],
+    ports: list[int],
+    proxy: Proxy,
+    attribute: str,
+    *,
+    by_psycopg: bool = False,
+) -> int:
+    """Return the port libpq connects to, 0 if it refuses all of them; psycopg tries several hosts by itself."""
     target = make_conninfo(
         proxy.dsn(),
         host=",".join(hosts),
@@ -174,36 +181,58 @@ def port_reached(hosts: list[str], ports: list[int], proxy: Proxy, attribute: st
         target_session_attrs=attribute,
         connect_timeout=10,
     )
+    if by_psycopg:
+        try:
+            with psycopg.connect(target) as connected:
+                return connected.info.port
+        except psycopg.OperationalError as error:
+            return _none_fits(str(error))
     connection = psycopg.pq.PGconn.connect(target.encode())
     try:
         if connection.status != psycopg.pq.ConnStatus.OK:
-            assert b"session is" in connection.error_message or (
-                b"server is" in connection.error_message
-            )
-            return 0
+            return _none_fits(connection.error_message.decode())
         return int(connection.port)
     finally:
         connection.finish()
 
 
+def _none_fits(message: str) -> int:
+    assert "session is" in message or "server is" in message, message
+    return 0
+
+
+@pytest.mark.parametrize("by_psycopg", [False, True])
 @pytest.mark.parametrize(
     ("attribute", "as_primary", "as_replica"),
     [(attribute, *fits) for attribute, fits in ATTRIBUTES.items()],
 )
 def test_what_libpq_takes_rwsplit_for(
-    proxy: Proxy, attribute: str, as_primary: bool, as_replica: bool
+    proxy: Proxy, attribute: str, as_primary: bool, as_replica: bool, by_psycopg: bool
 ):
-    ours, host = proxy.port, proxy.host
-    assert port_reached([host], [ours], proxy, attribute) == (ours if as_primary else 0)
-    with proxy.connect(target_session_attrs="any") as connection:
-        assert connection.info.parameter_status("in_hot_standby") == "off"
-    replica = proxy.cluster.replicas[0].port
-    twice = [host, host]
-    first = {"standby": replica, "read-only": replica, "prefer-standby": replica}
-    assert port_reached(twice, [ours, replica], proxy, attribute) == first.get(attribute, ours)
-    if attribute != "any":
-        found = port_reached(twice, [replica, ours], proxy, attribute)
-        assert found == (replica if as_replica else ours)
+    ours, replica = proxy.port, proxy.cluster.replicas[0].port
+
+    def reached(*ports: int) -> int:
+        hosts = [proxy.host] * len(ports)
+        return port_reached(hosts, list(ports), proxy, attribute, by_psycopg=by_psycopg)
+
+    assert reached(ours) == (ours if as_primary else 0)
+    looks_on = not as_primary or attribute == "prefer-standby"
+    assert reached(ours, replica) == (replica if looks_on else ours)
+    assert reached(replica, ours) == (replica if as_replica else ours)
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+def test_a_session_that_asks_replicas_is_a_standbys(proxy: Proxy, attribute: str):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGOPTIONS", "-c rwsplit.route=Replica")
+        found = port_reached([proxy.host], [proxy.port], proxy, attribute)
+    assert found == (proxy.port if ATTRIBUTES[attribute][1] else 0)
+    asked = proxy.connect(options="-c rwsplit.route=replica")
+    with asked as connection:
+        assert connection.info.parameter_status("in_hot_standby") == "on"
+        read_on_a_replica(connection)
+        assert connection.execute("select pg_is_in_recovery()").fetchall() == [(True,)]
+        assert connection.execute("show in_hot_standby").fetchall() == [("on",)]
 
 
 def test_a_session_that_is_read_only_by_default_is_read_only(proxy: Proxy):
