@@ -42,6 +42,8 @@ FIRST_NODE: Final = 10.0
 SETTLING: Final = 1.0
 #: The isolation level of transactions where nobody says another.
 READ_COMMITTED: Final = "read committed"
+#: The startup parameter that says which kind of node is to answer.
+ROUTE: Final = f"{PREFIX}route"
 #: identifiers are cut off there (NAMEDATALEN - 1).
 NAME_SIZE: Final = 63
 
@@ -173,6 +175,9 @@ class Welcomes:
             and (name not in after or after[name] != before.get(name))
         }
         in_band = {name: value for name, value in wanted.items() if name.startswith(PREFIX)}
+        if in_band.get(ROUTE, "").lower() == "replica":
+            # As pg_is_in_recovery() says there: drivers that look for a standby ask either.
+            reported = {**reported, "in_hot_standby": "on"}
         return Welcome(reported, overrides, in_band, isolation, base.defaults, until)
 
     async def _report(

@@ -40,15 +40,10 @@ _REFUSED: Final = frozenset(
 
 _LEVELS: Final = frozenset({None, *(level.value for level in ConsistencyLevel)})
 
-#: Parameters that describe a node rather than a session, so SHOW asks the primary.
-_NODE_PARAMETERS: Final = frozenset(
-    {"all", "in_hot_standby", "transaction_read_only", "default_transaction_read_only"}
-)
-
 
 def route_facts(script: Script) -> Route:
     """Return the verdict that follows from *script* alone."""
-    if script.primary_only is not None:
+    if script.primary_only is not None and not _asks_in_read_only(script):
         single = script.single
         if single is not None and single.verb is Verb.BEGIN:
             return (
@@ -59,9 +54,16 @@ def route_facts(script: Script) -> Route:
         return _LEARNED
     if script.controls_transaction:
         return _transaction(script)
-    if any(s.verb is Verb.SHOW and s.setting in _NODE_PARAMETERS for s in script.statements):
-        return _BY_FACT[PrimaryOnly.NEEDS_PRIMARY]
     return READ
+
+
+def _asks_in_read_only(script: Script) -> bool:
+    """Say whether *script* asks for a node's role within its one READ ONLY transaction: then for that of its replica."""
+    return (
+        script.primary_only is PrimaryOnly.NODE_ROLE
+        and all(s.verb not in {Verb.COMMIT, Verb.ROLLBACK} for s in script.statements[:-1])
+        and _transaction(script) is _BEGIN_READ_ONLY
+    )
 
 
 def _transaction(script: Script) -> Route:

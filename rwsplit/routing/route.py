@@ -37,6 +37,7 @@ class RouteReason(Enum):
     UNPARSED = "it could not be parsed, so it may write"
     SESSION_STATE = "it changes or needs the state of its session"
     NEEDS_PRIMARY = "its answer is only right on the primary"
+    NODE_ROLE = "its answer tells the role of its node"
     SERIALIZABLE = "a hot standby refuses SERIALIZABLE"
     LEARNED_WRITE = "a replica refused this shape before"
     LEARNED_STATE = "a READ ONLY transaction like it wanted what only the primary allows"

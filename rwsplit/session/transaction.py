@@ -22,7 +22,14 @@ from rwsplit.protocol.responses import FORWARD
 from rwsplit.routing.route import Route
 from rwsplit.session.prepared import PARSE_COMPLETE, PARSED, Part
 from rwsplit.session.unit import SIMPLE, Unit
-from rwsplit.sql.statement import TRANSACTION_CONTROL, Cost, Script, Statement, Verb
+from rwsplit.sql.statement import (
+    TRANSACTION_CONTROL,
+    Cost,
+    PrimaryOnly,
+    Script,
+    Statement,
+    Verb,
+)
 
 #: What a transaction has set, and its savepoints, are said again elsewhere if they are no more than these.
 MOST_REPEATED: Final = 100
@@ -182,15 +189,18 @@ class Transaction:
     def stays(self, script: Script) -> bool:
         """Return whether *script* may run where the transaction has read so far: it only reads, or ends it.
 
-        Not so if it says when the transaction began: after a move that would be another moment.
+        Not so if it says when the transaction began: after a move that would be another moment. Which node is to say
+        what its role is, is the policy's business.
         """
         if script.single is not None and script.single.verb in _ENDS:
             return True
-        if script.primary_only is not None or script.state is not None:
+        if script.primary_only not in _MAY_STAY or script.state is not None:
             return False
         if not self.late:
             if script.cost.precedes_state:
                 return False
+            if script.primary_only is not None and script.controls_transaction:
+                return False  # it may ask behind a COMMIT
             return all(statement.verb is not Verb.BEGIN for statement in script.statements)
         return not (
             script.controls_transaction
@@ -406,6 +416,7 @@ _BIND_AND_EXECUTE: Final = b"".join(
 _CHAIN: Final = frame(codes.QUERY, b"COMMIT AND CHAIN\0")
 _ANSWERS: Final = {codes.PARSE: PARSE_COMPLETE, codes.CLOSE: _CLOSE_COMPLETE, codes.SYNC: b""}
 _UNNAMED_WHOLE: Final = b"\0\0\0\0\0"
+_MAY_STAY: Final = frozenset({None, PrimaryOnly.NODE_ROLE})
 _ENDS: Final = frozenset({Verb.COMMIT, Verb.ROLLBACK})
 SAVEPOINTS: Final = frozenset({Verb.SAVEPOINT, Verb.RELEASE, Verb.ROLLBACK_TO})
 _WITHOUT_SNAPSHOT: Final = frozenset({Verb.SHOW, Verb.SET, Verb.RESET, Verb.EMPTY})

@@ -26,6 +26,7 @@ from rwsplit.sql.facts import (
     HARMLESS,
     LOCKING,
     OPENING,
+    TELLING_ROLE,
     TELLING_TIME,
     TIME_FUNCTIONS,
     TIME_WORDS,
@@ -33,8 +34,9 @@ from rwsplit.sql.facts import (
     combine,
     leaving,
 )
-from rwsplit.sql.queries import sets_locally
+from rwsplit.sql.queries import sets_locally, string_value_of
 from rwsplit.sql.relations import is_temporary, relation_needs
+from rwsplit.sql.settings import ROLE_PARAMETERS
 from rwsplit.sql.statement import PrimaryOnly, SessionState
 from rwsplit.sql.tokens import MARK, NAME, OPERATOR, STRING, WORD, Token, scan, string_value
 
@@ -209,6 +211,10 @@ def _builtin_call(tokens: Sequence[Token], index: int, name: str) -> FunctionFac
             return HARMLESS
     if name.removeprefix("pg_catalog.") in TIME_FUNCTIONS:
         return TELLING_TIME
+    if name.removeprefix("pg_catalog.") == "current_setting":
+        # One whose name is not spelt out is taken for the application's own: row security asks for those.
+        argument = tokens[index + 2] if index + 2 < len(tokens) else (MARK, "")
+        return TELLING_ROLE if string_value_of(argument) in ROLE_PARAMETERS else HARMLESS
     return builtin_facts(name) or HARMLESS
 
 

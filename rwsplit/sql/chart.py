@@ -2,7 +2,7 @@
 
 Volatility is not quite the question. `random()` and `pg_sleep()` are volatile and harmless on a
 replica; `pg_current_xact_id()` is stable, yet writes; `pg_blocking_pids()` changes nothing, but its answer
-is about one node. Hence the lists, which overrule the volatility PostgreSQL's catalog gives (`builtin.py`).
+is about one node; `pg_is_in_recovery()` is how drivers find the primary. Hence the lists, which overrule the volatility PostgreSQL's catalog gives (`builtin.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rwsplit.sql.facts import (
     ABOUT_THE_PRIMARY,
     ABOUT_THE_SESSION,
     HARMLESS,
+    TELLING_ROLE,
     UNKNOWN,
     VOLATILE,
     FunctionFacts,
@@ -30,11 +31,13 @@ from rwsplit.sql.statement import SessionState
 _VOLATILE_BUT_HARMLESS: Final = """
     clock_timestamp timeofday current_query pg_jit_available gen_random_uuid random random_normal
     array_sample array_shuffle pg_sleep pg_sleep_for pg_sleep_until
-    pg_is_in_recovery pg_last_wal_receive_lsn pg_last_wal_replay_lsn pg_last_xact_replay_timestamp
-    pg_is_wal_replay_paused pg_get_wal_replay_pause_state
     pg_relation_size pg_table_size pg_indexes_size pg_total_relation_size pg_database_size
     pg_tablespace_size pg_partition_tree pg_partition_ancestors
     pg_collation_actual_version pg_database_collation_actual_version
+"""
+_TELLING_ROLE: Final = """
+    pg_is_in_recovery pg_last_wal_receive_lsn pg_last_wal_replay_lsn pg_last_xact_replay_timestamp
+    pg_is_wal_replay_paused pg_get_wal_replay_pause_state
 """
 _ABOUT_THE_PRIMARY: Final = """
     pg_blocking_pids pg_safe_snapshot_blocking_pids pg_isolation_test_session_is_blocked pg_lock_status
@@ -91,6 +94,7 @@ def _chart() -> dict[str, FunctionFacts]:
     chart |= dict.fromkeys(VOLATILE_FUNCTIONS, VOLATILE)
     chart |= {name: ABOUT_THE_PRIMARY for name in chart if name.startswith("pg_stat_get_")}
     chart |= dict.fromkeys(_VOLATILE_BUT_HARMLESS.split(), HARMLESS)
+    chart |= dict.fromkeys(_TELLING_ROLE.split(), TELLING_ROLE)
     chart |= dict.fromkeys(_ABOUT_THE_PRIMARY.split(), ABOUT_THE_PRIMARY)
     chart |= dict.fromkeys(_ABOUT_THE_SESSION.split(), ABOUT_THE_SESSION)
     chart |= dict.fromkeys(_STEADY_BUT_WRITES.split(), VOLATILE)

@@ -30,6 +30,7 @@ UNKNOWN: Final = FunctionFacts(
 )
 VOLATILE: Final = FunctionFacts(PrimaryOnly.VOLATILE_FUNCTION, may_write=True)
 ABOUT_THE_PRIMARY: Final = FunctionFacts(PrimaryOnly.NEEDS_PRIMARY)
+TELLING_ROLE: Final = FunctionFacts(PrimaryOnly.NODE_ROLE)
 ABOUT_THE_SESSION: Final = FunctionFacts(PrimaryOnly.SESSION_STATE, needs_session=True)
 TELLING_TIME: Final = FunctionFacts(tells_time=True)
 OPENING: Final = FunctionFacts(PrimaryOnly.SESSION_STATE)

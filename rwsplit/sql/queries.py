@@ -25,10 +25,10 @@ from sqlglot.errors import SqlglotError
 
 from rwsplit.sql.builtin import RESERVED
 from rwsplit.sql.calls import DML, Calls, find_calls, quoted
-from rwsplit.sql.facts import HARMLESS, TIME_FUNCTIONS, TIME_WORDS, FunctionFacts
+from rwsplit.sql.facts import HARMLESS, TELLING_ROLE, TIME_FUNCTIONS, TIME_WORDS, FunctionFacts
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.relations import is_catalog, is_temporary
-from rwsplit.sql.settings import readable
+from rwsplit.sql.settings import ROLE_PARAMETERS, readable
 from rwsplit.sql.statement import (
     PrimaryOnly,
     SessionState,
@@ -74,9 +74,7 @@ _PLAIN_CALLS: Final = frozenset({"coalesce", "nullif", "greatest", "least"})
 _LABELS: Final = RESERVED - {"not"}
 """Key words that behind AS can only be a label, which sqlglot does not always see."""
 LITERAL: Final = "'x'"
-_NODE_SETTINGS: Final = frozenset({"transaction_read_only", "in_hot_standby"})
 _TRUE: Final = frozenset({"true", "t", "on", "yes", "y", "1"})
-_NODE_SETTING: Final = FunctionFacts(PrimaryOnly.NEEDS_PRIMARY)
 
 
 class Tree(NamedTuple):
@@ -257,8 +255,8 @@ def _called(calls: Calls, book: FunctionBook) -> Iterable[FunctionFacts]:
         name = call[0][1]
         if name == "set_config":
             by_argument[name] = book.facts(name)._replace(state=None)  # see `_sets`
-        elif not call[2:3] or string_value_of(call[2]) in {None, *_NODE_SETTINGS}:
-            by_argument[name] = _NODE_SETTING  # it differs on a replica, or may differ
+        elif not call[2:3] or string_value_of(call[2]) in {None, *ROLE_PARAMETERS}:
+            by_argument[name] = TELLING_ROLE  # or may, where the name is not spelt out
     for name in calls.functions:
         yield by_argument.get(name.removeprefix("pg_catalog.")) or book.facts(name)
 

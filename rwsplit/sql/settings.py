@@ -32,6 +32,15 @@ TRANSACTION_PARAMETERS: Final = frozenset(
 )
 """They end with the transaction however they are set."""
 
+ROLE_PARAMETERS: Final = frozenset(
+    {
+        *("in_hot_standby", "transaction_read_only", "default_transaction_read_only"),
+        *("primary_conninfo", "primary_slot_name", "recovery_min_apply_delay"),
+        *("synchronous_standby_names", "all"),
+    }
+)
+"""What SHOW says of them depends on the role of the node."""
+
 UNREADABLE: Final = frozenset({"dynamic_library_path", "session_preload_libraries"})
 """Not everybody who runs with them may ask for their value (GUC_SUPERUSER_ONLY)."""
 
@@ -219,7 +228,13 @@ def classify_show(cursor: Cursor) -> Statement:
     """Return the facts of a SHOW, the cursor behind that word."""
     if cursor.take("transaction", "isolation", "level"):
         return Statement(Verb.SHOW, setting="transaction_isolation")
-    return Statement(Verb.SHOW, setting=_parameter(cursor))
+    setting = _parameter(cursor)
+    tells_role = setting in ROLE_PARAMETERS
+    return Statement(
+        Verb.SHOW,
+        primary_only=PrimaryOnly.NODE_ROLE if tells_role else None,
+        setting=setting,
+    )
 
 
 def _parameter(cursor: Cursor) -> str | None:

@@ -63,6 +63,7 @@ class PrimaryOnly(Enum):
     UNKNOWN_FUNCTION = "it calls a function rwsplit does not know"
     VOLATILE_FUNCTION = "it calls a volatile function"
     NEEDS_PRIMARY = "its answer is only right on the primary"
+    NODE_ROLE = "its answer tells the role of its node"
 
 
 class SessionState(Enum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio  # noqa: TID251 - asyncpg knows no other loop; it runs in a thread of its own
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import pytest
@@ -133,5 +133,54 @@ def test_a_pool_resets_what_it_takes_back(proxy: Proxy):
                     assert await connection.fetchval("select $1::int", number) == number
 
             await asyncio.gather(*(work(number) for number in range(60)))
+
+    in_a_thread(talk)
+
+
+#: target_session_attrs -> whether rwsplit satisfies it, and a replica.
+ATTRIBUTES: Final = {
+    "any": (True, True),
+    "read-write": (True, False),
+    "primary": (True, False),
+    "read-only": (False, True),
+    "standby": (False, True),
+    "prefer-standby": (True, True),
+}
+
+
+async def port_reached(proxy: Proxy, ports: list[int], attribute: str, **settings: str) -> int:
+    """Return the port asyncpg connects to, 0 if it refuses all of them."""
+    async with asyncio.timeout(60):
+        try:
+            connection = await asyncpg.connect(
+                proxy.dsn(),
+                host=[proxy.host] * len(ports),
+                port=ports,
+                target_session_attrs=attribute,
+                server_settings=settings,
+            )
+        except asyncpg.TargetServerAttributeNotMatched:
+            return 0
+        try:
+            assert await connection.fetchval("select 1") == 1
+            return int(connection._addr[1])
+        finally:
+            await connection.close(timeout=5)
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+def test_what_it_takes_rwsplit_for(proxy: Proxy, attribute: str):
+    ours, replica = proxy.port, proxy.cluster.replicas[0].port
+    as_primary, as_replica = ATTRIBUTES[attribute]
+
+    async def talk() -> None:
+        assert await port_reached(proxy, [ours], attribute) == (ours if as_primary else 0)
+        found = await port_reached(proxy, [ours, replica], attribute)
+        looks_on = not as_primary or attribute == "prefer-standby"
+        assert found == (replica if looks_on else ours)
+        found = await port_reached(proxy, [replica, ours], attribute)
+        assert found == (replica if as_replica else ours)
+        found = await port_reached(proxy, [ours], attribute, **{"rwsplit.route": "replica"})
+        assert found == (ours if as_replica else 0)
 
     in_a_thread(talk)

@@ -60,6 +60,9 @@ create view known.over_loose as select known.loose() as a;
 create view known.over_steady as select known.steady() as a;
 create view known.locks as select a from known.t for update;
 create view known.stats as select count(*) from pg_stat_activity;
+create view known.role_of_the_node as select pg_is_in_recovery() as it;
+create function known.is_a_standby() returns bool stable language plpgsql as
+  $$begin return current_setting('in_hot_standby')::bool; end$$;
 create table known.parted (a int) partition by list (a);
 create table known.parted_1 partition of known.parted for values in (1);
 create unlogged table known.parted_2 partition of known.parted for values in (2);
@@ -170,6 +173,8 @@ def test_what_only_reads_goes_to_a_replica(knowing: Proxy, statement: str):
         ("select * from known.over_quick", "NEEDS_PRIMARY"),
         ("select * from known.parted", "NEEDS_PRIMARY"),
         ("select * from known.stats", "NEEDS_PRIMARY"),
+        ("select * from known.role_of_the_node", "NODE_ROLE"),
+        ("select known.is_a_standby()", "NODE_ROLE"),
     ],
 )
 def test_what_does_not_goes_to_the_primary_and_pins_nobody(

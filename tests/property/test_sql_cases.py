@@ -35,6 +35,7 @@ REPLICA_IS_FINE = (
     "rwsplit decides otherwise: what it answers on a replica is right (routing.md 4)"
 )
 USER_FUNCTION = "needs the catalog; an unknown function goes to the primary"
+NODE_ROLE = "tells the role of its node, which is the primary's unless somebody asks a replica"
 SQL_PREPARE = (
     "PREPARE leaves a name in its server, and EXECUTE must find it: the session is pinned"
 )
@@ -45,6 +46,7 @@ NOT_IN_THE_TEXT: Final = {
     **dict.fromkeys((49, 53, 55, 57, 59, 61, 63, 65, 67, 68, 70, 73, 74, 75), AFTER_WRITE),
     110: "its transaction is SERIALIZABLE, which BEGIN said",
     113: UNLOGGED,
+    165: NODE_ROLE,
     38: REPLICA_IS_FINE,
     112: REPLICA_IS_FINE,
     **dict.fromkeys((8, 9), USER_FUNCTION),

@@ -83,20 +83,28 @@ def test_a_shape_a_replica_refused_before_goes_to_the_primary():
     assert where(route_facts(learned())) == (Target.PRIMARY, RouteReason.LEARNED_WRITE)
 
 
-@pytest.mark.parametrize(
-    ("setting", "target"),
-    [
-        ("all", Target.PRIMARY),
-        ("in_hot_standby", Target.PRIMARY),
-        ("transaction_read_only", Target.PRIMARY),
-        ("search_path", Target.REPLICA),
-        (None, Target.REPLICA),
-    ],
-)
-def test_what_describes_a_node_is_shown_by_the_primary(setting: str | None, target: Target):
-    show = Statement(Verb.SHOW, setting=setting)
-    assert route_facts(script(show)).target is target
-    assert route_facts(script(Statement(Verb.QUERY), show)).target is target
+ROLE = Statement(Verb.QUERY, primary_only=PrimaryOnly.NODE_ROLE)
+
+
+@pytest.mark.parametrize("before", [[], [Statement(Verb.QUERY)], [BEGIN]])
+def test_what_tells_a_nodes_role_is_asked_of_the_primary(before: list[Statement]):
+    assert route_facts(script(*before, ROLE)).target is Target.PRIMARY
+
+
+def test_a_read_only_transaction_is_told_the_role_of_its_replica():
+    commit = Statement(Verb.COMMIT)
+    inside = script(BEGIN_READ_ONLY, ROLE, commit)
+    assert route_facts(inside).reason is RouteReason.READ_ONLY_TRANSACTION
+    outside = script(BEGIN_READ_ONLY, commit, ROLE)
+    assert route_facts(outside).target is Target.PRIMARY
+    inside.cost.precedes_state = True
+    assert route_facts(inside).target is Target.PRIMARY
+
+
+def test_whoever_asks_for_a_replica_is_told_its_role():
+    asked = script(ROLE)
+    assert route_hints(asked, Hints(route="replica")).target is Target.REPLICA
+    assert route_setting(asked, "replica").target is Target.REPLICA
 
 
 # Transactions...

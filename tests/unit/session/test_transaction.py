@@ -90,6 +90,7 @@ def test_which_transactions_may_wait_for_their_first_statement(text: str, expect
         ("begin; copy (select 1) to stdout", True),
         ("begin read write; select 1", False),
         ("begin; select now()", False),
+        ("begin; show transaction_read_only", False),
         ("begin; select 1; commit", False),
         ("begin; delete from t", False),
         ("begin read only; select 1", False),
@@ -110,6 +111,7 @@ def test_which_begin_and_read_in_one_go(text: str, expected: bool):
         ("rollback", True),
         ("commit and chain", True),
         ("show work_mem", True),
+        ("select pg_is_in_recovery()", True),  # if the policy does not say otherwise
         ("savepoint a", False),
         ("select now()", False),
         ("select current_date", False),
@@ -296,6 +298,9 @@ def test_nor_if_it_is_more_than_that_or_cannot_be_repeated(session: Session):
         ("commit; begin", False),
         ("insert into t values (1)", False),
         ("listen a", False),
+        ("select pg_is_in_recovery()", True),
+        ("show in_hot_standby", True),
+        ("commit; select pg_is_in_recovery()", False),
     ],
 )
 def test_what_a_read_only_one_may_run_where_it_is(session: Session, text: str, expected: bool):

@@ -6,7 +6,7 @@ import pytest
 
 from rwsplit.sql.body import LIMIT, UNREADABLE, read_body
 from rwsplit.sql.dynamic import Dynamic
-from rwsplit.sql.facts import HARMLESS, LOCKING
+from rwsplit.sql.facts import HARMLESS, LOCKING, TELLING_ROLE
 from rwsplit.sql.statement import PrimaryOnly, SessionState
 
 
@@ -106,11 +106,25 @@ def test_names_keep_the_schema_they_are_written_with():
     assert body.facts == HARMLESS
 
 
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        ("select current_setting('In_Hot_Standby')::bool", TELLING_ROLE),
+        ("select pg_catalog.current_setting('transaction_read_only', true)", TELLING_ROLE),
+        ("select tenant = current_setting('app.tenant', true)", HARMLESS),
+        ("select tenant = current_setting(name)", HARMLESS),
+    ],
+)
+def test_settings_that_depend_on_the_nodes_role(text, facts):
+    assert read_body(text).facts == facts
+
+
 def test_what_belongs_on_the_primary():
     assert read_body("select * from pg_stat_activity").facts.primary_only is (
         PrimaryOnly.NEEDS_PRIMARY
     )
     assert read_body("select * from pg_cursors").facts.needs_session
     assert read_body("select pg_backend_pid()").facts.needs_session
+    assert read_body("return not pg_is_in_recovery()").facts == TELLING_ROLE
     assert read_body("select * from t for update").facts == LOCKING
     assert read_body("select txid_current()").facts.may_write

@@ -23,8 +23,6 @@ BOOK = FunctionBook()
         "gen_random_uuid",
         "uuidv7",
         "pg_sleep",
-        "pg_is_in_recovery",
-        "pg_last_wal_replay_lsn",
         "pg_total_relation_size",
         "pg_current_xact_id_if_assigned",
         "operator(->>)",
@@ -68,6 +66,29 @@ def test_right_only_on_the_primary(name):
     facts = BOOK.facts(name)
     assert facts.primary_only is PrimaryOnly.NEEDS_PRIMARY
     assert not facts.may_write
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pg_is_in_recovery",
+        "pg_catalog.pg_is_in_recovery",
+        "pg_last_wal_receive_lsn",
+        "pg_last_wal_replay_lsn",
+        "pg_last_xact_replay_timestamp",
+        "pg_is_wal_replay_paused",
+        "pg_get_wal_replay_pause_state",
+    ],
+)
+def test_what_tells_a_nodes_role(name):
+    facts = BOOK.facts(name)
+    assert facts.primary_only is PrimaryOnly.NODE_ROLE
+    assert not facts.may_write
+
+
+def test_an_operator_does_not_make_a_role_harmless_by_listing_it_as_reading():
+    book = FunctionBook(reads=["pg_is_in_recovery"])
+    assert book.facts("pg_is_in_recovery").primary_only is PrimaryOnly.NODE_ROLE
 
 
 @pytest.mark.parametrize(

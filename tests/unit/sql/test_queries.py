@@ -146,8 +146,14 @@ def test_functions_decide():
             SessionState.PARAMETER,
         ),
         ("select current_setting('app.tenant', true)", None, None),
-        ("select current_setting($1)", PrimaryOnly.NEEDS_PRIMARY, None),
-        ("select current_setting('Transaction_Read_Only')", PrimaryOnly.NEEDS_PRIMARY, None),
+        ("select current_setting($1)", PrimaryOnly.NODE_ROLE, None),
+        ("select current_setting('Transaction_Read_Only')", PrimaryOnly.NODE_ROLE, None),
+        (
+            "select current_setting('default_transaction_read_only')",
+            PrimaryOnly.NODE_ROLE,
+            None,
+        ),
+        ("select pg_catalog.current_setting('in_hot_standby')", PrimaryOnly.NODE_ROLE, None),
     ],
 )
 def test_settings_are_judged_by_their_arguments(query, reason, state):

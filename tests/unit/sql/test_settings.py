@@ -261,7 +261,6 @@ def test_reset(query, setting):
     ("query", "setting"),
     [
         ("SHOW work_mem", "work_mem"),
-        ("show all", "all"),
         ("SHOW TIME ZONE", "timezone"),
         ("SHOW TRANSACTION ISOLATION LEVEL", "transaction_isolation"),
         ("SHOW rwsplit.last_route", "rwsplit.last_route"),
@@ -269,3 +268,11 @@ def test_reset(query, setting):
 )
 def test_show_is_free(query, setting):
     assert facts(query) == Statement(Verb.SHOW, setting=setting)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["all", "in_hot_standby", "transaction_read_only", "Default_Transaction_Read_Only"],
+)
+def test_show_of_what_depends_on_the_nodes_role(setting):
+    assert facts(f"SHOW {setting}").primary_only is PrimaryOnly.NODE_ROLE
