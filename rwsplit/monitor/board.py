@@ -198,8 +198,8 @@ class Board:
         before, self.view = self.view, self.picture.compose(now)
         self._changed.set()
         self._changed = trio.Event()
-        self._outages.look(before, self.view, now)
         self._note_topology()
+        self._outages.look(before, self.view, now)
         self.chronicle.look(self.picture, now)
         for callback in self.on_publish:
             callback(self.view)

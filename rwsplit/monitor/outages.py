@@ -23,6 +23,7 @@ from rwsplit.cluster.node import (
     Frozen,
     NodeView,
     Refusal,
+    Role,
     Suspect,
     Up,
 )
@@ -30,6 +31,8 @@ from rwsplit.cluster.view import ClusterView
 
 #: Seconds without lag after which a replica that was logged as lagging is logged as fresh.
 FRESH_AGAIN: Final = 5.0
+#: What is wrong with what a replica receives.
+ASTRAY: Final = {Refusal.NO_SOURCE, Refusal.OTHER_SOURCE, Refusal.OTHER_TIMELINE}
 #: Causes told of one outage at most, however many there are.
 MOST_CAUSES: Final = 5
 
@@ -50,6 +53,7 @@ class Outages:
     def __init__(self) -> None:
         self._outages: dict[str, _Outage] = {}
         self._lagging: dict[str, float | None] = {}
+        self._refused: dict[str, Refusal] = {}
 
     def look(self, before: ClusterView, view: ClusterView, now: float) -> None:
         """Log what has become of the nodes since *before*."""
@@ -58,12 +62,13 @@ class Outages:
             if old is not node:
                 self._look_at_health(old, node, now)
                 self._look_at_lag(node, view, now)
+                self._look_at_source(node)
             elif self._lagging.get(node.name) is not None:
                 self._look_at_lag(node, view, now)
 
     def keep(self, names: Collection[str]) -> None:
         """Forget all nodes but those of *names*."""
-        for told in (self._outages, self._lagging):
+        for told in (self._outages, self._lagging, self._refused):
             for gone in told.keys() - names:
                 del told[gone]
 
@@ -117,12 +122,13 @@ class Outages:
         name = node.name
         if node.refusal is Refusal.LAGGING:
             if name not in self._lagging:
+                lag_seconds = view.lag_seconds(node, now)
                 _log.warning(
                     "replica_lagging",
                     node=name,
                     staleness_seconds=round(view.staleness(node, now), 3),
                     lag_bytes=node.lag_bytes,
-                    lag_seconds=node.lag_seconds,
+                    lag_seconds=None if lag_seconds is None else round(lag_seconds, 3),
                 )
             self._lagging[name] = None
         elif name in self._lagging and node.refusal is None:
@@ -132,6 +138,22 @@ class Outages:
             elif now - since >= FRESH_AGAIN:
                 _log.warning("replica_fresh", node=name)
                 del self._lagging[name]
+
+    def _look_at_source(self, node: NodeView) -> None:
+        """Log that *node*, a replica, receives nothing, or something else than the primary's, and when it is fresh again."""
+        refusal, told = node.refusal, self._refused.get(node.name)
+        if refusal in ASTRAY and node.role is Role.REPLICA and refusal is not told:
+            self._refused[node.name] = refusal
+            _log.warning(
+                "replica_refused",
+                node=node.name,
+                refusal=refusal.name,
+                reason=refusal.value,
+                timeline=node.timeline,
+            )
+        elif told is not None and refusal is None:
+            del self._refused[node.name]
+            _log.warning("replica_accepted", node=node.name, timeline=node.timeline)
 
 
 def _is_known_down(was: object) -> bool:

@@ -276,15 +276,15 @@ def test_a_promotion_is_logged_counted_and_sampled_at_once(clock: Clock, log: Lo
 
     board.observed("pg1", look(Role.PRIMARY, timeline=2), clock.now)
 
-    assert log.entries == [
-        {
-            "event": "primary_changed",
-            "log_level": "warning",
-            "node": "pg1",
-            "before": "pg0",
-            "timeline": 2,
-        }
-    ]
+    assert log.entries[0] == {
+        "event": "primary_changed",
+        "log_level": "warning",
+        "node": "pg1",
+        "before": "pg0",
+        "timeline": 2,
+    }
+    left = [(entry["event"], entry["node"], entry["refusal"]) for entry in log.entries[1:]]
+    assert left == [("replica_refused", "pg2", "OTHER_TIMELINE")]
     assert board.statistics().primary_changes == 1
     assert board.hurried.is_set()
 
