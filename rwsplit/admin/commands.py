@@ -2,21 +2,23 @@
 
 The verbs are PgBouncer's where it has them. Besides them a console hears what drivers say to any
 PostgreSQL on their own account (`SET client_encoding`, `BEGIN`, `SELECT 1`, `DISCARD ALL`): those are
-answered as if they had been done, and do nothing. Anything else is an error that lists the verbs.
+answered as if they had been done, and do nothing. Anything else is an error that lists the verbs, or what can be set.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import Final
 
 import attrs
 
 from rwsplit.admin.tokens import Kind, Token, fill, split, tokenize
 from rwsplit.cluster.node import AdminState
+from rwsplit.config.changes import FIXED
 from rwsplit.config.model import Config
-from rwsplit.config.settings import fields
+from rwsplit.config.settings import all_settings, fields
 from rwsplit.errors import ClientError
 
 VERBS: Final = (
@@ -38,6 +40,21 @@ class UnknownCommand(ClientError):
     """Not a console command."""
 
     hint = "The console knows: " + "; ".join(VERBS)
+
+
+class UnknownSetting(ClientError):
+    """SET of a name that is no setting; PostgreSQL's SQLSTATE for it."""
+
+    sqlstate = "42704"
+
+    def __init__(self, name: str) -> None:
+        paths = [setting.path for setting in all_settings() if setting.path not in FIXED]
+        near = [path for path in paths if path.rpartition(".")[2] == name]
+        near = near or get_close_matches(name, paths, n=3)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        super().__init__(f"there is no setting {name}{meant}")
+        every = "What can be set: " + ", ".join(paths)
+        self.hint = "SHOW CONFIG lists what can be set." if near else every
 
 
 @attrs.frozen
@@ -157,6 +174,43 @@ ADMIN_STATES: Final = {
     "DETACH": AdminState.DETACHED,
     "DRAIN": AdminState.DRAINING,
 }
+#: What drivers and tools set when they connect, or for a transaction.
+SET_BY_DRIVERS: Final = frozenset(
+    {
+        "application_name",
+        "bytea_output",
+        "characteristics",  # SET SESSION CHARACTERISTICS AS TRANSACTION ...
+        "client_encoding",
+        "client_min_messages",
+        "datestyle",
+        "default_transaction_deferrable",
+        "default_transaction_isolation",
+        "default_transaction_read_only",
+        "extra_float_digits",
+        "idle_in_transaction_session_timeout",
+        "idle_session_timeout",
+        "intervalstyle",
+        "jit",
+        "lc_messages",
+        "lc_monetary",
+        "lc_numeric",
+        "lc_time",
+        "lock_timeout",
+        "names",
+        "row_security",
+        "search_path",
+        "standard_conforming_strings",
+        "statement_timeout",
+        "synchronize_seqscans",
+        "time",  # SET TIME ZONE ...
+        "timezone",
+        "transaction",  # SET TRANSACTION ISOLATION LEVEL ...
+        "transaction_isolation",
+        "transaction_read_only",
+        "transaction_timeout",
+        "xmloption",
+    }
+)
 #: What drivers select; None is what the login says.
 CONSTANTS: Final[dict[str, str | int | None]] = {
     "version": "PostgreSQL 16.0 (rwsplit console)",
@@ -250,11 +304,19 @@ def _explain(tokens: Sequence[Token], text: str) -> Command:
 
 
 def _set(tokens: Sequence[Token], text: str) -> Command:
-    """Parse SET; a name in one of our sections is our setting, any other a driver's chatter."""
-    name = tokens[1].text.lower() if len(tokens) > 1 else ""
-    sections = {field.name for field in fields(Config)}
-    if name.partition(".")[0] not in sections:
+    """Parse SET of one of our settings; what drivers set is chatter, and any other name an error."""
+    words = [token.text.lower() for token in tokens[1:]]
+    if words and words[0].partition(".")[0] in {field.name for field in fields(Config)}:
+        return _set_config(tokens, text)
+    if words[:1] in (["session"], ["local"]):
+        words = words[1:]
+    gives_back = words in (["authorization", "default"], ["role", "none"])
+    if not words or words[0] in SET_BY_DRIVERS or gives_back:
         return Chatter("SET")
+    raise UnknownSetting(words[0])
+
+
+def _set_config(tokens: Sequence[Token], text: str) -> Command:
     if len(tokens) < 4 or tokens[2].text.upper() not in {"=", "TO"}:
         raise UnknownCommand(f"SET takes a setting and a value: {_shown(tokens, text)}")
     rest = tokens[3:]

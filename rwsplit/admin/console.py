@@ -11,6 +11,7 @@ After an error in the extended protocol everything up to Sync is skipped (manual
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 import attrs
@@ -26,6 +27,7 @@ from rwsplit.admin.messages import (
     parse_query,
 )
 from rwsplit.admin.operator import Operator
+from rwsplit.admin.record import recorded
 from rwsplit.admin.table import Table, Type, describe, encode_row
 from rwsplit.admin.tokens import tokenize
 from rwsplit.errors import ClientError, ConfigError, ProtocolViolation, RwsplitError
@@ -54,6 +56,10 @@ class Login(Protocol):
     @property
     def application_name(self) -> str:
         """Return what the client calls itself."""
+
+    @property
+    def peer(self) -> str:
+        """Return the address it comes from."""
 
 
 class NoSuchObject(ClientError):
@@ -96,6 +102,7 @@ class Conversation:
 
     def __init__(self, stream: WireStream, login: Login, operator: Operator) -> None:
         self._stream = stream
+        self._login = login
         self._operator = operator
         self._out = bytearray()
         self._status = b"I"
@@ -231,7 +238,8 @@ class Conversation:
         self._out += backend.close_complete()
 
     async def _execute(self, command: Command) -> Answer:
-        answer = await execute(command, self._operator, self._session)
+        work = partial(execute, command, self._operator, self._session)
+        answer = await recorded(command, self._operator, self._login, work)
         if isinstance(command, Chatter):
             self._status = {"BEGIN": b"T", "COMMIT": b"I", "ROLLBACK": b"I"}.get(
                 command.tag, self._status

@@ -143,7 +143,7 @@ def _known(name: str, operator: Operator) -> str:
 
 
 def _notices(changes: Changes) -> tuple[str, ...]:
-    return tuple(map(str, changes.changed)) or ("nothing changed",)
+    return changes.told or ("nothing changed",)
 
 
 def _parameter(name: str, session: Mapping[str, str]) -> str | None:

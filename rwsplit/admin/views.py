@@ -56,9 +56,10 @@ def _nodes(operator: Operator) -> Rows:
             refused.name if refused else None,
             describe_refusal(refused, node, view, config, now) if refused else None,
             node.lag_bytes,
-            None if node.lag_seconds is None else round(node.lag_seconds, 3),
+            _rounded(view.lag_seconds(node, now)),
             None if node.fresh_until == NEVER else round(view.staleness(node, now), 3),
             None if node.lsn is None else format_lsn(node.lsn),
+            None if node.received is None else format_lsn(node.received),
             node.timeline,
             status.in_flight if status else 0,
             status.servers if status else 0,
@@ -276,7 +277,7 @@ VIEWS: Final[dict[str, View]] = {
     "help": _view("command", lambda _: [(verb,) for verb in VERBS]),
     "nodes": _view(
         "node host port:int8 role health health_detail admin_state eligible:bool refusal refusal_detail "
-        "lag_bytes:int8 lag_seconds:float8 staleness:float8 lsn timeline:int8 in_flight:int8 servers:int8 "
+        "lag_bytes:int8 lag_seconds:float8 staleness:float8 lsn received_lsn timeline:int8 in_flight:int8 servers:int8 "
         "reads:int8 writes:int8 weight:int8 backup:bool server_version",
         _nodes,
     ),

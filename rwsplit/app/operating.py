@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import attrs
+
 from rwsplit.admin.operator import (
     ClientStatus,
     DatabaseStatus,
@@ -253,6 +255,8 @@ class OurOperator:
         keyring = proxy.lobby.keyring
         if config.users.file is not None:
             keyring = Keyring.load(config.users.file, previous=keyring)
+            told = keyring.differences(proxy.lobby.keyring)
+            changes = attrs.evolve(changes, userlist=tuple(told))
         tls_context = make_client_context(config.tls)
         proxy.lobby.config = config
         proxy.lobby.keyring = keyring

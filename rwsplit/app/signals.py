@@ -35,4 +35,4 @@ async def _reload(operator: OurOperator) -> None:
     except RwsplitError as error:
         _log.error("reload_refused", reason=str(error))
     else:
-        _log.info("reloaded", changes=[str(change) for change in changes.changed])
+        _log.info("reloaded", changes=list(changes.told))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -11,6 +11,9 @@ from rich.table import Table
 
 from rwsplit.cli.options import ConfigFile, Json, Url
 from rwsplit.cli.proxy import Row, ask, find_proxy
+
+#: The reason of a read that goes to the primary because of the state of the replicas.
+SPILLED: Final = "NO_FRESH_REPLICA"
 
 Explanation = dict[str, Any]
 """What `--json` prints; docs/operations.md."""
@@ -64,16 +67,19 @@ def read_explanation(sql: str, rows: list[Row]) -> Explanation:
 def _print(found: Explanation) -> None:
     out = Console(highlight=False, soft_wrap=True)
     route = found["route"]
-    where = route["node"] or "no node: none is eligible"
+    where = f"goes to {route['node']}" if route["node"] else "goes nowhere: no node may take it"
     out.print(
-        f"{route['target']} ({where}), because {route['because']}  [{route['reason']}]",
-        markup=False,
+        f"{where} ({route['target']}): {route['because']}  [{route['reason']}]", markup=False
     )
     facts = ", ".join(
         f"{name.replace('_', ' ')}: {value}".replace("True", "yes").replace("False", "no")
         for name, value in found["statement"].items()
     )
     out.print(facts, markup=False)
+    if route["target"] == "primary" and route["node"] and route["reason"] != SPILLED:
+        writes = found["statement"]["may_write"]
+        out.print("replicas cannot take writes" if writes else "replicas are not asked")
+        return
     table = Table(box=None, pad_edge=False)
     for name in ("node", "may answer", ""):
         table.add_column(name)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from rwsplit.cli.headline import left_to_do
 from rwsplit.cli.options import ConfigFile, Json, Url
 from rwsplit.cli.proxy import Place, ProxyError, connected, find_proxy, operate, rows
 from rwsplit.cli.status import read_status, render_status
@@ -88,12 +89,17 @@ def promote(
 ) -> None:
     """Promote a replica to be the primary; a primary that is up must be drained first.
 
-    Refused if another replica has received more. Says what is lost.
+    Refused if another replica has received more. Says what is lost, and what is left to do.
     """
     command = "PROMOTE NODE %s FORCE" if force else "PROMOTE NODE %s"
-    for lost in operate(find_proxy(url, config), command, [name]):
+    place = find_proxy(url, config)
+    for lost in operate(place, command, [name]):
         print(lost)
     print(f"{name} is promoted")
+    with connected(place) as connection:
+        found = read_status(connection)
+    for task in left_to_do(found, name):
+        print(f"still to do: {task}")
 
 
 @app.command(epilog="Example:  rwsplit node accept pg0")

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from rwsplit.cli.headline import headlines, is_second_primary
 from rwsplit.cli.options import ConfigFile, Json, Url
 from rwsplit.cli.proxy import Connection, Place, ProxyError, Row, connected, find_proxy, rows
 
@@ -96,14 +97,13 @@ def render_status(
     reasons = [
         Text(f"{node['name']} gets no reads: {why}", style="yellow")
         for node in found["nodes"]
-        if (why := why_not(node))
+        if (why := why_not(node)) and not is_second_primary(node, found)
     ]
-    if "no_writes" in found:
-        reasons.insert(0, Text(f"no writes: {found['no_writes_detail']}", style="red"))
     if "warning" in found:
         reasons.append(Text(f"warning: {found['warning']}", style="yellow"))
     return Group(
         Text(f"{found['version']} at {place.shown}"),
+        *(Text(f"!! {line}", style="bold red") for line in headlines(found)),
         table,
         *reasons,
         *(Text(text, style="yellow") for text in _refusals(found["refused_pools"])),

@@ -53,6 +53,8 @@ CONSOLE: Final = frozenset({"rwsplit", "pgbouncer"})
 #: Seconds and bytes a refused client gets to read what it is told.
 GOODBYE_SECONDS: Final = 1.0
 GOODBYE_BYTES: Final = 65_536
+#: SQLSTATE of a node that has no such database.
+NO_SUCH_DATABASE: Final = "3D000"
 
 log = structlog.get_logger("rwsplit.client")
 
@@ -232,8 +234,18 @@ class _Startup:
         self.handed_over = True
 
     def log_refusal(self, exc: RwsplitError) -> None:
-        """Log why the client did not get in; wrong passwords are an operator's business."""
-        write = log.debug if isinstance(exc, ProtocolViolation) else log.info
+        """Log why the client did not get in.
+
+        It is a warning if rwsplit let it in and a node does not: their users differ, or the node is full. A database
+        that does not exist is the client's own mistake.
+        """
+        match exc:
+            case ProtocolViolation():
+                write = log.debug
+            case ServerRefused(server_sqlstate=sqlstate) if sqlstate != NO_SUCH_DATABASE:
+                write = log.warning
+            case _:
+                write = log.info
         write(
             "client_refused",
             user=self._user,

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from typing import Final, assert_never
 
-from rwsplit.cluster.node import NEVER, Banned, Down, Frozen, Health, Suspect, Up
+from rwsplit.cluster.node import NEVER, NOT_PROBED, Banned, Down, Frozen, Health, Suspect, Up
 
 #: Seconds of the first ban, and of the longest.
 SHORTEST_BAN: Final = 1.0
@@ -54,7 +54,7 @@ class HealthTracker:
     def __init__(self, *, rise: int, fall: int, now: float) -> None:
         self.rise = rise
         self.fall = fall
-        self.health: Health = Down(since=now, reason="not probed yet")
+        self.health: Health = Down(since=now, reason=NOT_PROBED)
         self.up_since = NEVER
         self.seen = False
         """Some probe came back, well or not."""

@@ -17,6 +17,8 @@ from rwsplit.cluster.doubt import Doubt
 from rwsplit.lsn import LSN
 
 NEVER: Final = -math.inf
+#: Why a node is down that nobody has looked at yet.
+NOT_PROBED: Final = "not probed yet"
 
 
 class Role(Enum):
@@ -115,7 +117,7 @@ class NodeView:
     weight: int = 1
     backup: bool = False
     role: Role = Role.UNKNOWN
-    health: Health = attrs.field(factory=lambda: Down(since=0.0, reason="not probed yet"))
+    health: Health = attrs.field(factory=lambda: Down(since=0.0, reason=NOT_PROBED))
     admin: AdminState = AdminState.ATTACHED
     timeline: int | None = None
     lsn: LSN | None = None

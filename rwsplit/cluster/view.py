@@ -42,6 +42,16 @@ class ClusterView:
         """Return the node called *name*, if it is configured."""
         return next((node for node in self.nodes if node.name == name), None)
 
+    def lag_seconds(self, node: NodeView, now: float) -> float | None:
+        """Return the age of the last commit that *node* has replayed, if it is behind; None if unknown.
+
+        The age counts from the commit, so after a quiet hour a replica that is a moment behind would seem to be an hour
+        behind: never more than `staleness`, which is proven.
+        """
+        if node.lag_seconds is None:
+            return None
+        return min(node.lag_seconds, self.staleness(node, now))
+
     def staleness(self, node: NodeView, now: float) -> float:
         """Return how many seconds old an answer of *node* may be at most; infinite if unknown.
 

@@ -33,6 +33,13 @@ class Changes:
     changed: tuple[Change, ...]
     refused: tuple[str, ...]
     """Why the reload is refused as a whole, `path: sentence`; empty when it can be done."""
+    userlist: tuple[str, ...] = ()
+    """What differs in the userlist, in sentences."""
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Return all that is taken over, a line each."""
+        return (*map(str, self.changed), *self.userlist)
 
 
 def compare(old: Config, new: Config) -> Changes:

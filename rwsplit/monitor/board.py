@@ -5,39 +5,25 @@ piece of news is folded into the `Picture`, and a new view is published at once:
 and everybody in `on_publish` is called, synchronously, before the call that brought the news
 returns. Nothing here awaits except `wait_for`, so nobody ever sees half an update.
 
-What changes is also logged here, changes only. Lag is logged with hysteresis: a replica that
-dithers around `max_lag` is reported lagging once, and fresh when it has been so for a while.
+What changes is logged, too: of the nodes by `monitor.outages`, of who leads here and by `monitor.chronicle`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, assert_never
 
 import attrs
 import structlog
 import trio
 
-from rwsplit.cluster.node import (
-    PRESENT,
-    AdminState,
-    Banned,
-    Down,
-    Frozen,
-    NodeView,
-    Refusal,
-    Suspect,
-    Up,
-)
+from rwsplit.cluster.node import AdminState
 from rwsplit.cluster.observation import Observation
 from rwsplit.cluster.picture import Picture
 from rwsplit.cluster.remembered import Remembered
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config
 from rwsplit.monitor.chronicle import Chronicle
-
-#: Seconds without lag after which a replica that was logged as lagging is logged as fresh.
-FRESH_AGAIN: Final = 5.0
+from rwsplit.monitor.outages import Outages
 
 _log = structlog.get_logger("rwsplit.monitor")
 
@@ -103,7 +89,7 @@ class Board:
         self._statistics: dict[str, NodeStatistics] = {}
         self._hurries = 0
         self._primary_changes = 0
-        self._lagging: dict[str, float | None] = {}
+        self._outages = Outages()
         self._split = False
         self._last_primary: tuple[str, int | None] | None = None
         self.view = self.picture.compose(self.now())
@@ -184,8 +170,7 @@ class Board:
         names = {node.name for node in config.nodes}
         for gone in self._statistics.keys() - names:
             del self._statistics[gone]
-        for gone in self._lagging.keys() - names:
-            del self._lagging[gone]
+        self._outages.keep(names)
         self.reconfigured.set()
         self._publish(now)
 
@@ -213,8 +198,8 @@ class Board:
         before, self.view = self.view, self.picture.compose(now)
         self._changed.set()
         self._changed = trio.Event()
-        self._log_changes(before, now)
         self._note_topology()
+        self._outages.look(before, self.view, now)
         self.chronicle.look(self.picture, now)
         for callback in self.on_publish:
             callback(self.view)
@@ -246,25 +231,14 @@ class Board:
             probe_seconds=known.probe_seconds if probe_seconds is None else probe_seconds,
         )
 
-    def _log_changes(self, before: ClusterView, now: float) -> None:
-        for node in self.view.nodes:
-            old = before.node(node.name)
-            if old is node:
-                if self._lagging.get(node.name) is not None:
-                    self._log_lag(node, now)
-                continue
-            self._log_health(old, node, now)
-            self._log_lag(node, now)
-
     def _note_topology(self) -> None:
         """Log who leads, if that changed; sample a new primary at once, for nothing is fresh."""
         topology = self.picture.topology
         primary, last = topology.primary, self._last_primary
         if primary is not None and (primary, topology.timeline) != last:
             before = last[0] if last else None
-            _log.info(
-                "primary_changed", node=primary, before=before, timeline=topology.timeline
-            )
+            tell = _log.info if before is None else _log.warning
+            tell("primary_changed", node=primary, before=before, timeline=topology.timeline)
             self._primary_changes += last is not None
             self._last_primary = (primary, topology.timeline)
             self.hurry()
@@ -274,51 +248,4 @@ class Board:
             if rivals:
                 _log.error("split_brain", primary=primary, refused=sorted(rivals))
             else:
-                _log.info("split_brain_over", primary=primary)
-
-    def _log_health(self, old: NodeView | None, node: NodeView, now: float) -> None:
-        """Log what became of the health of *node*."""
-        was = None if old is None else old.health
-        match node.health:
-            case Up() if was is not None and not isinstance(was, Up | Suspect):
-                _log.info(
-                    "node_up", node=node.name, role=node.role.value, version=node.server_version
-                )
-            case Frozen(since=since, until=until) if not isinstance(was, Frozen):
-                _log.warning(
-                    "node_frozen",
-                    node=node.name,
-                    silent_seconds=round(now - since, 3),
-                    seconds=round(until - now, 3),
-                )
-            case Banned(reason=reason, until=until) if was != node.health:
-                _log.info(
-                    "node_banned", node=node.name, reason=reason, seconds=round(until - now, 3)
-                )
-            case Down(reason=reason) if isinstance(was, (*PRESENT, Banned)):
-                _log.info("node_down", node=node.name, reason=reason)
-            case Up() | Suspect() | Frozen() | Banned() | Down():
-                pass
-            case _:
-                assert_never(node.health)
-
-    def _log_lag(self, node: NodeView, now: float) -> None:
-        """Log that *node* began to lag, or has been fresh for a while after that."""
-        name = node.name
-        if node.refusal is Refusal.LAGGING:
-            if name not in self._lagging:
-                _log.info(
-                    "replica_lagging",
-                    node=name,
-                    staleness_seconds=round(self.view.staleness(node, now), 3),
-                    lag_bytes=node.lag_bytes,
-                    lag_seconds=node.lag_seconds,
-                )
-            self._lagging[name] = None
-        elif name in self._lagging and node.refusal is None:
-            since = self._lagging[name]
-            if since is None:
-                self._lagging[name] = now
-            elif now - since >= FRESH_AGAIN:
-                _log.info("replica_fresh", node=name)
-                del self._lagging[name]
+                _log.warning("split_brain_over", primary=primary)

@@ -5,7 +5,8 @@ has passed through rwsplit. Nobody ever waits for that: until a catalog is publi
 are unknown, which is right and only slow. Refreshes asked for in quick succession are one, and take no more than
 a part of the time however much DDL there is. A database nobody uses any more is forgotten.
 
-A database the monitor's role may not connect to has no catalog; that is said once.
+A database the monitor's role may not connect to has no catalog; that is said once. One that does not exist (any more) is
+no reason for a warning: it was dropped, or a client misspelt it.
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ class Reader(Protocol):
         self, parameters: Parameters, password: str | Path | None, listed: Listed
     ) -> Catalog:
         """Read a database. Raises CensusFailed."""
+
+    async def is_gone(
+        self, parameters: Parameters, password: str | Path | None, database: str
+    ) -> bool:
+        """Tell whether there is no *database* where *parameters* lead."""
 
 
 @attrs.define
@@ -150,16 +156,20 @@ class Catalogs:
         try:
             catalog = await database.reader.read(parameters, password, listed)
         except CensusFailed as failed:
-            self._failed(database, str(failed), refused=failed.refused)
+            home = catalog_parameters(view.primary, config, config.monitor.database)
+            gone = await database.reader.is_gone(home, password, database.name)
+            self._failed(database, str(failed), refused=failed.refused or gone, gone=gone)
         else:
             self._knowledge.publish(database.name, catalog, dispelled, started)
             self._succeeded(database, catalog, trio.current_time() - started)
         return trio.current_time() - started
 
-    def _failed(self, database: _Database, reason: str, *, refused: bool) -> None:
+    def _failed(self, database: _Database, reason: str, *, refused: bool, gone: bool) -> None:
         if self._knowledge.catalog(database.name) is None:
             self._turn_off(database)  # nothing known, nothing to doubt
-        if database.failure != reason:
+        if database.failure != reason and gone:
+            _log.info("database_gone", database=database.name)
+        elif database.failure != reason:
             _log.warning("catalog_unavailable", database=database.name, reason=reason)
         database.failure, database.refused = reason, refused
 

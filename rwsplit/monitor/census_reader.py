@@ -55,6 +55,7 @@ from rwsplit.sql.search_path import DEFAULT, DefaultPaths
 TIMEOUT: Final = 60.0
 #: Texts fetched at once.
 BATCH: Final = 200
+_HAS_DATABASE: Final = "select 1 from pg_catalog.pg_database where datname = %s"
 _FROM_ELSEWHERE: Final = frozenset({"database", "user", "database user"})
 """Sources of a parameter's value that say nothing about other roles."""
 
@@ -113,6 +114,26 @@ class CatalogReader:
             Exception
         ) as error:  # a catalog that surprises us must not be the end of everything
             raise CensusFailed(repr(error), refused=False) from error
+
+    async def is_gone(
+        self, parameters: Parameters, password: str | Path | None, database: str
+    ) -> bool:
+        """Tell whether the node libpq's *parameters* lead to has no *database*; not if that cannot be asked.
+
+        That a connection was refused says so only in words, and these in the server's language.
+        """
+
+        def look() -> bool:
+            with _connect(parameters, password) as connection:
+                return connection.execute(_HAS_DATABASE, (database,)).fetchone() is None
+
+        try:
+            with trio.fail_after(TIMEOUT):
+                return await trio.to_thread.run_sync(
+                    look, abandon_on_cancel=True, limiter=self._limiter
+                )
+        except (trio.TooSlowError, CensusFailed, psycopg.Error):
+            return False
 
 
 class CensusReader:

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from rwsplit.cluster.doubt import Doubt
+from rwsplit.cluster.node import NEVER
 from rwsplit.cluster.picture import Picture
 from rwsplit.cluster.remembered import Remembered
 
@@ -35,6 +36,7 @@ class Chronicle:
         self._next_position = 0.0
         self._doubts: dict[str, Doubt] = {}
         self._no_writes = ""
+        self._no_writes_since = NEVER
 
     def look(self, picture: Picture, now: float) -> None:
         """Take note of what has changed in *picture*."""
@@ -46,15 +48,23 @@ class Chronicle:
                         "node_refused", node=name, doubt=doubt.name, reason=doubt.value
                     )
             self._doubts = dict(topology.doubts)
-        no_writes = topology.no_writes
-        reason = (
-            str(no_writes) if no_writes and no_writes.doubt is not Doubt.NOT_ALL_SEEN else ""
-        )
-        if reason != self._no_writes:
-            self._no_writes = reason
-            if reason:
-                _log.warning("no_writes", reason=reason)
+        self._look_for_writes(picture, now)
         self._remember(picture, now)
+
+    def _look_for_writes(self, picture: Picture, now: float) -> None:
+        """Tell why there are no writes, and when there are some again."""
+        no_writes = picture.topology.no_writes
+        if no_writes is None:
+            if self._no_writes:
+                seconds = round(now - self._no_writes_since, 3)
+                primary = picture.topology.primary
+                _log.warning("writes_resumed", node=primary, after_seconds=seconds)
+            self._no_writes = ""
+        elif no_writes.doubt is not Doubt.NOT_ALL_SEEN and str(no_writes) != self._no_writes:
+            if not self._no_writes:
+                self._no_writes_since = now
+            self._no_writes = str(no_writes)
+            _log.error("no_writes", reason=self._no_writes)
 
     def _remember(self, picture: Picture, now: float) -> None:
         topology = picture.topology

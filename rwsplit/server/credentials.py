@@ -36,6 +36,8 @@ from rwsplit.protocol.scram import ITERATIONS, SALT_SIZE, ScramKeys, ScramVerifi
 HASHING: Final = trio.CapacityLimiter(2)
 #: Derived keys kept per user: one for every verifier the nodes have for it, which is one in practice.
 MAX_DERIVED: Final = 4
+#: Names of users told of a change of the userlist, of each kind.
+MAX_TOLD: Final = 5
 #: Names of users that do not exist for which an answer is remembered.
 MAX_STRANGERS: Final = 256
 
@@ -221,6 +223,17 @@ class Keyring:
         """Return the names of all users."""
         return list(self._users)
 
+    def differences(self, previous: Keyring) -> list[str]:
+        """Return in sentences which users are others than in *previous*; of their secrets only that they changed."""
+        old, new = previous._users, self._users
+        changed = [name for name in new if name in old and new[name].secret != old[name].secret]
+        found = {
+            "added": [name for name in new if name not in old],
+            "removed": [name for name in old if name not in new],
+            "secret changed": changed,
+        }
+        return [f"users: {what}: {_listed(names)}" for what, names in found.items() if names]
+
     def get(self, user: str) -> Credentials | None:
         """Return the credentials of *user*, None if there is no such user."""
         return self._users.get(user)
@@ -253,3 +266,10 @@ class Keyring:
     def _salt(self, user: str) -> bytes:
         name = user.encode("utf-8", "surrogateescape")
         return hmac.digest(self._seed, name, "sha256")[:SALT_SIZE]
+
+
+def _listed(names: list[str]) -> str:
+    """Return the first of *names*, and how many there are besides."""
+    more = len(names) - MAX_TOLD
+    text = ", ".join(names[:MAX_TOLD])
+    return f"{text} and {more} more" if more > 0 else text

@@ -416,6 +416,31 @@ def test_databases_have_catalogs_of_their_own(cluster: ReachableCluster[Any], kn
             connection.execute("drop database known_not with (force)")
 
 
+def test_a_database_that_is_dropped_is_no_warning(
+    cluster: ReachableCluster[Any], knowing: Proxy
+):
+    with cluster.primary.connect("postgres") as connection:
+        connection.execute("create database known_dropped owner app")
+        try:
+            cluster.wait_until_replayed()
+            with knowing.connect("known_dropped", prepare_threshold=None):
+                assert wait_until(lambda: has_read(knowing, "known_dropped"), timeout=10)
+                connection.execute("drop database known_dropped with (force)")
+                knowing.console("RELOAD")
+                assert wait_until(lambda: told_of("known_dropped", knowing)[1:], timeout=10)
+        finally:
+            connection.execute("drop database if exists known_dropped with (force)")
+    assert [line for line in told_of("known_dropped", knowing) if "warning" in line] == []
+    assert "database_gone" in told_of("known_dropped", knowing)[1]
+
+
+def told_of(database: str, proxy: Proxy) -> list[str]:
+    """Return the lines of the log about the catalog of *database*."""
+    ours = ("catalog_read", "catalog_unavailable", "database_gone")
+    lines = [line for line in proxy.log().splitlines() if database in line]
+    return [line for line in lines if any(event in line for event in ours)]
+
+
 def test_it_can_be_turned_off(cluster: ReachableCluster[Any], schema: None, make_proxy: Any):
     proxy = make_proxy(cluster, {"monitor": {"catalog_interval": 0}})
     with proxy.connect(prepare_threshold=None) as connection:

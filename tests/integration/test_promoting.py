@@ -98,7 +98,11 @@ def test_a_replica_that_is_behind_is_not_promoted_and_the_most_advanced_is_named
     words = ["node", "promote", "replica1", "--force", "-c", str(proxy.config_path)]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    lost, promoted = result.output.splitlines()[0], result.output.splitlines()[-1]
+    lines = result.output.splitlines()
+    lost, promoted = lines[0], next(line for line in lines if line.endswith("is promoted"))
+    left = [line for line in lines if line.startswith("still to do: ")]
+    assert "primary was the primary: rebuild it (pg_rewind) before it comes back" in left[0]
+    assert "replica2 does not follow replica1 yet" in left[1]
     assert re.search(r"lacks \d+ bytes of WAL that replica2 has .*that is lost", lost)
     assert promoted == "replica1 is promoted"
     assert count(behind) == 0

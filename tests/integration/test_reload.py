@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from pathlib import Path
@@ -193,6 +194,35 @@ def test_every_other_setting_is_in_force_after_a_reload(
             assert console.execute("SHOW VERSION").fetchall()
 
 
+def told_by(proxy: Proxy, command: str) -> list[str]:
+    """Return the notices that come with the answer to a console *command*."""
+    notices: list[str] = []
+    with psycopg.connect(
+        proxy.dsn("rwsplit", "postgres"), autocommit=True, application_name="a person"
+    ) as console:
+        console.add_notice_handler(lambda notice: notices.append(str(notice.message_primary)))
+        console.execute(command.encode())
+    return notices
+
+
+def test_a_change_on_the_console_leaves_a_line_with_who_and_from_where(
+    cluster: EmbeddedCluster, make_proxy: MakeProxy
+):
+    proxy = make_proxy(cluster, {"log": {"format": "json"}})
+    told_by(proxy, "DETACH NODE replica1")
+    told_by(proxy, "ATTACH NODE replica1")
+    told_by(proxy, "SET log.level = 'error'")
+    lines = [json.loads(line) for line in proxy.log().splitlines() if line.startswith("{")]
+    said = [line for line in lines if line["event"] == "console_command"]
+    assert [(line["command"], line["changes"]) for line in said] == [
+        ("DETACH NODE replica1", ["replica1: attached -> detached"]),
+        ("ATTACH NODE replica1", ["replica1: detached -> attached"]),
+        ("SET log.level", ["log.level: info -> error"]),
+    ]
+    assert {(line["user"], line["application"]) for line in said} == {("postgres", "a person")}
+    assert all(line["peer"].startswith("127.0.0.1:") for line in said)
+
+
 def test_users_come_go_and_change_their_passwords(
     cluster: EmbeddedCluster, make_proxy: MakeProxy
 ):
@@ -206,7 +236,7 @@ def test_users_come_go_and_change_their_passwords(
             with pytest.raises(psycopg.OperationalError, match="authentication failed"):
                 psycopg.connect(url)
             proxy.userlist.write_text(entries + '"newcomer" "secret"\n')
-            proxy.console("RELOAD")
+            assert told_by(proxy, "RELOAD") == ["users: added: newcomer"]
             with psycopg.connect(url) as newcomer:
                 assert newcomer.execute("select current_user").fetchone() == ("newcomer",)
 
@@ -217,7 +247,7 @@ def test_users_come_go_and_change_their_passwords(
                 newcomer.execute("select 1")
 
             proxy.userlist.write_text(entries)
-            assert "reloaded" in hup(proxy)
+            assert "users: removed: newcomer" in hup(proxy)
             with pytest.raises(psycopg.OperationalError, match="authentication failed"):
                 psycopg.connect(url)
             assert client.execute("select 1").fetchone() == (1,)

@@ -256,6 +256,7 @@ class FakeLogin:
     user: str = "admin"
     database: str = "rwsplit"
     application_name: str = ""
+    peer: str = "127.0.0.1:40001"
 
 
 async def converse(sock: trio.socket.SocketType, operator: FakeOperator) -> None:

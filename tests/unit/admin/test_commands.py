@@ -19,6 +19,7 @@ from rwsplit.admin.commands import (
     Show,
     Shutdown,
     UnknownCommand,
+    UnknownSetting,
     parse_commands,
 )
 from rwsplit.admin.views import VIEWS
@@ -54,6 +55,13 @@ from rwsplit.cluster.node import AdminState
         ("SET admin.users TO [a, b]", SetConfig("admin.users", "[a, b]")),
         ("SET datestyle = ISO", Chatter("SET")),
         ("SET", Chatter("SET")),
+        ("SET SESSION statement_timeout TO 0", Chatter("SET")),
+        ("SET LOCAL lock_timeout = 0", Chatter("SET")),
+        ("SET TIME ZONE 'UTC'", Chatter("SET")),
+        ("SET NAMES 'utf8'", Chatter("SET")),
+        ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", Chatter("SET")),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", Chatter("SET")),
+        ("SET SESSION AUTHORIZATION DEFAULT", Chatter("SET")),
         ("start transaction", Chatter("BEGIN")),
         ("SELECT 1", Constant("?column?", 1)),
         ("SELECT session_user", Constant("session_user", None)),
@@ -90,6 +98,31 @@ def test_anything_else_is_refused_with_the_verbs(text):
     with pytest.raises(UnknownCommand) as caught:
         parse_commands(text)
     assert "SHOW HELP" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("SET max_lag = 5s", "there is no setting max_lag; did you mean consistency.max_lag?"),
+        ("SET SESSION max_lag TO '5s'", "did you mean consistency.max_lag?"),
+        ("SET consistenc.max_lag = 5s", "did you mean consistency.max_lag "),
+    ],
+)
+def test_a_setting_without_its_section_is_refused_with_the_one_meant(text, said):
+    with pytest.raises(UnknownSetting) as caught:
+        parse_commands(text)
+    assert said in str(caught.value)
+    assert caught.value.hint == "SHOW CONFIG lists what can be set."
+    assert caught.value.sqlstate == "42704"
+
+
+def test_a_setting_like_none_is_refused_with_all_that_can_be_set():
+    with pytest.raises(UnknownSetting) as caught:
+        parse_commands("SET work_mem = '64MB'")
+    assert str(caught.value) == "there is no setting work_mem"
+    told = caught.value.hint.removeprefix("What can be set: ").split(", ")
+    assert {"consistency.max_lag", "pool.size", "log.level"} <= set(told)
+    assert "listen" not in told
 
 
 def test_a_long_command_is_shortened_in_its_error():

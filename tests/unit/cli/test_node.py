@@ -11,6 +11,9 @@ from rwsplit.cli import node
 from rwsplit.cluster.node import AdminState
 from tests.support.operator import NODES
 
+#: The fake leaves the old primary as it was.
+LEFT = "still to do: primary is an old primary: stop it and rebuild it (pg_rewind)"
+
 
 @pytest.mark.parametrize(
     ("verb", "done", "said"),
@@ -18,7 +21,7 @@ from tests.support.operator import NODES
         ("attach", "ATTACHED replica1", "replica1 is attached"),
         ("detach", "DETACHED replica1", "replica1 is detached"),
         ("drain", "DRAINING replica1", "replica1 is draining"),
-        ("promote", "PROMOTE replica1", "replica1 is promoted"),
+        ("promote", "PROMOTE replica1", f"replica1 is promoted\n{LEFT}"),
     ],
 )
 def test_verbs_are_carried_out_and_said(run, url, operator, verb, done, said):
@@ -32,6 +35,7 @@ def test_a_promotion_by_force_says_what_is_lost(run, url, operator):
     assert result.stdout.splitlines() == [
         "node replica1 lacks 7 bytes of WAL: that is lost",
         "replica1 is promoted",
+        LEFT,
     ]
     assert operator.done == ["PROMOTE replica1 FORCE"]
 

@@ -11,7 +11,8 @@ from rwsplit.cli import status
 from rwsplit.cli.proxy import place_from_url
 from rwsplit.cli.status import Look, rates
 from rwsplit.cluster.doubt import Doubt, NoWrites
-from rwsplit.cluster.node import AdminState, Refusal
+from rwsplit.cluster.node import AdminState, Refusal, Role
+from rwsplit.lsn import LSN
 from tests.support.operator import NODES, Refusing
 
 
@@ -80,6 +81,7 @@ def test_json_is_what_the_documentation_says(run, url):
         "lag_seconds": 12.3,
         "staleness_seconds": 12.3,
         "lsn": "0/2000000",
+        "received_lsn": None,
         "timeline": 1,
         "in_flight": 0,
         "servers": 0,
@@ -134,12 +136,47 @@ def test_why_there_are_no_writes_is_said(run, url, operator):
         "no writes: the primary pg9 (timeline 2) is not up, and is awaited; primary says"
         in shown
     )
+    assert (
+        "if another node is to be the primary: rwsplit node accept NAME (1 clients wait)"
+        in shown
+    )
+    assert (
+        "!! most advanced replica: replica1 (replica2 is 16777312 bytes behind it) -> "
+        "rwsplit node promote replica1"
+    ) in shown
     assert "primary gets no reads: OTHER_TIMELINE an obsolete primary" in shown
     assert "warning: the disk is full" in shown
     found = json.loads(run("status", "--json").stdout)
     assert found["primary"] is None
     assert found["no_writes"] == "AWAITS_PRIMARY"
     assert found["warning"] == "the disk is full"
+
+
+def test_a_second_primary_is_said_before_the_table_and_what_to_do_with_it(run, url, operator):
+    second = attrs.evolve(
+        NODES[1], role=Role.PRIMARY, refusal=Refusal.OTHER_TIMELINE, doubt=Doubt.OBSOLETE
+    )
+    operator.replace(second)
+
+    shown = " ".join(run("status").stdout.split())
+    assert (
+        "!! several primaries: writes go to primary (timeline 1); replica1 is an obsolete primary: a newer "
+        "timeline was seen (it is on timeline 1): stop replica1 and rebuild node role"
+    ) in shown
+    assert "replica1 gets no reads" not in shown
+
+
+def test_what_a_replica_has_received_and_not_replayed_counts_for_a_promotion(
+    run, url, operator
+):
+    operator.replace(attrs.evolve(NODES[2], received=LSN(0x3000100)))
+    operator.view = attrs.evolve(
+        operator.view, primary=None, no_writes=NoWrites(Doubt.NO_PRIMARY)
+    )
+    shown = " ".join(run("status").stdout.split())
+    assert (
+        "replica2 (replica1 is 160 bytes behind it) -> rwsplit node promote replica2" in shown
+    )
 
 
 class Twice:

@@ -64,3 +64,9 @@ def test_listen_refuses_the_reload_as_a_whole():
     assert compare(OLD, new).refused == (
         "listen: cannot change while rwsplit runs; restart it to listen elsewhere",
     )
+
+
+def test_what_is_told_includes_the_userlist():
+    changes = compare(OLD, attrs.evolve(OLD, pool=PoolConfig(size=5)))
+    changes = attrs.evolve(changes, userlist=("users: added: app",))
+    assert changes.told == ("pool.size: 20 -> 5", "users: added: app")

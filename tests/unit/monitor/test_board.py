@@ -14,7 +14,8 @@ from rwsplit.cluster.observation import Observation
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config, ConsistencyConfig, MonitorConfig, NodeConfig
 from rwsplit.lsn import LSN
-from rwsplit.monitor.board import FRESH_AGAIN, Board
+from rwsplit.monitor.board import Board
+from rwsplit.monitor.outages import FRESH_AGAIN
 
 
 class Clock:
@@ -237,6 +238,7 @@ def test_starting_up_is_logged(clock: Clock, log: LogCapture):
     running(clock)
 
     assert sorted(events(log)) == ["node_up", "node_up", "node_up", "primary_changed"]
+    assert {entry["log_level"] for entry in log.entries} == {"info"}
 
 
 def test_health_is_logged_when_it_changes(clock: Clock, log: LogCapture):
@@ -247,14 +249,21 @@ def test_health_is_logged_when_it_changes(clock: Clock, log: LogCapture):
     board.report_failure("pg1", "connection lost", clock.now)
     board.failed("pg1", "connection refused", lost=True)
     board.failed("pg1", "connection refused", lost=True)
-    board.failed("pg1", "starting up", lost=True)
+    for reason in ("starting up", "connection refused", "starting up"):
+        clock.now += 1
+        board.failed("pg1", reason, lost=True)
+    clock.now += 1
     board.observed("pg1", look(), clock.now)
     board.observed("pg1", look(), clock.now)
 
-    assert events(log) == ["node_banned", "node_down", "node_up"]
+    assert events(log) == ["node_banned", "node_down", "node_still_down", "node_up"]
+    assert {entry["log_level"] for entry in log.entries} == {"warning"}
+    assert log.entries[1]["reason"] == "connection refused"
+    assert log.entries[2]["reason"] == "starting up"
+    assert log.entries[3]["after_seconds"] == 4.0
     assert log.entries[0] == {
         "event": "node_banned",
-        "log_level": "info",
+        "log_level": "warning",
         "node": "pg1",
         "reason": "connection lost",
         "seconds": 1.0,
@@ -267,15 +276,15 @@ def test_a_promotion_is_logged_counted_and_sampled_at_once(clock: Clock, log: Lo
 
     board.observed("pg1", look(Role.PRIMARY, timeline=2), clock.now)
 
-    assert log.entries == [
-        {
-            "event": "primary_changed",
-            "log_level": "info",
-            "node": "pg1",
-            "before": "pg0",
-            "timeline": 2,
-        }
-    ]
+    assert log.entries[0] == {
+        "event": "primary_changed",
+        "log_level": "warning",
+        "node": "pg1",
+        "before": "pg0",
+        "timeline": 2,
+    }
+    left = [(entry["event"], entry["node"], entry["refusal"]) for entry in log.entries[1:]]
+    assert left == [("replica_refused", "pg2", "OTHER_TIMELINE")]
     assert board.statistics().primary_changes == 1
     assert board.hurried.is_set()
 
@@ -318,6 +327,7 @@ def test_lag_is_logged_once_and_freshness_after_a_while(clock: Clock, log: LogCa
     clock.now += 0.2
     board.observed("pg1", look(lsn=9000), clock.now)
     assert told_of_pg1(log) == ["replica_lagging", "replica_fresh"]
+    assert {e["log_level"] for e in log.entries if e.get("node") == "pg1"} == {"warning"}
 
 
 def test_a_replica_that_dithers_is_logged_once(clock: Clock, log: LogCapture):

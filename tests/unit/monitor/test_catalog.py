@@ -40,6 +40,7 @@ class FakeReader:
         self.delay = 0.0
         self.failure: CensusFailed | None = None
         self.catalog = CATALOG
+        self.dropped: set[str] = set()
 
     async def read(
         self, parameters: Parameters, password: str | Path | None, listed: Listed
@@ -51,6 +52,13 @@ class FakeReader:
         if self.failure is not None:
             raise self.failure
         return self.catalog
+
+    async def is_gone(
+        self, parameters: Parameters, password: str | Path | None, database: str
+    ) -> bool:
+        assert (parameters["dbname"], password) == (MonitorConfig().database, "secret")
+        await trio.lowlevel.checkpoint()
+        return database in self.dropped
 
     def times(self) -> list[float]:
         return [round(at - self.started, 3) for _, at in self.looks]
@@ -220,6 +228,22 @@ async def test_a_database_that_refuses_is_asked_again_in_time(
 
         assert stage.reader.times() == [0.0, INTERVAL]
         assert stage.events() == ["catalog_unavailable"]
+
+
+async def test_a_database_that_was_dropped_is_no_warning(
+    autojump_clock: trio.testing.MockClock,
+):
+    async with playing() as stage:
+        scope = stage.use()
+        await trio.sleep(1)
+        stage.reader.failure = CensusFailed('database "shop" does not exist', refused=True)
+        stage.reader.dropped.add("shop")
+        await trio.sleep(3 * INTERVAL)
+
+        told = [(entry["event"], entry["log_level"]) for entry in stage.log.entries]
+        assert told[-1] == ("database_gone", "info")
+        assert stage.events() == ["catalog_read"]
+        assert scope.database == "shop"
 
 
 async def test_a_database_nobody_uses_is_forgotten(autojump_clock: trio.testing.MockClock):

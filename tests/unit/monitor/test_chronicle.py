@@ -77,3 +77,22 @@ def test_what_is_refused_and_why_there_are_no_writes_is_told_once(log: LogCaptur
     assert [entry["event"] for entry in log.entries] == ["node_refused", "no_writes"]
     assert log.entries[0]["node"] == "pg2"
     assert "pg0" in log.entries[1]["reason"]
+    assert [entry["log_level"] for entry in log.entries] == ["warning", "error"]
+
+
+def test_that_there_are_writes_again_is_told_with_the_time_without(log: LogCapture):
+    chronicle, picture = Chronicle(), running()
+    for _ in range(2):
+        picture.failed("pg0", "refused", 100.6, lost=True)
+    chronicle.look(picture, 100.7)
+    picture.observed("pg1", look(Role.PRIMARY, timeline=2), 103.0, 103.0)
+    for _ in range(2):
+        chronicle.look(picture, 103.0)
+
+    assert [entry["event"] for entry in log.entries] == ["no_writes", "writes_resumed"]
+    assert log.entries[1] == {
+        "event": "writes_resumed",
+        "log_level": "warning",
+        "node": "pg1",
+        "after_seconds": 2.3,
+    }

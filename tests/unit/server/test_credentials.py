@@ -231,3 +231,20 @@ def test_strangers_are_not_remembered_without_end():
 
     assert keyring.stranger("user0") is not first
     assert keyring.stranger("user0").salt == first.salt
+
+
+def test_what_differs_from_a_userlist_before_is_told_without_secrets():
+    before = Keyring({"app": Plain(b"one"), "etl": Plain(b"same"), "old": VERIFIER})
+    after = Keyring({"app": Plain(b"two"), "etl": Plain(b"same"), "new": VERIFIER})
+
+    assert after.differences(before) == [
+        "users: added: new",
+        "users: removed: old",
+        "users: secret changed: app",
+    ]
+    assert before.differences(Keyring(dict.fromkeys(before.names(), VERIFIER))) == [
+        "users: secret changed: app, etl"
+    ]
+    assert before.differences(before) == []
+    many = Keyring({f"u{number}": VERIFIER for number in range(8)})
+    assert many.differences(Keyring()) == ["users: added: u0, u1, u2, u3, u4 and 3 more"]
