@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+DEMO   := $(VENV)/.installed-demo
 
 .DEFAULT_GOAL := help
 
@@ -10,14 +11,15 @@ help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing rwsplit and its development tools into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@
+	@deploy/venv.sh "$(PYTHON)" $(VENV) dev
 
-setup: $(STAMP)  ## make .venv, with everything installed in it
+# What `make run` needs: rwsplit and an embedded PostgreSQL. A .venv with the development tools has it, too.
+$(DEMO): pyproject.toml constraints.txt
+	@deploy/venv.sh "$(PYTHON)" $(VENV) demo
 
-run: $(STAMP)  ## an embedded primary + three replicas with rwsplit in front; Ctrl-C removes everything
+setup: $(STAMP)  ## make .venv, with the development tools installed in it
+
+run: $(DEMO)  ## an embedded primary + three replicas with rwsplit in front; Ctrl-C removes everything
 	@exec $(BIN)/rwsplit demo $(ARGS)
 
 format: $(STAMP)  ## format and fix what can be fixed

@@ -112,8 +112,9 @@ async def _operate(  # noqa: PLR0911 - one line a verb
 ) -> Answer:
     match command:
         case SetAdminState(node=node, state=state, tag=tag):
-            operator.set_admin_state(_known(node, operator), state)
-            return Answer(tag)
+            problem = operator.set_admin_state(_known(node, operator), state)
+            unsaved = "not saved; a restart of rwsplit undoes it"
+            return Answer(tag, notices=(f"{unsaved}: {problem}",) if problem else ())
         case Promote(node=node, force=force):
             name = _known(node, operator)
             lost = await (

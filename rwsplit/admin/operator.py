@@ -184,8 +184,11 @@ class Operator(Protocol):
     def metrics(self) -> str:
         """Return everything that is counted, in Prometheus' text format."""
 
-    def set_admin_state(self, node: str, state: AdminState) -> None:
-        """Attach, drain or detach *node*, and remember it. The console has checked that it exists."""
+    def set_admin_state(self, node: str, state: AdminState) -> str | None:
+        """Attach, drain or detach *node*, and save that; return why it could not be saved, None: it was.
+
+        The console has checked that it exists.
+        """
 
     def accept(self, node: str) -> None:
         """Take *node*, which says so, for the primary, whatever is known of others; the node exists.

@@ -1,7 +1,7 @@
 """Views: the tables behind SHOW, each a fresh look at the operator's values.
 
 Where PgBouncer has the view its column names stand (`cl_active`, `maxwait`, `wait_us`), so that
-dashboards and exporters keep working; columns only rwsplit has are beside them. Times are seconds.
+dashboards need few changes; not all of its columns are there, and columns only rwsplit has are beside them. Times are seconds.
 """
 
 from __future__ import annotations

@@ -50,22 +50,23 @@ class Memory:
         """Keep everything where *config* wants it from now on; it is what is in force."""
         if state_path(config) != self._path:
             self._path = state_path(config)
-            self._save()
+            self.save()
 
     def remember(self, node: str, state: AdminState) -> None:
         """Note that *node* is in *state*; a draining node comes back detached."""
         self.states.pop(node, None)
         if state is not AdminState.ATTACHED:
             self.states[node] = AdminState.DETACHED
-        self._save()
+        self.save()
 
     def remember_cluster(self, cluster: Remembered) -> str | None:
         """Note what is known of the cluster; return why that could not be saved, None if it was."""
         self.cluster = cluster
-        self._save()
+        self.save()
         return self.problem
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the file; `problem` says why if that fails."""
         if self._path is None:
             return
         said: dict[str, Any] = {

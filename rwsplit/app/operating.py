@@ -189,9 +189,13 @@ class OurOperator:
 
     # What is to be done...
 
-    def set_admin_state(self, node: str, state: AdminState) -> None:
-        """Attach, drain or detach *node*, and remember it."""
+    def set_admin_state(self, node: str, state: AdminState) -> str | None:
+        """Attach, drain or detach *node*, and save that; return why it could not be saved."""
+        memory = self._proxy.memory
         self._proxy.board.set_admin(node, state)
+        if memory.problem:
+            memory.save()  # asked for again, in the same state, it may be possible by now
+        return memory.problem
 
     def accept(self, node: str) -> None:
         """Take *node* for the primary, whatever is known of others.

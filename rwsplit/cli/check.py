@@ -1,17 +1,22 @@
-"""`rwsplit check`: every problem of a configuration file, before it is used."""
+"""`rwsplit check`: every problem of a configuration file, and with --connect of the nodes it names, before it is used."""
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 from typing import Annotated
 
+import trio
 import typer
 
-from rwsplit.app.memory import why_unusable
+from rwsplit.app.memory import state_path, why_unusable
 from rwsplit.cli.proxy import DEFAULT_FILES, default_file
+from rwsplit.cluster.inspection import Finding, Line, judge
 from rwsplit.config.loader import load
+from rwsplit.config.model import Config
 from rwsplit.config.settings import values
-from rwsplit.errors import ConfigError
+from rwsplit.errors import ConfigError, RwsplitError
+from rwsplit.monitor.inspector import inspect
 from rwsplit.server.credentials import Keyring
 
 
@@ -22,8 +27,15 @@ def check(
     show: Annotated[
         bool, typer.Option("--show", help="Print the effective settings too.")
     ] = False,
+    connect: Annotated[
+        bool,
+        typer.Option("--connect", help="Connect to each node, too, as the monitor does."),
+    ] = False,
 ) -> None:
-    """Check a configuration file: every problem with its path; exit 1 if there is one."""
+    """Check a configuration file: every problem with its path; exit 1 if there is one.
+
+    With --connect the nodes are checked, too: address, login, role, replication, and the right to promote.
+    """
     path = config_file(config)
     loaded = load(path)
     users = Keyring.load(loaded.users.file) if loaded.users.file else None
@@ -33,13 +45,37 @@ def check(
         raise ConfigError(
             [f"admin.users: {name!r} is not in {loaded.users.file}" for name in unknown]
         )
-    if problem := why_unusable(loaded):
+    problem = why_unusable(loaded)
+    if problem and not connect:
         raise ConfigError([problem])
     if show:
         for setting, value in values(loaded).items():
             print(f"{setting}: {value}".rstrip())
-    else:
-        print(f"{path} is fine: {len(loaded.nodes)} nodes, {len(users or ())} users")
+    counts = f"{len(loaded.nodes)} nodes, {len(users or ())} users"
+    if connect:
+        _check_nodes(loaded, Line("file", f"{path}: {counts}"), _state(loaded, problem))
+    elif not show:
+        print(f"{path} is fine: {counts}")
+
+
+def _check_nodes(config: Config, *before: Line) -> None:
+    """Connect to the nodes and print what was found below *before*. Raises RwsplitError: something is wrong."""
+    found = judge(trio.run(inspect, config), config.monitor.user, config.monitor.database)
+    lines = [*before, *found]
+    width = max(len(line.subject) for line in lines)
+    for line in lines:
+        print(f"{line.subject:<{width}}  {line.verdict:<4}  {line.text}")
+    failures = sum(line.verdict == "FAIL" for line in lines)
+    if failures:
+        raise RwsplitError(f"{failures} of {len(lines)} checks failed")
+
+
+def _state(config: Config, problem: str | None) -> Line:
+    """Return the line of the state file; who may write it depends on who asks."""
+    if problem:
+        finding = Finding.STATE_NOT_SAVED
+        return Line("state", f"{problem}; {finding.value}", finding)
+    return Line("state", f"{state_path(config)}: {getpass.getuser()} may write it")
 
 
 def config_file(config: Path | None) -> Path:

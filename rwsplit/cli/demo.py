@@ -88,8 +88,10 @@ def demo(
                 if pgbench_scale:
                     _pgbench(cluster, postgres, pgbench_scale)
                 _serve(config, cluster.passwords, seconds)
+                _progress(f"stopping PostgreSQL and removing {cluster.directory}")
         except KeyboardInterrupt:
-            _progress("stopped and removed")
+            pass
+        _progress("stopped and removed")
 
 
 def parse_delays(given: list[str], replicas: int) -> dict[str, float]:
@@ -198,6 +200,7 @@ async def _serve_until_told(
     async def wait_for_signal() -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for _ in signals:
+                _progress("stopping rwsplit")
                 nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:

@@ -67,7 +67,7 @@ app.command(
     "   |   rwsplit demo --seconds 60 --port 7432"
 )(demo.demo)
 app.command(
-    epilog="Examples:  rwsplit check -c rwsplit.yaml   |   rwsplit check -c rwsplit.yaml --show"
+    epilog="Examples:  rwsplit check -c rwsplit.yaml   |   rwsplit check -c rwsplit.yaml --connect"
 )(check.check)
 app.command(
     epilog="Examples:  rwsplit status   |   rwsplit status --watch   |   "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from typing import Annotated
 
@@ -42,14 +43,14 @@ def list_nodes(url: Url = None, config: ConfigFile = None, as_json: Json = False
 @app.command(epilog="Example:  rwsplit node attach pg2")
 def attach(name: Name, url: Url = None, config: ConfigFile = None) -> None:
     """Give a detached or draining node work again."""
-    operate(find_proxy(url, config), "ATTACH NODE %s", [name])
+    _operate(find_proxy(url, config), "ATTACH NODE %s", name)
     print(f"{name} is attached")
 
 
 @app.command(epilog="Example:  rwsplit node detach pg2")
 def detach(name: Name, url: Url = None, config: ConfigFile = None) -> None:
     """Give a node no more work; running statements finish. It stays so until it is attached."""
-    operate(find_proxy(url, config), "DETACH NODE %s", [name])
+    _operate(find_proxy(url, config), "DETACH NODE %s", name)
     print(f"{name} is detached")
 
 
@@ -67,7 +68,7 @@ def drain(
 ) -> None:
     """Give a node no new work; what runs finishes, then it is detached."""
     place = find_proxy(url, config)
-    operate(place, "DRAIN NODE %s", [name])
+    _operate(place, "DRAIN NODE %s", name)
     if wait:
         _wait_until_detached(place, name, timeout)
         print(f"{name} is drained and detached")
@@ -111,6 +112,12 @@ def accept(name: Name, url: Url = None, config: ConfigFile = None) -> None:
     """
     operate(find_proxy(url, config), "ACCEPT NODE %s", [name])
     print(f"{name} is the primary")
+
+
+def _operate(place: Place, command: str, name: str) -> None:
+    """Do *command*, and pass on what the operator has to know of it: that it was not saved."""
+    for notice in operate(place, command, [name]):
+        print(f"rwsplit: {notice}", file=sys.stderr)
 
 
 def _wait_until_detached(place: Place, name: str, timeout: float | None) -> None:

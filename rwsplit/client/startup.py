@@ -8,7 +8,7 @@
 
 Until it has authenticated a client is worth nothing: it may take `client_login_timeout` and a few kB, and
 whatever it does ends in a log line and a closed socket, never in an exception that others would feel.
-What is refused is refused in words: a FATAL ErrorResponse, and the socket is closed only when the client had
+What is refused is refused with a clear error: a FATAL ErrorResponse, and the socket is closed only when the client had
 a moment to read it (a close with unread data would be a reset, and swallow the sentence). What no startup packet
 can be is answered by silence, as PostgreSQL does: there are drivers that say goodbye (`X\0\0\0\4`) before they begin.
 """

@@ -186,7 +186,8 @@ class MonitorConfig:
     """How nodes are watched."""
 
     user: str = attrs.field(default="rwsplit", validator=not_empty)
-    """The role that probes; needs no privilege beyond LOGIN."""
+    """The role that probes. LOGIN is enough for routing; `pg_monitor` shows which node a replica follows, and EXECUTE on
+    `pg_promote` is for `rwsplit node promote`."""
     password: str | None = attrs.field(default=None, repr=False)
     """Its password; `password_file` keeps it out of this file."""
     password_file: Path | None = None
@@ -203,7 +204,7 @@ class MonitorConfig:
     """Failed probes in a row that take a node down."""
     catalog_interval: Seconds = attrs.field(default=60.0, validator=at_least(0))
     """Time between two readings of what functions and views do, for each database in use; DDL that
-    passes through rwsplit is noticed at once. 0 turns it off: functions of your own are unknown."""
+    passes through rwsplit is noticed at once, and what it made is known as soon as it has been read. 0 turns it off: functions of your own are unknown."""
 
 
 @attrs.frozen(kw_only=True)
@@ -218,7 +219,7 @@ class FunctionsConfig:
 
 @attrs.frozen(kw_only=True)
 class RuleConfig:
-    """One routing rule; every given condition must hold (patterns with `*`), the first match wins."""
+    """In each, every given condition must hold (patterns with `*`); the first rule that matches wins."""
 
     to: str = attrs.field(validator=a_target)
     """`primary`, `replica` or `node:NAME`."""

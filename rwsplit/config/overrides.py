@@ -1,6 +1,6 @@
 """Overrides: what holds for one database and user, out of `pool`, `pool.databases` and `pool.users`.
 
-As in PgBouncer, what is said of the user beats what is said of the database, and that what is said of all.
+As in PgBouncer, a user's setting overrides its database's, which overrides the global one.
 Limits are no settings of a pool: they count what a database or a user has altogether, so the entry called `*`
 gives one to each database or user that has no limit of its own.
 """

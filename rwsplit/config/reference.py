@@ -43,7 +43,8 @@ your comments, SIGHUP or `RELOAD` takes changes over: all of them, or none and t
 * **sizes** are written `64kB`, `16MB`; a bare number is bytes
 * **addresses** are written `10.0.0.10:5432`, `db.example.com:5432`, `[::1]:5432`
 * relative **paths** start at the directory of the file
-* settings that PgBouncer has too keep PgBouncer's name
+* where PgBouncer has the same setting, the name is PgBouncer's or a shorter one: `pool.size` is `default_pool_size`, `min_size`
+  `min_pool_size`, `reserve_size` `reserve_pool_size`, `reserve_timeout` `reserve_pool_timeout`, `mode` `pool_mode`, `users.file` `auth_file`
 
 Complete examples: [rwsplit.minimal.yaml](../config/rwsplit.minimal.yaml),
 [rwsplit.example.yaml](../config/rwsplit.example.yaml).
@@ -106,7 +107,7 @@ def _row(setting: Setting) -> str:
 
 def _rules() -> str:
     rows = [
-        "\n`routing.rules` is a list of mappings; ",
+        "\n`routing.rules` is a list of rules. ",
         _cell(docstrings()["RuleConfig", ""]),
         "\n",
     ]

@@ -190,6 +190,19 @@ class Probe:
         except (ValueError, ArithmeticError) as exc:
             raise _nonsense(exc) from exc
 
+    async def ask_once(self, query: str) -> Row:
+        """Return the row that answers *query* over the link of the last look; empty if the node refuses it.
+
+        Raises:
+            ProbeFailed: it did not answer, or not in time.
+        """
+        assert self._link is not None
+        try:
+            with trio.fail_after(self.timeout):
+                return await _ask(self._link, query)
+        except trio.TooSlowError as exc:
+            raise self.too_late() from exc
+
     def fileno(self) -> int:
         """Return the file descriptor of the link, -1 if there is none."""
         return -1 if self._link is None else self._link.fileno()

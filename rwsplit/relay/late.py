@@ -1,6 +1,6 @@
 """Transactions that are not on the primary: how they begin, where they run, how they leave.
 
-A READ COMMITTED transaction begins nowhere: rwsplit answers BEGIN, and the first statement decides. A read binds it to
+rwsplit answers BEGIN of a READ COMMITTED transaction itself; no server is used until the first statement shows where it belongs. A read binds it to
 one replica for as long as that is fresh enough for its next one; whatever is not provably a read *moves* it to the primary, where it begins again with what it has set for
 itself and goes on. That is as good as having been there from the start: each statement has a snapshot of its own, what
 was read is what a transaction on the primary could have read then, and the primary is at least as new as any replica.

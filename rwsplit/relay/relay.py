@@ -241,7 +241,7 @@ class Relay:
         return False
 
     def client_ended(self, client: Client) -> None:
-        """The client said all it will ever say: what it sent before a Terminate is still done."""
+        """The client closed its sending side: what it sent before a Terminate is still done."""
         last = client.pending[-1] if client.pending else None
         if isinstance(last, Chunk) and (last.terminates or last.holds):
             last.is_last = True

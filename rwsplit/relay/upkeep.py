@@ -1,8 +1,8 @@
 """Upkeep: what the relay does when the cluster's picture changes or time has passed.
 
 A published view ends the use of nodes that left it, wakes sessions that wait for a node or for freshness, and
-a tick every few milliseconds refuses what has waited too long, evens out the reads, and closes servers that
-are too old. Nothing here runs per statement.
+a tick every 50 ms (`relay.TICK`) refuses what has waited too long and closes servers that are too old; `homes` evens out the
+reads. Nothing here runs per statement.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ class Chunk(Piece):
         self.is_last = False
         """The client has closed its end of the connection behind it."""
         self.holds = False
-        """Nothing either: it stands for what waits for names to be settled (`Session.resume`)."""
+        """Nothing either: a placeholder for input held until names are settled (`Session.resume`)."""
 
 
 class Unit(Owed):
@@ -310,7 +310,7 @@ class Unit(Owed):
         return isinstance(first, bytes) and first.startswith(b"P") and not first[HEADER_SIZE]
 
     def renew(self, frame: bytes, script: Script) -> None:
-        """Be the unit of another Query, *frame*; only for one that a plain read has used up."""
+        """Reuse this unit for another Query, *frame*; only for one that a plain read has used up."""
         piece = self.piece
         piece.parts[0] = frame
         piece.script = self.script = script

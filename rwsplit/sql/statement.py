@@ -240,7 +240,7 @@ class Cost:
         self.seconds: float = UNKNOWN_COST
         self.size: float = UNKNOWN_COST
         self.writes: bool = False
-        """A replica refused this shape: it writes after all (routing.md section 6)."""
+        """A replica refused this shape: it writes after all."""
         self.precedes_state: bool = False
         """It kept a READ ONLY transaction on a replica that later wanted what only the primary allows."""
 

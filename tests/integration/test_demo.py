@@ -66,6 +66,11 @@ def demo(tmp_path_factory) -> Iterator[Demo]:
     assert process.returncode == 0, errors
     assert output == ""
     assert "initdb" in errors
+    assert [line.split(" and ")[0] for line in errors.splitlines()[-3:]] == [
+        "stopping rwsplit",
+        "stopping PostgreSQL",
+        "stopped",
+    ]
     assert list((runtime / "rwsplit").iterdir()) == []
 
 

@@ -182,6 +182,37 @@ def test_detached_survives_a_restart_and_a_reload(
     assert proxy.nodes()["replica2"]["admin_state"] == "attached"
 
 
+def test_a_detach_that_could_not_be_saved_says_so_until_it_is(
+    cluster: EmbeddedCluster, make_proxy: MakeProxy
+):
+    proxy = make_proxy(cluster)
+    state = proxy.config_path.with_suffix(".state")
+    assert wait_until(state.is_file, timeout=10)
+    state.unlink()
+    state.mkdir()  # even root cannot write it then
+
+    def detach() -> str:
+        url = proxy.dsn("rwsplit", "postgres")
+        done = subprocess.run(
+            [sys.executable, "-m", "rwsplit", "node", "detach", "replica2", "--url", url],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+        return done.stderr
+
+    for _ in range(2):
+        assert "not saved; a restart of rwsplit undoes it: admin.state_file" in detach()
+    state.rmdir()
+    assert detach() == ""
+
+    assert proxy.stop() == 0
+    proxy.start(nodes_up=False)
+    assert proxy.nodes()["replica2"]["admin_state"] == "detached"
+    proxy.console("ATTACH NODE replica2")
+
+
 def _is_served_by_others(proxy: Proxy) -> bool:
     return wait_until(
         lambda: sum(bool(row["eligible"]) for row in proxy.nodes().values()) == 2, timeout=10

@@ -106,6 +106,7 @@ class FakeOperator:
         self.view = ClusterView(nodes=NODES, primary=NODES[0], replicas=(NODES[1],))
         self.done: list[str] = []
         self.broken = False
+        self.unsaved: str | None = None
 
     def replace(self, *changed: NodeView) -> None:
         """Publish *changed* in place of the nodes of those names."""
@@ -165,12 +166,13 @@ class FakeOperator:
     def metrics(self) -> str:
         return "# TYPE rwsplit_clients gauge\nrwsplit_clients 1.0\n"
 
-    def set_admin_state(self, node: str, state: AdminState) -> None:
+    def set_admin_state(self, node: str, state: AdminState) -> str | None:
         self.done.append(f"{state.name} {node}")
         final = AdminState.DETACHED if state is AdminState.DRAINING else state
         view = self.view.node(node)
         assert view is not None
         self.replace(attrs.evolve(view, admin=final))
+        return self.unsaved
 
     def accept(self, node: str) -> None:
         if node != "primary":

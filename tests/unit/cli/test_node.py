@@ -30,6 +30,18 @@ def test_verbs_are_carried_out_and_said(run, url, operator, verb, done, said):
     assert operator.done == [done]
 
 
+@pytest.mark.parametrize("verb", ["attach", "detach", "drain"])
+def test_what_a_restart_would_undo_is_told(run, url, operator, verb):
+    """It used to be in the log of the service only."""
+    operator.unsaved = "admin.state_file: cannot write /x.state: Read-only file system"
+    result = run("node", verb, "replica1")
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "rwsplit: not saved; a restart of rwsplit undoes it: "
+        "admin.state_file: cannot write /x.state: Read-only file system\n"
+    )
+
+
 def test_a_promotion_by_force_says_what_is_lost(run, url, operator):
     result = run("node", "promote", "replica1", "--force")
     assert result.stdout.splitlines() == [

@@ -1,0 +1,160 @@
+"""Inspection: what one look at each node says of a cluster, before rwsplit serves it.
+
+The monitor has a history to judge by and time to see things settle; an inspection has one look. So it says what is wrong now, and
+what to do about it, and leaves it to `cluster.topology` to decide who is the primary where several nodes claim to be.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Final
+
+import attrs
+
+from rwsplit.cluster.node import Role
+from rwsplit.cluster.observation import Observation, Source
+
+
+class Finding(Enum):
+    """What may be wrong with a node or a cluster, and what to do about it."""
+
+    HOST_UNKNOWN = "the host name cannot be resolved; correct it in nodes, or in DNS"
+    CONNECTION_REFUSED = "nothing listens there; is the port right, is PostgreSQL running, and does listen_addresses include that address?"
+    NO_ANSWER = "is the address right, and does the firewall let rwsplit in?"
+    UNREACHABLE = "no connection could be made"
+    LOGIN_FAILED = (
+        "the password (monitor.password, monitor.password_file) is wrong, or there is no such role; "
+        "PostgreSQL does not say which"
+    )
+    LOGIN_INCOMPLETE = "set monitor.password_file or monitor.password"
+    LOGIN_REFUSED = "create the role (monitor.user) on the primary, let it LOGIN, and let it in through pg_hba.conf"
+    DATABASE_UNKNOWN = "correct monitor.database"
+    NOT_ACCEPTING = "it is starting, stopping, or a replica with hot_standby off"
+    LOOK_FAILED = "it let the monitor in but did not answer its query"
+    OTHER_CLUSTER = "has another system identifier: it is a node of another cluster"
+    NOT_STREAMING = (
+        "not streaming: it has no walreceiver that streams; see its log, primary_conninfo and "
+        "primary_slot_name"
+    )
+    ARCHIVE_ONLY = "not streaming: it takes its WAL from an archive (restore_command) and lags by up to a segment"
+    OTHER_TIMELINE = "is on another timeline than the primary and does not follow it; pg_rewind it or build it anew"
+    NO_PRIMARY = "no node that answered is a primary; writes would wait"
+    SEVERAL_PRIMARIES = "several nodes are primaries; stop all but the right one"
+    NOT_PG_MONITOR = (
+        "what it streams from is not visible: GRANT pg_monitor to the role (monitor.user)"
+    )
+    MAY_NOT_PROMOTE = "`rwsplit node promote` would be refused"
+    STATE_NOT_SAVED = "after a restart, detached nodes would be attached, and an old primary could be taken for the right one"
+
+
+#: Findings with which rwsplit works, though something it can do is missing.
+WARNINGS: Final = {Finding.ARCHIVE_ONLY, Finding.NOT_PG_MONITOR, Finding.MAY_NOT_PROMOTE}
+
+
+@attrs.frozen
+class Failed:
+    """A node that was not seen; *reason* is what it or the network said."""
+
+    finding: Finding
+    reason: str
+
+
+@attrs.frozen
+class Seen:
+    """A node that was seen."""
+
+    look: Observation
+    may_promote: bool = True
+    """Whether the monitor's role may execute pg_promote."""
+
+
+@attrs.frozen
+class Line:
+    """One line of the result, about a node, a file or the cluster; without a finding all is well."""
+
+    subject: str
+    text: str
+    finding: Finding | None = None
+
+    @property
+    def verdict(self) -> str:
+        """`ok`, `warn` or `FAIL`."""
+        if self.finding is None:
+            return "ok"
+        return "warn" if self.finding in WARNINGS else "FAIL"
+
+
+def judge(answers: Mapping[str, Failed | Seen], user: str, database: str) -> list[Line]:
+    """Return what *answers*, by node, come to; *user* is the monitor's role, *database* where it logs in."""
+    seen = {name: found for name, found in answers.items() if isinstance(found, Seen)}
+    counted = Counter(found.look.system_identifier for found in seen.values()).most_common(1)
+    identifier = counted[0][0] if counted else ""
+    own = {
+        name: found
+        for name, found in seen.items()
+        if found.look.system_identifier == identifier
+    }
+    primaries = [name for name, found in own.items() if found.look.role is Role.PRIMARY]
+    timeline = own[primaries[0]].look.timeline if len(primaries) == 1 else None
+    lines: list[Line] = []
+    for name, found in answers.items():
+        if isinstance(found, Failed):
+            lines.append(Line(name, f"{found.reason}: {found.finding.value}", found.finding))
+        else:
+            lines.extend(_about(name, found.look, is_own=name in own, timeline=timeline))
+    return [*lines, *_about_cluster(own, primaries, user, database)]
+
+
+def _about(
+    name: str, look: Observation, *, is_own: bool, timeline: int | None
+) -> Iterator[Line]:
+    """Yield the lines of a node that was seen: at least one."""
+    summary = f"{look.role.value}, timeline {look.timeline}, PostgreSQL {look.server_version}"
+    findings = list(_findings(look, is_own=is_own, timeline=timeline))
+    for finding in findings:
+        yield Line(name, f"{summary}: {finding.value}", finding)
+    if not findings:
+        yield Line(name, summary)
+
+
+def _findings(look: Observation, *, is_own: bool, timeline: int | None) -> Iterator[Finding]:
+    if not is_own:
+        yield Finding.OTHER_CLUSTER
+        return
+    if look.role is not Role.REPLICA:
+        return
+    if timeline is not None and look.timeline != timeline:
+        yield Finding.OTHER_TIMELINE
+    match look.source:
+        case Source.NONE:
+            yield Finding.NOT_STREAMING
+        case Source.ARCHIVE:
+            yield Finding.ARCHIVE_ONLY
+        case Source.UNSEEN:
+            yield Finding.NOT_PG_MONITOR
+        case Source.STREAM:
+            pass
+
+
+def _about_cluster(
+    own: Mapping[str, Seen], primaries: list[str], user: str, database: str
+) -> Iterator[Line]:
+    if not primaries:
+        yield Line("cluster", Finding.NO_PRIMARY.value, Finding.NO_PRIMARY)
+    elif len(primaries) > 1:
+        finding = Finding.SEVERAL_PRIMARIES
+        claims = ", ".join(f"{name} (timeline {own[name].look.timeline})" for name in primaries)
+        yield Line("cluster", f"{claims}: {finding.value}", finding)
+    if not own:
+        return
+    if all(found.may_promote for found in own.values()):
+        yield Line("promote", f"{user} may execute pg_promote")
+    else:
+        yield Line(
+            "promote",
+            f"{user} may not execute pg_promote, so {Finding.MAY_NOT_PROMOTE.value}; in database {database}: "
+            f"GRANT EXECUTE ON FUNCTION pg_promote TO {user}",
+            Finding.MAY_NOT_PROMOTE,
+        )
