@@ -48,6 +48,16 @@ def behind(gateway: Gateway) -> dict[str, object]:
     return {"nodes": {"replica3": f"{gateway.host}:{gateway.port}"}}
 
 
+def settled(proxy: Proxy) -> Proxy:
+    """Return *proxy* once all replicas may answer: the test before may have rebuilt them."""
+    assert wait_until(lambda: len(eligible(proxy)) == 3, timeout=20), proxy.nodes()
+    return proxy
+
+
+def eligible(proxy: Proxy) -> list[str]:
+    return [name for name, row in proxy.nodes().items() if row["eligible"] in {True, "t"}]
+
+
 @contextlib.contextmanager
 def trouble(kind: str, node: EmbeddedNode, gateway: Gateway) -> Iterator[None]:
     if kind == "frozen":
@@ -70,7 +80,7 @@ def test_nobody_waits_a_second_for_a_replica_that_does_not_answer(
     name: str,
     kind: str,
 ):
-    proxy = make_proxy(fragile_cluster, {**level(name), **behind(gateway)})
+    proxy = settled(make_proxy(fragile_cluster, {**level(name), **behind(gateway)}))
     with TightClients(proxy, 12) as clients:
         clients.run(1.0)  # pools fill
         clients.forget()
@@ -94,7 +104,7 @@ def test_nobody_waits_a_second_for_a_replica_that_does_not_answer(
 def test_a_slow_replica_gets_what_it_can_do(
     fragile_cluster: EmbeddedCluster, make_proxy: MakeProxy, gateway: Gateway, name: str
 ):
-    proxy = make_proxy(fragile_cluster, {**level(name), **behind(gateway)})
+    proxy = settled(make_proxy(fragile_cluster, {**level(name), **behind(gateway)}))
     with TightClients(proxy, 12) as clients:
         clients.run(1.0)
         with trouble("slow", fragile_cluster.replicas[2], gateway):
@@ -274,7 +284,7 @@ def test_reads_on_the_primary_survive_its_restart(
 def test_a_primary_that_shares_the_reads_has_its_share_of_them(
     fragile_cluster: EmbeddedCluster, make_proxy: MakeProxy, count: int
 ):
-    proxy = make_proxy(fragile_cluster, SHARE)
+    proxy = settled(make_proxy(fragile_cluster, SHARE))
     with TightClients(proxy, count) as clients:
         assert spread(clients) < 0.25
         assert set(clients.reads) == {"primary", "replica1", "replica2", "replica3"}
@@ -286,7 +296,7 @@ def test_a_primary_that_shares_the_reads_has_its_share_of_them(
 def test_shares_are_even(
     fragile_cluster: EmbeddedCluster, make_proxy: MakeProxy, name: str, count: int
 ):
-    proxy = make_proxy(fragile_cluster, level(name))
+    proxy = settled(make_proxy(fragile_cluster, level(name)))
     with TightClients(proxy, count) as clients:
         assert spread(clients) < 0.1, clients.reads
         assert len(clients.reads) == 3
@@ -329,10 +339,7 @@ def switch_over(
             node.follow(successor)
     leader.rebuild(successor)
     proxy.console(f"ATTACH NODE {leader.name}")  # type: ignore[arg-type]
-    assert wait_until(
-        lambda: sum(row["eligible"] in {True, "t"} for row in proxy.nodes().values()) == 3,
-        timeout=20,
-    ), proxy.nodes()
+    settled(proxy)
 
 
 def test_a_postmaster_that_opens_no_server_holds_nobody(

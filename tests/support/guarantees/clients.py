@@ -283,7 +283,7 @@ class Client(threading.Thread):
             wire.send(query(text))
             answers.append(wire.frames_until(b"Z"))
         found = query(
-            f"select gid from pg_prepared_xacts where gid like '{self._program.prefix}%'"
+            f"select gid from pg_prepared_xacts where starts_with(gid, '{self._program.prefix}')"
         )
         wire.send(found)
         answers.append(wire.frames_until(b"Z"))
