@@ -176,10 +176,12 @@ def tables(cluster: ReachableCluster[Any]) -> None:
     reset(cluster)
 
 
-def reset(cluster: ReachableCluster[Any]) -> None:
-    with cluster.primary.connect("app", "app") as connection:
+def reset(cluster: ReachableCluster[Any], proxy: Proxy | None = None) -> None:
+    """Make the tables anew; *proxy*, if given, is to know of it at once."""
+    connected = cluster.primary.connect("app", "app") if proxy is None else proxy.connect()
+    with connected as connection:
         for text in SETUP:
-            connection.execute(text)
+            connection.execute(text)  # type: ignore[call-overload]
     cluster.wait_until_replayed()
 
 
@@ -245,7 +247,7 @@ def played(
     stack: ExitStack, proxy: Proxy, change: Change, use: Use, *, port: int | None, by: str
 ) -> list[Any]:
     """Return what a client hears that goes by what it was told before *change*."""
-    reset(proxy.cluster)  # type: ignore[arg-type]
+    reset(proxy.cluster, proxy)  # type: ignore[arg-type]
     client = client_of(stack, proxy, port)
     told = parse(change.text, "s") + (describe_statement("s") if by != "undescribed" else b"")
     said = [[frame.code for frame in ask(client, told, SYNC)]]
@@ -345,7 +347,7 @@ def played_unnamed(
     stack: ExitStack, proxy: Proxy, change: Change, use: Use, *, port: int | None
 ) -> list[Any]:
     """Return what a client hears that describes its unnamed statement in a unit of its own (pgx's describe_exec)."""
-    reset(proxy.cluster)  # type: ignore[arg-type]
+    reset(proxy.cluster, proxy)  # type: ignore[arg-type]
     client = client_of(stack, proxy, port)
     ask(client, parse("select 'other'", "other"), SYNC)
     told = parse(change.text) + describe_statement()
@@ -409,7 +411,7 @@ def test_execute_of_a_statement_whose_result_has_changed(
     """It fails as the statement itself would."""
 
     def played(port: int | None) -> list[Any]:
-        reset(proxy.cluster)  # type: ignore[arg-type]
+        reset(proxy.cluster, proxy)  # type: ignore[arg-type]
         client = client_of(stack, proxy, port)
         before, run = EXECUTES[how]
         ask(

