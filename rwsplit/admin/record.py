@@ -1,4 +1,4 @@
-"""Record: the line of the log that every change leaves which somebody made on the console: what changed, who and from where.
+"""Record: logs each change that is made on the console: what changed, which user made it and from where.
 
 A refused one leaves a line, too. Values that were typed are not in it, for they may be secrets; what changed by them is, as
 `SHOW CONFIG` would show it.

@@ -60,3 +60,15 @@ def check_length(code: int, length: int) -> None:
         raise ProtocolViolation(
             f"invalid message length {length} in a message of type {code:#04x}"
         )
+
+
+def find_zero(data: bytes, start: int, end: int) -> int:
+    """Return where the zero byte is that ends the name at *start* of `data[:end]`.
+
+    Raises:
+        ProtocolViolation: there is none.
+    """
+    at = data.find(b"\0", start, end)
+    if at < 0:
+        raise ProtocolViolation("a message has no zero byte behind a name")
+    return at

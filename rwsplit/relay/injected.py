@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.protocol.responses import Owed
-from rwsplit.session.prepared import Lesson
+from rwsplit.session.teaching import Lesson
 
 if TYPE_CHECKING:
     from rwsplit.relay.client import Client

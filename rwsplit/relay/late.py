@@ -216,7 +216,7 @@ class Late:
         if client.was_refused_state and transaction.snapshot and not transaction.late:
             return _LEARNED
         if route.reason is RouteReason.NODE_ROLE and not transaction.late:
-            route = policy.READ  # whoever wants the primary's does not ask READ ONLY
+            route = policy.READ  # a client that wants the primary's does not ask READ ONLY
         hinted = transaction.hinted
         if hinted is None or script.hints is not None or route.target is not Target.REPLICA:
             return route

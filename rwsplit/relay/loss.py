@@ -172,7 +172,7 @@ class Loss:
         if may_move:
             relay.counters.retries += 1
             for unit in units:
-                unit.refused_by |= self._blame(server, message or unit.error)
+                unit.refused_by |= self.blame(server, message or unit.error)
             route = units[0].route
             stays = (
                 route is not None
@@ -209,7 +209,7 @@ class Loss:
             and len(units) == len({id(unit) for unit in units})
         )
 
-    def _blame(self, server: Server, message: bytes | None) -> int:
+    def blame(self, server: Server, message: bytes | None) -> int:
         """Return the bit of the node *server* was on, if it is not to be given again what was lost with it.
 
         A replica gets it once. A frozen node will not until it answers again. A primary that says why it leaves

@@ -28,7 +28,7 @@ from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
 from rwsplit.session.autocommit import HINT, REFUSAL
 from rwsplit.session.parameters import NONE
 from rwsplit.session.pinning import PinReason, leaves_state
-from rwsplit.session.prepared import unlearn
+from rwsplit.session.teaching import unlearn
 from rwsplit.session.unit import EXTENDED, Unit
 
 if TYPE_CHECKING:

@@ -26,8 +26,9 @@ from rwsplit.session.pinning import (
     forgets_prepared,
     pin_reason,
 )
-from rwsplit.session.prepared import SYNC, Lesson, Prepared, compose, unlearn
+from rwsplit.session.prepared import SYNC, Prepared
 from rwsplit.session.stand_ins import merge
+from rwsplit.session.teaching import Lesson, compose, unlearn
 from rwsplit.session.transaction import Transaction
 from rwsplit.session.unit import SIMPLE, Chunk, Piece, Unit
 from rwsplit.sql.statement import Script

@@ -25,7 +25,8 @@ from rwsplit.relay.injected import Injected, Purpose
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import LANE, Server
 from rwsplit.session.exchanging import refuse
-from rwsplit.session.prepared import SYNC, Lesson, Prepared, compose
+from rwsplit.session.prepared import SYNC, Prepared
+from rwsplit.session.teaching import Lesson, compose
 from rwsplit.session.unit import Chunk, Piece, Unit
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ class Trials:
             client, units
         ):
             return False
-        trial.unit.refused_by |= 1 << server.pool.node_index
+        trial.unit.refused_by |= self._relay.loss.blame(server, None)
         self._relay.dispatcher.pump(client)
         return True
 

@@ -9,7 +9,7 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.responses import Owed
 from rwsplit.server.wire import Wire
 from rwsplit.session.pinning import PinReason
-from rwsplit.session.prepared import ServerState
+from rwsplit.session.teaching import ServerState
 
 if TYPE_CHECKING:
     from rwsplit.server.pool import Pool

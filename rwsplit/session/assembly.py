@@ -11,17 +11,25 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
-from rwsplit.protocol.framing import HEADER, HEADER_SIZE, frame
+from rwsplit.protocol.framing import HEADER, HEADER_SIZE, find_zero, frame
 from rwsplit.protocol.looks import Overheard
 from rwsplit.protocol.responses import FORWARD, SWALLOW, Step
 from rwsplit.session import inband
 from rwsplit.session.pinning import renames
 from rwsplit.session.prepared import OWN_NAME, PARSED, Part, Prepared
 from rwsplit.session.renaming import Apart, Renaming, Unsettled
-from rwsplit.session.stand_ins import NAMING, NOTHING, OPAQUE, ORPHAN, merge
-from rwsplit.session.substitution import NONE, as_meant, names_another, told_apart, up_to_date
+from rwsplit.session.stand_ins import NAMING, OPAQUE, ORPHAN, merge, merged
+from rwsplit.session.substitution import (
+    NONE,
+    answered_anew,
+    as_meant,
+    identify,
+    names_another,
+    told_apart,
+    up_to_date,
+)
 from rwsplit.session.unit import Piece
-from rwsplit.sql.statement import Script, Statement
+from rwsplit.sql.statement import Script
 
 if TYPE_CHECKING:
     from rwsplit.session.session import Session
@@ -146,7 +154,7 @@ class Assembly:
 
         *keep_plan*: the unit is or stays open, so every answer is counted.
         """
-        script = self._merged()
+        script = merged(self._scripts)
         piece = Piece(self._parts, script)
         if script is not None and script.copies_in:
             self._planned = True  # it may go on behind its Sync (`Dispatcher`)
@@ -234,8 +242,8 @@ class Assembly:
     # One method a message...
 
     def _bind(self, data: bytes, start: int, end: int) -> bytes | None:
-        portal_end = _zero(data, start + HEADER_SIZE, end)
-        name_end = _zero(data, portal_end + 1, end)
+        portal_end = find_zero(data, start + HEADER_SIZE, end)
+        name_end = find_zero(data, portal_end + 1, end)
         name = data[portal_end + 1 : name_end]
         called = self._use(name)
         self._plan.append(FORWARD)
@@ -261,7 +269,7 @@ class Assembly:
             self.follows = self.follows or bound is None
             self._described += (bound,)
             return None
-        name = data[start + HEADER_SIZE + 1 : _zero(data, start + HEADER_SIZE + 1, end)]
+        name = data[start + HEADER_SIZE + 1 : find_zero(data, start + HEADER_SIZE + 1, end)]
         called = self._use(name)
         self._plan.append(FORWARD)
         if called is None:
@@ -301,7 +309,7 @@ class Assembly:
         if data[start + HEADER_SIZE : start + HEADER_SIZE + 1] != b"S":
             self._plan.append(FORWARD)
             return None
-        name = data[start + HEADER_SIZE + 1 : _zero(data, start + HEADER_SIZE + 1, end)]
+        name = data[start + HEADER_SIZE + 1 : find_zero(data, start + HEADER_SIZE + 1, end)]
         if name in session.unsettled:
             raise Unsettled
         self._plan.append(FORWARD)
@@ -316,14 +324,14 @@ class Assembly:
 
     def _parse(self, data: bytes, start: int, end: int) -> Part | None:
         session = self._session
-        name_end = _zero(data, start + HEADER_SIZE, end)
+        name_end = find_zero(data, start + HEADER_SIZE, end)
         name = data[start + HEADER_SIZE : name_end]
         tail = data[name_end + 1 : end]
         if 0 not in tail:
             raise ProtocolViolation("a Parse message has no zero byte behind its query")
         if name in session.unsettled and name:
             raise Unsettled
-        prepared = self._identify(tail)
+        prepared = identify(session, tail)
         sent = prepared
         if names_another(prepared.script):
             self._scripts.append(NAMING)
@@ -358,10 +366,10 @@ class Assembly:
         """Raise Unsettled if the long message that begins at *start* must wait for its name."""
         at = start + HEADER_SIZE
         if code == codes.BIND:
-            at = _zero(data, at, len(data)) + 1
+            at = find_zero(data, at, len(data)) + 1
         elif code != codes.PARSE:
             return
-        name = data[at : _zero(data, at, len(data))]
+        name = data[at : find_zero(data, at, len(data))]
         if not name and (code == codes.PARSE or self._unnamed_parse is not None):
             return
         if self._session.is_unsettled(name):
@@ -384,7 +392,7 @@ class Assembly:
                 length = len(replaced) - 1 + missing
                 part = HEADER.pack(codes.BIND, length) + replaced[HEADER_SIZE:]
         elif code == codes.PARSE:
-            name = data[start + HEADER_SIZE : _zero(data, start + HEADER_SIZE, len(data))]
+            name = data[start + HEADER_SIZE : find_zero(data, start + HEADER_SIZE, len(data))]
             if name:
                 self._renames().drop(self.said, name)
             else:
@@ -408,23 +416,6 @@ class Assembly:
             self._renames().name(0, b"", prepared)
         else:
             session.names[b""] = prepared
-
-    def _identify(self, tail: bytes) -> Prepared:
-        """Return the identity of a Parse; in-band statements get a text of ours."""
-        registry = self._session.scope.prepared
-        if self._session.opaque:
-            return registry.private(tail, OPAQUE)
-        prepared = registry.get(tail, self._session.scope.place)
-        script = prepared.script
-        statement = None if script is None else script.single
-        if script is None or not script.special or statement is None or names_another(script):
-            return prepared
-        if self._session.tx == codes.FAILED:
-            return prepared
-        query, facts = inband.substitute(self._session, statement, applies=False)
-        answer = registry.private(query.encode() + tail[tail.index(0) :], facts)
-        answer.in_band = statement
-        return answer
 
     def _meaning(self, name: bytes, prepared: Prepared) -> Prepared:
         """Return what is to be run instead of *prepared*, which the client calls *name* and which may name another one."""
@@ -474,8 +465,9 @@ class Assembly:
             ):  # what it does was not known when it was parsed
                 self._scripts.append(prepared.script)
             return name
-        if prepared.in_band is not None and session.tx != codes.FAILED:
-            prepared = self._used = self._renewed(name, prepared, prepared.in_band)
+        in_band = prepared.in_band is not None and session.tx != codes.FAILED
+        if in_band and not self._teaches(prepared):
+            prepared = self._used = answered_anew(session, name, prepared)
         self._note_script(prepared)
         if not name and prepared.meaning is None:
             self._unnamed = prepared
@@ -493,39 +485,7 @@ class Assembly:
         # PostgreSQL's error is wanted, not what a stranger may have left under that name.
         return NONE if name.startswith(OWN_NAME) else name
 
-    def _renewed(self, name: bytes, old: Prepared, statement: Statement) -> Prepared:
-        """Apply an in-band statement once more; its answer may be another one by now."""
-        text, facts = inband.substitute(self._session, statement, applies=False)
-        query = text.encode()
-        if query == old.query or self._teaches(old):
-            return old
-        registry = self._session.scope.prepared
-        new = registry.private(query + old.tail[old.tail.index(0) :], facts)
-        new.in_band = statement
-        self._session.names[name] = new
-        return new
-
-    def _merged(self) -> Script | None:
-        scripts = self._scripts
-        if not scripts:
-            return NOTHING
-        first = scripts[0]
-        if all(script is first for script in scripts):
-            return first
-        known = [script for script in scripts if script is not None]
-        if len(known) < len(scripts):
-            return None
-        run = [script for script in known if script is not NAMING]
-        return run[0] if len(run) == 1 else merge(run)
-
 
 def _ends_at_once(bound: Prepared | None) -> bool:
     """Return whether a portal of *bound* has nothing more to say once it was executed, whatever the limit."""
     return bound is not None and bound.script is not None and bound.script.controls_transaction
-
-
-def _zero(data: bytes, start: int, end: int) -> int:
-    at = data.find(b"\0", start, end)
-    if at < 0:
-        raise ProtocolViolation("a message has no zero byte behind a name")
-    return at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
@@ -33,3 +34,17 @@ def merge(scripts: list[Script]) -> Script:
     merged = Script(statements, hints=hints)
     merged.cost.writes = any(script.cost.writes for script in scripts)
     return merged
+
+
+def merged(scripts: Sequence[Script | None]) -> Script | None:
+    """Return the facts of *scripts*, those of a unit's messages, together; None while one of them is still parsed."""
+    if not scripts:
+        return NOTHING
+    first = scripts[0]
+    if all(script is first for script in scripts):
+        return first
+    known = [script for script in scripts if script is not None]
+    if len(known) < len(scripts):
+        return None
+    run = [script for script in known if script is not NAMING]
+    return run[0] if len(run) == 1 else merge(run)

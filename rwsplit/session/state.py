@@ -21,9 +21,10 @@ from rwsplit.session.journal import SERIALIZABLE, Journal, is_opaque
 from rwsplit.session.knowledge import Doubt, Knowledge
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pinning import PinReason, drops_prepared, renames
-from rwsplit.session.prepared import Prepared, ServerState
+from rwsplit.session.prepared import Prepared
 from rwsplit.session.renaming import Renaming, Unsettled
 from rwsplit.session.stand_ins import OPAQUE
+from rwsplit.session.teaching import ServerState
 from rwsplit.session.unit import Chunk, Unit
 from rwsplit.sql.statement import Script, Verb
 

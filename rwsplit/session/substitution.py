@@ -15,7 +15,7 @@ from rwsplit.session import inband
 from rwsplit.session.pinning import drops_prepared
 from rwsplit.session.prepared import OWN_NAME, Meaning, Prepared
 from rwsplit.session.renaming import Renaming, Unsettled
-from rwsplit.session.stand_ins import ORPHAN
+from rwsplit.session.stand_ins import OPAQUE, ORPHAN
 from rwsplit.sql.statement import Script, Verb
 
 if TYPE_CHECKING:
@@ -147,4 +147,35 @@ def told_apart(session: Session, old: Prepared, renaming: Renaming | None) -> Pr
         renaming.exchange(old, new)
     if session.names.get(b"") is old:
         session.names[b""] = new
+    return new
+
+
+def identify(session: Session, tail: bytes) -> Prepared:
+    """Return the identity of a Parse message behind its name, *tail*; in-band statements get a text of ours."""
+    registry = session.scope.prepared
+    if session.opaque:
+        return registry.private(tail, OPAQUE)
+    prepared = registry.get(tail, session.scope.place)
+    script = prepared.script
+    statement = None if script is None else script.single
+    if script is None or not script.special or statement is None or names_another(script):
+        return prepared
+    if session.tx == codes.FAILED:
+        return prepared
+    query, facts = inband.substitute(session, statement, applies=False)
+    answer = registry.private(query.encode() + tail[tail.index(0) :], facts)
+    answer.in_band = statement
+    return answer
+
+
+def answered_anew(session: Session, name: bytes, old: Prepared) -> Prepared:
+    """Return what the in-band statement *old*, which the client calls *name*, is now: its answer may be another one."""
+    assert old.in_band is not None
+    text, facts = inband.substitute(session, old.in_band, applies=False)
+    query = text.encode()
+    if query == old.query:
+        return old
+    new = session.scope.prepared.private(query + old.tail[old.tail.index(0) :], facts)
+    new.in_band = old.in_band
+    session.names[name] = new
     return new

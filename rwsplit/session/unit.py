@@ -16,8 +16,9 @@ from rwsplit.protocol.framing import HEADER, HEADER_SIZE
 from rwsplit.protocol.refusals import STALE_PLAN, move_position
 from rwsplit.protocol.responses import Owed, Step, sqlstate
 from rwsplit.routing.route import Route
-from rwsplit.session.prepared import CHANGED, OWN_NAME, Lesson, Part, Prepared
+from rwsplit.session.prepared import CHANGED, OWN_NAME, Part, Prepared
 from rwsplit.session.renaming import Renaming
+from rwsplit.session.teaching import Lesson
 from rwsplit.sql.statement import Script
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Chunk(Piece):
         self.is_last = False
         """The client has closed its end of the connection behind it."""
         self.holds = False
-        """Nothing either: a placeholder for input held until names are settled (`Session.resume`)."""
+        """Nothing either: it stands where input is held until names are settled (`Session.resume`)."""
 
 
 class Unit(Owed):

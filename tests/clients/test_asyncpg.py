@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio  # noqa: TID251 - asyncpg knows no other loop; it runs in a thread of its own
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any
 
 import asyncpg
 import pytest
 
 from tests.support.proxy import Proxy
+from tests.support.session_attributes import ATTRIBUTES
 
 pytestmark = pytest.mark.integration
 
@@ -135,17 +136,6 @@ def test_a_pool_resets_what_it_takes_back(proxy: Proxy):
             await asyncio.gather(*(work(number) for number in range(60)))
 
     in_a_thread(talk)
-
-
-#: target_session_attrs -> whether rwsplit satisfies it, and a replica.
-ATTRIBUTES: Final = {
-    "any": (True, True),
-    "read-write": (True, False),
-    "primary": (True, False),
-    "read-only": (False, True),
-    "standby": (False, True),
-    "prefer-standby": (True, True),
-}
 
 
 async def port_reached(proxy: Proxy, ports: list[int], attribute: str, **settings: str) -> int:

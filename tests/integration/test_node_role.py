@@ -15,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 from rwsplit.embedded.processes import wait_until
 from tests.support.postgres import MakeProxy
 from tests.support.proxy import ADMIN, Proxy
+from tests.support.session_attributes import ATTRIBUTES
 
 pytestmark = pytest.mark.integration
 
@@ -153,16 +154,6 @@ def test_it_is_the_primarys_behind_the_end_of_a_read_only_transaction(proxy: Pro
 
 
 # What a driver is told at login, and asks before it uses a connection
-
-#: target_session_attrs -> whether the primary satisfies it, and a replica.
-ATTRIBUTES: Final = {
-    "any": (True, True),
-    "read-write": (True, False),
-    "primary": (True, False),
-    "read-only": (False, True),
-    "standby": (False, True),
-    "prefer-standby": (True, True),
-}
 
 
 def port_reached(

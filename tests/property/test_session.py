@@ -21,8 +21,9 @@ from rwsplit.protocol.looks import Look
 from rwsplit.protocol.responses import Owed, What, sqlstate
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import NONE
-from rwsplit.session.prepared import Prepared, ServerState, compose, unlearn
+from rwsplit.session.prepared import Prepared
 from rwsplit.session.session import Session
+from rwsplit.session.teaching import ServerState, compose, unlearn
 from rwsplit.session.unit import Chunk, Kind, Unit
 from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.functions import FunctionBook

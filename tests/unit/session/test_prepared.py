@@ -15,14 +15,11 @@ from rwsplit.session.prepared import (
     PARSED,
     SHARED_LIMIT,
     SYNC,
-    Lesson,
     Part,
     Prepared,
     PreparedRegistry,
-    ServerState,
-    compose,
-    unlearn,
 )
+from rwsplit.session.teaching import Lesson, ServerState, compose, unlearn
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import parse as parse_facts
 from rwsplit.sql.functions import FunctionBook

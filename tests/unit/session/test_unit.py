@@ -5,8 +5,8 @@ from __future__ import annotations
 from rwsplit.protocol.looks import Look, Shape
 from rwsplit.protocol.refusals import STALE_PLAN
 from rwsplit.protocol.responses import Owed
-from rwsplit.session.prepared import Lesson
 from rwsplit.session.session import Session
+from rwsplit.session.teaching import Lesson
 from rwsplit.session.unit import CancelReason, Chunk, Kind, Piece, Unit
 from rwsplit.sql.statement import Script
 from tests.support.frames import BIND_COMPLETE, error, parse, query
