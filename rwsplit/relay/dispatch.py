@@ -257,11 +257,8 @@ class Dispatcher:
             unit.route = _SAME_TRANSACTION
         # A read on a replica, or a SET LOCAL, can still run elsewhere, if its transaction can; and so can its end,
         # which has done nothing.
-        transaction = client.transaction
         unit.guarded = (
-            transaction is not None
-            and transaction.is_free
-            and client.tx == codes.IN_TRANSACTION
+            self._relay.late.is_free(client)
             and not client.in_flight
             and (ends(script) or _only_reads(script) or _is_repeatable(unit, script))
             and not (unit.follows or unit.is_open)

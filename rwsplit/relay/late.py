@@ -174,9 +174,7 @@ class Late:
         transaction = client.transaction
         if transaction is None or client.in_flight:
             return False
-        if client.server is None:
-            transaction.failed = True
-        else:
+        if client.server is not None:
             self._fail_on(client.server)
         client.tx = codes.FAILED
         return True
@@ -197,7 +195,7 @@ class Late:
             return self._relay.choice.route(client, unit, script)  # an error, whatever it does
         if is_prologue(unit, script):
             return policy.READ
-        if transaction.failed and not (_prepares(script) or goes_on(script)):
+        if client.tx == codes.FAILED and not (_prepares(script) or goes_on(script)):
             return policy.READ  # whoever has it refuses the statement
         route = self._verdict(client, unit, script)
         if route.target is Target.PRIMARY or transaction.stays(script):
@@ -239,7 +237,7 @@ class Late:
         for frames in first:
             server.out.extend(frames)
             server.owe(Injected(Purpose.BEGIN, client))
-        if transaction.failed:
+        if client.tx == codes.FAILED:
             self._fail_on(server)
             unit.guarded = False
         if not server.is_replica:
@@ -354,8 +352,6 @@ class Late:
         """End the transaction on the replica *server*, begin it on *target* and go on with *unit*."""
         self._roll_back(server)
         client.server = None
-        if client.transaction is not None:
-            client.transaction.failed = client.tx == codes.FAILED
         unit.guarded = False
         unit.route = Route(Target.PRIMARY, self._reason(unit.script or OPAQUE))
         relay = self._relay
@@ -375,13 +371,18 @@ class Late:
 
     def lost(self, client: Client, units: list[Unit]) -> bool:
         """Return whether the transaction, whose replica is lost, can go on elsewhere with *units*."""
-        transaction = client.transaction
-        return (
-            transaction is not None
-            and transaction.is_free
-            and client.tx == codes.IN_TRANSACTION
-            and all(unit.guarded and not unit.forwarded for unit in units)
+        return self.is_free(client) and all(
+            unit.guarded and not unit.forwarded for unit in units
         )
+
+    def is_free(self, client: Client) -> bool:
+        """Return whether the transaction of *client* can go on elsewhere, or, if it has failed, be ended there."""
+        transaction = client.transaction
+        if transaction is None:
+            return False
+        if client.tx == codes.FAILED:
+            return transaction.can_end_elsewhere
+        return transaction.is_free and client.tx == codes.IN_TRANSACTION
 
     def note(self, client: Client, unit: Unit, script: Script, status: int) -> None:
         """Keep the books of the transaction at the end of *unit*."""
@@ -391,12 +392,17 @@ class Late:
         if status == codes.IDLE:
             client.transaction = None
             return
+        if not unit.failed and script.controls_transaction:
+            anew = Transaction.begun_anew(unit, client.isolation)
+            if anew is not None:
+                client.transaction = anew
+                return
         transaction.note_read(unit, script)
         if script.statements and script.statements[-1].chain and not unit.failed:
             if not transaction.aborted or client.isolation in READ_COMMITTED:
                 client.transaction = transaction.chained()
             return
-        transaction.aborted = status == codes.FAILED
+        transaction.note_end(unit, script, status)
         if not unit.failed and (is_prologue(unit, script) or is_savepoint(unit, script)):
             said = [part for part in unit.piece.parts if isinstance(part, bytes)]
             if sets_modes(script):

@@ -49,7 +49,6 @@ class Transaction:
         "aborted",
         "begin",
         "begin_on_replica",
-        "failed",
         "has_portal",
         "hinted",
         "inherited",
@@ -60,6 +59,7 @@ class Transaction:
         "prologue",
         "reads",
         "rooted",
+        "savepoints",
         "snapshot",
         "tells_time",
     )
@@ -93,9 +93,9 @@ class Transaction:
         self.reads = 0
         """Units run in it so far that have taken a snapshot."""
         self.aborted = False
-        """It has failed, which undoes the modes it has set itself: they are parameters."""
-        self.failed = False
-        """It has failed before it was anywhere."""
+        """It has failed as a whole, which undoes the modes it has set itself: they are parameters."""
+        self.savepoints: list[str] = []
+        """Names of those it could go back to, the oldest first."""
         self.rooted = False
         """It has a portal, or a savepoint that is not in *prologue*, which cannot be taken to another server."""
         self.kept_by: Cost | None = None
@@ -111,6 +111,11 @@ class Transaction:
         return not (self.is_kept or self.tells_time)
 
     @property
+    def can_end_elsewhere(self) -> bool:
+        """Having failed, it can be failed and ended elsewhere: it is free, or no savepoint would bring it back to life."""
+        return self.is_free or (self.is_movable and not self.rooted and not self.prologue)
+
+    @property
     def is_kept(self) -> bool:
         """It has what cannot be taken elsewhere, so that it ends where it is."""
         return not self.is_movable or self.rooted or (self.snapshot and self.reads > 0)
@@ -122,13 +127,15 @@ class Transaction:
         statements = unit.script.statements
         # Not as the client said it: what it may have prepared for that, another server does not have.
         begin = [begin_frame(statements[0], read_only=True)]
-        return cls(
+        made = cls(
             begin,
             begin,
             late=False,
             is_movable=all(statement.verb in _READS for statement in statements[1:]),
             snapshot=(statements[0].isolation or isolation) not in READ_COMMITTED,
         )
+        made.note_savepoints(statements[1:])
+        return made
 
     @classmethod
     def nowhere(cls, statement: Statement, unit: Unit, isolation: str) -> Transaction:
@@ -155,6 +162,36 @@ class Transaction:
         made.has_portal = (
             unit is not None and unit.kind is not SIMPLE and not _closes_portal(unit)
         )
+        return made
+
+    @classmethod
+    def begun_anew(cls, unit: Unit, isolation: str) -> Transaction | None:
+        """Return the transaction on a replica that *unit* has left there after it ended the one before it.
+
+        None if the last BEGIN of *unit*, which has not failed, stands behind no COMMIT or ROLLBACK: it began
+        nothing. *isolation* is the session's default.
+        """
+        assert unit.script is not None
+        statements = unit.script.statements
+        last = max((at for at, s in enumerate(statements) if s.verb in _ENDS), default=-1)
+        if last < 0 or statements[last].chain:
+            return None
+        begins = [at for at, s in enumerate(statements) if at > last and s.verb is Verb.BEGIN]
+        if not begins:
+            return None
+        begin, then = statements[begins[0]], statements[begins[0] + 1 :]
+        made = cls(
+            [begin_frame(begin, read_only=begin.read_only)],
+            [begin_frame(begin, read_only=begin.read_only or None)],
+            late=not begin.read_only,
+            is_movable=all(statement.verb in _READS for statement in then),
+            snapshot=(begin.isolation or isolation) not in READ_COMMITTED,
+        )
+        made.reads = sum(s.verb not in _WITHOUT_SNAPSHOT for s in then)
+        made.tells_time = any(statement.tells_time for statement in then)
+        made.note_savepoints(then)
+        if made.is_kept:
+            made.kept_by = unit.script.cost
         return made
 
     def chained(self) -> Transaction:
@@ -208,6 +245,25 @@ class Transaction:
             or script.tells_time
             or script.cost.writes
         )
+
+    def note_end(self, unit: Unit, script: Script, status: int) -> None:
+        """Take note that *unit* has ended, and left it in *status*."""
+        statements = script.statements
+        # Where it failed nobody knows; what comes last has not brought it further.
+        self.note_savepoints(statements[:-1] if unit.failed else statements)
+        self.aborted = status == codes.FAILED and not self.savepoints
+
+    def note_savepoints(self, statements: Iterable[Statement]) -> None:
+        """Take note of the savepoints that *statements* have made, dropped or gone back to."""
+        for statement in statements:
+            name, savepoints = statement.name or "", self.savepoints
+            if statement.verb is Verb.SAVEPOINT:
+                savepoints.append(name)
+            elif statement.verb in SAVEPOINTS and name in savepoints:
+                while savepoints[-1] != name:
+                    savepoints.pop()
+                if statement.verb is Verb.RELEASE:
+                    savepoints.pop()
 
     def note_read(self, unit: Unit, script: Script) -> None:
         """Take note that *unit* has run in it, on a replica."""

@@ -28,7 +28,7 @@ from tests.support.messages import (
 )
 from tests.support.postgres import MakeProxy
 from tests.support.proxy import Proxy
-from tests.support.raw_client import rows
+from tests.support.raw_client import error_fields, rows
 
 pytestmark = pytest.mark.integration
 
@@ -329,6 +329,115 @@ def test_a_transaction_outlives_the_replica_it_has_read_on(
         connection.execute("commit")
         replica.start()
         assert wait_until(proxy.has_all_nodes_up, timeout=20)
+
+
+#: Fails where it runs: a part of its answer has left by then, so that it cannot be tried elsewhere.
+FAILING = "select repeat('x', 9000), 1 / (50 - n) from generate_series(1, 60) n"
+
+
+def lose_replicas(cluster: EmbeddedCluster) -> None:
+    """End the sessions of clients on all replicas, each before this returns."""
+    others = "from pg_stat_activity where usename = 'app' and pid <> pg_backend_pid()"
+    for node in cluster.replicas:
+        node.query(f"select pg_terminate_backend(pid, 10000) {others}")
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        ["savepoint a"],
+        ["savepoint a", "savepoint b", "release a"],
+        ["savepoint a", "savepoint b", "rollback to a"],
+        ["savepoint a", "savepoint b", "release b"],
+        ["savepoint a", "savepoint a", "release a"],
+        ["savepoint a; release a"],
+        ["savepoint a; savepoint b; release b"],
+        ["set transaction read only", "savepoint a"],
+        ["savepoint a", "set transaction read only"],
+    ],
+    ids=", ".join,
+)
+@pytest.mark.parametrize("begin", ["begin", "begin read only"])
+@pytest.mark.parametrize("end", ["rollback and chain", "commit and chain"])
+def test_what_is_chained_to_one_that_has_failed_behind_a_savepoint_has_its_modes(
+    compare: Differential, table: str, begin: str, own: list[str], end: str
+):
+    texts = (begin, *own, FAILING, end, "select 1", "insert into late values (77)", "rollback")
+    compare(*(say(query(text)) for text in texts))
+
+
+@pytest.mark.parametrize(
+    ("begin", "own"),
+    [
+        ("begin", ""),
+        ("begin", "savepoint a"),
+        ("begin", "set local work_mem = '5MB'"),
+        ("begin read only", ""),
+        ("begin read only", "savepoint a"),
+        ("begin isolation level repeatable read read only", ""),
+    ],
+)
+@pytest.mark.parametrize(
+    "rest",
+    [
+        ["rollback"],
+        ["commit"],
+        ["select 1", "rollback"],
+        ["rollback to a", "select 1", "commit"],
+        ["rollback and chain", "insert into late values (77)", "rollback"],
+        ["release a", "rollback and chain", "insert into late values (77)", "rollback"],
+        ["rollback; insert into late values (78)"],
+    ],
+    ids=lambda rest: rest[0],
+)
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_one_that_has_failed_can_be_ended_though_its_replica_is_lost(
+    compare: Differential, table: str, begin: str, own: str, rest: list[str], protocol: str
+):
+    def lost() -> None:
+        lose_replicas(compare.cluster)
+
+    def said(text: str) -> bytes:
+        if protocol == "simple" or ";" in text:
+            return query(text)
+        return parse(text) + bind() + execute() + SYNC
+
+    before = [say(said(text)) for text in (begin, own, FAILING) if text]
+    first, *others = map(said, rest)
+    compare(*before, say(first, behind=lost), *map(say, others))
+
+
+def test_one_whose_savepoint_would_bring_back_its_snapshot_ends_with_its_replica(
+    cluster: EmbeddedCluster, proxy: Proxy, table: str
+):
+    with proxy.raw() as client:
+        client.query("begin isolation level repeatable read read only")
+        for text in ("savepoint a", f"select count(*) from {table}", FAILING):
+            client.query(text)
+        lose_replicas(cluster)
+        client.send(query("rollback to a"))
+        assert error_fields(client.frames_until(b"E")[-1].payload)["S"] == "FATAL"
+
+
+@pytest.mark.parametrize("first", ["savepoint a", "select 1"])
+@pytest.mark.parametrize(
+    "middle", ["select 1; rollback; begin; select 2", "select 1; commit; begin"]
+)
+@pytest.mark.parametrize(
+    "then", ["insert into late values (79)", "commit and chain; insert into late values (79)"]
+)
+def test_what_is_begun_in_the_unit_that_ends_a_read_only_one_may_write(
+    proxy: Proxy, table: str, first: str, middle: str, then: str
+):
+    begin = "begin isolation level repeatable read read only"
+    with proxy.raw() as client:
+        client.query(f"{begin}; {first}" if first == "savepoint a" else begin)
+        client.query("select 1")
+        assert client.query(middle)[-1].payload == b"T"
+        for text in then.split("; "):
+            assert b"E" not in [f.code for f in client.query(text)]
+        assert rows(client.query(f"select count(*) from {table} where a = 79")) == [(b"1",)]
+        client.query("rollback")
 
 
 def test_a_function_or_view_that_tells_the_time_does_so_on_the_primary(

@@ -30,12 +30,16 @@ class Step:
     sent: bytes
     until: bytes
     closes: bool = False
+    behind: Callable[[], None] | None = None
+    """What happens to rwsplit's nodes before it is sent."""
 
 
-def say(*messages: bytes, until: bytes | None = None) -> Step:
+def say(
+    *messages: bytes, until: bytes | None = None, behind: Callable[[], None] | None = None
+) -> Step:
     """Return the step that sends *messages*; it ends with a ReadyForQuery for each Query, Sync, FunctionCall."""
     data = b"".join(messages)
-    return Step(data, b"Z" * _ends(data) if until is None else until)
+    return Step(data, b"Z" * _ends(data) if until is None else until, behind=behind)
 
 
 def hang_up(*messages: bytes) -> Step:
@@ -105,6 +109,8 @@ class Differential:
     def _step(
         self, client: RawClient, step: Step, side: str, send: Callable[[bytes], None]
     ) -> list[Frame]:
+        if step.behind is not None and side == "rwsplit":
+            step.behind()
         send(step.sent)
         found: list[Frame] = []
         try:

@@ -33,6 +33,7 @@ Entries: TypeAlias = tuple[tuple[int, int], ...]
 MISSING: Final = -1
 
 _IDLE: Final = b"I"
+_FAILED: Final = b"E"
 _transactions = itertools.count(1)
 
 
@@ -62,6 +63,8 @@ class Account:
         """The name of a transaction that has been prepared and not resolved."""
         self._in_block = False
         self._has_failed = False
+        self._has_left_bound = False
+        """Whether a transaction that was bound ended in the unit that failed last; rwsplit cannot tell which of two failed."""
         self._frozen: tuple[int, float] | None = None
         """Number of a REPEATABLE READ transaction, and when what took its snapshot was sent; 0 before that."""
 
@@ -102,7 +105,7 @@ class Account:
     @property
     def is_bound(self) -> bool:
         """Whether the transaction that is under way could not go on elsewhere."""
-        return self.reads_only or self._frozen is not None
+        return self.reads_only or self._frozen is not None or self._has_left_bound
 
     # -- what comes back ---------------------------------------------------------------------------
 
@@ -144,6 +147,7 @@ class Account:
             self._settle(outcome, now)
             self._leave()
             self.reads_only = False
+        self._has_left_bound = self._has_left_bound and status == _FAILED
         self._in_block = status != _IDLE
         self.status = status
         self._has_failed = False
@@ -182,6 +186,7 @@ class Account:
 
     def _end(self, statement: End, tag: str, now: float) -> None:
         was_frozen = self._frozen is not None
+        self._has_left_bound = self.is_bound
         if tag == "PREPARE TRANSACTION":
             self._prepared, self._pending = self._pending, ()
             self.prepared = statement.prepares

@@ -329,6 +329,56 @@ def test_what_ends_its_transaction_before_it_does_anything_else(text: str, expec
     assert ends_first(script(text)) is expected
 
 
+@pytest.mark.parametrize(
+    ("text", "late", "kept"),
+    [
+        ("select 1; commit; begin; select 2", True, False),
+        ("rollback; begin; commit; begin", True, False),
+        ("select 1; rollback; begin; select 2; begin", True, True),
+        ("select 1; commit; begin read only; show work_mem", False, False),
+        ("commit; begin isolation level repeatable read", True, False),
+        ("commit; begin isolation level repeatable read read only; select 1", False, True),
+        ("select 1; commit; begin; savepoint s", True, True),
+    ],
+)
+def test_what_a_unit_begins_behind_the_end_of_another_transaction(
+    session: Session, text: str, late: bool, kept: bool
+):
+    begun = Transaction.begun_anew(unit_of(session, query(text)), RC)
+    assert begun is not None
+    assert (begun.late, begun.is_kept) == (late, kept)
+    assert opened(begun)[0].startswith(b"BEGIN")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select 1; begin",
+        "begin; select 1; commit",
+        "commit; select 1",
+        "select 1; commit and chain",
+        "commit and chain; begin",
+    ],
+)
+def test_what_begins_no_other_transaction(session: Session, text: str):
+    assert Transaction.begun_anew(unit_of(session, query(text)), RC) is None
+
+
+def test_a_failed_one_can_be_ended_elsewhere_unless_a_savepoint_could_bring_its_snapshot_back(
+    session: Session,
+):
+    said = unit_of(session, query("begin isolation level repeatable read read only"))
+    made = Transaction.read_only(said, RC)
+    made.reads = 1
+    assert (made.is_free, made.can_end_elsewhere) == (False, True)
+    made.prologue.append([query("savepoint a")])
+    assert not made.can_end_elsewhere
+    made.reads = 0
+    assert made.can_end_elsewhere
+    made.rooted = True
+    assert not made.can_end_elsewhere
+
+
 def opened(transaction: Transaction) -> list[bytes]:
     """Return the texts that begin *transaction* on the primary."""
     frames = transaction.opening(on_replica=False)
