@@ -45,6 +45,8 @@ MESSAGE_LIMIT: Final = 16 * 1024 * 1024
 #: Step of a unit: the answer to one message. A `bytes` step is an answer to make up, a `Look` one to swallow and look at.
 FORWARD: Final = 0
 SWALLOW: Final = 1
+#: The last step of a unit whose client must not hear of its end, since it has said Flush where rwsplit says Sync.
+UNTOLD: Final = 2
 Step = int | bytes | Look
 
 
@@ -229,6 +231,11 @@ class ResponseQueue:
             self._forward(current, data, start, pos)
             start = pos
             self._make_up(current)
+            if current.steps:  # UNTOLD
+                current.steps = None
+                if current.error is None:
+                    current.deliver()
+                return
         if current.error is not None:
             self._forward(current, data, start, end)
             return
@@ -377,7 +384,8 @@ class ResponseQueue:
             current.deliver()
         current.failed_at = current.size
         self._forward(current, frame, 0, len(frame))
-        current.steps = None
+        is_untold = current.steps and current.steps[-1] == UNTOLD
+        current.steps = deque((UNTOLD,)) if is_untold else None
         current.failed = True
         events.append((What.FAILED, current, frame))
         return end, end

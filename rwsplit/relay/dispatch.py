@@ -188,11 +188,12 @@ class Dispatcher:
             # A replica took it for a write, or the primary went away with it: it must not run twice.
             or (unit.restarts and _is_last_try(unit, node))
         )
-        server = (
-            self._writer(client, pool)
-            if script.needs_session
-            else pool.acquire_with(client.parameters)
-        )
+        if script.needs_session:
+            server = self._writer(client, pool)
+        elif unit.piece.unnamed is not None:
+            server = pool.acquire_that_parsed(unit.piece.unnamed, client.parameters)
+        else:
+            server = pool.acquire_with(client.parameters)
         if server is not None and self._must_wait(client, server, unit):
             return False
         depth = relay.config.pool.lane_depth
@@ -297,8 +298,8 @@ class Dispatcher:
         # While the answers to several units are worked off, the last may be owed no more. Behind it may be what
         # rwsplit asks for itself.
         last = next((o for o in reversed(server.responses.owed) if isinstance(o, Unit)), None)
-        if last is None or last.guarded:
-            return False  # it may have to run elsewhere, and its answer comes first
+        if last is None or last.guarded or last.is_untold:
+            return False  # it may have to run elsewhere, or *unit* is skipped if it fails
         if last.script is not None and last.script.copies_in:
             # Whether the server takes it in, or data, is known when COPY has begun: then anything but
             # data makes PostgreSQL end the session.
@@ -389,10 +390,9 @@ class Dispatcher:
 
     def _skip(self, client: Client, item: Unit | Chunk) -> int:
         """Drop what a server would skip; return the size of it."""
-        if client.server is None:
-            client.skipped = None  # it is gone, and its session with it
-        else:
-            skipping.skip(client, client.server, item)
+        skipping.skip(client, item)
+        self._relay.outboxes.touch_client(client)
+        if client.server is not None:
             self._relay.outboxes.touch_server(client.server)
         if isinstance(item, Unit):
             return item.size_in

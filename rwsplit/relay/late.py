@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.config.model import PoolMode, Transactions
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
-from rwsplit.protocol.framing import frame
 from rwsplit.protocol.refusals import is_for_recovery_only
+from rwsplit.relay import skipping
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.injected import ROLLBACK, Injected, Purpose, query
 from rwsplit.routing import policy
@@ -295,9 +295,7 @@ class Late:
             return self.first(client, unit, script)
         if not _may_go(client, transaction, unit, script):
             if client.tx == codes.IN_TRANSACTION and pin_reason(script) and not _is_ddl(script):
-                self._refuse_state(client, server)
-                unit.failed = True
-                unit.settle_names()
+                self._refuse_state(client, server, unit)
                 return True
             unit.route = _SAME_TRANSACTION
             relay.sender.send(client, server, unit)
@@ -427,7 +425,7 @@ class Late:
         if transaction.kept_by is not None:
             transaction.kept_by.precedes_state = True
 
-    def _refuse_state(self, client: Client, server: Server) -> None:
+    def _refuse_state(self, client: Client, server: Server, unit: Unit) -> None:
         """Fail a transaction that cannot leave its replica for wanting state on the primary."""
         self._learn(client)
         self._fail_on(server)
@@ -436,8 +434,7 @@ class Late:
             "cannot use or change what belongs to its session"
         )
         hint = "Try again: it will run on the primary. /* rwsplit: primary */ at its BEGIN says so beforehand."
-        client.sink.append(error_response("ERROR", "0A000", message, hint=hint))
-        client.sink.append(frame(codes.READY, b"E"))
+        skipping.fail(client, unit, error_response("ERROR", "0A000", message, hint=hint), b"E")
         client.tx = codes.FAILED
         self._relay.outboxes.touch_client(client)
 

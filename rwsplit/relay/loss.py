@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.cluster.node import Frozen
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
-from rwsplit.protocol.framing import frame
 from rwsplit.protocol.responses import sqlstate
+from rwsplit.relay import skipping
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.injected import Injected
 from rwsplit.relay.outboxes import IN
@@ -252,10 +252,7 @@ class Loss:
         if unit.is_open or lost or (unit.row_limit and unit.kind is SIMPLE):
             self._relay.fail_client(client, fatal)
             return
-        client.sink.append(error)
-        client.sink.append(frame(codes.READY, b"E" if late else b"I"))
-        unit.failed = True
-        unit.settle_names()
+        skipping.fail(client, unit, error, b"E" if late else b"I")
         self._relay.outboxes.touch_client(client)
 
     def requeue(self, client: Client) -> None:

@@ -74,9 +74,10 @@ def _has_written(client: Client, unit: Unit) -> bool:
     """Return whether the session has written in its transaction or may have in *unit*."""
     script, route = unit.script, unit.route
     assert script is not None
-    return (
-        client.wrote
-        or script.may_write
+    if client.wrote:
+        return True
+    return unit.executes and (
+        script.may_write
         or script.cost.writes
         or (route is not None and route.reason is RouteReason.RETRIED_READ_ONLY)
     )

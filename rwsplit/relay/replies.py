@@ -172,6 +172,8 @@ class Replies:
         if unit.renaming is not None or unit.failed or unit.lessons:
             self._relay.trials.settle(client, server, unit)
             self._settle_names(server, unit)
+            if unit.failed and unit.is_untold:
+                client.skipped = unit
         relay.moments.done(client, server, unit, status, now)
         client.tx = status
         if route is not None and unit.executes:

@@ -169,7 +169,7 @@ class Sender:
                 unnamed=piece.unnamed,
                 limit=limit,
                 first=unit.planned,
-                may_omit=not unit.is_open and not unit.planned,
+                may_omit=not (unit.is_open or unit.planned or client.tx == codes.FAILED),
                 age=age,
                 listed=listed,
             )

@@ -4,6 +4,9 @@ After an error PostgreSQL skips everything up to the next Sync, also a Query (ma
 a Query ends the messages in front of it, or is skipped with all that follows it, is known only when they have been
 answered. So it is held until then, a Flush making sure that the answers come; and if they failed, what
 the server would skip is dropped here, up to the Sync, which ends the unit.
+
+So it is with what comes behind a unit that has failed and that rwsplit has ended itself (`responses.UNTOLD`): there, the answer to the
+Sync is rwsplit's, too.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.protocol import codes
+from rwsplit.protocol.backend import ready_for_query
 from rwsplit.protocol.framing import frame
 from rwsplit.session.prepared import SYNC
 from rwsplit.session.unit import EXTENDED, Chunk, Unit
@@ -32,15 +36,32 @@ def is_undecided(server: Server, unit: Unit) -> bool:
     return True
 
 
-def skip(client: Client, server: Server, item: Unit | Chunk) -> None:
+def fail(client: Client, unit: Unit, error: bytes, status: bytes) -> None:
+    """Answer *unit*, which no server has, by *error*; its transaction is in *status* then."""
+    client.sink.append(error)
+    if unit.is_untold:
+        client.skipped = unit
+    else:
+        client.sink.append(ready_for_query(status))
+    unit.failed = True
+    unit.settle_names()
+
+
+def skip(client: Client, item: Unit | Chunk) -> None:
     """Drop *item*, which comes behind an error; if it ends by a Sync, that ends the failed unit."""
+    skipped = client.skipped
+    assert skipped is not None
     if isinstance(item, Unit):
         ends = item.kind is EXTENDED and not item.is_open
         item.failed = True
         item.settle_names()
     else:
         ends = item.completes and not item.by_query
-    if ends and client.skipped is not None:
-        client.skipped.is_open = False
-        client.skipped = None
-        server.out.append(SYNC)
+    if not ends:
+        return
+    client.skipped = None
+    if skipped.is_untold:
+        client.sink.append(ready_for_query(bytes([client.tx])))
+    elif client.server is not None:
+        skipped.is_open = False
+        client.server.out.append(SYNC)

@@ -27,6 +27,7 @@ from rwsplit.session.acceptance import Acceptance
 
 if TYPE_CHECKING:
     from rwsplit.session.parameters import ParameterSet
+    from rwsplit.session.prepared import Prepared
     from rwsplit.session.session import Session
 
 #: Seconds between attempts to open a server after a failure: doubled each time, from ... to ...
@@ -179,6 +180,14 @@ class Pool:
                 self.acquire_this(server)
                 return server
         return self.acquire()
+
+    def acquire_that_parsed(self, unnamed: Prepared, parameters: ParameterSet) -> Server | None:
+        """Return the idle server that has *unnamed* under the empty name, else as `acquire_with`."""
+        for server in reversed(self.idle):
+            if server.unnamed is unnamed and server.parameters is parameters:
+                self.acquire_this(server)
+                return server
+        return self.acquire_with(parameters)
 
     def acquire_this(self, server: Server) -> None:
         """Take one certain idle server."""

@@ -13,7 +13,7 @@ from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, find_zero, frame
 from rwsplit.protocol.looks import Overheard
-from rwsplit.protocol.responses import FORWARD, SWALLOW, Step
+from rwsplit.protocol.responses import FORWARD, SWALLOW, UNTOLD, Step
 from rwsplit.session import inband
 from rwsplit.session.pinning import renames
 from rwsplit.session.prepared import OWN_NAME, PARSED, Part, Prepared
@@ -137,6 +137,17 @@ class Assembly:
             or self._unexecuted
             or not all(map(_ends_at_once, self._portals.values()))
         )
+
+    @property
+    def only_asks(self) -> bool:
+        """It parses, describes and closes statements and does nothing else."""
+        binds = self._unexecuted or self._portals is not _NO_PORTALS
+        return not (binds or self.executes or self.follows)
+
+    def leave_untold(self) -> None:
+        """Have its end, a Sync that the client has not said, kept from the client."""
+        self._plan.append(UNTOLD)
+        self._planned = True
 
     def continues(self, before: Assembly) -> None:
         """Be the rest of the unit whose messages so far *before* has taken."""

@@ -14,14 +14,14 @@ from typing import Final
 
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
-from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length, frame
+from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length
 from rwsplit.session import inband
 from rwsplit.session.assembly import Assembly
 from rwsplit.session.function_calls import facts_of_call
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pinning import renames
-from rwsplit.session.prepared import Meaning
+from rwsplit.session.prepared import SYNC
 from rwsplit.session.renaming import Apart, Renaming, Unsettled
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.state import NOTHING_SAID, SessionState
@@ -301,7 +301,7 @@ class Session(SessionState):
         self.note_definitions(script)
         unit.piece.effects = script
         if replaced is not None:
-            _substitute(unit.piece, replaced)
+            unit.piece.run_instead(replaced)
             unit.script = unit.piece.script
             unit.executes = unit.script is not inband.ANSWER
 
@@ -343,7 +343,7 @@ class Session(SessionState):
         if renames(script):
             self.note_names(script, renaming(), number)
         if replaced is not None:
-            _substitute(chunk, replaced)
+            chunk.run_instead(replaced)
 
     # Ends of units...
 
@@ -391,8 +391,20 @@ class Session(SessionState):
         self._append(unit, size)
 
     def _flush(self, data: bytes, run: int, pos: int, end: int) -> None:
-        if self._assembly is not None:
-            self._assembly.add_raw(data[run:end] if run < pos else data[pos:end])
+        """Take a Flush.
+
+        A client that parses and describes a statement first (asyncpg, postgres.js) asks for the answers like this. To a server
+        that may be a unit of its own, a Sync ends it as well: nothing has been executed. So what the client then executes is
+        free to go where it belongs.
+        """
+        assembly = self._assembly
+        if assembly is not None and assembly.only_asks and not self._open:
+            if run < pos:
+                assembly.add_raw(data[run:pos])
+            assembly.leave_untold()
+            self._sync(SYNC, 0, 0, len(SYNC))
+        elif assembly is not None:
+            assembly.add_raw(data[run:end] if run < pos else data[pos:end])
             self._open_up()
         elif self._open or self.in_flight:
             self._append(Chunk([data[pos:end]]), end - pos)
@@ -478,18 +490,6 @@ class Session(SessionState):
     def _append(self, item: Unit | Chunk, size: int) -> None:
         self.pending.append(item)
         self.pending_bytes += size
-
-
-def _substitute(piece: Piece, meaning: Meaning) -> None:
-    """Let *piece* be a Query of what runs instead of its own (`special`)."""
-    piece.parts = [frame(codes.QUERY, meaning.query + b"\0")]
-    piece.script = piece.effects = meaning.facts
-    piece.shift = meaning.shift
-    if meaning.used is not None:
-        piece.needs = (meaning.used,)
-        piece.called = ((meaning.name, meaning.used),)
-        if meaning.drops:
-            piece.drops = (meaning.used,)
 
 
 _QUERY: Final = codes.QUERY

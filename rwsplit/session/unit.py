@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Self
 
+from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
-from rwsplit.protocol.framing import HEADER, HEADER_SIZE
+from rwsplit.protocol.framing import HEADER, HEADER_SIZE, frame
 from rwsplit.protocol.refusals import STALE_PLAN, move_position
-from rwsplit.protocol.responses import Owed, Step, sqlstate
+from rwsplit.protocol.responses import UNTOLD, Owed, Step, sqlstate
 from rwsplit.routing.route import Route
-from rwsplit.session.prepared import CHANGED, OWN_NAME, Part, Prepared
+from rwsplit.session.prepared import CHANGED, OWN_NAME, Meaning, Part, Prepared
 from rwsplit.session.renaming import Renaming
 from rwsplit.session.teaching import Lesson
 from rwsplit.sql.statement import Script
@@ -95,6 +96,17 @@ class Piece:
         """Behind how many characters of the text it runs ours is how much longer than the client's."""
         self.litter: bytes | None = None
         """A statement it leaves under a client's own name, to be closed behind it."""
+
+    def run_instead(self, meaning: Meaning) -> None:
+        """Be a Query of what *meaning* says instead of what the client has said."""
+        self.parts = [frame(codes.QUERY, meaning.query + b"\0")]
+        self.script = self.effects = meaning.facts
+        self.shift = meaning.shift
+        if meaning.used is not None:
+            self.needs = (meaning.used,)
+            self.called = ((meaning.name, meaning.used),)
+            if meaning.drops:
+                self.drops = (meaning.used,)
 
     @classmethod
     def like(cls, piece: Piece) -> Self:
@@ -245,6 +257,12 @@ class Unit(Owed):
         """It waited for a replica to be fresh."""
         self.renaming: Renaming | None = None
         """What it does to its session's names, if anything."""
+
+    @property
+    def is_untold(self) -> bool:
+        """Its Sync is rwsplit's, where the client has said Flush: its own Sync is still to come."""
+        plan = self.piece.plan
+        return bool(plan) and plan[-1] == UNTOLD  # type: ignore[index]  # mypy does not look into bool()
 
     @property
     def has_more(self) -> bool:

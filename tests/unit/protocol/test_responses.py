@@ -16,6 +16,7 @@ from rwsplit.protocol.responses import (
     HOLD_LIMIT,
     MESSAGE_LIMIT,
     SWALLOW,
+    UNTOLD,
     Owed,
     ResponseQueue,
     Step,
@@ -756,3 +757,54 @@ def test_a_look_may_be_last_and_its_parameters_many():
 
     assert sink == [ready()]
     assert look.shape == Shape(many[5:], b"")
+
+
+# Where the client has said Flush and rwsplit has said Sync...
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_end_of_a_unit_that_its_client_has_not_asked_for_is_kept_from_it(
+    server: Server, guarded: bool, cut: bool
+) -> None:
+    unit, sink = server.owes(FORWARD, FORWARD, UNTOLD, guarded=guarded)
+    _, next_sink = server.owes()
+    answer = PARSE_COMPLETE + PARAMETERS + COLUMNS
+
+    data = answer + ready("T") + ANSWER
+    server.sends(*([data[i : i + 1] for i in range(len(data))] if cut else [data]))
+
+    assert told(sink) == answer
+    assert told(next_sink) == ANSWER
+    ends = [event for event in server.happened if event[0] is What.DONE]
+    assert ends == [
+        (What.DONE, unit, codes.IN_TRANSACTION),
+        (What.DONE, server.happened[-1][1], codes.IDLE),
+    ]
+
+
+def test_so_it_is_if_all_of_the_answer_is_made_up(server: Server) -> None:
+    _, sink = server.owes(PARSE_COMPLETE, UNTOLD)
+
+    assert server.sends(ready()) == [What.DONE]
+    assert told(sink) == PARSE_COMPLETE
+
+
+@pytest.mark.parametrize("before", [(), (PARSE_COMPLETE,), (SWALLOW,)])
+def test_or_if_it_fails(server: Server, before: tuple[Step, ...]) -> None:
+    unit, sink = server.owes(*before, FORWARD, FORWARD, UNTOLD)
+    made_up = b"".join(step for step in before if isinstance(step, bytes))
+
+    sent = CLOSE_COMPLETE if before == (SWALLOW,) else b""
+    assert server.sends(sent + error("42P01") + ready("E")) == [What.FAILED, What.DONE]
+    assert told(sink) == made_up + error("42P01")
+    assert unit.failed
+
+
+def test_an_error_that_might_heal_is_kept_without_it(server: Server) -> None:
+    unit, sink = server.owes(FORWARD, UNTOLD, guarded=True)
+
+    server.sends(error("42P01") + ready())
+    assert sink == []
+    unit.deliver()
+    assert told(sink) == error("42P01")

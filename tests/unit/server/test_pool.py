@@ -15,6 +15,7 @@ from rwsplit.server.quota import Quota
 from rwsplit.server.server import Server, Use
 from rwsplit.session.parameters import ParameterStore
 from rwsplit.session.pinning import PinReason
+from rwsplit.session.prepared import Prepared
 from tests.support.refusals import refusal
 from tests.support.silent_wire import SilentWire
 
@@ -65,6 +66,24 @@ def test_a_server_that_has_the_parameters_already_is_taken_before_others():
     assert pool.acquire_with(zone) is first
     assert pool.acquire_with(zone) is second
     assert pool.acquire_with(zone) is None
+
+
+def test_a_server_that_has_parsed_an_unnamed_statement_is_taken_before_others():
+    parameters = ParameterStore().intern({"timezone": "UTC"})
+    pool = a_pool()
+    first, second, third = opened(pool), opened(pool), opened(pool)
+    ours, another = (
+        Prepared(name, text + b"\0\0\0", text, None)
+        for name, text in ((b"a", b"select 1"), (b"b", b"select 2"))
+    )
+    first.parameters = second.parameters = parameters
+    first.unnamed = third.unnamed = ours
+    second.unnamed = another
+
+    assert pool.acquire_that_parsed(ours, parameters) is first
+    assert pool.acquire_that_parsed(ours, parameters) is second
+    assert pool.acquire_that_parsed(ours, parameters) is third
+    assert pool.acquire_that_parsed(ours, parameters) is None
 
 
 def test_an_empty_pool_has_no_server_to_give():

@@ -143,6 +143,7 @@ def held(session: Session) -> bool:
         query("DISCARD ALL"),
         bind() + execute() + SYNC,
         bind("a", value=b"x" * 100_000) + execute() + SYNC,
+        describe("a") + FLUSH,
     ],
     ids=lambda uses: repr(uses[:30]),
 )
@@ -167,7 +168,7 @@ def test_what_uses_a_name_on_its_way_waits_until_that_is_settled(session: Sessio
         parse("b", "select 2") + bind("b") + execute() + SYNC,
         parse("", "select 2") + bind() + execute() + SYNC,
         query("select 2"),
-        parse("b", "select 2") + FLUSH + bind("b") + execute() + SYNC,
+        parse("b", "select 2") + bind("b") + FLUSH + execute() + SYNC,
         parse("", "select 2") + copy_data(b"") + bind() + execute() + SYNC,
     ],
 )

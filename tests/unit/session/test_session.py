@@ -23,7 +23,10 @@ from tests.support.frames import (
     TERMINATE,
     bind,
     call,
+    close,
     copy_data,
+    describe,
+    describe_portal,
     execute,
     message,
     parse,
@@ -310,7 +313,7 @@ def test_a_long_function_call_is_passed_on_as_it_comes(session: Session):
 
 def test_a_flush_opens_the_unit_and_the_sync_completes_it(session: Session):
     unit, more, end = said(
-        session, parse("", "select 1") + FLUSH, RUN + FLUSH, bind() + execute() + SYNC
+        session, parse("", "select 1") + RUN + FLUSH, RUN + FLUSH, bind() + execute() + SYNC
     )
 
     assert isinstance(unit, Unit)
@@ -323,9 +326,63 @@ def test_a_flush_opens_the_unit_and_the_sync_completes_it(session: Session):
     assert end.completes
     assert not end.by_query
     assert spelled(unit) + spelled(more) + spelled(end) == (
-        parse("", "select 1") + FLUSH + RUN + FLUSH + RUN + SYNC
+        parse("", "select 1") + RUN + FLUSH + RUN + FLUSH + RUN + SYNC
     )
     assert not session.is_open
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        parse("", "insert into t values ($1)") + describe(""),
+        parse("s", "select 1"),
+        parse("s", "select 1") + close("s"),
+        describe("s"),
+    ],
+)
+def test_a_flush_behind_mere_questions_ends_the_unit_and_its_client_is_not_told(
+    session: Session, asked: bytes
+):
+    unit, alone = said(session, asked + FLUSH, SYNC)
+
+    assert isinstance(unit, Unit)
+    assert not (unit.is_open)
+    assert not (unit.executes)
+    assert not (unit.row_limit)
+    assert unit.is_untold
+    assert spelled(unit).endswith(SYNC)
+    assert not session.is_open
+    assert isinstance(alone, Unit)
+    assert not alone.is_untold
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        RUN,
+        bind(),
+        execute("p"),
+        describe_portal("p"),
+    ],
+    ids=["runs", "binds", "executes", "describes a portal"],
+)
+def test_anything_more_opens_it(session: Session, more: bytes):
+    unit, *_ = said(session, parse("", "select 1") + more + FLUSH)
+
+    assert isinstance(unit, Unit)
+    assert unit.is_open
+    assert not unit.is_untold
+
+
+def test_a_flush_behind_questions_in_an_open_unit_leaves_it_open(session: Session):
+    unit, asked, end = said(
+        session, parse("", "select 1") + RUN + FLUSH, parse("s", "select 2") + FLUSH, SYNC
+    )
+
+    assert isinstance(unit, Unit)
+    assert isinstance(asked, Chunk)
+    assert isinstance(end, Chunk)
+    assert end.completes
 
 
 @pytest.mark.parametrize(
@@ -348,7 +405,7 @@ def test_an_open_unit_keeps_a_portal_that_may_be_executed_later(
 
 
 def test_an_open_unit_may_be_completed_by_a_sync_alone(session: Session):
-    _, end = said(session, parse("", "select 1") + FLUSH, SYNC)
+    _, end = said(session, parse("", "select 1") + RUN + FLUSH, SYNC)
 
     assert isinstance(end, Chunk)
     assert end.completes
