@@ -24,8 +24,9 @@ from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import LANE, Server
 from rwsplit.session.autocommit import HINT, REFUSAL, leaves_open
+from rwsplit.session.prologue import is_prologue, is_savepoint
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
-from rwsplit.session.transaction import ends, is_prologue, is_savepoint
+from rwsplit.session.transaction import ends, keeps_portal
 from rwsplit.session.unit import EXTENDED, Chunk, Unit
 from rwsplit.sql.statement import Script
 
@@ -178,11 +179,11 @@ class Dispatcher:
             pool = relay.pool_of(client, node)
         script = unit.script
         assert script is not None
-        in_late = client.transaction is not None and is_prologue(unit, script)
-        unit.guarded = (script.primary_only is None or in_late) and not (
-            script.controls_transaction
-            or unit.is_open
-            or unit.row_limit
+        transaction = client.transaction
+        is_taken_along = transaction is not None and transaction.takes_along(unit, script)
+        unit.guarded = (is_taken_along or _only_reads(script)) and not (
+            unit.is_open
+            or (unit.row_limit and (unit.kind is not EXTENDED or keeps_portal(unit)))
             or script.cost.writes
             or client.mode is PoolMode.SESSION
             # A replica took it for a write, or the primary went away with it: it must not run twice.

@@ -27,16 +27,15 @@ from rwsplit.server.server import Server
 from rwsplit.session.commits import goes_on
 from rwsplit.session.journal import SERIALIZABLE
 from rwsplit.session.pinning import pin_reason
+from rwsplit.session.prologue import READ_COMMITTED
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.transaction import (
-    READ_COMMITTED,
     Transaction,
     answer,
     ends,
     ends_first,
     is_late,
-    is_prologue,
-    is_savepoint,
+    keeps_portal,
     opens_with_reads,
     sets_modes,
     takes_snapshot,
@@ -188,12 +187,12 @@ class Late:
         transaction = client.transaction
         assert transaction is not None
         if (unit.is_open and (script is NOTHING or ends(script))) or (
-            transaction.late and (unit.is_open or unit.row_limit or unit.follows)
+            transaction.late and (unit.is_open or keeps_portal(unit) or unit.follows)
         ):
             return Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
         if script.hints is not None and self._relay.hinting.is_for_nobody(script.hints):
             return self._relay.choice.route(client, unit, script)  # an error, whatever it does
-        if is_prologue(unit, script):
+        if transaction.takes_along(unit, script):
             return policy.READ
         if client.tx == codes.FAILED and not (_prepares(script) or goes_on(script)):
             return policy.READ  # whoever has it refuses the statement
@@ -258,9 +257,9 @@ class Late:
             return False  # its portal is there
         if unit.is_open and (script is NOTHING or ends(script)):
             return True  # nobody knows what it will do
-        if transaction.late and (unit.is_open or unit.row_limit):
+        if transaction.late and (unit.is_open or keeps_portal(unit)):
             return True
-        if script is NOTHING or is_prologue(unit, script):
+        if script is NOTHING or transaction.takes_along(unit, script):
             return False
         if not transaction.stays(script):
             return True
@@ -401,12 +400,6 @@ class Late:
                 client.transaction = transaction.chained()
             return
         transaction.note_end(unit, script, status)
-        if not unit.failed and (is_prologue(unit, script) or is_savepoint(unit, script)):
-            said = [part for part in unit.piece.parts if isinstance(part, bytes)]
-            if sets_modes(script):
-                transaction.modes = [*transaction.modes, said]
-            else:
-                transaction.prologue.append(said)
 
     def refused(self, client: Client, error: bytes) -> None:
         """Learn from *error*, with which a statement of *client* has failed, if the primary would have allowed that."""

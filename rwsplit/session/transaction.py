@@ -21,6 +21,14 @@ from rwsplit.protocol.framing import HEADER_SIZE, frame, split
 from rwsplit.protocol.responses import FORWARD
 from rwsplit.routing.route import Route
 from rwsplit.session.prepared import PARSE_COMPLETE, PARSED, Part
+from rwsplit.session.prologue import (
+    READ_COMMITTED,
+    SAVEPOINTS,
+    Prologue,
+    is_prologue,
+    is_savepoint,
+    said_again,
+)
 from rwsplit.session.unit import SIMPLE, Unit
 from rwsplit.sql.statement import (
     TRANSACTION_CONTROL,
@@ -30,11 +38,6 @@ from rwsplit.sql.statement import (
     Statement,
     Verb,
 )
-
-#: What a transaction has set, and its savepoints, are said again elsewhere if they are no more than these.
-MOST_REPEATED: Final = 100
-#: Isolation levels under which every statement has a snapshot of its own; PostgreSQL has no READ UNCOMMITTED.
-READ_COMMITTED: Final = frozenset({"read committed", "read uncommitted"})
 
 _BIND_COMPLETE: Final = frame(codes.BIND_COMPLETE, b"")
 _CLOSE_COMPLETE: Final = frame(codes.CLOSE_COMPLETE, b"")
@@ -59,7 +62,6 @@ class Transaction:
         "prologue",
         "reads",
         "rooted",
-        "savepoints",
         "snapshot",
         "tells_time",
     )
@@ -82,8 +84,7 @@ class Transaction:
         self.is_movable = is_movable
         self.snapshot = snapshot
         """All its statements see what the first one saw, so it stays where that was."""
-        self.prologue: list[Sequence[bytes]] = []
-        """Frames of what it has set for itself (SET LOCAL), and of its savepoints, each ending in one ReadyForQuery."""
+        self.prologue = Prologue()
         self.modes: Sequence[Sequence[bytes]] = ()
         """The same of SET TRANSACTION, which AND CHAIN does not undo."""
         self.inherited: Sequence[Sequence[bytes]] | None = None
@@ -94,8 +95,6 @@ class Transaction:
         """Units run in it so far that have taken a snapshot."""
         self.aborted = False
         """It has failed as a whole, which undoes the modes it has set itself: they are parameters."""
-        self.savepoints: list[str] = []
-        """Names of those it could go back to, the oldest first."""
         self.rooted = False
         """It has a portal, or a savepoint that is not in *prologue*, which cannot be taken to another server."""
         self.kept_by: Cost | None = None
@@ -134,7 +133,7 @@ class Transaction:
             is_movable=all(statement.verb in _READS for statement in statements[1:]),
             snapshot=(statements[0].isolation or isolation) not in READ_COMMITTED,
         )
-        made.note_savepoints(statements[1:])
+        made.prologue.note(statements[1:])
         return made
 
     @classmethod
@@ -189,7 +188,7 @@ class Transaction:
         )
         made.reads = sum(s.verb not in _WITHOUT_SNAPSHOT for s in then)
         made.tells_time = any(statement.tells_time for statement in then)
-        made.note_savepoints(then)
+        made.prologue.note(then)
         if made.is_kept:
             made.kept_by = unit.script.cost
         return made
@@ -248,38 +247,65 @@ class Transaction:
 
     def note_end(self, unit: Unit, script: Script, status: int) -> None:
         """Take note that *unit* has ended, and left it in *status*."""
-        statements = script.statements
-        # Where it failed nobody knows; what comes last has not brought it further.
-        self.note_savepoints(statements[:-1] if unit.failed else statements)
-        self.aborted = status == codes.FAILED and not self.savepoints
+        if not unit.failed and self.takes_along(unit, script):
+            self._take_along(unit, script)
+        else:
+            statements = script.statements
+            # Where it failed nobody knows; what comes last has not brought it further.
+            self.prologue.note(statements[:-1] if unit.failed else statements)
+        self.aborted = status == codes.FAILED and not self.prologue.has_savepoints
 
-    def note_savepoints(self, statements: Iterable[Statement]) -> None:
-        """Take note of the savepoints that *statements* have made, dropped or gone back to."""
-        for statement in statements:
-            name, savepoints = statement.name or "", self.savepoints
-            if statement.verb is Verb.SAVEPOINT:
-                savepoints.append(name)
-            elif statement.verb in SAVEPOINTS and name in savepoints:
-                while savepoints[-1] != name:
-                    savepoints.pop()
-                if statement.verb is Verb.RELEASE:
-                    savepoints.pop()
+    def takes_along(self, unit: Unit, script: Script) -> bool:
+        """Return whether *unit* can run where the transaction is, since it is said again where that goes."""
+        if not self.prologue.has_room:
+            return False
+        if self.late and self.prologue.has_savepoints and sets_modes(script):
+            return False  # ROLLBACK TO undoes them, AND CHAIN does not
+        return is_prologue(unit, script) or is_savepoint(unit, script)
+
+    def _take_along(self, unit: Unit, script: Script) -> None:
+        if not unit.executes:
+            return
+        if sets_modes(script):
+            self.modes = [*self.modes, said_again(unit.piece)]
+        else:
+            assert script.single is not None
+            self.prologue.add(unit, script.single)
 
     def note_read(self, unit: Unit, script: Script) -> None:
         """Take note that *unit* has run in it, on a replica."""
         was_kept = self.is_kept
         self.reads += takes_snapshot(script)
-        keeps = unit.row_limit and unit.kind is not SIMPLE  # a Query ends the unnamed portal
-        self.rooted = self.rooted or keeps or self.is_rooted_by(unit, script)
+        self.rooted = self.rooted or keeps_portal(unit) or self.is_rooted_by(unit, script)
         self.tells_time = self.tells_time or script.tells_time
         if self.is_kept and not was_kept:
             self.kept_by = script.cost
 
     def is_rooted_by(self, unit: Unit, script: Script) -> bool:
         """Return whether *unit* has made a cursor, or has to do with savepoints in a way that cannot be said again."""
-        if is_savepoint(unit, script) and len(self.prologue) < MOST_REPEATED:
+        if self.takes_along(unit, script):
             return False
         return script.roots or any(s.verb in SAVEPOINTS for s in script.statements)
+
+
+def keeps_portal(unit: Unit) -> bool:
+    """Return whether *unit* leaves a portal that the client is likely to execute further.
+
+    The unnamed one that its limit has stopped is not: it ends with the next Bind or Query. Drivers that want one
+    row say so by a limit (asyncpg's `fetchrow`), those that want to fetch in parts name their portals.
+    """
+    if not unit.row_limit or unit.kind is SIMPLE:  # a Query ends the unnamed portal
+        return False
+    if unit.is_open or unit.planned:
+        return True
+    messages = list(_messages(unit.piece.parts))
+    named = any(
+        payload[:1] != b"\0"
+        for code, payload in messages
+        if code in (codes.BIND, codes.EXECUTE)
+    )
+    last = next((code for code, _ in reversed(messages) if code in _RUNS), codes.BIND)
+    return named or last == codes.BIND
 
 
 def takes_snapshot(script: Script) -> bool:
@@ -330,36 +356,6 @@ def opens_with_reads(script: Script) -> bool:
             for s in statements[1:]
         )
     )
-
-
-def is_prologue(unit: Unit, script: Script) -> bool:
-    """Return whether *unit* only sets something for the transaction, and can be said again elsewhere."""
-    statement = script.single
-    if statement is None or statement.verb is not Verb.SET or not statement.local:
-        return False
-    setting = statement.setting or ""
-    if setting == "search_path" and unit.session is not None and unit.session.scope.is_taught:
-        return False  # under another path functions may be other ones
-    if setting == "transaction":
-        fits = (
-            statement.isolation in {None, *READ_COMMITTED} and statement.read_only is not False
-        )
-    else:
-        fits = not setting.startswith(("transaction", "default_transaction", "session", "role"))
-    return fits and _can_be_repeated(unit)
-
-
-def is_savepoint(unit: Unit, script: Script) -> bool:
-    """Return whether *unit* only makes, drops or goes back to a savepoint, and can be said again elsewhere."""
-    statement = script.single
-    return statement is not None and statement.verb in SAVEPOINTS and _can_be_repeated(unit)
-
-
-def _can_be_repeated(unit: Unit) -> bool:
-    piece = unit.piece
-    if piece.plan is not None and (unit.planned or any(step != FORWARD for step in piece.plan)):
-        return False  # it was open, or names something
-    return not piece.needs and piece.unnamed is None
 
 
 def begin_frame(statement: Statement, *, read_only: bool | None) -> bytes:
@@ -465,6 +461,7 @@ def _begins_late(statement: Statement) -> bool:
 
 
 _BEGIN: Final = Statement(Verb.BEGIN)
+_RUNS: Final = frozenset({codes.BIND, codes.EXECUTE})
 _PLAINLY: Final = [begin_frame(_BEGIN, read_only=None)]
 _BIND_AND_EXECUTE: Final = b"".join(
     [frame(codes.BIND, bytes(8)), frame(codes.EXECUTE, bytes(5)), frame(codes.SYNC, b"")]
@@ -474,6 +471,5 @@ _ANSWERS: Final = {codes.PARSE: PARSE_COMPLETE, codes.CLOSE: _CLOSE_COMPLETE, co
 _UNNAMED_WHOLE: Final = b"\0\0\0\0\0"
 _MAY_STAY: Final = frozenset({None, PrimaryOnly.NODE_ROLE})
 _ENDS: Final = frozenset({Verb.COMMIT, Verb.ROLLBACK})
-SAVEPOINTS: Final = frozenset({Verb.SAVEPOINT, Verb.RELEASE, Verb.ROLLBACK_TO})
 _WITHOUT_SNAPSHOT: Final = frozenset({Verb.SHOW, Verb.SET, Verb.RESET, Verb.EMPTY})
 _READS: Final = frozenset({Verb.QUERY, Verb.SHOW, Verb.COPY_OUT, Verb.EXPLAIN, Verb.EMPTY})

@@ -23,6 +23,7 @@ from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.errors import SqlglotError
 
+from rwsplit.sql.assignments import assigned, is_true
 from rwsplit.sql.builtin import RESERVED
 from rwsplit.sql.calls import DML, Calls, find_calls, quoted
 from rwsplit.sql.facts import HARMLESS, TELLING_ROLE, TIME_FUNCTIONS, TIME_WORDS, FunctionFacts
@@ -74,7 +75,6 @@ _PLAIN_CALLS: Final = frozenset({"coalesce", "nullif", "greatest", "least"})
 _LABELS: Final = RESERVED - {"not"}
 """Key words that behind AS can only be a label, which sqlglot does not always see."""
 LITERAL: Final = "'x'"
-_TRUE: Final = frozenset({"true", "t", "on", "yes", "y", "1"})
 
 
 class Tree(NamedTuple):
@@ -120,6 +120,7 @@ def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
     if sets:
         states.add(SessionState.PARAMETER)
     state = hardest(states, is_read_back=bool(known))
+    only_sets = state is None and reasons <= {None, PrimaryOnly.SESSION_STATE}
     return Statement(
         verb=Verb.DML if calls.main in DML else Verb.QUERY,
         primary_only=strictest(reasons),
@@ -127,6 +128,7 @@ def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
         locks_rows=PrimaryOnly.LOCKS_ROWS in reasons,
         state=state,
         sets=known,
+        assigns=assigned(tokens, calls) if only_sets else frozenset(),
         needs_session=temporary or any(facts.needs_session for facts in called),
         is_catalog=any(map(is_catalog, tables)),
         functions=calls.functions,
@@ -284,8 +286,7 @@ def sets_locally(call: Sequence[Token]) -> bool:
     """
     if tuple(call[-2:-1]) != ((MARK, ","),):
         return False
-    kind, text = call[-1]
-    return (kind == WORD and text == "true") or string_value_of(call[-1]) in _TRUE
+    return is_true(call[-1])
 
 
 def _into(tokens: Sequence[Token]) -> str | None:

@@ -216,6 +216,8 @@ class Statement:
     """SET ... TO DEFAULT (not SET LOCAL)."""
     local: bool = False
     """SET LOCAL / SET TRANSACTION."""
+    assigns: frozenset[str] = frozenset()
+    """The parameters it sets for its transaction, if it is a SELECT of set_config() and does nothing else."""
     name: str | None = None
     """PREPARE, EXECUTE, DEALLOCATE, LISTEN, UNLISTEN, NOTIFY, DECLARE, FETCH, CLOSE, SAVEPOINT, RELEASE,
     ROLLBACK TO: the object's name; `all` for DEALLOCATE ALL and CLOSE ALL, `*` for UNLISTEN *.

@@ -23,14 +23,23 @@ def answered(proxy: Proxy) -> dict[str, int]:
     return {name: int(row["reads"]) + int(row["writes"]) for name, row in proxy.nodes().items()}
 
 
-@pytest.mark.parametrize("framework", ["sqlalchemy", "django"])
+@pytest.mark.parametrize(
+    ("framework", "arguments"),
+    [
+        ("sqlalchemy", []),
+        ("django", []),
+        ("psycopg", []),
+        ("asyncpg", ["0"]),
+        ("asyncpg", ["100"]),
+    ],
+)
 def test_a_read_only_page_is_the_replicas_business(
-    cluster: ReachableCluster[Any], tmp_path: Path, framework: str
+    cluster: ReachableCluster[Any], tmp_path: Path, framework: str, arguments: list[str]
 ):
     with Proxy(cluster, tmp_path, measured=False) as proxy:
         script = [sys.executable, "-m", f"tests.clients.pages.with_{framework}"]
         with subprocess.Popen(
-            [*script, proxy.dsn(), str(PAGES)],
+            [*script, proxy.dsn(), str(PAGES), *arguments],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -11,7 +11,7 @@ import pytest
 from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.embedded.processes import wait_until
 from rwsplit.embedded.reachable import ReachableCluster, ReachableNode
-from tests.support.differential import Differential, say
+from tests.support.differential import Differential, Step, say
 from tests.support.messages import (
     FLUSH,
     SYNC,
@@ -115,7 +115,6 @@ def test_a_write_moves_it_to_the_primary_and_it_stays_there(proxy: Proxy, table:
         "select current_timestamp",
         "select count(*) from pg_class where current_date > '2000-01-01'",
         "select transaction_timestamp()",
-        "savepoint a",
         "select pg_advisory_xact_lock(1)",
         "declare c cursor for select 1",
         "select a from late for update",
@@ -333,6 +332,116 @@ def test_a_transaction_outlives_the_replica_it_has_read_on(
 
 #: Fails where it runs: a part of its answer has left by then, so that it cannot be tried elsewhere.
 FAILING = "select repeat('x', 9000), 1 / (50 - n) from generate_series(1, 60) n"
+
+
+NESTED = {
+    "savepoint": ["savepoint a"],
+    "released": ["savepoint a", "select 1", "release a"],
+    "gone back": ["savepoint a", "select 1", "rollback to a"],
+    "nested": ["savepoint a", "savepoint b", "select 1", "release b"],
+    "set behind it": ["savepoint a", "set local late.x = '1'", "savepoint b", "release b"],
+    "set and gone back": ["savepoint a", "set local late.x = '1'", "rollback to a"],
+    "failed and gone back": ["savepoint a", FAILING, "rollback to a"],
+    "set_config": ["select set_config('late.x', '1', true)"],
+    "set_config behind it": ["savepoint a", "select set_config('late.x', '1', true) as x"],
+}
+
+
+@pytest.mark.parametrize("begin", ["begin", "begin read only"])
+@pytest.mark.parametrize("protocol", ["simple", "unnamed", "named", "asked"])
+@pytest.mark.parametrize("nested", NESTED)
+def test_savepoints_and_settings_stay_on_a_replica_and_move_with_the_transaction(
+    compare: Differential, table: str, begin: str, protocol: str, nested: str
+):
+    def steps(text: str, *, again: bool = False) -> list[Step]:
+        name = f"s{hash(text)}" if protocol != "unnamed" else ""
+        if protocol == "simple" or text == FAILING:
+            return [say(query(text))]
+        run = bind(name) + describe_portal() + execute() + SYNC
+        if again and name:
+            return [say(run)]
+        if protocol != "asked":
+            return [say(parse(text, name) + run)]
+        asked = parse(text, name) + describe_statement(name) + FLUSH
+        return [say(asked, until=b"T" if text.startswith("select") else b"n"), say(run)]
+
+    shown = "select coalesce(current_setting('late.x', true), '') = '1', count(*) from late"
+    opening = [say(query(text)) for text in (begin, shown)]
+    texts = NESTED[nested]
+    compare(
+        *opening,
+        *(step for text in texts for step in steps(text)),
+        say(query(shown)),
+        say(query("insert into late values (5)")),
+        say(query(shown)),
+        say(query("rollback to a")),
+        say(query(shown)),
+        say(query("rollback")),
+        *opening,
+        *(step for text in texts for step in steps(text, again=True)),
+        say(query(shown)),
+        say(query("commit")),
+    )
+
+
+@pytest.mark.parametrize("begin", ["begin", "begin read only"])
+@pytest.mark.parametrize("name", ["", "s"])
+@pytest.mark.parametrize(
+    "then",
+    [
+        query("select 1"),
+        query("insert into late values (8)"),
+        statement("insert into late values (8)") + SYNC,
+        statement("select count(*) from late") + SYNC,
+        execute() + SYNC,
+        execute(limit=1) + SYNC,
+        close_portal() + SYNC,
+        query("commit"),
+    ],
+)
+def test_one_row_of_many_is_read_on_a_replica(
+    compare: Differential, table: str, begin: str, name: str, then: bytes
+):
+    """As asyncpg's `fetchrow` asks for it: the portal is left where it stopped, and not used again."""
+    many = "select n from generate_series(1, 5) n"
+    limited = bind(name) + execute(limit=2) + SYNC
+    compare(
+        say(parse(many, name) + describe_statement(name) + FLUSH, until=b"T"),
+        say(query(begin)),
+        say(limited if name else parse(many) + limited),
+        say(then),
+        say(query("select count(*) from late")),
+        say(query("rollback")),
+    )
+
+
+def test_its_transaction_stays_there(proxy: Proxy, table: str):
+    with proxy.raw() as client:
+        client.query("begin")
+        for _ in range(3):
+            client.send(parse("select 1 union select 2") + bind() + execute(limit=1) + SYNC)
+            assert client.codes_until(b"Z") == b"12DsZ"
+            [[route]] = rows(client.query("show rwsplit.last_route"))
+            assert route is not None
+            assert route.startswith(b"replica")
+
+
+@pytest.mark.parametrize("nested", NESTED)
+def test_with_savepoints_and_settings_it_reads_on_a_replica_until_it_writes(
+    proxy: Proxy, table: str, nested: str
+):
+    with proxy.connect() as connection:
+        connection.execute("begin")
+        for text in NESTED[nested]:
+            if text == FAILING:
+                with pytest.raises(psycopg.errors.DivisionByZero):
+                    connection.execute(text)
+            else:
+                connection.execute(text)  # type: ignore[call-overload]
+        assert is_on_replica(connection)
+        connection.execute(f"insert into {table} values (6)")
+        assert not is_on_replica(connection)
+        connection.execute("rollback")
 
 
 def lose_replicas(cluster: EmbeddedCluster) -> None:

@@ -56,6 +56,8 @@ def main() -> None:
         lines = [f"{Post.objects.count()} posts"]
         for post in Post.objects.order_by("-id").prefetch_related("comment_set")[:10]:
             lines += [post.title, post.author.name, *(c.text for c in post.comment_set.all())]
+        with transaction.atomic():  # SAVEPOINT and RELEASE, in the request's transaction
+            lines += [str(Comment.objects.count())]
         busiest = Author.objects.values("name").annotate(posts=models.Count("post"))
         lines += [f"{row['name']}: {row['posts']}" for row in busiest.order_by("name")]
         lines += [str(Comment.objects.filter(post__author__name="author 3").exists())]

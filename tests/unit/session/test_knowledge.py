@@ -9,8 +9,8 @@ import pytest
 from rwsplit.cluster.node import NEVER
 from rwsplit.session.knowledge import LEAST_SIZE, MOST_DOUBTS, Knowledge
 from rwsplit.session.parameters import NONE
+from rwsplit.session.prologue import is_prologue
 from rwsplit.session.session import Session
-from rwsplit.session.transaction import is_prologue
 from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.facts import HARMLESS, VOLATILE

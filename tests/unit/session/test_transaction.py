@@ -6,17 +6,16 @@ import pytest
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
+from rwsplit.session.prologue import MOST_REPEATED
 from rwsplit.session.session import Session
 from rwsplit.session.stand_ins import NOTHING
 from rwsplit.session.transaction import (
-    MOST_REPEATED,
     Transaction,
     answer,
     begin_frame,
     ends_first,
     is_late,
-    is_prologue,
-    is_savepoint,
+    keeps_portal,
     opens_with_reads,
     sets_modes,
 )
@@ -137,41 +136,6 @@ def test_a_shape_a_replica_has_refused_may_not():
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("set local work_mem = '5MB'", True),
-        ("set local search_path to a, b", True),
-        ("set transaction read only", True),
-        ("set transaction isolation level read committed", True),
-        ("set transaction read write", False),
-        ("set transaction isolation level repeatable read", False),
-        ("set transaction snapshot 'x'", False),
-        ("set local transaction_isolation = 'serializable'", False),
-        ("set local role admin", False),
-        ("set local session_replication_role = replica", False),
-        ("set work_mem = '5MB'", False),
-        ("select 1", False),
-        ("set local a.b = 1; set local a.c = 2", False),
-    ],
-)
-def test_what_a_transaction_sets_for_itself(session: Session, text: str, expected: bool):
-    unit = unit_of(session, query(text))
-    assert unit.script is not None
-    assert is_prologue(unit, unit.script) is expected
-
-
-def test_what_needs_a_prepared_statement_is_not_repeated(session: Session):
-    text = "set local work_mem = '5MB'"
-    unit = unit_of(session, parse_message(text) + bind() + execute() + SYNC)
-    assert unit.script is not None
-    assert is_prologue(unit, unit.script)
-    unit_of(session, parse_message(text, "s") + SYNC)
-    unit = unit_of(session, bind("s") + execute() + SYNC)
-    assert unit.script is not None
-    assert not is_prologue(unit, unit.script)
-
-
-@pytest.mark.parametrize(
     ("text", "on_primary", "on_replica"),
     [
         ("start transaction", b"BEGIN", b"BEGIN"),
@@ -253,38 +217,33 @@ def test_one_that_has_a_savepoint_or_has_told_when_it_began_is_not_free(session:
     ).is_free
 
 
-def test_a_savepoint_is_said_again_elsewhere_as_long_as_there_are_not_too_many(
+def test_it_takes_along_what_it_has_set_and_its_savepoints_as_long_as_they_are_not_too_many(
     session: Session,
 ):
     transaction = nowhere(session, "begin read only")
-    for text in ("savepoint a", "release a", "rollback to savepoint a", "select 1"):
+    for text in ("savepoint a", "set local work_mem = 1", "select 1"):
         unit = unit_of(session, query(text))
         assert unit.script is not None
-        assert is_savepoint(unit, unit.script) is (text != "select 1")
+        assert transaction.takes_along(unit, unit.script) is (text != "select 1")
         assert not transaction.is_rooted_by(unit, unit.script)
-    transaction.prologue = [[]] * MOST_REPEATED
-    for text, expected in (("savepoint a", True), ("release a", True), ("select 1", False)):
+    set_up(session, transaction, *(f"savepoint a{n}" for n in range(MOST_REPEATED)))
+    for text, roots in (("savepoint a", True), ("set local work_mem = 1", False)):
         unit = unit_of(session, query(text))
         assert unit.script is not None
-        assert transaction.is_rooted_by(unit, unit.script) is expected
+        assert not transaction.takes_along(unit, unit.script)
+        assert transaction.is_rooted_by(unit, unit.script) is roots
 
 
-def test_nor_if_it_is_more_than_that_or_cannot_be_repeated(session: Session):
-    transaction = nowhere(session, "begin read only")
-    unit_of(session, parse_message("savepoint a", "s") + SYNC)
-    messages = parse_message("savepoint a") + bind() + execute() + SYNC
-    for data, repeatable in (
-        (query("savepoint a; select 1"), False),
-        (query("rollback to a; select 1"), False),
-        (bind("s") + execute() + SYNC, False),
-        (messages, True),
-    ):
-        unit = unit_of(session, data)
-        assert unit.script is not None
-        assert is_savepoint(unit, unit.script) is repeatable
-        assert transaction.is_rooted_by(unit, unit.script) is not repeatable
-    unit.planned = 3  # it was open
-    assert not is_savepoint(unit, unit.script)
+def test_modes_behind_a_savepoint_are_not_taken_along_by_one_that_may_write(session: Session):
+    unit = unit_of(session, query("set transaction read only"))
+    assert unit.script is not None
+    for begin in ("begin", "begin read only"):
+        transaction = nowhere(session, begin)
+        assert transaction.takes_along(unit, unit.script)
+        set_up(session, transaction, "savepoint a")
+        assert transaction.takes_along(unit, unit.script) is (begin != "begin")
+        set_up(session, transaction, "release a")
+        assert transaction.takes_along(unit, unit.script)
 
 
 @pytest.mark.parametrize(
@@ -371,7 +330,7 @@ def test_a_failed_one_can_be_ended_elsewhere_unless_a_savepoint_could_bring_its_
     made = Transaction.read_only(said, RC)
     made.reads = 1
     assert (made.is_free, made.can_end_elsewhere) == (False, True)
-    made.prologue.append([query("savepoint a")])
+    set_up(session, made, "savepoint a")
     assert not made.can_end_elsewhere
     made.reads = 0
     assert made.can_end_elsewhere
@@ -385,9 +344,18 @@ def opened(transaction: Transaction) -> list[bytes]:
     return [text[5:-1] for frames_of_one in frames for text in frames_of_one]
 
 
-def test_what_it_has_set_comes_behind_its_begin():
+def set_up(session: Session, transaction: Transaction, *texts: str) -> None:
+    """Let *transaction* run *texts*, which it takes along."""
+    for text in texts:
+        unit = unit_of(session, query(text))
+        assert unit.script is not None
+        assert transaction.takes_along(unit, unit.script)
+        transaction.note_end(unit, unit.script, codes.IN_TRANSACTION)
+
+
+def test_what_it_has_set_comes_behind_its_begin(session: Session):
     transaction = Transaction.may_write(script("begin read write").statements[0])
-    transaction.prologue = [[query("set local work_mem = 1")]]
+    set_up(session, transaction, "set local work_mem = 1")
     transaction.modes = [[query("set transaction read only")]]
     assert opened(transaction) == [
         b"BEGIN READ WRITE",
@@ -397,9 +365,9 @@ def test_what_it_has_set_comes_behind_its_begin():
     assert transaction.opening(on_replica=True)[0] == [query("BEGIN")]
 
 
-def test_a_chained_one_has_the_modes_even_if_it_fails():
+def test_a_chained_one_has_the_modes_even_if_it_fails(session: Session):
     transaction = Transaction.may_write(script("begin").statements[0])
-    transaction.prologue = [[query("set local work_mem = 1")]]
+    set_up(session, transaction, "set local work_mem = 1")
     transaction.modes = [[query("set transaction read only")]]
     transaction = transaction.chained()
     inherited = [b"BEGIN", b"set transaction read only", b"COMMIT AND CHAIN"]
@@ -537,12 +505,29 @@ def test_what_keeps_a_read_only_transaction_where_it_is_is_remembered(
 
 def test_a_portal_to_be_executed_further_keeps_it_too(session: Session):
     transaction = Transaction.read_only(unit_of(session, query("begin read only")), RC)
-    said = parse_message("select 1") + bind() + execute(limit=1) + SYNC
-    unit = unit_of(session, said)
-    assert unit.script is not None
-    transaction.note_read(unit, unit.script)
-    assert transaction.rooted
+    for portal in ("", "p"):
+        said = parse_message("select 1") + bind(portal=portal) + execute(portal, limit=1) + SYNC
+        unit = unit_of(session, said)
+        assert unit.script is not None
+        transaction.note_read(unit, unit.script)
+        assert transaction.rooted is bool(portal)
     assert transaction.kept_by is unit.script.cost
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        (bind() + execute() + SYNC, False),
+        (bind() + execute(limit=1) + SYNC, False),
+        (bind() + execute(limit=1) + bind() + execute(limit=1) + SYNC, False),
+        (bind() + execute(limit=1) + bind() + SYNC, True),
+        (bind() + SYNC, True),
+        (bind(portal="p") + execute("p", limit=1) + SYNC, True),
+        (bind(portal="p") + bind() + execute(limit=1) + SYNC, True),
+    ],
+)
+def test_which_portals_are_kept(session: Session, messages: bytes, expected: bool):
+    assert keeps_portal(unit_of(session, parse_message("select 1") + messages)) is expected
 
 
 def test_what_kept_one_that_wanted_state_does_not_stay_on_a_replica_again(session: Session):
