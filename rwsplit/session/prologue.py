@@ -14,7 +14,8 @@ from typing import Final
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER_SIZE, find_zero, frame, split
-from rwsplit.protocol.responses import FORWARD
+from rwsplit.protocol.looks import Overheard
+from rwsplit.protocol.responses import FORWARD, Step
 from rwsplit.session.prepared import PARSED, Prepared
 from rwsplit.session.unit import Piece, Unit
 from rwsplit.sql.statement import Script, Statement, Verb
@@ -132,11 +133,14 @@ def _can_be_repeated(unit: Unit) -> bool:
     piece = unit.piece
     if not unit.executes:
         return True
-    if piece.plan is not None and (
-        unit.planned or any(step not in (FORWARD, PARSED) for step in piece.plan)
-    ):
+    if piece.plan is not None and (unit.planned or not all(map(_is_said_again, piece.plan))):
         return False
     return not any(prepared.meaning for _, prepared in piece.called)
+
+
+def _is_said_again(step: Step) -> bool:
+    """Return whether *step* is what `said_again` takes over, or leaves out without a loss."""
+    return step in (FORWARD, PARSED) or step.__class__ is Overheard
 
 
 def said_again(piece: Piece) -> list[bytes]:

@@ -348,18 +348,20 @@ NESTED = {
 
 
 @pytest.mark.parametrize("begin", ["begin", "begin read only"])
-@pytest.mark.parametrize("protocol", ["simple", "unnamed", "named", "asked"])
+@pytest.mark.parametrize("protocol", ["simple", "unnamed", "described", "named", "asked"])
 @pytest.mark.parametrize("nested", NESTED)
 def test_savepoints_and_settings_stay_on_a_replica_and_move_with_the_transaction(
     compare: Differential, table: str, begin: str, protocol: str, nested: str
 ):
     def steps(text: str, *, again: bool = False) -> list[Step]:
-        name = f"s{hash(text)}" if protocol != "unnamed" else ""
+        name = f"s{hash(text)}" if protocol in ("named", "asked") else ""
         if protocol == "simple" or text == FAILING:
             return [say(query(text))]
         run = bind(name) + describe_portal() + execute() + SYNC
         if again and name:
             return [say(run)]
+        if protocol == "described":
+            return [say(parse(text) + describe_statement() + run)]
         if protocol != "asked":
             return [say(parse(text, name) + run)]
         asked = parse(text, name) + describe_statement(name) + FLUSH
