@@ -257,8 +257,11 @@ class Transaction:
 
     def takes_along(self, unit: Unit, script: Script) -> bool:
         """Return whether *unit* can run where the transaction is, since it is said again where that goes."""
-        if not self.prologue.has_room:
+        statement = script.single
+        if statement is None or not (statement.verb in _TAKEN_ALONG or statement.assigns):
             return False
+        if not self.prologue.has_room or (self.snapshot and statement.assigns):
+            return False  # a SELECT takes the snapshot, where that must be fresh enough
         if self.late and self.prologue.has_savepoints and sets_modes(script):
             return False  # ROLLBACK TO undoes them, AND CHAIN does not
         return is_prologue(unit, script) or is_savepoint(unit, script)
@@ -461,6 +464,7 @@ def _begins_late(statement: Statement) -> bool:
 
 
 _BEGIN: Final = Statement(Verb.BEGIN)
+_TAKEN_ALONG: Final = SAVEPOINTS | {Verb.SET}
 _RUNS: Final = frozenset({codes.BIND, codes.EXECUTE})
 _PLAINLY: Final = [begin_frame(_BEGIN, read_only=None)]
 _BIND_AND_EXECUTE: Final = b"".join(

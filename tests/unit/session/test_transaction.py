@@ -234,6 +234,17 @@ def test_it_takes_along_what_it_has_set_and_its_savepoints_as_long_as_they_are_n
         assert transaction.is_rooted_by(unit, unit.script) is roots
 
 
+def test_a_select_that_sets_is_not_taken_along_where_it_takes_the_snapshot(session: Session):
+    unit = unit_of(session, query("select set_config('a.b', 'x', true)"))
+    assert unit.script is not None
+    for begin, expected in (
+        ("begin", True),
+        ("begin read only", True),
+        ("begin isolation level repeatable read read only", False),
+    ):
+        assert nowhere(session, begin).takes_along(unit, unit.script) is expected
+
+
 def test_modes_behind_a_savepoint_are_not_taken_along_by_one_that_may_write(session: Session):
     unit = unit_of(session, query("set transaction read only"))
     assert unit.script is not None
