@@ -34,6 +34,14 @@ class Healing:
             unit.script.cost.writes = True
         return cure.route
 
+    def failed_again(self, server: Server, unit: Unit, state: bytes) -> None:
+        """Forget that *unit* needs the primary if that fails it with *state*, too, as a replica has done."""
+        cure, script = CURES.get(state), unit.script
+        if cure is None or not cure.remembers or script is None or server.is_replica:
+            return
+        if unit.restarts and unit.route == cure.route:
+            script.cost.writes = False
+
     def _may_be_unreplayed(self, server: Server, unit: Unit, state: bytes) -> bool:
         """Return whether the primary, if there is one, is worth asking."""
         relay = self._relay

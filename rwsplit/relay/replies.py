@@ -239,6 +239,7 @@ class Replies:
             return
         relay.moments.told(client, server, owed, now)
         relay.late.refused(client, error)
+        self._healing.failed_again(server, owed, sqlstate(error))
         alone = client.in_flight == 1  # nothing behind it can have relied on the pin
         if owed.with_pin and alone and not _leaves_state(owed, error):
             # The server stays soiled all the same: it is wiped before anyone else comes.

@@ -288,6 +288,8 @@ class Transaction:
         """Return whether *unit* has made a cursor, or has to do with savepoints in a way that cannot be said again."""
         if self.takes_along(unit, script):
             return False
+        if unit.failed:  # in its last statement, or before
+            return any(s.verb in _ROOTS for s in script.statements[:-1])
         return script.roots or any(s.verb in SAVEPOINTS for s in script.statements)
 
 
@@ -464,6 +466,8 @@ def _begins_late(statement: Statement) -> bool:
 
 
 _BEGIN: Final = Statement(Verb.BEGIN)
+#: What makes something that ends with its server; RELEASE and ROLLBACK TO of what is not there fail.
+_ROOTS: Final = frozenset({Verb.SAVEPOINT, Verb.DECLARE})
 _TAKEN_ALONG: Final = SAVEPOINTS | {Verb.SET}
 _RUNS: Final = frozenset({codes.BIND, codes.EXECUTE})
 _PLAINLY: Final = [begin_frame(_BEGIN, read_only=None)]

@@ -518,6 +518,28 @@ def test_one_that_has_failed_can_be_ended_though_its_replica_is_lost(
     compare(*before, say(first, behind=lost), *map(say, others))
 
 
+@pytest.mark.parametrize(
+    ("texts", "is_ended"),
+    [
+        (["select 1", "select 1/0; release x"], False),
+        (["select 1", "release x; select 1"], False),
+        (["savepoint a", "release a; select 1/0"], False),
+        (["select 1", f"{FAILING}; savepoint a"], False),
+        (["select 1", f"savepoint a; {FAILING}"], True),
+    ],
+)
+def test_a_read_only_one_is_kept_by_savepoints_that_it_has(
+    cluster: EmbeddedCluster, proxy: Proxy, table: str, texts: list[str], is_ended: bool
+):
+    with proxy.raw() as client:
+        for text in ("begin read only", f"select count(*) from {table}", *texts):
+            client.query(text)
+        lose_replicas(cluster)
+        client.send(query("rollback"))
+        answer = client.frame()
+        assert answer.code == (b"E" if is_ended else b"C")
+
+
 def test_one_whose_savepoint_would_bring_back_its_snapshot_ends_with_its_replica(
     cluster: EmbeddedCluster, proxy: Proxy, table: str
 ):

@@ -217,6 +217,17 @@ def test_a_read_that_writes_after_all_heals_and_is_remembered(guided: Proxy, sch
         assert after == (before[0] + 2,)
 
 
+def test_what_the_primary_refuses_as_well_is_not_remembered(guided: Proxy, schema: None):
+    day = "select date_trunc('day', timestamp '2020-01-01 10:00')"
+    with guided.connect(prepare_threshold=None) as connection:
+        assert route(connection, day)[1] == "READ"
+        for _ in range(2):
+            with pytest.raises(psycopg.errors.FeatureNotSupported):
+                connection.execute(day.replace("day", "timezone"))  # type: ignore[call-overload]
+            assert last_route(connection) == ("primary", "RETRIED_READ_ONLY")
+        assert route(connection, day)[1] != "LEARNED_WRITE"
+
+
 def test_healing_works_by_the_extended_protocol_and_for_wrong_volatilities(
     guided: Proxy, schema: None
 ):
