@@ -110,6 +110,17 @@ def test_what_sqlglot_cannot_parse_may_write_but_leaves_only_what_its_functions_
     assert found.state is (SessionState.UNKNOWN_FUNCTION if "f(1)" in query else None)
 
 
+def test_unicode_escapes_hide_nothing():
+    found = facts(r"""select U&"d\0061ta", U&'x' uescape '!' from U&"t!0061" uescape '!'""")
+    assert found.primary_only is None
+    assert found.tables == {"ta"}
+
+    found = facts(r"""select U&"n!0065xtval" uescape '!' ('s') from U&"pg_t\0065mp".t""")
+    assert found.functions == {"nextval"}
+    assert found.may_write
+    assert found.primary_only is PrimaryOnly.SESSION_STATE
+
+
 def test_functions_decide():
     found = facts("select nextval('s'), app.f(1), currval('s')")
     assert found.primary_only is PrimaryOnly.SESSION_STATE
