@@ -4,7 +4,8 @@ A syntax tree is the wrong place to look: sqlglot renames what it recognises (`d
 classes of its own, and a function that hides behind such a class would be taken for PostgreSQL's. In the
 tokens a call is a name directly before `(`, and PostgreSQL's grammar leaves few other things of
 that look, all listed here: its own constructs (`coalesce (`, `over (`), types with a modifier (`x::varchar(3)`),
-column lists (`WITH t (a)`, `f(x) AS t(a)`, `VALUES (1) v(a)`, `INSERT INTO t (a)`).
+column lists (`WITH t (a)`, `f(x) AS t(a)`, `VALUES (1) v(a)`, `INSERT INTO t (a)`), types of literals (`mytype(3) 'x'`: nothing
+but a type can stand directly before a literal with its `)`).
 
 What cannot be told apart is taken for a call; an unknown name costs a read its replica, nothing else.
 Calls without parentheses (a cast, a domain, a view, a trigger, `row.function`) are not in the text at all.
@@ -100,9 +101,13 @@ class Calls(NamedTuple):
 class _Frame:
     """What is known about one pair of parentheses while it is open."""
 
-    __slots__ = ("call_may_follow", "in_group", "in_with")
+    __slots__ = ("call_may_follow", "head", "in_group", "in_with")
 
-    def __init__(self, *, in_group: bool = False, call_may_follow: bool = False) -> None:
+    def __init__(
+        self, *, head: int = -1, in_group: bool = False, call_may_follow: bool = False
+    ) -> None:
+        self.head = head
+        """Where the name of the function stands whose arguments they hold."""
         self.in_with = False
         self.in_group = in_group
         self.call_may_follow = call_may_follow
@@ -118,9 +123,9 @@ class _Finder:
     __slots__ = (
         "clause_ends",
         "frames",
-        "functions",
         "heads",
         "main",
+        "operators",
         "settings",
         "tokens",
         "writes",
@@ -130,10 +135,11 @@ class _Finder:
         self.tokens = tokens
         self.main = tokens[0][1] if tokens else ""
         self.frames = [_Frame()]
-        self.functions: set[str] = set()
+        self.operators: set[str] = set()
         self.settings: list[tuple[Token, ...]] = []
         self.writes = False
-        self.heads: set[int] = set()
+        self.heads: dict[int, str] = {}
+        """The names of functions by where their last parts stand."""
         self.clause_ends: set[int] = set()
         """Where a `)` stands that a call may follow directly."""
 
@@ -142,15 +148,14 @@ class _Finder:
             if kind == WORD:
                 self._word(index, text)
             elif kind == OPERATOR:
-                self.functions.add(f"operator({text})")
+                self.operators.add(f"operator({text})")
             elif kind == MARK and text == "(":
                 self._open(index)
             elif kind == MARK and text == ")":
                 self._close(index)
-        self.functions -= _PLAIN_OPERATORS
         return Calls(
             self.main,
-            frozenset(self.functions),
+            frozenset((self.operators - _PLAIN_OPERATORS).union(self.heads.values())),
             self.writes,
             tuple(self.settings),
             frozenset(self.heads),
@@ -188,15 +193,15 @@ class _Finder:
 
     def _open(self, index: int) -> None:
         before = self._text(index - 1)
-        frame = self.frames[-1]
+        frame, head = self.frames[-1], -1
         if self._is_call(index):
-            name = self._name(index)
-            self.functions.add(name)
-            self.heads.add(index - 1)
+            head = index - 1
+            name = self.heads[head] = self._name(index)
             if name.removeprefix("pg_catalog.") in {"set_config", "current_setting"}:
                 self.settings.append(self._arguments(index))
         self.frames.append(
             _Frame(
+                head=head,
                 in_group=frame.in_group and before in {"sets", "cube", "rollup"},
                 call_may_follow=(before == "on" and self._text(index - 2) == "distinct")
                 or (before == "operator" and self._is_operator(index)),
@@ -204,8 +209,13 @@ class _Finder:
         )
 
     def _close(self, index: int) -> None:
-        if len(self.frames) > 1 and self.frames.pop().call_may_follow:
+        if len(self.frames) == 1:
+            return
+        frame = self.frames.pop()
+        if frame.call_may_follow:
             self.clause_ends.add(index)
+        if frame.head >= 0 and self._token(index + 1)[0] in {STRING, NUMBER}:
+            del self.heads[frame.head]
 
     def _is_call(self, index: int) -> bool:
         """Say whether the `(` at *index* opens the arguments of a function."""
@@ -239,16 +249,13 @@ class _Finder:
             return self.frames[-1].in_group
         if text == "operator":
             return self._is_operator(index)
+        if text == "second" and before == "to":  # a day, up to its seconds
+            return self._text(index - 3) in {"day", "hour", "minute"}
         return text in _INFIX and self._is_value(index - 3 if before == "not" else index - 2)
 
     def _is_value(self, index: int) -> bool:
         """Say whether the token at *index* ends a value, so that a word after it is infix."""
-        kind, text = self._token(index)
-        if kind == WORD:
-            return text in _VALUE_WORDS or text not in _NO_VALUE
-        if kind == MARK:
-            return text in {")", "]"} and index not in self.clause_ends
-        return kind != OPERATOR
+        return index not in self.clause_ends and ends_value(self._token(index))
 
     def _is_operator(self, index: int) -> bool:
         """Say whether `OPERATOR(schema.+)` stands here; the operator itself is found as a token."""
@@ -288,6 +295,16 @@ class _Finder:
         """Return the text of the word, operator or mark at *index*; of nothing else."""
         kind, text = self._token(index)
         return text if kind in {WORD, OPERATOR, MARK} else ""
+
+
+def ends_value(token: Token) -> bool:
+    """Say whether a value may end with *token*, so that a word after it is infix or a label."""
+    kind, text = token
+    if kind == WORD:
+        return text in _VALUE_WORDS or text not in _NO_VALUE
+    if kind == MARK:
+        return text in {")", "]"}
+    return kind != OPERATOR
 
 
 _PLAIN_OPERATORS: Final = frozenset(

@@ -5,10 +5,7 @@ and FOR UPDATE are made of reserved words, a data-modifying CTE begins with its 
 parenthesis, a call is a name before one. sqlglot's tree must consist of known kinds of nodes and gives the
 tables.
 
-sqlglot reads a text *rendered* from the tokens, not the client's: every literal or list of literals is `'x'`,
-functions are `f_` (it would count the arguments of those it knows), operators it may not know are `-` (all of
-them are infix or prefix, so the shape of the tree stays), names beyond ASCII are quoted, `ARRAY[` is `row(`
-(sqlglot's time for nested ones doubles with every level). So neither the value nor the kind nor the number
+sqlglot reads a text rendered from the tokens (`rendering.py`), not the client's: neither the value nor the kind nor the number
 of literals can change a fact, which is what lets texts of equal shape share them (`shape.py`). The two
 exceptions, set_config() and current_setting(), are never shared.
 """
@@ -23,11 +20,11 @@ from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.errors import SqlglotError
 
-from rwsplit.sql.builtin import RESERVED
 from rwsplit.sql.calls import DML, Calls, find_calls, quoted
 from rwsplit.sql.facts import HARMLESS, TELLING_ROLE, TIME_FUNCTIONS, TIME_WORDS, FunctionFacts
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.relations import is_catalog, is_temporary
+from rwsplit.sql.rendering import render
 from rwsplit.sql.settings import ROLE_PARAMETERS, readable
 from rwsplit.sql.statement import (
     PrimaryOnly,
@@ -40,8 +37,6 @@ from rwsplit.sql.statement import (
 from rwsplit.sql.tokens import (
     MARK,
     NAME,
-    NUMBER,
-    OPERATOR,
     STRING,
     WORD,
     Token,
@@ -53,7 +48,6 @@ MAX_WORDS: Final = 5000
 sqlglot quadratic time."""
 MAX_DML_WORDS: Final = 500
 """A tree of DML only adds its tables: not worth more time."""
-MAX_DEPTH: Final = 200
 
 _POSTGRES: Final = Postgres()
 # What sqlglot cannot parse is counted (UNPARSED), not a warning of a library's on stderr.
@@ -67,13 +61,6 @@ _NODE_MODULES: Final = frozenset(
         *("math", "string", "temporal", "constraints"),
     )
 )
-_KNOWN_OPERATORS: Final = frozenset(
-    {"+", "-", "*", "/", "%", "=", "<", ">", "<=", ">=", "<>", "!=", "=>"}
-)
-_PLAIN_CALLS: Final = frozenset({"coalesce", "nullif", "greatest", "least"})
-_LABELS: Final = RESERVED - {"not"}
-"""Key words that behind AS can only be a label, which sqlglot does not always see."""
-LITERAL: Final = "'x'"
 _TRUE: Final = frozenset({"true", "t", "on", "yes", "y", "1"})
 
 
@@ -163,89 +150,6 @@ def read_tree(
         elif isinstance(node, exp.Into) or type(node).__module__ not in _NODE_MODULES:
             reads_only = False
     return Tree(frozenset(tables), reads_only, locks)
-
-
-def render(tokens: Sequence[Token], heads: Container[int]) -> list[str] | None:
-    """Return *tokens* as words that sqlglot cannot misread; None if they nest too deep."""
-    words: list[str] = []
-    brackets: list[str] = []
-    for index, (kind, text) in enumerate(tokens):
-        if kind in {STRING, NUMBER}:
-            if words[-2:] == [LITERAL, ","]:
-                words.pop()
-            else:
-                words.append("1" if _is_sample_size(tokens, index) else LITERAL)
-        elif kind == MARK and text in "([":
-            is_list = text == "[" and not _ends_value(tokens, index - 1)
-            words.append("(" if is_list else text)
-            brackets.append(")" if is_list or text == "(" else "]")
-            if len(brackets) > MAX_DEPTH:
-                return None
-        elif kind == MARK and text in ")]":
-            words.append(brackets.pop() if brackets else text)
-        elif index in heads or (kind == WORD and text in _PLAIN_CALLS):
-            words.append("f_")
-        elif kind == WORD and text == "array" and _follows(tokens, index, "["):
-            words.append("row")
-        elif kind == WORD and text in _LABELS and tokens[index - 1 : index] == [(WORD, "as")]:
-            words.append(f'"{text}"')
-        else:
-            words.append(_rendered(kind, text))
-    return _without_operator_syntax(words)
-
-
-def _rendered(kind: int, text: str) -> str:
-    if kind == OPERATOR and text not in _KNOWN_OPERATORS:
-        return "-"
-    if kind == NAME or (kind == WORD and not text.isascii()):
-        return '"' + text.replace('"', '""') + '"'
-    return text
-
-
-def _without_operator_syntax(words: list[str]) -> list[str]:
-    """Return *words* with `operator ( schema . - )` as `-`; sqlglot does not know it as a prefix."""
-    if "operator" not in words:
-        return words
-    joined: list[str] = []
-    position = 0
-    while position < len(words):
-        end = position + 2
-        while end + 1 < len(words) and words[end + 1] == ".":
-            end += 2
-        if (
-            words[position] == "operator"
-            and words[position + 1 : position + 2] == ["("]
-            and words[end + 1 : end + 2] == [")"]
-            and words[end] in _KNOWN_OPERATORS
-        ):
-            joined.append(words[end])
-            position = end + 2
-        else:
-            joined.append(words[position])
-            position += 1
-    return joined
-
-
-def _is_sample_size(tokens: Sequence[Token], index: int) -> bool:
-    """Say whether a literal stands in TABLESAMPLE m (1) or REPEATABLE (1); sqlglot wants a number."""
-    clause = [text for kind, text in tokens[max(0, index - 3) : index] if kind in {WORD, MARK}]
-    return clause[-1:] == ["("] and (
-        "tablesample" in clause[:1] or "repeatable" in clause[-2:-1]
-    )
-
-
-def _follows(tokens: Sequence[Token], index: int, text: str) -> bool:
-    return index + 1 < len(tokens) and tokens[index + 1] == (MARK, text)
-
-
-def _ends_value(tokens: Sequence[Token], index: int) -> bool:
-    """Say whether a `[` after the token at *index* is a subscript or part of a type."""
-    if index < 0:
-        return False
-    kind, text = tokens[index]
-    if kind == WORD:
-        return text != "array"
-    return kind != OPERATOR and (kind != MARK or text in {")", "]"})
 
 
 def _called(calls: Calls, book: FunctionBook) -> Iterable[FunctionFacts]:
