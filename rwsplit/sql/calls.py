@@ -20,6 +20,8 @@ from rwsplit.sql.builtin import COLUMN_ONLY, RESERVED, TYPE_OR_FUNCTION, UNRESER
 from rwsplit.sql.tokens import MARK, NAME, NUMBER, OPERATOR, PARAMETER, STRING, WORD, Token
 
 KEY_WORDS: Final = RESERVED | TYPE_OR_FUNCTION | COLUMN_ONLY | UNRESERVED
+MOST_ARGUMENTS: Final = 120
+"""Tokens of a call that are looked at for its arguments."""
 DML: Final = frozenset({"insert", "update", "delete", "merge"})
 
 _VALUE_WORDS: Final = frozenset({"null", "true", "false", "end", "user", "default"})
@@ -198,7 +200,7 @@ class _Finder:
             head = index - 1
             name = self.heads[head] = self._name(index)
             if name.removeprefix("pg_catalog.") in {"set_config", "current_setting"}:
-                self.settings.append(self._arguments(index))
+                self.settings.append(arguments(self.tokens, index))
         self.frames.append(
             _Frame(
                 head=head,
@@ -278,16 +280,6 @@ class _Finder:
             parts.insert(0, "?")
         return ".".join(parts)
 
-    def _arguments(self, index: int) -> tuple[Token, ...]:
-        """Return the name before the `(` at *index* and everything up to its `)`."""
-        depth, end = 0, index
-        for end in range(index, len(self.tokens)):
-            text = self._text(end)
-            depth += (text == "(") - (text == ")")
-            if depth == 0:
-                break
-        return tuple(self.tokens[index - 1 : end])
-
     def _token(self, index: int) -> Token:
         return self.tokens[index] if 0 <= index < len(self.tokens) else (MARK, "")
 
@@ -295,6 +287,21 @@ class _Finder:
         """Return the text of the word, operator or mark at *index*; of nothing else."""
         kind, text = self._token(index)
         return text if kind in {WORD, OPERATOR, MARK} else ""
+
+
+def arguments(tokens: Sequence[Token], index: int) -> tuple[Token, ...]:
+    """Return the name before the `(` at *index* and everything up to its `)`; without arguments if they are very many.
+
+    Calls within calls are looked at again and again, so without a bound a text of them would take quadratic time.
+    """
+    depth, end = 0, index
+    for end in range(index, min(len(tokens), index + MOST_ARGUMENTS)):
+        kind, text = tokens[end]
+        if kind == MARK:
+            depth += (text == "(") - (text == ")")
+            if depth == 0:
+                return tuple(tokens[index - 1 : end])
+    return tuple(tokens[index - 1 : index + 1])
 
 
 def ends_value(token: Token) -> bool:

@@ -159,10 +159,17 @@ def _called(calls: Calls, book: FunctionBook) -> Iterable[FunctionFacts]:
         name = call[0][1]
         if name == "set_config":
             by_argument[name] = book.facts(name)._replace(state=None)  # see `_sets`
-        elif not call[2:3] or string_value_of(call[2]) in {None, *ROLE_PARAMETERS}:
+        elif _first_argument(call) in {None, *ROLE_PARAMETERS}:
             by_argument[name] = TELLING_ROLE  # or may, where the name is not spelt out
     for name in calls.functions:
         yield by_argument.get(name.removeprefix("pg_catalog.")) or book.facts(name)
+
+
+def _first_argument(call: Sequence[Token]) -> str | None:
+    """Return what the first argument of *call* says, folded; None if that is not spelt out in one plain literal."""
+    is_plain = call[2:3] and call[2][0] == STRING and call[2][1][0] in "'$"
+    ends = not call[3:4] or call[3] in {(MARK, ","), (MARK, "::")}
+    return string_value_of(call[2]) if is_plain and ends else None
 
 
 def _sets(calls: Calls) -> frozenset[str]:

@@ -19,7 +19,7 @@ import re
 from typing import Final, TypeAlias
 
 from rwsplit.sql.statement import Hints
-from rwsplit.sql.tokens import MARK, NAME, NUMBER, STRING, WORD, Scan
+from rwsplit.sql.tokens import MARK, NAME, NUMBER, STRING, Scan
 from rwsplit.sql.verbs import QUERY_STARTS
 
 HOLE: Final = b"\x01"
@@ -106,10 +106,10 @@ def fingerprint(found: Scan, hints: Hints | None) -> Fingerprint | None:
                 words.pop()
             else:
                 words.append("'")
+        elif text in _BY_ARGUMENT or (text == ";" and kind == MARK):
+            return None
         elif kind == NAME:
             words.append('"' + text)
-        elif (kind == MARK and text == ";") or (kind == WORD and text in _BY_ARGUMENT):
-            return None
         else:
             words.append(text)
     return hints, "\0".join(words)

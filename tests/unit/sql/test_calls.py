@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rwsplit.sql.calls import Calls, find_calls
+from rwsplit.sql.calls import MOST_ARGUMENTS, Calls, find_calls
 from rwsplit.sql.tokens import scan
 
 
@@ -150,3 +150,12 @@ def test_arguments_of_set_config_are_kept():
 def test_an_open_set_config_ends_with_the_text():
     found = calls("select set_config('a'")
     assert [text for _, text in found.settings[0]] == ["set_config", "("]
+
+
+def test_a_set_config_of_very_many_tokens_keeps_no_arguments():
+    found = calls("select set_config('a', f(" + "1, " * MOST_ARGUMENTS + "2), true), 1")
+    assert [text for _, text in found.settings[0]] == ["set_config", "("]
+
+
+def test_calls_within_calls_take_linear_time():
+    assert len(calls("select " + "set_config(" * 20_000).settings) == 20_000

@@ -188,7 +188,12 @@ def test_functions_decide():
             SessionState.PARAMETER,
         ),
         ("select current_setting('app.tenant', true)", None, None),
+        ("select current_setting('app.tenant'::text), current_setting($$a.b$$)", None, None),
         ("select current_setting($1)", PrimaryOnly.NODE_ROLE, None),
+        ("select current_setting('in_' || 'hot_standby')", PrimaryOnly.NODE_ROLE, None),
+        ("select current_setting('in_'\n'hot_standby')", PrimaryOnly.NODE_ROLE, None),
+        (r"select current_setting(E'in\x5fhot_standby')", PrimaryOnly.NODE_ROLE, None),
+        (r"select current_setting(U&'in\005fhot_standby')", PrimaryOnly.NODE_ROLE, None),
         ("select current_setting('Transaction_Read_Only')", PrimaryOnly.NODE_ROLE, None),
         (
             "select current_setting('default_transaction_read_only')",
