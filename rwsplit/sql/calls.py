@@ -13,7 +13,7 @@ Calls without parentheses (a cast, a domain, a view, a trigger, `row.function`) 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from rwsplit.sql.builtin import COLUMN_ONLY, RESERVED, TYPE_OR_FUNCTION, UNRESERVED
@@ -96,8 +96,8 @@ class Calls(NamedTuple):
     """INSERT, UPDATE, DELETE or MERGE anywhere in it."""
     settings: tuple[tuple[Token, ...], ...]
     """The arguments of every set_config() and current_setting(), the function's name first."""
-    heads: frozenset[int]
-    """Where in the tokens the (last part of the) name of each function called stands."""
+    heads: Mapping[int, str]
+    """The names of the functions called by where in the tokens they (their last parts) stand."""
 
 
 class _Frame:
@@ -160,7 +160,7 @@ class _Finder:
             frozenset((self.operators - _PLAIN_OPERATORS).union(self.heads.values())),
             self.writes,
             tuple(self.settings),
-            frozenset(self.heads),
+            self.heads,
         )
 
     def _word(self, index: int, text: str) -> None:

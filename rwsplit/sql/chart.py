@@ -2,7 +2,7 @@
 
 Volatility is not quite the question. `random()` and `pg_sleep()` are volatile and harmless on a
 replica; `pg_current_xact_id()` is stable, yet writes; `pg_blocking_pids()` changes nothing, but its answer
-is about one node; `pg_is_in_recovery()` is how drivers find the primary. Hence the lists, which overrule the volatility PostgreSQL's catalog gives (`builtin.py`).
+is about one node; `pg_is_in_recovery()` is how drivers find the primary. `database_to_xml()` reads whatever views there are. Hence the lists, which overrule the volatility PostgreSQL's catalog gives (`builtin.py`).
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ _ABOUT_THE_PRIMARY: Final = """
     pg_stat_have_stats pg_xact_commit_timestamp pg_xact_commit_timestamp_origin pg_xact_status txid_status
     pg_available_wal_summaries pg_get_aios pg_get_shmem_allocations_numa pg_get_wal_summarizer_state
     pg_ls_summariesdir pg_numa_available pg_wal_summary_contents
+    table_to_xml table_to_xml_and_xmlschema schema_to_xml schema_to_xml_and_xmlschema database_to_xml
+    database_to_xml_and_xmlschema
     lo_get pg_advisory_xact_lock pg_advisory_xact_lock_shared pg_try_advisory_xact_lock
     pg_try_advisory_xact_lock_shared
 """

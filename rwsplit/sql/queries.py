@@ -6,8 +6,8 @@ parenthesis, a call is a name before one. sqlglot's tree must consist of known k
 tables.
 
 sqlglot reads a text rendered from the tokens (`rendering.py`), not the client's: neither the value nor the kind nor the number
-of literals can change a fact, which is what lets texts of equal shape share them (`shape.py`). The two
-exceptions, set_config() and current_setting(), are never shared.
+of literals can change a fact, which is what lets texts of equal shape share them (`shape.py`). The
+exceptions, set_config() and current_setting(), and the functions that run what a literal says (`given.py`), are never shared.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.errors import SqlglotError
 
-from rwsplit.sql.calls import DML, Calls, find_calls, quoted
+from rwsplit.sql.calls import DML, Calls, arguments, find_calls, quoted
 from rwsplit.sql.facts import HARMLESS, TELLING_ROLE, TIME_FUNCTIONS, TIME_WORDS, FunctionFacts
 from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.given import GIVEN, Given, judge
 from rwsplit.sql.relations import is_catalog, is_temporary
 from rwsplit.sql.rendering import render
 from rwsplit.sql.settings import ROLE_PARAMETERS, readable
@@ -48,6 +49,12 @@ MAX_WORDS: Final = 5000
 sqlglot quadratic time."""
 MAX_DML_WORDS: Final = 500
 """A tree of DML only adds its tables: not worth more time."""
+MAX_GIVEN: Final = 2
+"""Queries within literals of queries, which are read: each level is the whole text once more."""
+MOST_GIVEN: Final = 8
+"""Such calls in one query; a tree for each of many would be dear."""
+MAX_GIVEN_WORDS: Final = 1000
+"""As MAX_WORDS, of a query in a literal."""
 
 _POSTGRES: Final = Postgres()
 # What sqlglot cannot parse is counted (UNPARSED), not a warning of a library's on stderr.
@@ -72,19 +79,23 @@ class Tree(NamedTuple):
     locks: bool
 
 
-def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
-    """Return the facts of *tokens*, a statement that begins as a query or DML does."""
+def classify_query(tokens: Sequence[Token], book: FunctionBook, *, depth: int = 0) -> Statement:
+    """Return the facts of *tokens*, a statement that begins as a query or DML does; *depth*: in how many others."""
     calls = find_calls(tokens)
+    given = _given(tokens, calls, book, depth)
     into = _into(tokens)
     writes = calls.writes or into is not None
     locks = _has_lock(tokens)
-    called = list(_called(calls, book))
-    tree = read_tree(tokens, calls.heads, limit=MAX_DML_WORDS if writes else MAX_WORDS)
+    called = [*_called(calls, book), *(each.facts for each in given)]
+    limit = MAX_DML_WORDS if writes else MAX_GIVEN_WORDS if depth else MAX_WORDS
+    tree = read_tree(tokens, calls.heads, limit=limit)
 
     tables = tree.tables if tree else frozenset()
     called += map(book.relation, tables) if tree else book.mentioned(tokens)
     if book.watches_tokens:
         called += book.token_facts(tokens)
+    run = [each.statement for each in given if each.statement]
+    tables = tables.union(*(statement.tables for statement in run))
     temporary = _mentions_temporary(tokens)
     reasons = {facts.primary_only for facts in called}
     if writes:
@@ -116,7 +127,7 @@ def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
         sets=known,
         needs_session=temporary or any(facts.needs_session for facts in called),
         is_catalog=any(map(is_catalog, tables)),
-        functions=calls.functions,
+        functions=calls.functions.union(*(statement.functions for statement in run)),
         tables=tables,
         tells_time=_tells_time(tokens, calls.functions) or any(f.tells_time for f in called),
     )
@@ -152,6 +163,24 @@ def read_tree(
     return Tree(frozenset(tables), reads_only, locks)
 
 
+def _given(
+    tokens: Sequence[Token], calls: Calls, book: FunctionBook, depth: int
+) -> list[Given]:
+    """Return what the calls mean that hand SQL, or the name of something, to a function."""
+    if GIVEN.isdisjoint(calls.functions):
+        return []
+
+    def classify(held: Sequence[Token]) -> Statement:
+        return classify_query(held, book, depth=depth + 1)
+
+    heads = [head for head, name in calls.heads.items() if name in GIVEN]
+    reads = depth < MAX_GIVEN and len(heads) <= MOST_GIVEN
+    return [
+        judge(calls.heads[head], arguments(tokens, head + 1), book, classify if reads else None)
+        for head in heads
+    ]
+
+
 def _called(calls: Calls, book: FunctionBook) -> Iterable[FunctionFacts]:
     """Yield the facts of every function called, set_config() and current_setting() by their arguments."""
     by_argument = {"set_config": HARMLESS, "current_setting": HARMLESS}
@@ -161,7 +190,7 @@ def _called(calls: Calls, book: FunctionBook) -> Iterable[FunctionFacts]:
             by_argument[name] = book.facts(name)._replace(state=None)  # see `_sets`
         elif _first_argument(call) in {None, *ROLE_PARAMETERS}:
             by_argument[name] = TELLING_ROLE  # or may, where the name is not spelt out
-    for name in calls.functions:
+    for name in calls.functions - GIVEN:
         yield by_argument.get(name.removeprefix("pg_catalog.")) or book.facts(name)
 
 

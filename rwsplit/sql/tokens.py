@@ -122,6 +122,11 @@ def scan(query: bytes) -> Scan | None:
     return _scan(text, frozenset())
 
 
+def scan_text(text: str) -> Scan | None:
+    """Return the same of a text out of a query, of which it is not known what encoding it was in."""
+    return _scan(text, _STRANGE)
+
+
 def _scan(text: str, ascii_only: frozenset[int]) -> Scan | None:
     tokens: list[Token] = []
     comments: list[str] = []

@@ -172,9 +172,20 @@ _UNICODE: Final = (
     r"select U&'d\0061t\+000061', U&'d!0061ta' uescape '!', u&'it''s'",
     r"select 1 as U&" + '"\\0061"',
 )
+_GIVEN: Final = (
+    "select * from ts_stat('select to_tsvector(''simple'', relname) from pg_class')",
+    "select ts_rewrite('a & b'::tsquery, 'select ''a''::tsquery, ''c''::tsquery')",
+    "select ts_rewrite('a & b'::tsquery, 'a', 'c')",
+)
+_FUNCTIONS: Final = (
+    "select int4pl(1, 2), texteq('a', 'b'), textcat('a', 'b'), date_in('2020-01-01'), int4out(1)",
+    "select int4send(1), record_send(row(1)), box_distance('1,1,2,2', '3,3,4,4'), array_in('{1}', 23, -1)",
+)
 UNUSUAL_READS: Final = (
     *(f"select {literal}" for literal in (*_NAMES, *_SPELLINGS)),
     *_PLACES,
     *_ORDER,
     *_UNICODE,
+    *_GIVEN,
+    *_FUNCTIONS,
 )

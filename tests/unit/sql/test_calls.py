@@ -107,9 +107,7 @@ def test_the_main_verb_comes_after_the_ctes(query, main):
 
 
 def test_nothing_calls_nothing():
-    assert find_calls([]) == Calls(
-        "", frozenset(), writes=False, settings=(), heads=frozenset()
-    )
+    assert find_calls([]) == Calls("", frozenset(), writes=False, settings=(), heads={})
 
 
 @pytest.mark.parametrize(
