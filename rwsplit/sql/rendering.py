@@ -5,7 +5,7 @@ functions are `f_` (it would count the arguments of those it knows), operators i
 them are infix or prefix, so the shape of the tree stays), names beyond ASCII are quoted, `ARRAY[` is `row(`
 (sqlglot's time for nested ones doubles with every level). What it does not know at all is left out where that leaves
 another valid query of the same calls and tables: the type before a literal (`int4 '1'`, `s.mytype(3) '1'`, `interval '1' day`)
-and the operator something is ordered by (`ORDER BY a USING <`).
+or behind `::` (that of a CAST becomes `text`), and the operator something is ordered by (`ORDER BY a USING <`).
 
 A word directly before a literal is, in whatever PostgreSQL accepts, one of its key words or the name of a type; so to leave
 out a name there, or one of the key words that are types, hides nothing. The casts it stands for are those of `'1'::int4`: found
@@ -69,6 +69,8 @@ _LONGER: Final = {
 }
 """Key words that end a longer name of a type, and those before them."""
 _ZONED: Final = frozenset({(WORD, "time"), (WORD, "timestamp")})
+_LEADS: Final = frozenset({"::", "as", "using"})
+"""What something that may be left out begins with."""
 _FIELDS: Final = ("year", "month", "day", "hour", "minute", "second")
 
 
@@ -94,7 +96,8 @@ def render(tokens: Sequence[Token], heads: Container[int]) -> list[str] | None:
             if brackets:
                 closed = brackets.pop()._replace(end=index)
             words.append(closed.closing if closed.end == index else text)
-        elif kind == WORD and text == "using" and (end := _operator_end(tokens, index + 1)):
+        elif text in _LEADS and (end := _left_out(tokens, index, brackets)):
+            words += ("as", "text") if text == "as" else ()
             resume = end
         else:
             words.append("f_" if index in heads else _word(tokens, index))
@@ -149,7 +152,8 @@ def _take_off_type(
     if head < 0 or (has_zone and tokens[at] not in _ZONED):
         return ""
     before = tokens[head - 1]
-    if ends_value(before) and not (closed.end == head - 1 and _is_clause(tokens, closed)):
+    begins = not ends_value(before) or (closed.end == head - 1 and _is_clause(tokens, closed))
+    if not begins or before == (MARK, "::"):
         return ""
     if tokens[head] == (WORD, "path") and before[0] == WORD and before[1] not in RESERVED:
         return ""  # XMLTABLE (... COLUMNS a timestamp with time zone PATH 'x')
@@ -193,6 +197,54 @@ def _after_fields(tokens: Sequence[Token], index: int) -> int:
             cursor.position += 1
         return cursor.position if cursor.mark(")") else end
     return end
+
+
+def _left_out(tokens: Sequence[Token], index: int, brackets: Sequence[_Bracket]) -> int:
+    """Return where it goes on behind what the token at *index* and those after it say; 0 if it is not left out."""
+    kind, text = tokens[index]
+    if kind == MARK:
+        return _cast_end(tokens, index + 1)
+    if kind == WORD and text == "using":
+        return _operator_end(tokens, index + 1)
+    is_cast = bool(brackets) and _text(tokens, brackets[-1].start - 1) == "cast"
+    return _cast_end(tokens, index + 1) if kind == WORD and is_cast else 0
+
+
+def _cast_end(tokens: Sequence[Token], index: int) -> int:
+    """Return where the name of a type at *index*, behind `::`, ends: `s.t(3)[]`, `bit varying(3)`; 0 if there is none."""
+    cursor = Cursor(tokens, index)
+    kind, text = cursor.token
+    if kind not in {WORD, NAME} or (kind == WORD and text in RESERVED):
+        return 0
+    cursor.position += 1
+    while cursor.word and _text(tokens, cursor.position - 1) in _LONGER.get(cursor.word, ()):
+        cursor.position += 1
+    while cursor.token == (MARK, ".") and _kind(tokens, cursor.position + 1) in {WORD, NAME}:
+        cursor.position += 2
+    cursor.skip_parentheses()
+    if not (cursor.take("with", "time", "zone") or cursor.take("without", "time", "zone")):
+        is_interval = (kind, text) == (WORD, "interval")
+        cursor.position = (
+            _after_fields(tokens, cursor.position) if is_interval else cursor.position
+        )
+    cursor.take("array")
+    while (end := _bounds_end(tokens, cursor.position)) > cursor.position:
+        cursor.position = end
+    return cursor.position
+
+
+def _bounds_end(tokens: Sequence[Token], index: int) -> int:
+    """Return where `[]` or `[3]` at *index* ends, *index* if something else is there."""
+    cursor = Cursor(tokens, index)
+    if not cursor.mark("["):
+        return index
+    while cursor.token[0] in {STRING, NUMBER} or cursor.token == (MARK, ","):
+        cursor.position += 1
+    return cursor.position if cursor.mark("]") else index
+
+
+def _kind(tokens: Sequence[Token], index: int) -> int:
+    return tokens[index][0] if index < len(tokens) else MARK
 
 
 def _operator_end(tokens: Sequence[Token], index: int) -> int:

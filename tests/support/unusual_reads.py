@@ -160,6 +160,11 @@ _PLACES: Final = (
     " from (values (date '2020-01-01')) v(d), (values (interval '1' day)) w(a) limit 0",
     "select now() at time zone text 'utc', now() at time zone interval '1' hour",
 )
+_CASTS: Final = (
+    "select '101'::bit varying(3), cast('101' as bit varying), 'a'::national character varying(3), '{1}'::int array",
+    "select '{pg_class}'::regclass[], cast('{1}' as int[3]), '1 2:3:4'::interval day to second(3) as a, '{1,2}'::int[][1]",
+    "select '{10:00}'::time(3) with time zone[] is null where false",
+)
 _ORDER: Final = (
     "select relname from pg_class order by relname using <",
     "select relname from pg_class order by relname::text using ~<~ nulls last, oid using operator(pg_catalog.>)",
@@ -184,6 +189,7 @@ _FUNCTIONS: Final = (
 UNUSUAL_READS: Final = (
     *(f"select {literal}" for literal in (*_NAMES, *_SPELLINGS)),
     *_PLACES,
+    *_CASTS,
     *_ORDER,
     *_UNICODE,
     *_GIVEN,
