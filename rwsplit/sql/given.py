@@ -73,7 +73,9 @@ def judge(
     if bare == _REWRITE:
         parts = parts[1:]
     part = parts[0] if parts else ()
-    tokens = _relation(part) if bare in _TABLES else _query(part)
+    tokens = None
+    if classify is not None:
+        tokens = _relation(part) if bare in _TABLES else _query(part)
     if tokens is None or classify is None:
         known = book.any_relation() if bare in _TABLES else UNKNOWN
         return Given(book.facts_as(name, known))

@@ -18,7 +18,7 @@ from collections.abc import Container, Sequence
 from typing import Final, NamedTuple
 
 from rwsplit.sql.builtin import RESERVED
-from rwsplit.sql.calls import KEY_WORDS, ends_value
+from rwsplit.sql.calls import KEY_WORDS, arguments, ends_value
 from rwsplit.sql.cursor import Cursor
 from rwsplit.sql.tokens import MARK, NAME, NUMBER, OPERATOR, STRING, WORD, Token
 
@@ -69,6 +69,7 @@ _LONGER: Final = {
 }
 """Key words that end a longer name of a type, and those before them."""
 _ZONED: Final = frozenset({(WORD, "time"), (WORD, "timestamp")})
+_JSON_WORDS: Final = frozenset({(MARK, ":"), (WORD, "value"), (WORD, "returning")})
 _LEADS: Final = frozenset({"::", "as", "using"})
 """What something that may be left out begins with."""
 _FIELDS: Final = ("year", "month", "day", "hour", "minute", "second")
@@ -272,6 +273,8 @@ def _word(tokens: Sequence[Token], index: int) -> str:
             return "f_"
         if text == "array" and _follows(tokens, index, "["):
             return "row"
+        if text == "json_object" and _is_plain_call(tokens, index):
+            return "f_"
         is_label = text in _LABELS and tokens[index - 1 : index] == [(WORD, "as")]
         return f'"{text}"' if is_label or not text.isascii() else text
     if kind == OPERATOR and text not in _KNOWN_OPERATORS:
@@ -309,6 +312,12 @@ def _is_sample_size(tokens: Sequence[Token], index: int) -> bool:
     return clause[-1:] == ["("] and (
         "tablesample" in clause[:1] or "repeatable" in clause[-2:-1]
     )
+
+
+def _is_plain_call(tokens: Sequence[Token], index: int) -> bool:
+    """Say whether json_object at *index* is called like any function: `json_object('{a,1}')`, not `('a': 1)`."""
+    call = arguments(tokens, index + 1) if _follows(tokens, index, "(") else ()
+    return len(call) > 2 and _JSON_WORDS.isdisjoint(call)
 
 
 def _follows(tokens: Sequence[Token], index: int, text: str) -> bool:

@@ -184,6 +184,7 @@ _GIVEN: Final = (
 )
 _FUNCTIONS: Final = (
     "select int4pl(1, 2), texteq('a', 'b'), textcat('a', 'b'), date_in('2020-01-01'), int4out(1)",
+    "select json_object('{a,1}'), json_object('{a}', '{b}'), json_object(array['a', 'b'])",
     "select int4send(1), record_send(row(1)), box_distance('1,1,2,2', '3,3,4,4'), array_in('{1}', 23, -1)",
 )
 UNUSUAL_READS: Final = (
