@@ -18,9 +18,10 @@ from collections.abc import Container, Sequence
 from typing import Final, NamedTuple
 
 from rwsplit.sql.builtin import RESERVED
-from rwsplit.sql.calls import KEY_WORDS, arguments, ends_value
+from rwsplit.sql.calls import arguments, ends_value
 from rwsplit.sql.cursor import Cursor
 from rwsplit.sql.tokens import MARK, NAME, NUMBER, OPERATOR, STRING, WORD, Token
+from rwsplit.sql.type_names import after_fields, cast_end, text_at, type_start
 
 MAX_DEPTH: Final = 200
 
@@ -33,46 +34,10 @@ _LABELS: Final = RESERVED - {"not"}
 LITERAL: Final = "'x'"
 _INTERVAL: Final = "'i'"
 """A literal, or a list of them, behind which fields may stand: `interval '1' day`."""
-_TYPE_WORDS: Final = frozenset(
-    [
-        "bigint",
-        "bit",
-        "boolean",
-        "char",
-        "character",
-        "dec",
-        "decimal",
-        "float",
-        "int",
-        "integer",
-        "interval",
-        "json",
-        "name",
-        "national",
-        "nchar",
-        "numeric",
-        "real",
-        "smallint",
-        "text",
-        "time",
-        "timestamp",
-        "varchar",
-        "xml",
-    ]
-)
-"""Key words that, directly before a literal, are its type."""
-_LONGER: Final = {
-    "varying": frozenset({"bit", "char", "character", "nchar"}),
-    "precision": frozenset({"double"}),
-    "character": frozenset({"national"}),
-    "char": frozenset({"national"}),
-}
-"""Key words that end a longer name of a type, and those before them."""
 _ZONED: Final = frozenset({(WORD, "time"), (WORD, "timestamp")})
 _JSON_WORDS: Final = frozenset({(MARK, ":"), (WORD, "value"), (WORD, "returning")})
 _LEADS: Final = frozenset({"::", "as", "using"})
 """What something that may be left out begins with."""
-_FIELDS: Final = ("year", "month", "day", "hour", "minute", "second")
 
 
 def render(tokens: Sequence[Token], heads: Container[int]) -> list[str] | None:
@@ -129,7 +94,7 @@ def _add_literal(
         words.append("1" if _is_sample_size(tokens, index) else LITERAL)
     if is_interval:
         words[-1] = _INTERVAL
-    return _after_fields(tokens, index + 1) if words[-1] == _INTERVAL else 0
+    return after_fields(tokens, index + 1) if words[-1] == _INTERVAL else 0
 
 
 def _take_off_type(
@@ -140,16 +105,16 @@ def _take_off_type(
     *closed*: the last pair of brackets before it.
     """
     at, size = index - 1, len(words)
-    has_zone = _text(tokens, at) == "zone" and _text(tokens, at - 1) == "time"
+    has_zone = text_at(tokens, at) == "zone" and text_at(tokens, at - 1) == "time"
     if has_zone:
-        if _text(tokens, at - 2) not in {"with", "without"}:
+        if text_at(tokens, at - 2) not in {"with", "without"}:
             return ""
         at, size = at - 3, size - 3
     if closed.end == at > 0:
         if closed.closing != ")":
             return ""
         at, size = closed.start - 1, closed.size
-    head = _type_start(tokens, at)
+    head = type_start(tokens, at)
     if head < 0 or (has_zone and tokens[at] not in _ZONED):
         return ""
     before = tokens[head - 1]
@@ -163,107 +128,35 @@ def _take_off_type(
     return text if kind == WORD and head == at else ""
 
 
-def _type_start(tokens: Sequence[Token], at: int) -> int:
-    """Return where the name of a type that ends at *at* begins; -1 if there is none, or nothing before it."""
-    kind, text = tokens[at]
-    if kind not in {WORD, NAME}:
-        return -1
-    head = at
-    while kind == WORD and _text(tokens, head - 1) in _LONGER.get(_text(tokens, head), ()):
-        head -= 1
-    while _text(tokens, head - 1) == "." and head > 1 and tokens[head - 2][0] in {WORD, NAME}:
-        head -= 2
-    is_type = kind == NAME or head < at or text not in KEY_WORDS or text in _TYPE_WORDS
-    return head if is_type and head > 0 else -1
-
-
 def _is_clause(tokens: Sequence[Token], closed: _Bracket) -> bool:
     """Say whether *closed* are the parentheses of OPERATOR(...) or DISTINCT ON (...), behind which a value begins."""
-    before = _text(tokens, closed.start - 1)
+    before = text_at(tokens, closed.start - 1)
     return before == "operator" or (
-        before == "on" and _text(tokens, closed.start - 2) == "distinct"
+        before == "on" and text_at(tokens, closed.start - 2) == "distinct"
     )
-
-
-def _after_fields(tokens: Sequence[Token], index: int) -> int:
-    """Return where it goes on behind the fields of an interval at *index*: `day to second(3)`."""
-    cursor = Cursor(tokens, index)
-    if not cursor.take_any(*_FIELDS):
-        return index
-    if cursor.take("to"):
-        cursor.take_any(*_FIELDS)
-    end = cursor.position
-    if _text(tokens, end - 1) == "second" and cursor.mark("("):
-        while cursor.token[0] in {STRING, NUMBER} or cursor.token == (MARK, ","):
-            cursor.position += 1
-        return cursor.position if cursor.mark(")") else end
-    return end
 
 
 def _left_out(tokens: Sequence[Token], index: int, brackets: Sequence[_Bracket]) -> int:
     """Return where it goes on behind what the token at *index* and those after it say; 0 if it is not left out."""
     kind, text = tokens[index]
     if kind == MARK:
-        return _cast_end(tokens, index + 1)
+        return cast_end(tokens, index + 1)
     if kind == WORD and text == "using":
         return _operator_end(tokens, index + 1)
-    is_cast = bool(brackets) and _text(tokens, brackets[-1].start - 1) == "cast"
-    return _cast_end(tokens, index + 1) if kind == WORD and is_cast else 0
-
-
-def _cast_end(tokens: Sequence[Token], index: int) -> int:
-    """Return where the name of a type at *index*, behind `::`, ends: `s.t(3)[]`, `bit varying(3)`; 0 if there is none."""
-    cursor = Cursor(tokens, index)
-    kind, text = cursor.token
-    if kind not in {WORD, NAME} or (kind == WORD and text in RESERVED):
-        return 0
-    cursor.position += 1
-    while cursor.word and _text(tokens, cursor.position - 1) in _LONGER.get(cursor.word, ()):
-        cursor.position += 1
-    while cursor.token == (MARK, ".") and _kind(tokens, cursor.position + 1) in {WORD, NAME}:
-        cursor.position += 2
-    cursor.skip_parentheses()
-    if not (cursor.take("with", "time", "zone") or cursor.take("without", "time", "zone")):
-        is_interval = (kind, text) == (WORD, "interval")
-        cursor.position = (
-            _after_fields(tokens, cursor.position) if is_interval else cursor.position
-        )
-    cursor.take("array")
-    while (end := _bounds_end(tokens, cursor.position)) > cursor.position:
-        cursor.position = end
-    return cursor.position
-
-
-def _bounds_end(tokens: Sequence[Token], index: int) -> int:
-    """Return where `[]` or `[3]` at *index* ends, *index* if something else is there."""
-    cursor = Cursor(tokens, index)
-    if not cursor.mark("["):
-        return index
-    while cursor.token[0] in {STRING, NUMBER} or cursor.token == (MARK, ","):
-        cursor.position += 1
-    return cursor.position if cursor.mark("]") else index
-
-
-def _kind(tokens: Sequence[Token], index: int) -> int:
-    return tokens[index][0] if index < len(tokens) else MARK
+    is_cast = bool(brackets) and text_at(tokens, brackets[-1].start - 1) == "cast"
+    return cast_end(tokens, index + 1) if kind == WORD and is_cast else 0
 
 
 def _operator_end(tokens: Sequence[Token], index: int) -> int:
     """Return where the operator at *index*, `<` or `OPERATOR(s.<)`, ends; 0 if there is none."""
     cursor = Cursor(tokens, index)
     if cursor.take("operator") and cursor.mark("("):
-        while cursor.token[0] in {WORD, NAME} and _text(tokens, cursor.position + 1) == ".":
+        while cursor.token[0] in {WORD, NAME} and text_at(tokens, cursor.position + 1) == ".":
             cursor.position += 2
         is_operator = cursor.token[0] == OPERATOR
         cursor.position += 1
         return cursor.position if is_operator and cursor.mark(")") else 0
     return index + 1 if cursor.token[0] == OPERATOR else 0
-
-
-def _text(tokens: Sequence[Token], index: int) -> str:
-    """Return the text of the word or mark at *index*; of nothing else."""
-    kind, text = tokens[index] if 0 <= index < len(tokens) else (MARK, "")
-    return text if kind in {WORD, MARK} else ""
 
 
 def _word(tokens: Sequence[Token], index: int) -> str:
