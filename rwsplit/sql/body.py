@@ -17,9 +17,8 @@ from sys import intern
 from typing import Final, NamedTuple
 
 from rwsplit.sql.builtin import RESERVED
-from rwsplit.sql.calls import quoted
+from rwsplit.sql.calls import arguments, quoted
 from rwsplit.sql.chart import builtin_facts
-from rwsplit.sql.cursor import Cursor
 from rwsplit.sql.dynamic import MADE_UP, Dynamic, made_up
 from rwsplit.sql.facts import (
     ABOUT_THE_SESSION,
@@ -204,14 +203,12 @@ def _builtin(tokens: Sequence[Token], index: int, name: str) -> FunctionFacts:
 
 
 def _builtin_call(tokens: Sequence[Token], index: int, name: str) -> FunctionFacts:
-    if name.removeprefix("pg_catalog.") == "set_config":
-        rest = Cursor(tokens, index + 1)
-        rest.skip_parentheses()
-        if sets_locally(tokens[index : rest.position - 1]):
-            return HARMLESS
-    if name.removeprefix("pg_catalog.") in TIME_FUNCTIONS:
+    bare = name.removeprefix("pg_catalog.")
+    if bare == "set_config" and sets_locally(arguments(tokens, index + 1)):
+        return HARMLESS
+    if bare in TIME_FUNCTIONS:
         return TELLING_TIME
-    if name.removeprefix("pg_catalog.") == "current_setting":
+    if bare == "current_setting":
         # One whose name is not spelt out is taken for the application's own: row security asks for those.
         argument = tokens[index + 2] if index + 2 < len(tokens) else (MARK, "")
         return TELLING_ROLE if string_value_of(argument) in ROLE_PARAMETERS else HARMLESS

@@ -4,7 +4,8 @@ A syntax tree is the wrong place to look: sqlglot renames what it recognises (`d
 classes of its own, and a function that hides behind such a class would be taken for PostgreSQL's. In the
 tokens a call is a name directly before `(`, and PostgreSQL's grammar leaves few other things of
 that look, all listed here: its own constructs (`coalesce (`, `over (`), types with a modifier (`x::varchar(3)`),
-column lists (`WITH t (a)`, `f(x) AS t(a)`, `VALUES (1) v(a)`, `INSERT INTO t (a)`).
+column lists (`WITH t (a)`, `f(x) AS t(a)`, `VALUES (1) v(a)`, `INSERT INTO t (a)`), types of literals (`mytype(3) 'x'`: nothing
+but a type can stand directly before a literal with its `)`).
 
 What cannot be told apart is taken for a call; an unknown name costs a read its replica, nothing else.
 Calls without parentheses (a cast, a domain, a view, a trigger, `row.function`) are not in the text at all.
@@ -12,13 +13,15 @@ Calls without parentheses (a cast, a domain, a view, a trigger, `row.function`) 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from rwsplit.sql.builtin import COLUMN_ONLY, RESERVED, TYPE_OR_FUNCTION, UNRESERVED
 from rwsplit.sql.tokens import MARK, NAME, NUMBER, OPERATOR, PARAMETER, STRING, WORD, Token
 
 KEY_WORDS: Final = RESERVED | TYPE_OR_FUNCTION | COLUMN_ONLY | UNRESERVED
+MOST_ARGUMENTS: Final = 120
+"""Tokens of a call that are looked at for its arguments."""
 DML: Final = frozenset({"insert", "update", "delete", "merge"})
 
 _VALUE_WORDS: Final = frozenset({"null", "true", "false", "end", "user", "default"})
@@ -93,16 +96,20 @@ class Calls(NamedTuple):
     """INSERT, UPDATE, DELETE or MERGE anywhere in it."""
     settings: tuple[tuple[Token, ...], ...]
     """The arguments of every set_config() and current_setting(), the function's name first."""
-    heads: frozenset[int]
-    """Where in the tokens the (last part of the) name of each function called stands."""
+    heads: Mapping[int, str]
+    """The names of the functions called by where in the tokens they (their last parts) stand."""
 
 
 class _Frame:
     """What is known about one pair of parentheses while it is open."""
 
-    __slots__ = ("call_may_follow", "in_group", "in_with")
+    __slots__ = ("call_may_follow", "head", "in_group", "in_with")
 
-    def __init__(self, *, in_group: bool = False, call_may_follow: bool = False) -> None:
+    def __init__(
+        self, *, head: int = -1, in_group: bool = False, call_may_follow: bool = False
+    ) -> None:
+        self.head = head
+        """Where the name of the function stands whose arguments they hold."""
         self.in_with = False
         self.in_group = in_group
         self.call_may_follow = call_may_follow
@@ -118,9 +125,9 @@ class _Finder:
     __slots__ = (
         "clause_ends",
         "frames",
-        "functions",
         "heads",
         "main",
+        "operators",
         "settings",
         "tokens",
         "writes",
@@ -130,10 +137,11 @@ class _Finder:
         self.tokens = tokens
         self.main = tokens[0][1] if tokens else ""
         self.frames = [_Frame()]
-        self.functions: set[str] = set()
+        self.operators: set[str] = set()
         self.settings: list[tuple[Token, ...]] = []
         self.writes = False
-        self.heads: set[int] = set()
+        self.heads: dict[int, str] = {}
+        """The names of functions by where their last parts stand."""
         self.clause_ends: set[int] = set()
         """Where a `)` stands that a call may follow directly."""
 
@@ -142,18 +150,17 @@ class _Finder:
             if kind == WORD:
                 self._word(index, text)
             elif kind == OPERATOR:
-                self.functions.add(f"operator({text})")
+                self.operators.add(f"operator({text})")
             elif kind == MARK and text == "(":
                 self._open(index)
             elif kind == MARK and text == ")":
                 self._close(index)
-        self.functions -= _PLAIN_OPERATORS
         return Calls(
             self.main,
-            frozenset(self.functions),
+            frozenset((self.operators - _PLAIN_OPERATORS).union(self.heads.values())),
             self.writes,
             tuple(self.settings),
-            frozenset(self.heads),
+            self.heads,
         )
 
     def _word(self, index: int, text: str) -> None:
@@ -188,15 +195,15 @@ class _Finder:
 
     def _open(self, index: int) -> None:
         before = self._text(index - 1)
-        frame = self.frames[-1]
+        frame, head = self.frames[-1], -1
         if self._is_call(index):
-            name = self._name(index)
-            self.functions.add(name)
-            self.heads.add(index - 1)
+            head = index - 1
+            name = self.heads[head] = self._name(index)
             if name.removeprefix("pg_catalog.") in {"set_config", "current_setting"}:
-                self.settings.append(self._arguments(index))
+                self.settings.append(arguments(self.tokens, index))
         self.frames.append(
             _Frame(
+                head=head,
                 in_group=frame.in_group and before in {"sets", "cube", "rollup"},
                 call_may_follow=(before == "on" and self._text(index - 2) == "distinct")
                 or (before == "operator" and self._is_operator(index)),
@@ -204,8 +211,13 @@ class _Finder:
         )
 
     def _close(self, index: int) -> None:
-        if len(self.frames) > 1 and self.frames.pop().call_may_follow:
+        if len(self.frames) == 1:
+            return
+        frame = self.frames.pop()
+        if frame.call_may_follow:
             self.clause_ends.add(index)
+        if frame.head >= 0 and self._token(index + 1)[0] in {STRING, NUMBER}:
+            del self.heads[frame.head]
 
     def _is_call(self, index: int) -> bool:
         """Say whether the `(` at *index* opens the arguments of a function."""
@@ -239,16 +251,13 @@ class _Finder:
             return self.frames[-1].in_group
         if text == "operator":
             return self._is_operator(index)
+        if text == "second" and before == "to":  # a day, up to its seconds
+            return self._text(index - 3) in {"day", "hour", "minute"}
         return text in _INFIX and self._is_value(index - 3 if before == "not" else index - 2)
 
     def _is_value(self, index: int) -> bool:
         """Say whether the token at *index* ends a value, so that a word after it is infix."""
-        kind, text = self._token(index)
-        if kind == WORD:
-            return text in _VALUE_WORDS or text not in _NO_VALUE
-        if kind == MARK:
-            return text in {")", "]"} and index not in self.clause_ends
-        return kind != OPERATOR
+        return index not in self.clause_ends and ends_value(self._token(index))
 
     def _is_operator(self, index: int) -> bool:
         """Say whether `OPERATOR(schema.+)` stands here; the operator itself is found as a token."""
@@ -271,16 +280,6 @@ class _Finder:
             parts.insert(0, "?")
         return ".".join(parts)
 
-    def _arguments(self, index: int) -> tuple[Token, ...]:
-        """Return the name before the `(` at *index* and everything up to its `)`."""
-        depth, end = 0, index
-        for end in range(index, len(self.tokens)):
-            text = self._text(end)
-            depth += (text == "(") - (text == ")")
-            if depth == 0:
-                break
-        return tuple(self.tokens[index - 1 : end])
-
     def _token(self, index: int) -> Token:
         return self.tokens[index] if 0 <= index < len(self.tokens) else (MARK, "")
 
@@ -288,6 +287,31 @@ class _Finder:
         """Return the text of the word, operator or mark at *index*; of nothing else."""
         kind, text = self._token(index)
         return text if kind in {WORD, OPERATOR, MARK} else ""
+
+
+def arguments(tokens: Sequence[Token], index: int) -> tuple[Token, ...]:
+    """Return the name before the `(` at *index* and everything up to its `)`; without arguments if they are very many.
+
+    Calls within calls are looked at again and again, so without a bound a text of them would take quadratic time.
+    """
+    depth, end = 0, index
+    for end in range(index, min(len(tokens), index + MOST_ARGUMENTS)):
+        kind, text = tokens[end]
+        if kind == MARK:
+            depth += (text == "(") - (text == ")")
+            if depth == 0:
+                return tuple(tokens[index - 1 : end])
+    return tuple(tokens[index - 1 : index + 1])
+
+
+def ends_value(token: Token) -> bool:
+    """Say whether a value may end with *token*, so that a word after it is infix or a label."""
+    kind, text = token
+    if kind == WORD:
+        return text in _VALUE_WORDS or text not in _NO_VALUE
+    if kind == MARK:
+        return text in {")", "]"}
+    return kind != OPERATOR
 
 
 _PLAIN_OPERATORS: Final = frozenset(

@@ -2,7 +2,7 @@
 
 Volatility is not quite the question. `random()` and `pg_sleep()` are volatile and harmless on a
 replica; `pg_current_xact_id()` is stable, yet writes; `pg_blocking_pids()` changes nothing, but its answer
-is about one node; `pg_is_in_recovery()` is how drivers find the primary. Hence the lists, which overrule the volatility PostgreSQL's catalog gives (`builtin.py`).
+is about one node; `pg_is_in_recovery()` is how drivers find the primary. `database_to_xml()` reads whatever views there are. Hence the lists, which overrule the volatility PostgreSQL's catalog gives (`builtin.py`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from rwsplit.sql.facts import (
     FunctionFacts,
     leaving,
 )
+from rwsplit.sql.implementing import IMPLEMENTING_FUNCTIONS
 from rwsplit.sql.statement import SessionState
 
 _VOLATILE_BUT_HARMLESS: Final = """
@@ -33,7 +34,7 @@ _VOLATILE_BUT_HARMLESS: Final = """
     array_sample array_shuffle pg_sleep pg_sleep_for pg_sleep_until
     pg_relation_size pg_table_size pg_indexes_size pg_total_relation_size pg_database_size
     pg_tablespace_size pg_partition_tree pg_partition_ancestors
-    pg_collation_actual_version pg_database_collation_actual_version
+    pg_collation_actual_version pg_database_collation_actual_version pg_get_wait_events
 """
 _TELLING_ROLE: Final = """
     pg_is_in_recovery pg_last_wal_receive_lsn pg_last_wal_replay_lsn pg_last_xact_replay_timestamp
@@ -50,11 +51,15 @@ _ABOUT_THE_PRIMARY: Final = """
     pg_ls_waldir pg_notification_queue_usage pg_read_binary_file pg_read_file pg_read_file_old pg_stat_file
     pg_replication_origin_progress pg_show_replication_origin_status pg_sequence_last_value
     pg_stat_have_stats pg_xact_commit_timestamp pg_xact_commit_timestamp_origin pg_xact_status txid_status
+    pg_available_wal_summaries pg_get_aios pg_get_shmem_allocations_numa pg_get_wal_summarizer_state
+    pg_ls_summariesdir pg_numa_available pg_wal_summary_contents
+    table_to_xml table_to_xml_and_xmlschema schema_to_xml schema_to_xml_and_xmlschema database_to_xml
+    database_to_xml_and_xmlschema
     lo_get pg_advisory_xact_lock pg_advisory_xact_lock_shared pg_try_advisory_xact_lock
     pg_try_advisory_xact_lock_shared
 """
 _ABOUT_THE_SESSION: Final = """
-    pg_backend_pid pg_my_temp_schema pg_is_other_temp_schema pg_listening_channels pg_prepared_statement
+    pg_backend_pid pg_get_loaded_modules pg_my_temp_schema pg_is_other_temp_schema pg_listening_channels pg_prepared_statement
     pg_cursor pg_get_backend_memory_contexts pg_stat_clear_snapshot pg_advisory_unlock
     pg_advisory_unlock_all pg_advisory_unlock_shared pg_replication_origin_session_is_setup
     pg_replication_origin_session_progress pg_replication_origin_session_reset
@@ -64,6 +69,7 @@ _RUNS_SQL_IT_IS_GIVEN: Final = """
     query_to_xml query_to_xml_and_xmlschema query_to_xmlschema cursor_to_xml cursor_to_xmlschema
     ts_rewrite ts_stat
 """
+_READS_A_TYPE_IT_IS_TOLD: Final = "array_in domain_in multirange_in range_in record_in"
 _STATE: Final = {
     SessionState.SEQUENCE: "currval lastval",
     SessionState.ADVISORY_LOCK: """
@@ -90,7 +96,8 @@ _EXTENSION_OPERATORS: Final = """
 
 def _chart() -> dict[str, FunctionFacts]:
     """Return the facts of every built-in function and operator by name; later lines win."""
-    chart = dict.fromkeys(STEADY_FUNCTIONS | NEWER_FUNCTIONS | SCHEMA_FUNCTIONS, HARMLESS)
+    steady = STEADY_FUNCTIONS | IMPLEMENTING_FUNCTIONS | NEWER_FUNCTIONS | SCHEMA_FUNCTIONS
+    chart = dict.fromkeys(steady, HARMLESS)
     chart |= dict.fromkeys(VOLATILE_FUNCTIONS, VOLATILE)
     chart |= {name: ABOUT_THE_PRIMARY for name in chart if name.startswith("pg_stat_get_")}
     chart |= dict.fromkeys(_VOLATILE_BUT_HARMLESS.split(), HARMLESS)
@@ -99,6 +106,7 @@ def _chart() -> dict[str, FunctionFacts]:
     chart |= dict.fromkeys(_ABOUT_THE_SESSION.split(), ABOUT_THE_SESSION)
     chart |= dict.fromkeys(_STEADY_BUT_WRITES.split(), VOLATILE)
     chart |= dict.fromkeys(_RUNS_SQL_IT_IS_GIVEN.split(), UNKNOWN)
+    chart |= dict.fromkeys(_READS_A_TYPE_IT_IS_TOLD.split(), UNKNOWN)
     for state, names in _STATE.items():
         chart |= dict.fromkeys(names.split(), leaving(state))
     operators = OPERATORS | set(_EXTENSION_OPERATORS.split())

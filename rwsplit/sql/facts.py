@@ -39,11 +39,14 @@ LOCKING: Final = FunctionFacts(PrimaryOnly.LOCKS_ROWS)
 
 
 #: What asks PostgreSQL when the transaction began (manual, "Current Date/Time"): words of the grammar, functions.
-#: `age` with one argument counts from today.
+#: `age` with one argument counts from today, and input functions may be given 'now'.
 TIME_WORDS: Final = frozenset(
     {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
 )
-TIME_FUNCTIONS: Final = frozenset({"now", "transaction_timestamp", "age"})
+TIME_FUNCTIONS: Final = frozenset(
+    {"now", "transaction_timestamp", "age", "date_in", "time_in", "timetz_in", "timestamp_in"}
+    | {"timestamptz_in"}
+)
 
 
 def leaving(state: SessionState) -> FunctionFacts:

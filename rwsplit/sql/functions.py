@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.sql.calls import KEY_WORDS
 from rwsplit.sql.catalog import Catalog, symbol_of
 from rwsplit.sql.chart import builtin_facts
-from rwsplit.sql.facts import HARMLESS, UNKNOWN, FunctionFacts, combine
+from rwsplit.sql.facts import ABOUT_THE_PRIMARY, HARMLESS, UNKNOWN, FunctionFacts, combine
 from rwsplit.sql.relations import relation_needs
 from rwsplit.sql.search_path import Path
 from rwsplit.sql.statement import PrimaryOnly
@@ -71,10 +71,13 @@ class FunctionBook:
 
     def facts(self, name: str) -> FunctionFacts:
         """Return the facts of the function *name*: `now`, `app.f`, `operator(<->)`."""
+        return self.facts_as(name, builtin_facts(name))
+
+    def facts_as(self, name: str, known: FunctionFacts | None) -> FunctionFacts:
+        """Return the facts of *name*, *known* being those of PostgreSQL's own function of that name."""
         listed = self.listed(name)
         if listed is LISTED_AS_WRITING:
             return listed
-        known = builtin_facts(name)
         if known is None and listed is not None:
             return listed
         schema, bare = split_name(name)
@@ -109,6 +112,15 @@ class FunctionBook:
         if bare in self._doubted:
             return UNKNOWN
         return self._catalog.relation(schema, bare, self._path) or HARMLESS
+
+    def any_relation(self) -> FunctionFacts:
+        """Return the facts of reading some relation, or all of them."""
+        doubted = UNKNOWN if self._doubted else HARMLESS
+        return combine((ABOUT_THE_PRIMARY, doubted, *self._catalog.relations.values()))
+
+    def any_type(self) -> FunctionFacts:
+        """Return the facts of a cast to some type."""
+        return combine(self._catalog.types.values())
 
     def of_body(self, body: Body) -> FunctionFacts:
         """Return the facts of *body*, which stands in a statement (DO), and of all it mentions.

@@ -5,12 +5,9 @@ and FOR UPDATE are made of reserved words, a data-modifying CTE begins with its 
 parenthesis, a call is a name before one. sqlglot's tree must consist of known kinds of nodes and gives the
 tables.
 
-sqlglot reads a text *rendered* from the tokens, not the client's: every literal or list of literals is `'x'`,
-functions are `f_` (it would count the arguments of those it knows), operators it may not know are `-` (all of
-them are infix or prefix, so the shape of the tree stays), names beyond ASCII are quoted, `ARRAY[` is `row(`
-(sqlglot's time for nested ones doubles with every level). So neither the value nor the kind nor the number
-of literals can change a fact, which is what lets texts of equal shape share them (`shape.py`). The two
-exceptions, set_config() and current_setting(), are never shared.
+sqlglot reads a text rendered from the tokens (`rendering.py`), not the client's: neither the value nor the kind nor the number
+of literals can change a fact, which is what lets texts of equal shape share them (`shape.py`). The
+exceptions, set_config() and current_setting(), and the functions that run what a literal says (`given.py`), are never shared.
 """
 
 from __future__ import annotations
@@ -24,11 +21,12 @@ from sqlglot.dialects.postgres import Postgres
 from sqlglot.errors import SqlglotError
 
 from rwsplit.sql.assignments import assigned, is_true
-from rwsplit.sql.builtin import RESERVED
-from rwsplit.sql.calls import DML, Calls, find_calls, quoted
+from rwsplit.sql.calls import DML, Calls, arguments, find_calls, quoted
 from rwsplit.sql.facts import HARMLESS, TELLING_ROLE, TIME_FUNCTIONS, TIME_WORDS, FunctionFacts
 from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.given import GIVEN, Given, judge
 from rwsplit.sql.relations import is_catalog, is_temporary
+from rwsplit.sql.rendering import render
 from rwsplit.sql.settings import ROLE_PARAMETERS, readable
 from rwsplit.sql.statement import (
     PrimaryOnly,
@@ -41,8 +39,6 @@ from rwsplit.sql.statement import (
 from rwsplit.sql.tokens import (
     MARK,
     NAME,
-    NUMBER,
-    OPERATOR,
     STRING,
     WORD,
     Token,
@@ -54,7 +50,12 @@ MAX_WORDS: Final = 5000
 sqlglot quadratic time."""
 MAX_DML_WORDS: Final = 500
 """A tree of DML only adds its tables: not worth more time."""
-MAX_DEPTH: Final = 200
+MAX_GIVEN: Final = 2
+"""Queries within literals of queries, which are read: each level is the whole text once more."""
+MOST_GIVEN: Final = 8
+"""Such calls in one query; a tree for each of many would be dear."""
+MAX_GIVEN_WORDS: Final = 1000
+"""As MAX_WORDS, of a query in a literal."""
 
 _POSTGRES: Final = Postgres()
 # What sqlglot cannot parse is counted (UNPARSED), not a warning of a library's on stderr.
@@ -68,13 +69,6 @@ _NODE_MODULES: Final = frozenset(
         *("math", "string", "temporal", "constraints"),
     )
 )
-_KNOWN_OPERATORS: Final = frozenset(
-    {"+", "-", "*", "/", "%", "=", "<", ">", "<=", ">=", "<>", "!=", "=>"}
-)
-_PLAIN_CALLS: Final = frozenset({"coalesce", "nullif", "greatest", "least"})
-_LABELS: Final = RESERVED - {"not"}
-"""Key words that behind AS can only be a label, which sqlglot does not always see."""
-LITERAL: Final = "'x'"
 
 
 class Tree(NamedTuple):
@@ -85,19 +79,23 @@ class Tree(NamedTuple):
     locks: bool
 
 
-def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
-    """Return the facts of *tokens*, a statement that begins as a query or DML does."""
+def classify_query(tokens: Sequence[Token], book: FunctionBook, *, depth: int = 0) -> Statement:
+    """Return the facts of *tokens*, a statement that begins as a query or DML does; *depth*: in how many others."""
     calls = find_calls(tokens)
+    given = _given(tokens, calls, book, depth)
     into = _into(tokens)
     writes = calls.writes or into is not None
     locks = _has_lock(tokens)
-    called = list(_called(calls, book))
-    tree = read_tree(tokens, calls.heads, limit=MAX_DML_WORDS if writes else MAX_WORDS)
+    called = [*_called(calls, book), *(each.facts for each in given)]
+    limit = MAX_DML_WORDS if writes else MAX_GIVEN_WORDS if depth else MAX_WORDS
+    tree = read_tree(tokens, calls.heads, limit=limit)
 
     tables = tree.tables if tree else frozenset()
     called += map(book.relation, tables) if tree else book.mentioned(tokens)
     if book.watches_tokens:
         called += book.token_facts(tokens)
+    run = [each.statement for each in given if each.statement]
+    tables = tables.union(*(statement.tables for statement in run))
     temporary = _mentions_temporary(tokens)
     reasons = {facts.primary_only for facts in called}
     if writes:
@@ -131,7 +129,7 @@ def classify_query(tokens: Sequence[Token], book: FunctionBook) -> Statement:
         assigns=assigned(tokens, calls) if only_sets else frozenset(),
         needs_session=temporary or any(facts.needs_session for facts in called),
         is_catalog=any(map(is_catalog, tables)),
-        functions=calls.functions,
+        functions=calls.functions.union(*(statement.functions for statement in run)),
         tables=tables,
         tells_time=_tells_time(tokens, calls.functions) or any(f.tells_time for f in called),
     )
@@ -167,87 +165,22 @@ def read_tree(
     return Tree(frozenset(tables), reads_only, locks)
 
 
-def render(tokens: Sequence[Token], heads: Container[int]) -> list[str] | None:
-    """Return *tokens* as words that sqlglot cannot misread; None if they nest too deep."""
-    words: list[str] = []
-    brackets: list[str] = []
-    for index, (kind, text) in enumerate(tokens):
-        if kind in {STRING, NUMBER}:
-            if words[-2:] == [LITERAL, ","]:
-                words.pop()
-            else:
-                words.append("1" if _is_sample_size(tokens, index) else LITERAL)
-        elif kind == MARK and text in "([":
-            is_list = text == "[" and not _ends_value(tokens, index - 1)
-            words.append("(" if is_list else text)
-            brackets.append(")" if is_list or text == "(" else "]")
-            if len(brackets) > MAX_DEPTH:
-                return None
-        elif kind == MARK and text in ")]":
-            words.append(brackets.pop() if brackets else text)
-        elif index in heads or (kind == WORD and text in _PLAIN_CALLS):
-            words.append("f_")
-        elif kind == WORD and text == "array" and _follows(tokens, index, "["):
-            words.append("row")
-        elif kind == WORD and text in _LABELS and tokens[index - 1 : index] == [(WORD, "as")]:
-            words.append(f'"{text}"')
-        else:
-            words.append(_rendered(kind, text))
-    return _without_operator_syntax(words)
+def _given(
+    tokens: Sequence[Token], calls: Calls, book: FunctionBook, depth: int
+) -> list[Given]:
+    """Return what the calls mean that hand SQL, or the name of something, to a function."""
+    if GIVEN.isdisjoint(calls.functions):
+        return []
 
+    def classify(held: Sequence[Token]) -> Statement:
+        return classify_query(held, book, depth=depth + 1)
 
-def _rendered(kind: int, text: str) -> str:
-    if kind == OPERATOR and text not in _KNOWN_OPERATORS:
-        return "-"
-    if kind == NAME or (kind == WORD and not text.isascii()):
-        return '"' + text.replace('"', '""') + '"'
-    return text
-
-
-def _without_operator_syntax(words: list[str]) -> list[str]:
-    """Return *words* with `operator ( schema . - )` as `-`; sqlglot does not know it as a prefix."""
-    if "operator" not in words:
-        return words
-    joined: list[str] = []
-    position = 0
-    while position < len(words):
-        end = position + 2
-        while end + 1 < len(words) and words[end + 1] == ".":
-            end += 2
-        if (
-            words[position] == "operator"
-            and words[position + 1 : position + 2] == ["("]
-            and words[end + 1 : end + 2] == [")"]
-            and words[end] in _KNOWN_OPERATORS
-        ):
-            joined.append(words[end])
-            position = end + 2
-        else:
-            joined.append(words[position])
-            position += 1
-    return joined
-
-
-def _is_sample_size(tokens: Sequence[Token], index: int) -> bool:
-    """Say whether a literal stands in TABLESAMPLE m (1) or REPEATABLE (1); sqlglot wants a number."""
-    clause = [text for kind, text in tokens[max(0, index - 3) : index] if kind in {WORD, MARK}]
-    return clause[-1:] == ["("] and (
-        "tablesample" in clause[:1] or "repeatable" in clause[-2:-1]
-    )
-
-
-def _follows(tokens: Sequence[Token], index: int, text: str) -> bool:
-    return index + 1 < len(tokens) and tokens[index + 1] == (MARK, text)
-
-
-def _ends_value(tokens: Sequence[Token], index: int) -> bool:
-    """Say whether a `[` after the token at *index* is a subscript or part of a type."""
-    if index < 0:
-        return False
-    kind, text = tokens[index]
-    if kind == WORD:
-        return text != "array"
-    return kind != OPERATOR and (kind != MARK or text in {")", "]"})
+    heads = [head for head, name in calls.heads.items() if name in GIVEN]
+    reads = depth < MAX_GIVEN and len(heads) <= MOST_GIVEN
+    return [
+        judge(calls.heads[head], arguments(tokens, head + 1), book, classify if reads else None)
+        for head in heads
+    ]
 
 
 def _called(calls: Calls, book: FunctionBook) -> Iterable[FunctionFacts]:
@@ -257,10 +190,17 @@ def _called(calls: Calls, book: FunctionBook) -> Iterable[FunctionFacts]:
         name = call[0][1]
         if name == "set_config":
             by_argument[name] = book.facts(name)._replace(state=None)  # see `_sets`
-        elif not call[2:3] or string_value_of(call[2]) in {None, *ROLE_PARAMETERS}:
+        elif _first_argument(call) in {None, *ROLE_PARAMETERS}:
             by_argument[name] = TELLING_ROLE  # or may, where the name is not spelt out
-    for name in calls.functions:
+    for name in calls.functions - GIVEN:
         yield by_argument.get(name.removeprefix("pg_catalog.")) or book.facts(name)
+
+
+def _first_argument(call: Sequence[Token]) -> str | None:
+    """Return what the first argument of *call* says, folded; None if that is not spelt out in one plain literal."""
+    is_plain = call[2:3] and call[2][0] == STRING and call[2][1][0] in "'$"
+    ends = not call[3:4] or call[3] in {(MARK, ","), (MARK, "::")}
+    return string_value_of(call[2]) if is_plain and ends else None
 
 
 def _sets(calls: Calls) -> frozenset[str]:

@@ -20,6 +20,7 @@ _SESSION: Final = frozenset(
 )
 _NODE: Final = frozenset(
     {
+        "pg_aios",
         "pg_file_settings",
         "pg_hba_file_rules",
         "pg_ident_file_mappings",
@@ -30,6 +31,7 @@ _NODE: Final = frozenset(
         "pg_sequences",
         "pg_settings",
         "pg_shmem_allocations",
+        "pg_shmem_allocations_numa",
     }
 )
 _TEMPORARY: Final = re.compile(r"pg_temp(_[0-9]+)?(\.|\Z)")

@@ -8,7 +8,7 @@ again: up to the first literal the text *is* the shape, hence the expression sta
 lexer starts a literal, and so on by induction.
 
 No shape for comments, `E''`, `U&''` and dollar quotes, backslashes, names with `$` or beyond ASCII, several statements,
-other verbs than those of queries and DML (the value of a SET matters), and the two functions whose arguments
+other verbs than those of queries and DML (the value of a SET matters), and the functions whose arguments
 matter. These may still share by `fingerprint`, made of the lexer's tokens: slower, but it sees through
 comments that are different every time (sqlcommenter's trace ids).
 """
@@ -18,8 +18,9 @@ from __future__ import annotations
 import re
 from typing import Final, TypeAlias
 
+from rwsplit.sql.given import BY_LITERAL
 from rwsplit.sql.statement import Hints
-from rwsplit.sql.tokens import MARK, NAME, NUMBER, STRING, WORD, Scan
+from rwsplit.sql.tokens import MARK, NAME, NUMBER, STRING, Scan
 from rwsplit.sql.verbs import QUERY_STARTS
 
 HOLE: Final = b"\x01"
@@ -44,7 +45,12 @@ LITERALS: Final = re.compile(
 _START: Final = re.compile(
     rb"\s*(?:(?:select|with|values|table|insert|update|delete|merge)\b|\()", re.IGNORECASE
 )
-_ALARMS: Final = (b"'", b"\\", b"\0", b"--", b"/*", b"set_config", b"current_setting")
+BY_ARGUMENT: Final = frozenset({"set_config", "current_setting"}) | BY_LITERAL
+"""Names of the functions judged by their arguments."""
+_ALARMS: Final = (
+    *(b"'", b"\\", b"\0", b"--", b"/*"),
+    *(b"set_config", b"current_setting", b"_to_xml", b"ts_stat", b"ts_rewrite"),
+)
 """A literal the expression cannot read, a comment, a function judged by its arguments."""
 _PARAMETER: Final = re.compile(rb"(?<![\w$])\$[0-9]+(?![\w$])")
 _STUCK: Final = re.compile(rb'[\w$"\x01]\x01|\x01[\w$"]|[uU]&["\x01]')
@@ -106,13 +112,10 @@ def fingerprint(found: Scan, hints: Hints | None) -> Fingerprint | None:
                 words.pop()
             else:
                 words.append("'")
+        elif text in BY_ARGUMENT or (text == ";" and kind == MARK):
+            return None
         elif kind == NAME:
             words.append('"' + text)
-        elif (kind == MARK and text == ";") or (kind == WORD and text in _BY_ARGUMENT):
-            return None
         else:
             words.append(text)
     return hints, "\0".join(words)
-
-
-_BY_ARGUMENT: Final = frozenset({"set_config", "current_setting"})

@@ -13,9 +13,12 @@ Rules of scan.l worth remembering:
   escapes;
 - only ASCII letters are folded to lower case; every byte above 127 is a letter.
 
-Doubt makes the whole text unreadable (None): a `U&` literal or name, which may spell anything; a stray
-character; anything unterminated; bytes above 127 in unquoted names or `E''` literals of a text that is not
-UTF-8, because the second byte of an SJIS or GBK letter may look like ASCII. And standard_conforming_strings:
+`U&` literals and names become plain ones (`unicode_escapes.py`), the UESCAPE behind them goes.
+
+Doubt makes the whole text unreadable (None): a stray
+character; anything unterminated; bytes above 127 in unquoted names, `E''` or `U&` of a text that is not
+UTF-8, because the second byte of an SJIS or GBK letter may look like ASCII; `U&` in a text that names prepared statements, whose
+names are exchanged in the text (`session.substitution`). And standard_conforming_strings:
 a plain literal such as `'\'` ends elsewhere when it is off. Read as if it were on, every later quote
 then stands on the wrong side, so the text runs into a stray backslash or an open quote, unless a
 comment, a name, an `E''` or a `$$` literal swallows a quote: such a literal together with one of those is doubt.
@@ -25,6 +28,8 @@ from __future__ import annotations
 
 import re
 from typing import Final, NamedTuple, TypeAlias
+
+from rwsplit.sql.unicode_escapes import SEAM, escape_of, literal_of, name_of
 
 WORD: Final = 0
 """An unquoted name or key word, folded."""
@@ -56,10 +61,10 @@ _LEXEME: Final = re.compile(
     r"""
     [ \t\n\r\f\v]*+
   (?: (?P<mark>      ::|:=|\.\.|[()\[\],;:]|\.(?![0-9]) )
+    | (?P<unicode>   [uU]&'(?:[^']|'')*+'(?:SEAM'(?:[^']|'')*+')*+ )
+    | (?P<spelt>     [uU]&"(?:[^"]|"")++" )
     | (?P<doubt>     [uU]&['"] )
-    | (?P<escaped>   [eE]'(?:[^'\\]|''|\\.)*+'
-                     (?:(?>(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*+)
-                        '(?:[^'\\]|''|\\.)*+')*+ )
+    | (?P<escaped>   [eE]'(?:[^'\\]|''|\\.)*+'(?:SEAM'(?:[^'\\]|''|\\.)*+')*+ )
     | (?P<string>    [nNbBxX]?'(?:[^']|'')*+' )
     | (?P<word>      (?![eE]')[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*+ )
     | (?P<name>      "(?:[^"]|"")++" )
@@ -74,7 +79,7 @@ _LEXEME: Final = re.compile(
     | (?P<comment>   /\* )
     | (?P<end>       \Z )
     )
-    """,
+    """.replace("SEAM", SEAM),
     re.VERBOSE | re.DOTALL,
 )
 _MARK, _DOUBT, _ESCAPED, _STRING, _WORD, _NAME, _NUMBER, _OPERATOR, _PARAMETER, _DOLLAR = (
@@ -96,8 +101,12 @@ _KINDS: Final = {
     _NUMBER: NUMBER,
     _PARAMETER: PARAMETER,
 }
-_STRANGE: Final = frozenset({_ESCAPED, _WORD, _DOLLAR})
-_SWALLOWS: Final = frozenset({_ESCAPED, _DOLLAR, _NAME, _COMMENT, _LEXEME.groupindex["line"]})
+_UNICODE: Final = {_LEXEME.groupindex["unicode"]: STRING, _LEXEME.groupindex["spelt"]: NAME}
+_STRANGE: Final = frozenset({_ESCAPED, _WORD, _DOLLAR, *_UNICODE})
+_SWALLOWS: Final = frozenset(
+    {_ESCAPED, _DOLLAR, _NAME, _COMMENT, _LEXEME.groupindex["line"], *_UNICODE}
+)
+_NAMES_PREPARED: Final = frozenset({(WORD, "prepare"), (WORD, "execute"), (WORD, "deallocate")})
 _SAME_END: Final = re.compile(r".?'(?:[^'\\]|''|\\[^'])*+'", re.DOTALL)
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
 _KEEPS_SIGN: Final = frozenset("~!@#%^&|`?")
@@ -113,9 +122,15 @@ def scan(query: bytes) -> Scan | None:
     return _scan(text, frozenset())
 
 
+def scan_text(text: str) -> Scan | None:
+    """Return the same of a text out of a query, of which it is not known what encoding it was in."""
+    return _scan(text, _STRANGE)
+
+
 def _scan(text: str, ascii_only: frozenset[int]) -> Scan | None:
     tokens: list[Token] = []
     comments: list[str] = []
+    escaped: list[int] = []
     seen: set[int] = set()
     position, size = 0, len(text)
     match = _LEXEME.match
@@ -135,9 +150,14 @@ def _scan(text: str, ascii_only: frozenset[int]) -> Scan | None:
         elif group == _COMMENT:
             position = _comment_end(text, position)
             comments.append(text[found.end() : position - 2])
+        elif group in _UNICODE:
+            escaped.append(len(tokens))
+            tokens.append((_UNICODE[group], lexeme))
         if group == _DOUBT or (group in ascii_only and not lexeme.isascii()):
             return None
         seen.add(group)
+    if escaped and not _spell_out(tokens, escaped):
+        return None
     if position > size or (not seen.isdisjoint(_SWALLOWS) and _has_bent_literal(tokens)):
         return None
     return Scan(tokens, comments)
@@ -149,6 +169,31 @@ def _spelling(kind: int, lexeme: str) -> str:
     if kind == NAME:
         return lexeme[1:-1].replace('""', '"')
     return lexeme
+
+
+def _spell_out(tokens: list[Token], places: list[int]) -> bool:
+    """Replace the `U&` *tokens* at *places* by what they mean, without UESCAPE; say whether that is certain."""
+    if not _NAMES_PREPARED.isdisjoint(tokens):
+        return False
+    superfluous: set[int] = set()
+    for place in places:
+        kind, lexeme = tokens[place]
+        escape: str | None = "\\"
+        if tokens[place + 1 : place + 2] == [(WORD, "uescape")]:
+            kinds = [each for each, _ in tokens[place + 2 : place + 4]]
+            # A literal behind the escape character may go on with it.
+            escape = (
+                escape_of(tokens[place + 2][1]) if kinds[:1] == [STRING] != kinds[1:] else None
+            )
+            superfluous |= {place + 1, place + 2}
+        plain = None
+        if escape is not None:
+            plain = literal_of(lexeme, escape) if kind == STRING else name_of(lexeme, escape)
+        if plain is None:
+            return False
+        tokens[place] = (kind, plain)
+    tokens[:] = [token for index, token in enumerate(tokens) if index not in superfluous]
+    return True
 
 
 def _has_bent_literal(tokens: list[Token]) -> bool:

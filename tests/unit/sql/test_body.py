@@ -128,3 +128,7 @@ def test_what_belongs_on_the_primary():
     assert read_body("return not pg_is_in_recovery()").facts == TELLING_ROLE
     assert read_body("select * from t for update").facts == LOCKING
     assert read_body("select txid_current()").facts.may_write
+
+
+def test_calls_within_calls_take_linear_time():
+    assert read_body("select " + "set_config(" * 20_000).facts.state is SessionState.PARAMETER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rwsplit.sql.calls import Calls, find_calls
+from rwsplit.sql.calls import MOST_ARGUMENTS, Calls, find_calls
 from rwsplit.sql.tokens import scan
 
 
@@ -60,6 +60,10 @@ def calls(query: str) -> Calls:
             "select coalesce(a, f(b)), nullif(a, b), row(1), array(select 1), exists(select 1)",
             {"f"},
         ),
+        ("select interval '1' day to second(3), x::interval hour to second (2)", set()),
+        ("select a similar to second(3), second(4)", {"second"}),
+        ("select mytype(3) 'x', s.mytype(f(1), 2) '1', mytype(3) 5", {"f"}),
+        ("select f(1) 'x', f(2) from f(3) 'y'", {"f"}),
         ("select name ilike ('a'), b not ilike ('b'), not c like ('d')", set()),
         ("select ilike(1), not ilike(2), a between ilike(3) and 4", {"ilike"}),
         ("select null ilike ('a'), (b) like ('c'), 'd' ilike ('e')", set()),
@@ -103,9 +107,7 @@ def test_the_main_verb_comes_after_the_ctes(query, main):
 
 
 def test_nothing_calls_nothing():
-    assert find_calls([]) == Calls(
-        "", frozenset(), writes=False, settings=(), heads=frozenset()
-    )
+    assert find_calls([]) == Calls("", frozenset(), writes=False, settings=(), heads={})
 
 
 @pytest.mark.parametrize(
@@ -146,3 +148,12 @@ def test_arguments_of_set_config_are_kept():
 def test_an_open_set_config_ends_with_the_text():
     found = calls("select set_config('a'")
     assert [text for _, text in found.settings[0]] == ["set_config", "("]
+
+
+def test_a_set_config_of_very_many_tokens_keeps_no_arguments():
+    found = calls("select set_config('a', f(" + "1, " * MOST_ARGUMENTS + "2), true), 1")
+    assert [text for _, text in found.settings[0]] == ["set_config", "("]
+
+
+def test_calls_within_calls_take_linear_time():
+    assert len(calls("select " + "set_config(" * 20_000).settings) == 20_000

@@ -73,7 +73,7 @@ def test_hints_come_from_comments_only():
 
 
 @pytest.mark.parametrize(
-    "query", [b"select 'open", b"select U&'x'", b"\xff\x00", b"x" * (PARSE_LIMIT + 1)]
+    "query", [b"select 'open", b"select U&'\\x'", b"\xff\x00", b"x" * (PARSE_LIMIT + 1)]
 )
 def test_what_cannot_be_read_may_do_anything(query):
     found = parse(query, BOOK)

@@ -93,7 +93,15 @@ def test_hints_are_part_of_a_fingerprint():
 
 
 @pytest.mark.parametrize(
-    "query", ["", "set a = 1", "select 1; select 2", "select set_config('a', 'b', true)"]
+    "query",
+    [
+        "",
+        "set a = 1",
+        "select 1; select 2",
+        "select set_config('a', 'b', true)",
+        "select \"set_config\"('a', 'b', true)",
+        "select u&\"current\\005fsetting\"('a')",
+    ],
 )
 def test_no_fingerprint_where_literals_matter(query):
     assert mark(query) is None

@@ -23,6 +23,12 @@ def texts(query: str) -> list[str]:
     return [text for _, text in found.tokens]
 
 
+def texts_of(query: str) -> list[tuple[int, str]]:
+    found = scan(query.encode())
+    assert found is not None
+    return found.tokens
+
+
 def test_every_kind_of_token_is_told_apart():
     found = scan(b"""Select "A""b".c, 'x', $q$ ; $q$, 1.5e-3, $1 <= .5 :: t""")
     assert found is not None
@@ -108,6 +114,28 @@ def test_an_escape_literal_hides_its_quotes_on_continuation_lines_too():
     assert texts("E'a' 'b'") == ["E'a'", "'b'"]
 
 
+@pytest.mark.parametrize(
+    ("query", "tokens"),
+    [
+        (r'U&"d\0061t" . a', [(NAME, "dat"), (MARK, "."), (WORD, "a")]),
+        (r"u&'d\0061t' 1", [(STRING, "'dat'"), (NUMBER, "1")]),
+        ("U&'d!0061t' /**/ Uescape\n'!' 1", [(STRING, "'dat'"), (NUMBER, "1")]),
+        ("U&\"d!0061t\" UESCAPE '!' ('x')", [(NAME, "dat"), *texts_of("( 'x' )")]),
+        ("U&'\\0061'\n'\\0062' 'c'", [(STRING, "'ab'"), (STRING, "'c'")]),
+        ("U & 'x'", [(WORD, "u"), (OPERATOR, "&"), (STRING, "'x'")]),
+    ],
+)
+def test_unicode_escapes_are_read_as_the_parser_reads_them(query, tokens):
+    found = scan(query.encode())
+    assert found is not None
+    assert found.tokens == tokens
+
+
+def test_unicode_escapes_take_linear_time():
+    assert len(texts("U&'\\0061' uescape '!', -- x\n" * 20_000)) == 40_000
+    assert texts("U&'" + "\\0061" * 20_000 + "'" + "--" * 5000) == ["'" + "a" * 20_000 + "'"]
+
+
 def test_many_comments_after_an_escape_literal_take_linear_time():
     assert texts("E'a'" + "--" * 5000) == ["E'a'"]
 
@@ -124,8 +152,17 @@ def test_many_comments_after_an_escape_literal_take_linear_time():
         r"select \ 1",
         "a { b",
         "select 1\0",
-        "U&'x'",
-        'u&"x"',
+        "U&'open",
+        'u&"open',
+        'U&""',
+        r"U&'\00zz'",
+        "U&'a' uescape",
+        "U&'a' uescape '+'",
+        "U&'a' uescape '!'\n'' (1)",
+        "U&'a'\n'\\' --",
+        'prepare U&"p" as select 1',
+        'execute U&"p"',
+        'deallocate U&"p"',
     ],
 )
 def test_what_is_unterminated_or_stray_is_doubt(query):
@@ -150,6 +187,8 @@ def test_text_that_is_not_utf8_may_hold_such_bytes_in_plain_literals_only():
     assert scan(b"'t\xe9' \"\xe9\"") is not None
     assert scan(b"t\xe9") is None
     assert scan(b"E'\xe9'") is None
+    assert scan(b"U&'\xe9'") is None
+    assert scan(b'U&"\xe9"') is None
     assert scan(b"$\xe9$ $\xe9$") is None
 
 
