@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from rwsplit.cli.completion import node_names
 from rwsplit.cli.headline import left_to_do
 from rwsplit.cli.options import ConfigFile, Json, Url
 from rwsplit.cli.proxy import Place, ProxyError, connected, find_proxy, operate, rows
@@ -24,7 +25,12 @@ app = typer.Typer(
 )
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="The node's name in the configuration.")
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The node's name in the configuration.",
+        autocompletion=node_names,
+    ),
 ]
 
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from rwsplit.cli.main import app
+from rwsplit.cli.commands import app
 from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.embedded.node import EmbeddedNode
 from rwsplit.embedded.processes import wait_until
