@@ -78,6 +78,12 @@ def _cluster(operator: Operator) -> Rows:
     yield "timeline", str(primary.timeline) if primary else None
     yield "no_writes", None if view.no_writes is None else view.no_writes.doubt.name
     yield "no_writes_detail", None if view.no_writes is None else str(view.no_writes)
+    since = view.no_primary_since
+    yield (
+        "no_primary_seconds",
+        None if since is None else f"{max(0.0, operator.now - since):.1f}",
+    )
+    yield "waiting_writes", str(operator.waiting_writes())
     yield "warning", view.unsaved
 
 

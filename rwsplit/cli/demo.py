@@ -230,8 +230,7 @@ async def _show(url: str) -> None:
     with Live(auto_refresh=False) as live:
         while True:
             table = await trio.to_thread.run_sync(look.render, abandon_on_cancel=True)
-            if table is not None:
-                live.update(table, refresh=True)
+            live.update(table, refresh=True)
             await trio.sleep(INTERVAL)
 
 

@@ -100,9 +100,8 @@ def promote(
     """
     command = "PROMOTE NODE %s FORCE" if force else "PROMOTE NODE %s"
     place = find_proxy(url, config)
-    for lost in operate(place, command, [name]):
-        print(lost)
-    print(f"{name} is promoted")
+    for told in operate(place, command, [name]):
+        print(told)
     with connected(place) as connection:
         found = read_status(connection)
     for task in left_to_do(found, name):
@@ -116,7 +115,7 @@ def accept(name: Name, url: Url = None, config: ConfigFile = None) -> None:
     For when rwsplit cannot tell, and says so: the one it knew is gone for good, or there are several. What is on the
     others beyond that node's timeline is not seen any more.
     """
-    operate(find_proxy(url, config), "ACCEPT NODE %s", [name])
+    _operate(find_proxy(url, config), "ACCEPT NODE %s", name)
     print(f"{name} is the primary")
 
 

@@ -190,7 +190,10 @@ def test_verbs_reach_the_operator(port, operator):
         "SHUTDOWN wait=True",
         "SHUTDOWN wait=False",
     ]
-    assert notices == ["consistency.max_lag: 10s -> 5s"]
+    assert notices == [
+        "replica1 is the primary (timeline 2), writes resumed after 2.1 s",
+        "consistency.max_lag: 10s -> 5s",
+    ]
 
 
 def test_a_refused_setting_is_reported_with_every_problem(port, operator, tmp_path):
