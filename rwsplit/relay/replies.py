@@ -30,6 +30,7 @@ from rwsplit.session.parameters import NONE
 from rwsplit.session.pinning import PinReason, leaves_state
 from rwsplit.session.teaching import unlearn
 from rwsplit.session.unit import EXTENDED, Unit
+from rwsplit.sql.statement import TRANSACTION_CONTROL, Script
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -174,7 +175,7 @@ class Replies:
             self._settle_names(server, unit)
         relay.moments.done(client, server, unit, status, now)
         client.tx = status
-        if route is not None and unit.executes:
+        if route is not None and unit.executes and not _only_controls(script):
             client.last = (server.pool.node, route)
         relay.late.note(client, unit, script, status)
         self._note_read(client, server, unit, now)
@@ -459,6 +460,13 @@ def _leaves_state(unit: Unit, error: bytes) -> bool:
     """Return whether *unit*, which failed with *error*, may have left session state all the same."""
     single = unit.script is not None and unit.script.single is not None
     return leaves_state(unit.script, sqlstate(error)) and not (single and ran_nothing(error))
+
+
+def _only_controls(script: Script) -> bool:
+    """Return whether *script* begins, ends or marks a transaction and does nothing else, so that no route of it is told."""
+    return script.controls_transaction and all(
+        statement.verb in TRANSACTION_CONTROL for statement in script.statements
+    )
 
 
 def _begins(client: Client, unit: Unit) -> bool:
