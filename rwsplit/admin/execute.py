@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Final
 
 import attrs
@@ -73,7 +74,9 @@ def result_columns(command: Command, session: Mapping[str, str]) -> tuple[Column
             return VIEWS[name].columns
         case Show(view=name):
             if _parameter(name, session) is None:
-                raise UnknownCommand(f"there is no SHOW {name.upper()}")
+                near = get_close_matches(name, VIEWS, n=1)
+                meant = f"; did you mean SHOW {near[0].upper()}?" if near else ""
+                raise UnknownCommand(f"there is no SHOW {name.upper()}{meant}")
             return (Column(name),)
         case ExplainRoute():
             return COLUMNS

@@ -39,6 +39,9 @@ Connection = psycopg.Connection[Row]
 class ProxyError(RwsplitError):
     """There is no rwsplit to speak to, or it refused; the text says which and what to do."""
 
+    hint: str | None = None
+    """What the console adds for a person who types commands."""
+
 
 class Unreachable(ProxyError):
     """There is no way to speak to it now."""
@@ -155,7 +158,9 @@ def translated(connection: Connection, place: Place) -> Iterator[None]:
     except psycopg.Error as exc:
         if connection.closed:
             raise Unreachable(f"lost rwsplit at {place.shown}: {_first(exc)}") from None
-        raise ProxyError(_first(exc)) from None
+        refused = ProxyError(_first(exc))
+        refused.hint = exc.diag.message_hint
+        raise refused from None
 
 
 def ask(place: Place, command: str, values: Sequence[str] = ()) -> list[Row]:
