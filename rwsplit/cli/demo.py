@@ -115,7 +115,7 @@ def parse_delays(given: list[str], replicas: int) -> dict[str, float]:
 
 
 def check_port(port: int) -> None:
-    """Raise DemoError if somebody listens on *port* already; better now than after the cluster."""
+    """Raise DemoError if another process listens on *port* already; better now than after the cluster."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

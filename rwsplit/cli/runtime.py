@@ -2,7 +2,7 @@
 
 One file per demo, named by its process, in a directory only its user may enter: $XDG_RUNTIME_DIR/rwsplit, or
 rwsplit-UID in the directory for temporary files. The URL holds a password, so a directory that
-belongs to somebody else, or lets others in, is not used.
+belongs to another user, or lets others in, is not used.
 """
 
 from __future__ import annotations

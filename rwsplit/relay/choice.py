@@ -242,7 +242,7 @@ def _begins(unit: Unit) -> bool:
 
 
 def _bound(client: Client, unit: Unit) -> Route:
-    """Return why *unit* goes to the primary whatever it says."""
+    """Return why *unit* goes to the primary whatever its statements are."""
     if unit.is_open:
         return _OPEN
     return _SESSION_MODE if client.mode is PoolMode.SESSION else _SERIALIZABLE

@@ -205,7 +205,7 @@ class Replies:
         server.parameters = NONE if unit.planned else client.parameters
 
     def _note_read(self, client: Client, server: Server, unit: Unit, now: float) -> None:
-        """Count a read that was answered; whoever reads is led back to the replicas, and from one to another."""
+        """Count a read that was answered; a session that reads is led back to the replicas, and from one to another."""
         relay = self._relay
         script, route = unit.script, unit.route
         assert script is not None
@@ -311,7 +311,7 @@ class Replies:
     def _is_our_doing(self, server: Server, unit: Unit, state: bytes) -> bool:
         """Return whether the error came of sharing the server: nobody outside could explain it."""
         if state == b"26000":
-            # It relied on a Parse of somebody's that failed; it is parsed again for itself.
+            # It relied on another session's Parse, which failed; it is parsed again for itself.
             return bool(unit.piece.needs) and not unit.restarts
         if state == b"57014" and unit.cancelled:
             return False

@@ -1,7 +1,7 @@
 """A fake rwsplit behind the console: one primary, three replicas, each with its own trouble.
 
 `running_console` serves it on a port of 127.0.0.1 from a thread of its own, to clients that are let
-in without a password as whoever they say they are.
+in without a password as the user they name.
 """
 
 from __future__ import annotations
