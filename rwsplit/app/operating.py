@@ -328,7 +328,9 @@ def _explanation(view: ClusterView, script: Script, route: Route) -> Explanation
                 Refusal.NOT_A_REPLICA if node is view.primary else node.refusal
             )
         elif route.target is Target.NODE:
-            refusals[node.name] = None if node.name == route.node else Refusal.NOT_A_REPLICA
+            usable = isinstance(node.health, Up) and node.admin is AdminState.ATTACHED
+            named = None if usable else node.refusal
+            refusals[node.name] = named if node.name == route.node else Refusal.NOT_NAMED
         elif node is view.primary:
             refusals[node.name] = None
         else:

@@ -55,6 +55,7 @@ def is_second_primary(node: Mapping[str, Any], found: Mapping[str, Any]) -> bool
 def left_to_do(found: Mapping[str, Any], promoted: str) -> list[str]:
     """Return what the status *found* leaves to do by hand now that the node called *promoted* is the primary."""
     lines = []
+    newest = max((node["timeline"] or 0 for node in found["nodes"]), default=0)
     for node in found["nodes"]:
         name, is_primary = node["name"], node["role"] == "primary"
         if name == promoted:
@@ -65,7 +66,7 @@ def left_to_do(found: Mapping[str, Any], promoted: str) -> list[str]:
             lines.append(
                 f"node {name} was the primary: rebuild it (pg_rewind) before it comes back"
             )
-        elif node["refusal"] in ASTRAY:
+        elif node["refusal"] in ASTRAY or (node["timeline"] or newest) < newest:
             lines.append(
                 f"node {name} does not follow {promoted} yet: if that stays so, set its primary_conninfo"
             )

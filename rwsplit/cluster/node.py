@@ -95,6 +95,7 @@ class Refusal(Enum):
     FROZEN = Frozen.reason
     NOT_A_REPLICA = "not a replica"
     NOT_THE_PRIMARY = "not the primary"
+    NOT_NAMED = "not the node that a hint or rule names"
     UNKNOWN_FRESHNESS = "not known to be fresh yet"
     OTHER_CLUSTER = "of another cluster: its system identifier is another"
     OTHER_TIMELINE = "on another timeline than the primary"

@@ -60,9 +60,11 @@ def test_what_a_promotion_leaves_to_do_is_said_by_name():
         node("pg1", "primary", timeline=2),
         node("pg2", refusal="OTHER_TIMELINE"),
         node("pg3", timeline=2),
+        node("pg4", refusal="DETACHED", admin_state="detached"),
         primary="pg1",
     )
     assert left_to_do(found, "pg1") == [
         "node pg0 was the primary: rebuild it (pg_rewind) before it comes back",
         "node pg2 does not follow pg1 yet: if that stays so, set its primary_conninfo",
+        "node pg4 does not follow pg1 yet: if that stays so, set its primary_conninfo",
     ]
