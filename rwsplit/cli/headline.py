@@ -92,7 +92,7 @@ def _told_of(node: Mapping[str, Any], leader: Mapping[str, Any]) -> str:
     timeline, newest = node["timeline"], leader["timeline"]
     if timeline is not None and newest is not None and timeline < newest:
         return f"{node['name']} (timeline {timeline}) is an old one"
-    return f"{node['name']} is {node['refusal_detail']}"
+    return f"{node['name']} is refused ({node['refusal_detail']})"
 
 
 def _promotion(found: Mapping[str, Any]) -> str | None:

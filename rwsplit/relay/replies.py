@@ -175,7 +175,8 @@ class Replies:
             self._settle_names(server, unit)
         relay.moments.done(client, server, unit, status, now)
         client.tx = status
-        if route is not None and unit.executes and not _only_controls(script):
+        controls = script.controls_transaction and _only_controls(script)
+        if route is not None and unit.executes and not controls:
             client.last = (server.pool.node, route)
         relay.late.note(client, unit, script, status)
         self._note_read(client, server, unit, now)
@@ -463,10 +464,8 @@ def _leaves_state(unit: Unit, error: bytes) -> bool:
 
 
 def _only_controls(script: Script) -> bool:
-    """Return whether *script* begins, ends or marks a transaction and does nothing else, so that no route of it is told."""
-    return script.controls_transaction and all(
-        statement.verb in TRANSACTION_CONTROL for statement in script.statements
-    )
+    """Return whether *script* begins, ends or marks a transaction and does nothing else: `last_route` does not tell of it."""
+    return all(statement.verb in TRANSACTION_CONTROL for statement in script.statements)
 
 
 def _begins(client: Client, unit: Unit) -> bool:

@@ -49,7 +49,7 @@ def describe(spill: Spill) -> str:
     else:
         allowed = spill.now - spill.oldest
         old = spill.now - max(node.fresh_until for node in replicas)
-        return f"no replica is within the lag allowed ({_nearest(replicas)}, {old:.1f} s > {allowed:g} s)"
+        return f"no replica is within the lag allowed ({_nearest(replicas)}, {_shown(old)} > {allowed:g} s)"
     fresh = [
         node
         for node in replicas
@@ -73,6 +73,8 @@ def _nearest(replicas: Sequence[NodeView], moment: float | None = None) -> str:
     nearest = max(replicas, key=lambda node: node.fresh_until)
     if moment is None:
         return f"nearest: {nearest.name}"
-    behind = moment - nearest.fresh_until
-    digits = 1 if behind >= 1 else 3
-    return f"nearest: {nearest.name}, {behind:.{digits}f} s"
+    return f"nearest: {nearest.name}, {_shown(moment - nearest.fresh_until)}"
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.3f} s"

@@ -46,6 +46,20 @@ def test_the_most_advanced_replica_is_one_of_the_newest_timeline_that_may_be_pro
     ]
 
 
+def test_a_second_primary_of_another_kind_is_told_with_its_reason():
+    reason = "nothing shows that it descends from the primary known before"
+    found = status(
+        node("pg0", "primary"),
+        node("pg1", "primary", timeline=2, refusal_detail=reason),
+        node("pg2", "primary", timeline=None, refusal_detail="x"),
+        primary="pg0",
+    )
+    assert headlines(found) == [
+        f"THREE PRIMARIES: writes go to pg0 (timeline 1); pg1 is refused ({reason}); "
+        "pg2 is refused (x): stop them and rebuild them"
+    ]
+
+
 def test_where_no_replica_is_up_or_promoting_is_not_the_way_out_none_is_named():
     assert headlines(status(node("pg1", health="down"), **NO_PRIMARY)) == [
         "NO PRIMARY for 12 s: 1 write waits. node pg0 is not up"
