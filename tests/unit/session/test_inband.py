@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from rwsplit.cluster.node import NEVER
+from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import ConsistencyLevel
+from rwsplit.routing.consistency import NO_HOME
 from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.routing.spill import Spill
 from rwsplit.session.inband import ANSWER, REFUSAL, apply, substitute
 from rwsplit.session.pinning import PinReason
 from rwsplit.session.session import Session
@@ -74,6 +78,15 @@ def test_the_route_of_the_last_statement_is_shown(session: Session):
     assert show(session, "last_route") == (
         "SELECT E'pg1 READ: it only reads' AS \"rwsplit.last_route\""
     )
+
+
+def test_a_read_without_a_fresh_replica_is_shown_with_what_was_missing(session: Session):
+    session.last = ("pg0", Route(Target.PRIMARY, RouteReason.NO_FRESH_REPLICA))
+    assert "pg0 NO_FRESH_REPLICA: no replica is eligible'" in show(session, "last_route")
+
+    view = ClusterView(nodes=(), primary=None, replicas=())
+    session.spilled = Spill(view, 1.0, 0.0, NEVER, True, NEVER, NO_HOME)
+    assert "no replica is eligible (no node is a replica)" in show(session, "last_route")
 
 
 def test_a_pinned_session_shows_why(session: Session):
