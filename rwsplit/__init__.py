@@ -18,6 +18,9 @@ The map, top to bottom (imports point down only; `ARCHITECTURE.md` tells the sto
 
 from typing import Final
 
-__all__ = ["__version__"]
+__all__ = ["PRODUCT", "__version__"]
 
 __version__: Final = "0.1.0"
+
+PRODUCT: Final = f"rwsplit {__version__}"
+"""What rwsplit says it is: `rwsplit --version`, SHOW VERSION."""

@@ -22,7 +22,7 @@ class ClientError(RwsplitError):
 
 
 class FeatureNotSupported(ClientError):
-    """Something PostgreSQL can do and rwsplit refuses, in words."""
+    """Something PostgreSQL can do and rwsplit refuses, with a clear error."""
 
     sqlstate = "0A000"
 

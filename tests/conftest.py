@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import signal
+from types import FrameType
+
 import pytest
 
 pytest_plugins = ["tests.support.postgres"]
+
+
+def pytest_configure() -> None:
+    """Have SIGTERM, which `make` passes on, end a run as Ctrl-C does: what tests have started is stopped on the way out."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background by a shell
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)  # which trio handles while it runs
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -39,7 +39,7 @@ VERBS: Final = (
 class UnknownCommand(ClientError):
     """Not a console command."""
 
-    hint = "The console knows: " + "; ".join(VERBS)
+    hint = "SHOW HELP lists the commands."
 
 
 class UnknownSetting(ClientError):
@@ -247,7 +247,9 @@ def _parse(tokens: Sequence[Token], text: str) -> Command:
         return Chatter(CHATTER[verb])
     parse = _PARSERS.get(verb)
     if parse is None:
-        raise UnknownCommand(f"unknown command: {_shown(tokens, text)}")
+        near = get_close_matches(verb, _PARSERS, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise UnknownCommand(f"unknown command: {_shown(tokens, text)}{meant}")
     return parse(tokens, text)
 
 
@@ -260,6 +262,11 @@ def _show(tokens: Sequence[Token], text: str) -> Command:
     if len(words) > 1:
         raise UnknownCommand(f"unknown command: {_shown(tokens, text)}")
     return Show(words[0])
+
+
+def _help(tokens: Sequence[Token], text: str) -> Command:
+    _alone(tokens, text)
+    return Show("help")
 
 
 def _admin_state(tokens: Sequence[Token], text: str) -> Command:
@@ -373,6 +380,7 @@ _PARSERS: Final[dict[str, Callable[[Sequence[Token], str], Command]]] = {
     "DETACH": _admin_state,
     "DRAIN": _admin_state,
     "EXPLAIN": _explain,
+    "HELP": _help,
     "PROMOTE": _promote,
     "RECONNECT": _reconnect,
     "RELOAD": _reload,

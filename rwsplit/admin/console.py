@@ -43,7 +43,7 @@ _log = structlog.get_logger("rwsplit.admin")
 
 
 class Login(Protocol):
-    """Who came in; `client.startup.Login` is one."""
+    """Which client logged in; `client.startup.Login` is one."""
 
     @property
     def user(self) -> str:

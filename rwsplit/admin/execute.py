@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Final
 
 import attrs
@@ -73,7 +74,9 @@ def result_columns(command: Command, session: Mapping[str, str]) -> tuple[Column
             return VIEWS[name].columns
         case Show(view=name):
             if _parameter(name, session) is None:
-                raise UnknownCommand(f"there is no SHOW {name.upper()}")
+                near = get_close_matches(name, VIEWS, n=1)
+                meant = f"; did you mean SHOW {near[0].upper()}?" if near else ""
+                raise UnknownCommand(f"there is no SHOW {name.upper()}{meant}")
             return (Column(name),)
         case ExplainRoute():
             return COLUMNS
@@ -113,17 +116,15 @@ async def _operate(  # noqa: PLR0911 - one line a verb
     match command:
         case SetAdminState(node=node, state=state, tag=tag):
             problem = operator.set_admin_state(_known(node, operator), state)
-            unsaved = "not saved; a restart of rwsplit undoes it"
-            return Answer(tag, notices=(f"{unsaved}: {problem}",) if problem else ())
+            return Answer(tag, notices=_unsaved(problem))
         case Promote(node=node, force=force):
             name = _known(node, operator)
-            lost = await (
+            told = await (
                 operator.promote(name, force=True) if force else operator.promote(name)
             )
-            return Answer("PROMOTE", notices=tuple(lost or ()))
+            return Answer("PROMOTE", notices=tuple(told))
         case Accept(node=node):
-            operator.accept(_known(node, operator))
-            return Answer("ACCEPT")
+            return Answer("ACCEPT", notices=_unsaved(operator.accept(_known(node, operator))))
         case SetConfig(setting=setting, value=value):
             return Answer("SET", notices=_notices(await operator.set_config(setting, value)))
         case Reconnect(database=database):
@@ -141,6 +142,11 @@ def _known(name: str, operator: Operator) -> str:
         names = ", ".join(node.name for node in operator.view.nodes)
         raise NoSuchNode(f"there is no node {name!r}; the nodes are {names}")
     return name
+
+
+def _unsaved(problem: str | None) -> tuple[str, ...]:
+    """Return the notice that what was done could not be saved, because of *problem*; none if it was."""
+    return (f"not saved; a restart of rwsplit undoes it: {problem}",) if problem else ()
 
 
 def _notices(changes: Changes) -> tuple[str, ...]:

@@ -173,7 +173,10 @@ class Operator(Protocol):
         """Return every server."""
 
     def databases(self) -> Sequence[DatabaseStatus]:
-        """Return every database somebody has used."""
+        """Return every database that clients have used."""
+
+    def waiting_writes(self) -> int:
+        """Return how many statements that only the primary takes wait because there is none."""
 
     def users(self) -> Sequence[str]:
         """Return the names in the userlist."""
@@ -190,16 +193,17 @@ class Operator(Protocol):
         The console has checked that it exists.
         """
 
-    def accept(self, node: str) -> None:
+    def accept(self, node: str) -> str | None:
         """Take *node*, which says so, for the primary, whatever is known of others; the node exists.
 
-        Raises: OperationRefused.
+        Returns why that could not be saved, None: it was. Raises: OperationRefused.
         """
 
     async def promote(self, node: str, *, force: bool = False) -> Sequence[str]:
         """Promote the replica *node* and return when it is the primary; the node exists.
 
-        Returns what is lost by that, in sentences; that is refused without *force*. Raises: OperationRefused, NodeError.
+        Returns what is lost by that, and what the operator should know besides, in sentences; losses are refused without
+        *force*. Raises: OperationRefused, NodeError.
         """
 
     def reconnect(self, database: str | None) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from importlib.metadata import version
 from typing import Any, Final
 
 import attrs
 
+from rwsplit import PRODUCT
 from rwsplit.admin.commands import VERBS
 from rwsplit.admin.operator import Operator, PoolStatus, describe_refusal
 from rwsplit.admin.table import Column, Table, Value, columns
@@ -78,6 +78,12 @@ def _cluster(operator: Operator) -> Rows:
     yield "timeline", str(primary.timeline) if primary else None
     yield "no_writes", None if view.no_writes is None else view.no_writes.doubt.name
     yield "no_writes_detail", None if view.no_writes is None else str(view.no_writes)
+    since = view.no_primary_since
+    yield (
+        "no_primary_seconds",
+        None if since is None else f"{max(0.0, operator.now - since):.1f}",
+    )
+    yield "waiting_writes", str(operator.waiting_writes())
     yield "warning", view.unsaved
 
 
@@ -264,11 +270,6 @@ def _micros(seconds: float) -> int:
     return int(seconds % 1 * 1_000_000)
 
 
-def product_version() -> str:
-    """Return `rwsplit 0.1.0`."""
-    return f"rwsplit {version('rwsplit')}"
-
-
 def _view(described: str, rows: Callable[[Operator], Any]) -> View:
     return View(columns(described), rows)
 
@@ -320,5 +321,5 @@ VIEWS: Final[dict[str, View]] = {
     "lists": _view("list items:int8", _lists),
     "config": _view("key value default changeable:bool", _config),
     "metrics": _view("metrics", lambda o: [(line,) for line in o.metrics().splitlines()]),
-    "version": _view("version", lambda _: [(product_version(),)]),
+    "version": _view("version", lambda _: [(PRODUCT,)]),
 }

@@ -37,7 +37,7 @@ class Host(Driver):
         self._turn: Callable[[Events], None] = _nothing
         self._clock: Callable[[], float] = lambda: (
             0.0
-        )  # alarms wait until there is somebody to tell
+        )  # alarms wait until there is a relay to tell
         self._failed = trio.Event()
         self._failure: BaseException | None = None
 

@@ -14,7 +14,7 @@ from rwsplit.server.dialer import Dialed
 from rwsplit.server.stream import WireStream
 from rwsplit.session.defaults import QUERY, Defaults, read
 
-#: Seconds a node that let somebody in may take to answer one question.
+#: Seconds a node that accepted a login may take to answer one question.
 ANSWER_TIMEOUT: Final = 5.0
 #: Bytes the answer may have; PostgreSQL's has some 4 000.
 LARGEST: Final = 1024 * 1024

@@ -160,7 +160,7 @@ class OurOperator:
         return found
 
     def databases(self) -> Sequence[DatabaseStatus]:
-        """Return every database somebody uses."""
+        """Return every database that clients use."""
         counts = dict(self._proxy.relay.pools.answered)
         for pool in self._proxy.relay.pools:
             counts[pool.database] = counts.get(pool.database, 0) + pool.answered
@@ -173,6 +173,10 @@ class OurOperator:
             )
             for name in sorted(counts | misspelt)
         ]
+
+    def waiting_writes(self) -> int:
+        """Return how many statements that only the primary takes wait because there is none."""
+        return sum(map(_needs_primary, self._proxy.relay.homeless))
 
     def users(self) -> Sequence[str]:
         """Return the names in the userlist."""
@@ -191,14 +195,18 @@ class OurOperator:
 
     def set_admin_state(self, node: str, state: AdminState) -> str | None:
         """Attach, drain or detach *node*, and save that; return why it could not be saved."""
-        memory = self._proxy.memory
         self._proxy.board.set_admin(node, state)
+        return self._unsaved()
+
+    def _unsaved(self) -> str | None:
+        """Return why the state file could not be written, None: it is written."""
+        memory = self._proxy.memory
         if memory.problem:
             memory.save()  # asked for again, in the same state, it may be possible by now
         return memory.problem
 
-    def accept(self, node: str) -> None:
-        """Take *node* for the primary, whatever is known of others.
+    def accept(self, node: str) -> str | None:
+        """Take *node* for the primary, whatever is known of others; return why that could not be saved.
 
         Raises:
             OperationRefused: it does not say that it is one, or is not up.
@@ -218,15 +226,22 @@ class OurOperator:
             )
         if view is not self.view.primary:
             self._proxy.board.accept(node)
+        return self._unsaved()
 
     async def promote(self, node: str, *, force: bool = False) -> Sequence[str]:
-        """Promote the replica *node* and return when it is the primary; say what is lost by that.
+        """Promote the replica *node* and return when it is the primary; say what is lost by that, and what is not saved.
 
         Raises:
             OperationRefused: it may not be promoted, others have more (without *force*), or PostgreSQL refuses.
             NodeUnreachable: it does not answer.
         """
-        return await Promotion(self._proxy, node, force=force).run()
+        told = await Promotion(self._proxy, node, force=force).run()
+        problem = self._unsaved()
+        if problem is not None:
+            told.append(
+                f"not saved; rwsplit does not know after a restart that {node} is the primary: {problem}"
+            )
+        return told
 
     def reconnect(self, database: str | None) -> None:
         """Replace servers as they become free."""
@@ -297,6 +312,14 @@ class OurOperator:
         return _explanation(self.view, script, route)
 
 
+def _needs_primary(client: Client) -> bool:
+    """Return whether what *client* waits with may run on the primary only."""
+    route = getattr(client.pending[0], "route", None) if client.pending else None
+    if not isinstance(route, Route):
+        return True
+    return route.target is Target.PRIMARY and route.reason is not RouteReason.NO_FRESH_REPLICA
+
+
 def _explanation(view: ClusterView, script: Script, route: Route) -> Explanation:
     refusals: dict[str, Refusal | None] = {}
     for node in view.nodes:
@@ -305,7 +328,9 @@ def _explanation(view: ClusterView, script: Script, route: Route) -> Explanation
                 Refusal.NOT_A_REPLICA if node is view.primary else node.refusal
             )
         elif route.target is Target.NODE:
-            refusals[node.name] = None if node.name == route.node else Refusal.NOT_A_REPLICA
+            usable = isinstance(node.health, Up) and node.admin is AdminState.ATTACHED
+            named = None if usable else node.refusal
+            refusals[node.name] = named if node.name == route.node else Refusal.NOT_NAMED
         elif node is view.primary:
             refusals[node.name] = None
         else:

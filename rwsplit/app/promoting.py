@@ -57,9 +57,11 @@ class Promotion:
         self._node = node
         self._force = force
         self._monitor = proxy.config.monitor
+        self._since: float | None = None
+        """Since when there is no primary that takes writes."""
 
     async def run(self) -> list[str]:
-        """Promote the node and return when it is the primary; return what was lost, in sentences.
+        """Promote the node and return when it is the primary; return what was lost and what is now, in sentences.
 
         Raises:
             OperationRefused: it is no replica that may be promoted, another one is further ahead, or PostgreSQL refuses.
@@ -79,9 +81,19 @@ class Promotion:
             if not self._force and any(loss.holder is Holder.REPLICA for loss in lost):
                 raise OperationRefused(self._advice(lost))
             await self._refuse_if_back()
+        self._since = board.view.no_primary_since
         await self._ask(target, lambda connection: self._promote(connection, old))
         await self._await()
-        return [f"{loss}: that is lost" for loss in lost]
+        return [*(f"{loss}: that is lost" for loss in lost), self._told()]
+
+    def _told(self) -> str:
+        """Return the sentence about the primary there is now, and for how long there was none."""
+        view = self._proxy.board.view
+        assert view.primary is not None
+        told = f"{self._node} is the primary (timeline {view.primary.timeline})"
+        if self._since is None:
+            return told
+        return f"{told}, writes resumed after {self._proxy.relay.clock() - self._since:.1f} s"
 
     def _advice(self, lost: Sequence[Loss]) -> str:
         """Return what is lost, and what to do instead."""
@@ -138,8 +150,8 @@ class Promotion:
             return None
         if old.admin is not AdminState.DETACHED:
             raise OperationRefused(
-                f"the primary {old.name} is up, and what is written to it would be lost; "
-                f"detach it first (rwsplit node drain {old.name} --wait), then promote {self._node}"
+                f"node {old.name}, the primary, is still up: drain it first (rwsplit node drain {old.name} --wait), "
+                f"then promote {self._node}"
             )
         if self._proxy.relay.busy_with(old.name):
             raise OperationRefused(
@@ -184,7 +196,7 @@ class Promotion:
         if row is not None and not row[0]:
             board.hurry()
             raise OperationRefused(
-                f"the primary {old.name} answers again; nothing was promoted"
+                f"node {old.name}, the primary, answers again; nothing was promoted"
             )
 
     # Doing it...

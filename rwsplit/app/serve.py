@@ -1,4 +1,4 @@
-"""Serve: the composition root. The only place that knows everybody, and the nursery tree:
+"""Serve: the composition root. The only place that knows all parts, and the nursery tree:
 
     serve
     |- monitor            one watcher per node

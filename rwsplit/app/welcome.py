@@ -40,7 +40,7 @@ SIZE: Final = 1000
 FIRST_NODE: Final = 10.0
 #: Seconds after a change of defaults in which nothing is remembered: a node may still be reading its configuration.
 SETTLING: Final = 1.0
-#: The isolation level of transactions where nobody says another.
+#: The isolation level of transactions where neither configuration, role nor database sets another.
 READ_COMMITTED: Final = "read committed"
 #: The startup parameter that says which kind of node is to answer.
 ROUTE: Final = f"{PREFIX}route"
@@ -91,7 +91,7 @@ class Welcomes:
             del self._known[key]
 
     def distrust(self) -> None:
-        """Find everything out again, and again a moment later: somebody has just changed defaults."""
+        """Find everything out again, and again a moment later: a session has just changed defaults."""
         self.forget()
         self._distrusted = trio.current_time()
 
@@ -212,7 +212,9 @@ class Welcomes:
                 reported["default_transaction_read_only"] = "off"
             return reported, found
         raise (
-            refused or unreachable or NoEligibleNode("no node is up, so nobody can log in now")
+            refused
+            or unreachable
+            or NoEligibleNode("no node is up, so no client can log in now")
         )
 
     def _is_primary(self, node: NodeView) -> bool:

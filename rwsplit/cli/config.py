@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from rwsplit.cli.completion import setting_paths
 from rwsplit.cli.options import ConfigFile, Json, Url
 from rwsplit.cli.proxy import (
     ProxyError,
@@ -30,7 +31,10 @@ app = typer.Typer(
 )
 
 PathArgument = Annotated[
-    str, typer.Argument(metavar="PATH", help="Such as consistency.max_lag.")
+    str,
+    typer.Argument(
+        metavar="PATH", help="Such as consistency.max_lag.", autocompletion=setting_paths
+    ),
 ]
 
 

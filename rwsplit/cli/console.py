@@ -30,7 +30,7 @@ def console(
     url: Url = None,
     config: ConfigFile = None,
 ) -> None:
-    """Speak to the console of a running rwsplit; SHOW HELP lists its commands."""
+    """Speak to the console of a running rwsplit; `help` lists its commands, \\q ends it."""
     place = find_proxy(url, config)
     with connected(place) as connection:
         connection.add_notice_handler(
@@ -47,6 +47,8 @@ def console(
                 raise
             except ProxyError as exc:
                 print(f"ERROR:  {exc}", file=sys.stderr)
+                if exc.hint:
+                    print(f"HINT:  {exc.hint}", file=sys.stderr)
 
 
 def _run(connection: Connection, command: str) -> None:
@@ -83,6 +85,8 @@ def _lines() -> Iterator[str]:
                 return
             if line.strip() in {"\\q", "quit", "exit"}:
                 return
+            if line.strip() in {"\\?", "\\h"}:  # as in psql
+                line = "HELP"
             if line.strip():
                 yield line
     else:
@@ -90,5 +94,5 @@ def _lines() -> Iterator[str]:
 
 
 def is_terminal() -> bool:
-    """Tell whether somebody types."""
+    """Tell whether commands are typed, not read from a pipe."""
     return sys.stdin.isatty()

@@ -39,6 +39,8 @@ HOST = "127.0.0.1"
 """The demo listens nowhere else."""
 APPLICATION = "app"
 """The cluster's role and database for applications; in the demo it may operate rwsplit too."""
+MONITOR = "rwsplit"
+"""The cluster's role for rwsplit itself."""
 READY_TIMEOUT = 60.0
 
 
@@ -85,6 +87,8 @@ def demo(
         try:
             with cluster:
                 config = write_config(cluster, port)
+                # For `rwsplit node promote`, as README.md says it.
+                cluster.primary.query(f"GRANT EXECUTE ON FUNCTION pg_promote TO {MONITOR}")
                 if pgbench_scale:
                     _pgbench(cluster, postgres, pgbench_scale)
                 _serve(config, cluster.passwords, seconds)
@@ -115,7 +119,7 @@ def parse_delays(given: list[str], replicas: int) -> dict[str, float]:
 
 
 def check_port(port: int) -> None:
-    """Raise DemoError if somebody listens on *port* already; better now than after the cluster."""
+    """Raise DemoError if another process listens on *port* already; better now than after the cluster."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -133,14 +137,17 @@ def write_config(cluster: EmbeddedCluster, port: int) -> Config:
     cluster.write_userlist(directory / "userlist.txt")
     password = directory / "monitor.pw"
     password.touch(mode=0o600)
-    password.write_text(cluster.passwords["rwsplit"] + "\n")
+    password.write_text(cluster.passwords[MONITOR] + "\n")
     nodes = "".join(f"  {n.name}: {n.host}:{n.port}\n" for n in cluster.nodes.values())
+    (directory / "rwsplit.state").write_text(
+        "{}\n"
+    )  # that there is none is a warning elsewhere
     path = directory / "rwsplit.yaml"
     path.write_text(
         f"# Written by `rwsplit demo`; edit it and `rwsplit console RELOAD`.\n"
         f"listen: {HOST}:{port}\n"
         f"nodes:\n{nodes}"
-        "monitor: {user: rwsplit, password_file: monitor.pw}\n"
+        f"monitor: {{user: {MONITOR}, password_file: monitor.pw}}\n"
         "users: {file: userlist.txt}\n"
         f"admin: {{users: [{APPLICATION}]}}\n"
         "log: {level: warning}\n"
@@ -230,8 +237,7 @@ async def _show(url: str) -> None:
     with Live(auto_refresh=False) as live:
         while True:
             table = await trio.to_thread.run_sync(look.render, abandon_on_cancel=True)
-            if table is not None:
-                live.update(table, refresh=True)
+            live.update(table, refresh=True)
             await trio.sleep(INTERVAL)
 
 

@@ -67,10 +67,10 @@ def read_explanation(sql: str, rows: list[Row]) -> Explanation:
 def _print(found: Explanation) -> None:
     out = Console(highlight=False, soft_wrap=True)
     route = found["route"]
-    where = f"goes to {route['node']}" if route["node"] else "goes nowhere: no node may take it"
-    out.print(
-        f"{where} ({route['target']}): {route['because']}  [{route['reason']}]", markup=False
-    )
+    node, target = route["node"], route["target"]
+    where = f"goes to {node}" if node else "goes nowhere: no node may take it"
+    kind = "" if node == target else f" ({target})"  # a node may be called primary
+    out.print(f"{where}{kind}: {route['because']}  [{route['reason']}]", markup=False)
     facts = ", ".join(
         f"{name.replace('_', ' ')}: {value}".replace("True", "yes").replace("False", "no")
         for name, value in found["statement"].items()

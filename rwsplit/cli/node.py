@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from rwsplit.cli.completion import node_names
 from rwsplit.cli.headline import left_to_do
 from rwsplit.cli.options import ConfigFile, Json, Url
 from rwsplit.cli.proxy import Place, ProxyError, connected, find_proxy, operate, rows
@@ -24,7 +25,12 @@ app = typer.Typer(
 )
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="The node's name in the configuration.")
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The node's name in the configuration.",
+        autocompletion=node_names,
+    ),
 ]
 
 
@@ -94,9 +100,8 @@ def promote(
     """
     command = "PROMOTE NODE %s FORCE" if force else "PROMOTE NODE %s"
     place = find_proxy(url, config)
-    for lost in operate(place, command, [name]):
-        print(lost)
-    print(f"{name} is promoted")
+    for told in operate(place, command, [name]):
+        print(told)
     with connected(place) as connection:
         found = read_status(connection)
     for task in left_to_do(found, name):
@@ -110,7 +115,7 @@ def accept(name: Name, url: Url = None, config: ConfigFile = None) -> None:
     For when rwsplit cannot tell, and says so: the one it knew is gone for good, or there are several. What is on the
     others beyond that node's timeline is not seen any more.
     """
-    operate(find_proxy(url, config), "ACCEPT NODE %s", [name])
+    _operate(find_proxy(url, config), "ACCEPT NODE %s", name)
     print(f"{name} is the primary")
 
 

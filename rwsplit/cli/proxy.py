@@ -1,9 +1,9 @@
 """Proxy: the running rwsplit a command is about, found and spoken to through its console.
 
-Where it is, first match wins: `--url`, `$RWSPLIT_URL`, the file of `-c`, ./config/rwsplit.yaml or
-/etc/rwsplit/rwsplit.yaml, a demo of the same user. A file says where rwsplit listens, who its admin users are,
-and, if its userlist can be read and holds it in plain, the password; else libpq's own places
-($PGPASSWORD, ~/.pgpass) are asked.
+Where it is, first match wins: `--url`, the file of `-c`, `$RWSPLIT_URL`, ./rwsplit.yaml, ./config/rwsplit.yaml or
+/etc/rwsplit/rwsplit.yaml, a demo of the same user; of several demos one must be named, by a URL with its port, which
+needs no password. A file says where rwsplit listens, who its admin users are, and, if its userlist can be read and
+holds it in plain, the password; else libpq's own places ($PGPASSWORD, ~/.pgpass) are asked.
 """
 
 from __future__ import annotations
@@ -12,20 +12,24 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
-from rwsplit.cli.runtime import find_demo
-from rwsplit.config.loader import parse, read_text
-from rwsplit.config.model import AuthType, Config
+from rwsplit.cli.runtime import find_demos
 from rwsplit.errors import ConfigError, RwsplitError
-from rwsplit.server.credentials import Keyring, Plain
 
-DEFAULT_FILES = (Path("config/rwsplit.yaml"), Path("/etc/rwsplit/rwsplit.yaml"))
+if TYPE_CHECKING:
+    from rwsplit.config.model import Config
+
+DEFAULT_FILES = (
+    Path("rwsplit.yaml"),
+    Path("config/rwsplit.yaml"),
+    Path("/etc/rwsplit/rwsplit.yaml"),
+)
 CONNECT_TIMEOUT = 5
 
 Row = dict[str, Any]
@@ -34,6 +38,9 @@ Connection = psycopg.Connection[Row]
 
 class ProxyError(RwsplitError):
     """There is no rwsplit to speak to, or it refused; the text says which and what to do."""
+
+    hint: str | None = None
+    """What the console adds for a person who types commands."""
 
 
 class Unreachable(ProxyError):
@@ -62,13 +69,20 @@ def find_proxy(url: str | None = None, config: Path | None = None) -> Place:
     """
     url = url or (None if config else os.environ.get("RWSPLIT_URL"))
     if url:
-        return place_from_url(url)
+        return _demo_at(place := place_from_url(url)) or place
     if config:
         return place_from_file(config)
     if (path := default_file()) is not None:
         return place_from_file(path)
-    if (demo := find_demo()) is not None:
-        return place_from_url(demo.url)
+    demos = [place_from_url(demo.url) for demo in find_demos()]
+    if len(demos) > 1:
+        known = ", ".join(place.shown for place in demos)
+        raise ProxyError(
+            f"{len(demos)} demos are running, at {known}: say which one is meant, by "
+            f"--url postgresql://{demos[0].shown} or RWSPLIT_URL"
+        )
+    if demos:
+        return demos[0]
     raise ProxyError(
         "no rwsplit to speak to: give --url postgresql://admin@host:6432, set RWSPLIT_URL, or name the "
         "configuration by -c"
@@ -93,6 +107,9 @@ def place_from_file(path: Path) -> Place:
 
     What it names besides (the userlist, certificates) may be out of this user's reach.
     """
+    # Imported here: half a second that a command with a URL, and completion beside a demo, do not need.
+    from rwsplit.config.loader import parse, read_text
+
     config = parse(read_text(path), path=path, files=False)
     if not config.admin.users:
         raise Unreachable(
@@ -103,6 +120,14 @@ def place_from_file(path: Path) -> Place:
     user, password = _admin_login(config)
     given: dict[str, Any] = {"host": host, "port": str(address.port), "user": user}
     return _place({**given, "password": password} if password else given)
+
+
+def _demo_at(place: Place) -> Place | None:
+    """Return the place of a running demo with its login, if *place* names its address and no user."""
+    if conninfo_to_dict(place.conninfo).get("user"):
+        return None
+    demos = map(place_from_url, (demo.url for demo in find_demos()))
+    return next((demo for demo in demos if demo.shown == place.shown), None)
 
 
 @contextmanager
@@ -133,7 +158,9 @@ def translated(connection: Connection, place: Place) -> Iterator[None]:
     except psycopg.Error as exc:
         if connection.closed:
             raise Unreachable(f"lost rwsplit at {place.shown}: {_first(exc)}") from None
-        raise ProxyError(_first(exc)) from None
+        refused = ProxyError(_first(exc))
+        refused.hint = exc.diag.message_hint
+        raise refused from None
 
 
 def ask(place: Place, command: str, values: Sequence[str] = ()) -> list[Row]:
@@ -171,6 +198,9 @@ def _place(given: dict[str, Any]) -> Place:
 
 def _admin_login(config: Config) -> tuple[str, str | None]:
     """Return an admin user and a password, of the first one whose password can be had."""
+    from rwsplit.config.model import AuthType
+    from rwsplit.server.credentials import Keyring, Plain
+
     first = config.admin.users[0]
     if config.auth.type is AuthType.TRUST or config.users.file is None:
         return first, None

@@ -2,7 +2,7 @@
 
 One file per demo, named by its process, in a directory only its user may enter: $XDG_RUNTIME_DIR/rwsplit, or
 rwsplit-UID in the directory for temporary files. The URL holds a password, so a directory that
-belongs to somebody else, or lets others in, is not used.
+belongs to another user, or lets others in, is not used.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ def announced(url: str) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def find_demo() -> Demo | None:
-    """Return the demo started last of those that run; files of those that do not are removed."""
+def find_demos() -> list[Demo]:
+    """Return the demos that run, the one started last first; files of those that do not run are removed."""
     directory = runtime_directory()
     if not directory.is_dir() or not _is_private(directory):
-        return None
+        return []
     demos = []
     for path in directory.glob("demo-*.json"):
         with suppress(OSError, ValueError, KeyError, TypeError):
@@ -72,7 +72,7 @@ def find_demo() -> Demo | None:
                 demos.append(demo)
             else:
                 path.unlink(missing_ok=True)
-    return max(demos, key=lambda demo: demo.started, default=None)
+    return sorted(demos, key=lambda demo: demo.started, reverse=True)
 
 
 def _is_private(directory: Path) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from rich.text import Text
 from rwsplit.cli.headline import headlines, is_second_primary
 from rwsplit.cli.options import ConfigFile, Json, Url
 from rwsplit.cli.proxy import Connection, Place, ProxyError, Row, connected, find_proxy, rows
+from rwsplit.cli.units import shown_bytes
 
 INTERVAL = 1.0
 #: Pools whose logins are refused that are listed.
@@ -29,8 +31,14 @@ COLOURS = {
     "banned": "yellow",
     "down": "red",
 }
-#: Items of SHOW CLUSTER that are there only while there is something to say.
-SAID_IF_SO = ("no_writes", "no_writes_detail", "warning")
+#: Items of SHOW CLUSTER that are there only while there is something to say, and what reads them.
+SAID_IF_SO: Mapping[str, Callable[[str], str | float | int]] = {
+    "no_writes": str,
+    "no_writes_detail": str,
+    "no_primary_seconds": float,
+    "waiting_writes": int,
+    "warning": str,
+}
 
 Status = dict[str, Any]
 """What `--json` prints; docs/operations.md."""
@@ -45,13 +53,13 @@ def status(
     """Show the nodes: role, health, lag, traffic, and why one gets no reads."""
     place = find_proxy(url, config)
     with connected(place) as connection:
-        if watch:
-            _watch(connection, place, as_json=as_json)
-        elif as_json:
-            print(json.dumps(read_status(connection), indent=2))
-        else:
-            out = Console()
-            out.print(render_status(read_status(connection), place))
+        found = None if watch else read_status(connection)
+    if found is None:
+        _watch(place, as_json=as_json)
+    elif as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        Console().print(render_status(found, place))
 
 
 def read_status(connection: Connection) -> Status:
@@ -64,7 +72,11 @@ def read_status(connection: Connection) -> Status:
     return {
         "version": version["version"],
         "primary": items["primary"],
-        **{item: items[item] for item in SAID_IF_SO if items[item] is not None},
+        **{
+            item: read(items[item])
+            for item, read in SAID_IF_SO.items()
+            if _is_said(items, item)
+        },
         "nodes": nodes,
         "refused_pools": refused,
         "clients": {
@@ -76,6 +88,13 @@ def read_status(connection: Connection) -> Status:
             "idle": lists["free_servers"],
         },
     }
+
+
+def _is_said(items: Mapping[str, str | None], item: str) -> bool:
+    """Tell whether there is something to say of *item*: writes wait for a primary only while there is none."""
+    if item == "waiting_writes" and items["primary"] is not None:
+        return False
+    return items[item] is not None
 
 
 def render_status(
@@ -155,21 +174,12 @@ def _cells(node: Mapping[str, Any], rates: Mapping[str, float] | None) -> list[s
         node["role"],
         Text(node["health"], style=COLOURS.get(node["health"], "")),
         node["admin_state"],
-        _bytes(lag) if replica and lag is not None else "-",
+        shown_bytes(lag) if replica and lag is not None else "-",
         f"{staleness:.2f} s" if replica and staleness is not None else "-",
         node["lsn"] or "-",
         str(node["in_flight"]),
         reads,
     ]
-
-
-def _bytes(size: int) -> str:
-    amount = float(size)
-    for unit in ("B", "kB", "MB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} GB"
 
 
 def _node(row: Row) -> dict[str, Any]:
@@ -181,20 +191,25 @@ def _node(row: Row) -> dict[str, Any]:
 
 
 class Look:
-    """Looks at one rwsplit again and again; two looks give rates. It may come and go."""
+    """Looks at one rwsplit again and again, also after a restart of it; two looks give reads per second."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self._before: Status | None = None
         self._since = 0.0
 
-    def render(self) -> RenderableType | None:
-        """Return the table now; None while rwsplit cannot be asked."""
+    def read(self) -> Status:
+        """Return the status now. Raises ProxyError: rwsplit cannot be asked."""
+        with connected(self._place) as connection:
+            return read_status(connection)
+
+    def render(self) -> RenderableType:
+        """Return the table now, or why rwsplit cannot be asked."""
         try:
-            with connected(self._place) as connection:
-                return self.table(read_status(connection))
-        except ProxyError:
-            return None
+            return self.table(self.read())
+        except ProxyError as exc:
+            self._before = None
+            return Text(f"{exc}; trying again", style="bold red")
 
     def table(self, found: Status) -> RenderableType:
         """Return *found* with the reads per second since the look before."""
@@ -215,16 +230,24 @@ def rates(before: Status | None, after: Status, seconds: float) -> dict[str, flo
     }
 
 
-def _watch(connection: Connection, place: Place, *, as_json: bool) -> None:
-    """Look every second until Ctrl-C."""
+def _watch(place: Place, *, as_json: bool) -> None:
+    """Look every second until Ctrl-C, also while rwsplit is restarted."""
     pause = threading.Event()
     look = Look(place)
     with suppress(KeyboardInterrupt):
         if as_json:
             while True:
-                print(json.dumps(read_status(connection)), flush=True)
+                _print_json(look)
                 pause.wait(INTERVAL)
         with Live(auto_refresh=False) as live:
             while True:
-                live.update(look.table(read_status(connection)), refresh=True)
+                live.update(look.render(), refresh=True)
                 pause.wait(INTERVAL)
+
+
+def _print_json(look: Look) -> None:
+    """Print the status as one line; that rwsplit cannot be asked is no line of it."""
+    try:
+        print(json.dumps(look.read()), flush=True)
+    except ProxyError as exc:
+        print(f"rwsplit: {exc}; trying again", file=sys.stderr, flush=True)

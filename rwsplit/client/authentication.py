@@ -33,7 +33,7 @@ from rwsplit.server.credentials import (
 )
 from rwsplit.server.stream import WireStream
 
-#: Largest password or SASL message; it comes from somebody who has not proved anything yet.
+#: Largest password or SASL message; it comes from a client that has not proved anything yet.
 MAX_RESPONSE: Final = 10_000
 
 _int32 = Struct("!i").unpack_from

@@ -49,7 +49,7 @@ async def serve_listener(
     *reuse_port* lets several processes share the port.
 
     Raises:
-        ConfigError: nobody can listen there.
+        ConfigError: rwsplit cannot listen there.
     """
     sockets = await _open_sockets(address, reuse_port=reuse_port)
     with contextlib.ExitStack() as stack:

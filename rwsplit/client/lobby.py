@@ -1,6 +1,6 @@
 """Lobby: what the rest of rwsplit is to a client that comes in.
 
-The client package knows how to talk somebody through the door; who may stay, and where to sit, it asks here.
+The client package conducts the startup; whether a client may log in, and where it goes then, it asks here.
 `app` is the lobby.
 """
 
@@ -47,7 +47,7 @@ class Admission:
 
 
 class Lobby(Protocol):
-    """Whoever admits clients."""
+    """What decides which clients are let in."""
 
     @property
     def config(self) -> Config:

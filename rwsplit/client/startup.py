@@ -78,7 +78,7 @@ class InvalidParameter(RwsplitError):
 
 
 async def start_client(sock: socket.socket, lobby: Lobby) -> None:
-    """Talk the client behind *sock* through its startup; at the end somebody else owns the socket or it is closed.
+    """Talk the client behind *sock* through its startup; at the end the relay or the console owns the socket, or it is closed.
 
     Raises nothing but trio's cancellation.
     """

@@ -19,7 +19,7 @@ class Doubt(Enum):
     AWAITS_TIMELINE = "no primary is on the newest timeline that was seen"
     SPLIT_BRAIN = "several nodes say they are the primary, and nothing tells which one is right"
     OTHER_CLUSTER = "belongs to another cluster: its system identifier is another"
-    OBSOLETE = "an obsolete primary: a newer timeline was seen"
+    OBSOLETE = "an old primary: a newer timeline was seen"
     DIVERGED = "its timeline does not descend from that of the primary known before"
     NOT_FOLLOWED = "promoted beside the primary, which the replicas still follow"
     RIVAL = "a second primary on the same timeline, which has diverged"
@@ -33,7 +33,7 @@ WAY_OUT = "if another node is to be the primary: rwsplit node accept NAME"
 
 @attrs.frozen
 class NoWrites:
-    """Why nobody takes writes."""
+    """Why no node takes writes."""
 
     doubt: Doubt
     awaited: str | None = None
@@ -47,12 +47,17 @@ class NoWrites:
         """Return the sentence an operator, or a client that waits, reads."""
         text = self.doubt.value
         if self.doubt is Doubt.AWAITS_PRIMARY:
-            text = f"the primary {self.awaited} (timeline {self.timeline}) is not up, and is awaited"
+            text = f"node {self.awaited}, the primary of timeline {self.timeline}, is not up; rwsplit waits for it"
         elif self.doubt is Doubt.OTHER_CLUSTER:
             text = "every node that is up belongs to another cluster than the one known before"
         elif self.doubt is Doubt.AWAITS_TIMELINE:
             text = f"no node that is up is the primary of timeline {self.timeline}, the newest that was seen"
         if self.claims:
-            text += f"; {' and '.join(self.claims)} say{'s' * (len(self.claims) == 1)} to be the primary"
+            who = (
+                f"node {self.claims[0]} says it is the primary"
+                if len(self.claims) == 1
+                else f"nodes {' and '.join(self.claims)} each say they are the primary"
+            )
+            text += f"; {who}"
             text += f"; {WAY_OUT}"
         return text

@@ -1,7 +1,7 @@
 """Following: which primary each replica takes its WAL from, through cascades.
 
 A replica names the address of its walsender as it sees it, and each node is known under several: the configured
-one, what that resolved to, and what the node itself says. A replica whose walsender is nobody known counts for nobody.
+one, what that resolved to, and what the node itself says. A replica whose walsender is no configured node counts for none.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from rwsplit.lsn import LONG_PAGE_HEADER, LSN, format_lsn
 
 
 class Holder(Enum):
-    """Who has what the node to be promoted lacks."""
+    """What kind of node has what the node to be promoted lacks."""
 
     REPLICA = "replica"
     OLD_PRIMARY = "old primary"
@@ -38,7 +38,7 @@ class Loss:
             return what + f"{self.name} has (up to {format_lsn(self.end)})"
         return (
             what
-            + f"the old primary {self.name} was seen to have (up to {format_lsn(self.end)})"
+            + f"node {self.name}, the old primary, was seen to have (up to {format_lsn(self.end)})"
         )
 
 

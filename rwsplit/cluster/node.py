@@ -17,7 +17,7 @@ from rwsplit.cluster.doubt import Doubt
 from rwsplit.lsn import LSN
 
 NEVER: Final = -math.inf
-#: Why a node is down that nobody has looked at yet.
+#: Why a node is down that has not been probed yet.
 NOT_PROBED: Final = "not probed yet"
 
 
@@ -95,11 +95,12 @@ class Refusal(Enum):
     FROZEN = Frozen.reason
     NOT_A_REPLICA = "not a replica"
     NOT_THE_PRIMARY = "not the primary"
+    NOT_NAMED = "not the node that a hint or rule names"
     UNKNOWN_FRESHNESS = "not known to be fresh yet"
     OTHER_CLUSTER = "of another cluster: its system identifier is another"
     OTHER_TIMELINE = "on another timeline than the primary"
     OTHER_SOURCE = "following another primary"
-    NO_SOURCE = "receiving WAL from nobody"
+    NO_SOURCE = "receiving no WAL"
     LAGGING = "lagging more than max_lag"
     BEHIND_SESSION = "behind what this session has written or read"
     FULL = "at its connection limit"

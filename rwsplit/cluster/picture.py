@@ -104,6 +104,7 @@ class Picture:
         self._config = config
         self._nodes: dict[str, KnownNode] = {}
         self._generation = 0
+        self._no_primary_since: float | None = None
         self.reconfigure(config, now)
         for name, state in (admin or {}).items():
             if name in self._nodes:
@@ -253,6 +254,10 @@ class Picture:
         primary = None
         if leader is not None and leads and leader.admin is AdminState.ATTACHED:
             primary = nodes[leader.index]
+        if primary is not None:
+            self._no_primary_since = None
+        elif self._no_primary_since is None:
+            self._no_primary_since = now
         if primary is None and all(node.refusal for node in nodes):
             nodes = [self._pardon(node, counted_to) for node in nodes]
         return ClusterView(
@@ -260,6 +265,7 @@ class Picture:
             primary=primary,
             replicas=_readers(nodes),
             no_writes=self.topology.no_writes,
+            no_primary_since=self._no_primary_since,
             unsaved=self.unsaved,
             generation=self._generation,
             stopped_at=stopped_at,

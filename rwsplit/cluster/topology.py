@@ -1,10 +1,10 @@
 """Topology: which node is the primary, among all that say so.
 
 `pg_is_in_recovery()` is false on every node that was ever promoted, on the one it was promoted away from, on a copy
-somebody has promoted to look at, and on a node of another cluster. What decides, in this order: identity
+that was promoted to be looked at, and on a node of another cluster. What decides, in this order: identity
 (`cluster.identity`), descent (`cluster.descent`), whom the replicas follow (`cluster.following`), the number of the
 timeline; and what was seen before counts as much as what is seen now (`cluster.remembered`). Where all that does not
-decide nobody leads and a `NoWrites` says why: a write refused can be repeated, one sent to the wrong side is lost.
+decide no node leads and a `NoWrites` says why: a write refused can be repeated, one sent to the wrong side is lost.
 Then an operator decides, by `accept` (docs/decisions, number 16).
 
 | a node says it is the primary, and | while the leader is up | while the leader is away |
@@ -66,7 +66,7 @@ class Topology:
         self.doubts: dict[str, Doubt] = {}
         """Why nodes that claim to be primary, or are of another cluster, are not used."""
         self.no_writes: NoWrites | None = NoWrites(Doubt.NOT_ALL_SEEN)
-        """Why nobody leads; None: the primary does, and is up."""
+        """Why no node leads; None: the primary does, and is up."""
         self._leaders: dict[str, str] = {}
         self._votes: Counter[str] = Counter()
         self._known_votes: Counter[str] = Counter()
@@ -142,7 +142,7 @@ class Topology:
     # What is seen...
 
     def _note(self, ours: Looks, claims: Looks) -> None:
-        """Take note of who follows whom, and of whoever gave up a claim."""
+        """Take note of which replica follows which node, and of the nodes that gave up a claim."""
         self._leaders = leaders(ours)
         self._votes = Counter(self._leaders.values())
         self._known_votes = Counter(
@@ -236,7 +236,7 @@ class Topology:
         return False
 
     def _elect(self, claims: Looks, ours: Looks, *, settled: bool) -> bool:
-        """Nobody leads: the last leader was demoted or removed, or none was ever known."""
+        """No node leads: the last leader was demoted or removed, or none was ever known."""
         candidates = []
         for name, look in claims.items():
             doubt = self._doubt(name, look)
@@ -325,7 +325,7 @@ class Topology:
         self.no_writes = None
 
     def _part(self, names: frozenset[str] | set[str], claims: Looks) -> None:
-        """Let nobody lead, for *names* have the same right to."""
+        """Let no node lead, for *names* have the same right to."""
         self.primary = None
         self.rivals |= names
         if self.timeline is not None:

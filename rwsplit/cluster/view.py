@@ -24,7 +24,9 @@ class ClusterView:
     freshest: float = attrs.field(init=False)
     """The latest *fresh_until* of any replica: who has read later can only go on reading at home."""
     no_writes: NoWrites | None = None
-    """Why no node is known to be the primary and up; None also while that one is detached."""
+    """Why no node is known to be the primary and up; None also while that node is draining or detached."""
+    no_primary_since: float | None = None
+    """Since when *primary* is None (monotonic seconds); None while there is one."""
     unsaved: str | None = None
     """Why what is known of the cluster could not be saved for after a restart."""
     generation: int = 0

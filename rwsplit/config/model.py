@@ -304,7 +304,7 @@ class DatabaseConfig(OverrideConfig):
     """Settings and limits of one database; the limits of the one called `*` hold for all others."""
 
     max_db_connections: int | None = attrs.field(default=None, validator=optional(at_least(0)))
-    """Servers of the database on one node, whoever uses them; further statements queue. 0: no limit."""
+    """Servers of the database on one node, for all users together; further statements queue. 0: no limit."""
     max_db_client_connections: int | None = attrs.field(
         default=None, validator=optional(at_least(0))
     )
@@ -340,7 +340,7 @@ class PoolConfig:
     """Servers kept open once the pool is in use."""
     reserve_size: int = attrs.field(default=0, validator=at_least(0))
     """Servers opened beyond `size` for statements that have waited for `reserve_timeout`; closed when
-    nobody waits any more."""
+    no statement waits any more."""
     reserve_timeout: Seconds = attrs.field(default=5.0, validator=at_least(0))
     """How long a statement waits before the reserve is used."""
     lane_depth: int = attrs.field(default=0, validator=at_least(0))
@@ -355,7 +355,7 @@ class PoolConfig:
     client_idle_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
     """A client that idles longer outside a transaction is disconnected with 57P05."""
     pin_idle_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
-    """A session that idles longer gives back the server it keeps for state that nobody can see (currval, setseed(),
+    """A session that idles longer gives back the server it keeps for state that no query can show (currval, setseed(),
     LOAD, what an unknown function has done), and loses that state; what can be seen (LISTEN, temporary tables, session
     locks) goes on keeping it. It is told by a warning."""
     server_reset_query: str = attrs.field(default="DISCARD ALL", validator=not_empty)

@@ -42,5 +42,5 @@ def limit(overrides: Iterable[OverrideConfig], name: str, setting: str) -> int:
 
 
 def find(overrides: Iterable[OverrideConfig], name: str) -> OverrideConfig | None:
-    """Return what is said of the database or user called *name*."""
+    """Return the override of the database or user called *name*."""
     return next((o for o in overrides if o.name == name and name != EVERY), None)

@@ -27,7 +27,7 @@ class Switch(TypedDict, total=False):
 
 @attrs.frozen
 class Account:
-    """Who runs the servers. *name* is None when that is whoever runs us."""
+    """The account that runs the servers. *name* is None when that is the one that runs rwsplit."""
 
     name: str | None = None
     uid: int = -1

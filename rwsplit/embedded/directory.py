@@ -120,7 +120,7 @@ def is_abandoned(path: Path) -> bool:
 
 
 def _lock(marker: Path, flags: int) -> int | None:
-    """Return a locked descriptor of *marker*, None when somebody else holds the lock."""
+    """Return a locked descriptor of *marker*, None when another process holds the lock."""
     descriptor = os.open(marker, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

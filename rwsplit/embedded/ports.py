@@ -1,7 +1,7 @@
 """Free TCP ports on the loopback address that stay free.
 
 The kernel hands out ports above `ip_local_port_range` to outgoing connections, so a port found by
-binding to 0 may be taken by somebody's client while its server is down for a restart. Ports are
+binding to 0 may be taken by any client's connection while its server is down for a restart. Ports are
 drawn at random below that range instead, which also keeps parallel runs apart.
 """
 

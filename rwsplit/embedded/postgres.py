@@ -38,7 +38,7 @@ class Binaries:
     directory: Path
     """Holds initdb, postgres, pg_basebackup, readable by *account*."""
     tools: Path
-    """Holds psql, pgbench and the like where they were found, for whoever runs us."""
+    """Holds psql, pgbench and the like where they were found, for the user that runs rwsplit."""
     account: Account
     version: str
     """As the programs print it: `16.14`."""

@@ -1,4 +1,4 @@
-"""A node somebody can log in to, and a cluster of such nodes, whatever they run on.
+"""A node that clients can log in to, and a cluster of such nodes, on whatever they run.
 
 Processes of this machine (`node.py`, `cluster.py`) and the tests' containers share it.
 """

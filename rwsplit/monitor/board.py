@@ -2,7 +2,7 @@
 
 Watchers bring probes, the relay brings failures it met, the console what the operator wants. Each
 piece of news is folded into the `Picture`, and a new view is published at once: `view` is replaced
-and everybody in `on_publish` is called, synchronously, before the call that brought the news
+and every callback in `on_publish` is called, synchronously, before the call that brought the news
 returns. Nothing here awaits except `wait_for`, so nobody ever sees half an update.
 
 What changes is logged, too: of the nodes by `monitor.outages`, of who leads here and by `monitor.chronicle`.
@@ -46,7 +46,7 @@ class MonitorStatistics:
 
     publications: int
     hurries: int
-    """Times somebody wanted a sample at once."""
+    """Times a session wanted a sample at once."""
     primary_changes: int
     samples_kept: int
     nodes: Mapping[str, NodeStatistics]
@@ -155,7 +155,7 @@ class Board:
         self._publish(now)
 
     def hurry(self) -> None:
-        """Ask for a sample of the primary and a probe of whoever is behind it, at once.
+        """Ask for a sample of the primary and a probe of the nodes that are behind it, at once.
 
         Asked again while that is under way, one more round follows; never more than one.
         """
@@ -194,7 +194,7 @@ class Board:
         )
 
     def _publish(self, now: float) -> None:
-        """Replace the view, tell everybody, and wake whoever waits for news."""
+        """Replace the view, tell its listeners, and wake the tasks that wait for news."""
         before, self.view = self.view, self.picture.compose(now)
         self._changed.set()
         self._changed = trio.Event()

@@ -1,9 +1,9 @@
 """Catalogs: keeps what rwsplit knows of the names in each database up to date.
 
 A database is read from the primary when the first client of it logs in, every `monitor.catalog_interval`, and when DDL
-has passed through rwsplit. Nobody ever waits for that: until a catalog is published functions of the user's own
+has passed through rwsplit. No session ever waits for that: until a catalog is published functions of the user's own
 are unknown, which is right and only slow. Refreshes asked for in quick succession are one, and take no more than
-a part of the time however much DDL there is. A database nobody uses any more is forgotten.
+a part of the time however much DDL there is. A database that no client uses any more is forgotten.
 
 A database the monitor's role may not connect to has no catalog; that is said once. One that does not exist (any more) is
 no reason for a warning: it was dropped, or a client misspelt it.
@@ -65,7 +65,7 @@ class _Database:
     name: str
     reader: Reader
     asked: trio.Event = attrs.field(factory=trio.Event)
-    """Set when somebody wants it to be read; replaced when that begins."""
+    """Set when it is to be read; replaced when that begins."""
     failure: str | None = ""
     """Why the last look failed; empty before the first one."""
     refused: bool = False

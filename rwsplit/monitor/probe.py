@@ -230,7 +230,7 @@ class Probe:
     def too_late(self) -> ProbeFailed:
         """Give up the link, whose answer would come too late, and return the failure that is.
 
-        Without a link nobody would notice that the node restarts, and replays from further back.
+        Without a link rwsplit would not notice that the node restarts, and replays from further back.
         """
         self.close()
         return ProbeFailed(f"no answer in {self.timeout:g} s", lost=True)
@@ -333,7 +333,7 @@ class Probe:
         return self._credentials if password else None
 
     def _without_address(self, exc: NodeError) -> str:
-        """Return what *exc* says but for the address, which everybody shows beside it."""
+        """Return what *exc* says but for the address, which is shown beside it everywhere."""
         return str(exc).removeprefix(f"{self._endpoint}: ")
 
     def _observe(self, row: Row) -> Observation:

@@ -3,7 +3,7 @@
 While a node answers as it should, ten times a second, waking a task for each question and each answer is most of
 what watching costs. So there the driver's alarm asks and the driver's set of sockets brings the answer, both
 within the turn loop. Whatever is out of the ordinary - a failure, an answer that does not come, something said
-unasked, somebody in a hurry - ends the pulse, and the watcher's task takes over.
+unasked, a session in a hurry - ends the pulse, and the watcher's task takes over.
 """
 
 from __future__ import annotations

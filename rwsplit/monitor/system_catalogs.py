@@ -71,7 +71,7 @@ FUNCTION_TEXTS: Final = {
         (True, "coalesce(pg_get_function_sqlbody(p.oid), p.prosrc)"),
     )
 }
-"""The default values of a function's arguments are run by whoever calls it."""
+"""The default values of a function's arguments are evaluated by the statement that calls it."""
 
 RELATIONS: Final = f"""
 with recursive special(oid) as (

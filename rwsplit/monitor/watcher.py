@@ -94,7 +94,7 @@ class Watcher:
         self._probe = probe
         self._pulse = pulse
         self._kicked = False
-        """Somebody has asked for a probe since the last one was started."""
+        """A session or task has asked for a probe since the last one was started."""
         self._resting: trio.CancelScope | None = None
         self._next_done = trio.Event()
         """Set when the next probe to be started is over."""
@@ -223,7 +223,7 @@ async def run_monitor(
 
 
 async def serve_hurries(board: Board, watchers: Mapping[str, Watcher]) -> None:
-    """Make a round whenever somebody is in a hurry."""
+    """Make a round whenever a session is in a hurry."""
     while True:
         await board.hurried.wait()
         board.hurried = trio.Event()

@@ -141,7 +141,7 @@ class ScramClient:
         """Take the server-first-message; return the salt and the iteration count.
 
         Raises:
-            ProtocolViolation: it is malformed or answers somebody else.
+            ProtocolViolation: it is malformed or answers another exchange.
         """
         parts = message.split(b",")
         if len(parts) < 3:

@@ -1,7 +1,7 @@
 """Bringing: have a server take on a session's parameters before the session's unit runs on it.
 
 Nearly always the change goes ahead of the unit in one write: what PostgreSQL took from the session once it takes
-again. But a unit must never run as somebody else, so where the change may fail - a role may have been dropped, or
+again. But a unit must never run as another role, so where the change may fail - a role may have been dropped, or
 not be known to a replica yet; a tiny statement_timeout of the server's last session may cut it short - the unit waits for
 the answer. So does a unit that cannot run again, unless the pool knows that its servers take the parameters
 (`session.acceptance`); a read that ran behind a change that failed after all is thrown away with its server, and runs again.
@@ -184,7 +184,7 @@ class Bringing:
         return True
 
     def refused_blindly(self, server: Server, injected: Injected) -> None:
-        """Throw away what has run behind a change that failed: it ran with parameters of somebody else."""
+        """Throw away what has run behind a change that failed: it ran with the parameters of another session."""
         client = injected.client
         assert client is not None
         server.pool.acceptance.refused(client.parameters)

@@ -17,6 +17,7 @@ from rwsplit.relay.client import Client
 from rwsplit.routing import policy
 from rwsplit.routing.consistency import NOWHERE, PRIMARY_HOME, all_but, keeps, readers
 from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.routing.spill import Spill
 from rwsplit.server.server import Server
 from rwsplit.session.journal import SERIALIZABLE
 from rwsplit.session.pinning import pin_reason
@@ -99,10 +100,12 @@ class Choice:
         level = (
             client.level if route.consistency is None else ConsistencyLevel(route.consistency)
         )
-        floor = self._oldest(client, route)
-        last_read, home, refused_by = NEVER, client.home, unit.refused_by
+        floor = oldest = self._oldest(client, route)
+        last_write = last_read = NEVER
+        home, refused_by = client.home, unit.refused_by
         if level is not ConsistencyLevel.EVENTUAL:
-            floor = max(floor, self.last_write(client, level))
+            last_write = self.last_write(client, level)
+            floor = max(floor, last_write)
             last_read = client.last_read
             refused_by |= all_but(relay.rooms.bound_for(client))
         candidates = readers(
@@ -132,6 +135,8 @@ class Choice:
         if relay.config.routing.reads_on_primary is ReadsOnPrimary.NEVER:
             return None
         unit.route = _FALLBACK
+        is_own = last_write == client.last_write
+        client.spilled = Spill(view, relay.now, oldest, last_write, is_own, last_read, home)
         return view.primary
 
     def _oldest(self, client: Client, route: Route) -> float:
@@ -237,7 +242,7 @@ def _begins(unit: Unit) -> bool:
 
 
 def _bound(client: Client, unit: Unit) -> Route:
-    """Return why *unit* goes to the primary whatever it says."""
+    """Return why *unit* goes to the primary whatever its statements are."""
     if unit.is_open:
         return _OPEN
     return _SESSION_MODE if client.mode is PoolMode.SESSION else _SERIALIZABLE

@@ -134,7 +134,7 @@ class Client(Session):
         self.was_refused_state = False
         """A READ ONLY transaction of it wanted what its replica does not allow."""
         self.unknowns: Unknowns | None = None
-        """What it has run, as far as known, while its server may hold state that nobody can see."""
+        """What it has run, as far as known, while its server may hold state that no query shows."""
         self.shares = False
         """While it waits: a lane would do."""
         self.warned: set[str] = set()

@@ -1,4 +1,4 @@
-"""Counters of the relay: plain integers, read by whoever asks."""
+"""Counters of the relay: plain integers, read by the console and the metrics."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Counters:
         """Verdicts by `RouteReason.number`."""
         self.retries = 0
         self.shared = 0
-        """Units pipelined on a lane behind somebody else's."""
+        """Units pipelined on a lane behind those of another session."""
         self.moves = 0
         """Sessions moved to another replica to even out the reads."""
         self.cancels = 0

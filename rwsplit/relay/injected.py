@@ -23,7 +23,7 @@ class Purpose(Enum):
     QUESTION = "ask for the session's parameters and what state it has left"
     BEGIN = "begin the session's transaction again on the primary"
     RESTORE = "bring back the session's parameters after a RESET"
-    ROLLBACK = "end a transaction nobody owns any more"
+    ROLLBACK = "end a transaction that no session owns any more"
     RESET = "wipe what a pinned session left"
     TRIAL = "see what a statement returns"
     TEACH = "prepare a statement that EXECUTE names"
@@ -47,7 +47,7 @@ class Injected(Owed):
         self.lessons: list[Lesson] = []
         """What it was to teach its server, to be taken back if it fails."""
         self.reset: Reset | None = None
-        """What cleans a server nobody holds."""
+        """What cleans a server that no session holds."""
 
 
 class Ahead(Injected):

@@ -49,13 +49,10 @@ if TYPE_CHECKING:
 
 _SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
 _LEARNED: Final = Route(Target.PRIMARY, RouteReason.LEARNED_STATE)
-_NOWHERE: Final = Route(Target.SAME, RouteReason.LATE_TRANSACTION)
 _WITH_READS: Final = Route(Target.REPLICA, RouteReason.LATE_TRANSACTION)
 _SNAPSHOT: Final = query(b"SELECT")
 #: Fails the transaction of whoever runs it.
 _FAIL: Final = query(b"ROLLBACK TO SAVEPOINT rwsplit_refuses")
-#: The node said to have answered what rwsplit answered by itself.
-OURSELVES: Final = "rwsplit"
 
 
 class Late:
@@ -118,7 +115,6 @@ class Late:
         unit.settle_names()
         client.sink.append(answered)
         client.statements += 1
-        client.last = (OURSELVES, _NOWHERE)
         self._relay.outboxes.touch_client(client)
         return True
 

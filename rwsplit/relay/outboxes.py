@@ -82,7 +82,7 @@ class Outboxes:
                 self.resume_client(holder)  # type: ignore[arg-type]
 
     def _hold_back(self, server: Server) -> None:
-        """Stop reading whoever fills the outbox of a server that takes nothing now."""
+        """Stop reading the client that fills the outbox of a server that takes nothing now."""
         holder = server.holder
         if holder is not None and sum(map(len, server.out)) > HIGH_WATER:
             self.pause_client(holder)  # type: ignore[arg-type]

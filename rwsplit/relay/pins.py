@@ -1,6 +1,6 @@
 """Pins: who keeps servers while idle, and when that ends although no query could tell.
 
-Two ways end a pin for state that nobody can see. It turns out that there is none: the functions that were unknown when
+Two ways end a pin for state that no query shows. It turns out that there is none: the functions that were unknown when
 they ran are known by now (`session.unknowns`). Or the operator says that state may go (`pool.pin_idle_timeout`). In
 both cases the server is asked first for what a query *can* see, which goes on pinning; then it is wiped.
 """

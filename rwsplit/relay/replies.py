@@ -30,6 +30,7 @@ from rwsplit.session.parameters import NONE
 from rwsplit.session.pinning import PinReason, leaves_state
 from rwsplit.session.teaching import unlearn
 from rwsplit.session.unit import EXTENDED, Unit
+from rwsplit.sql.statement import TRANSACTION_CONTROL, Script
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -176,7 +177,8 @@ class Replies:
                 client.skipped = unit
         relay.moments.done(client, server, unit, status, now)
         client.tx = status
-        if route is not None and unit.executes:
+        controls = script.controls_transaction and _only_controls(script)
+        if route is not None and unit.executes and not controls:
             client.last = (server.pool.node, route)
         relay.late.note(client, unit, script, status)
         self._note_read(client, server, unit, now)
@@ -206,7 +208,7 @@ class Replies:
         server.parameters = NONE if unit.planned else client.parameters
 
     def _note_read(self, client: Client, server: Server, unit: Unit, now: float) -> None:
-        """Count a read that was answered; whoever reads is led back to the replicas, and from one to another."""
+        """Count a read that was answered; a session that reads is led back to the replicas, and from one to another."""
         relay = self._relay
         script, route = unit.script, unit.route
         assert script is not None
@@ -313,7 +315,7 @@ class Replies:
     def _is_our_doing(self, server: Server, unit: Unit, state: bytes) -> bool:
         """Return whether the error came of sharing the server: nobody outside could explain it."""
         if state == b"26000":
-            # It relied on a Parse of somebody's that failed; it is parsed again for itself.
+            # It relied on another session's Parse, which failed; it is parsed again for itself.
             return bool(unit.piece.needs) and not unit.restarts
         if state == b"57014" and unit.cancelled:
             return False
@@ -462,6 +464,11 @@ def _leaves_state(unit: Unit, error: bytes) -> bool:
     """Return whether *unit*, which failed with *error*, may have left session state all the same."""
     single = unit.script is not None and unit.script.single is not None
     return leaves_state(unit.script, sqlstate(error)) and not (single and ran_nothing(error))
+
+
+def _only_controls(script: Script) -> bool:
+    """Return whether *script* begins, ends or marks a transaction and does nothing else: `last_route` does not tell of it."""
+    return all(statement.verb in TRANSACTION_CONTROL for statement in script.statements)
 
 
 def _begins(client: Client, unit: Unit) -> bool:

@@ -48,7 +48,7 @@ class Rooms:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
         self.scarce = False
-        """A pool refuses servers, or somebody waits for one: that a node is fresh is not enough."""
+        """A pool refuses servers, or a session waits for one: that a node is fresh is not enough."""
 
     # What nodes say...
 

@@ -2,7 +2,7 @@
 
 `DISCARD SEQUENCES` ahead of a session's first write on a server that another one wrote on last keeps them apart. It
 would make the writes of all dearer for the sake of the few databases in which anybody asks. So it is sent for a while
-(`PATIENCE`), and for ever where somebody has asked by then. Where nobody did it is sent only ahead of what asks: that one
+(`PATIENCE`), and for ever where a session has asked by then. Where none did it is sent only ahead of what asks: that one
 time even what the session itself has drawn is gone, and from then on writers are kept apart.
 """
 
@@ -32,10 +32,10 @@ class Sequences:
 
     def __init__(self) -> None:
         self._left: dict[str, float] = {}
-        """By database: how often writers will still be kept apart unless somebody asks; infinity: somebody has."""
+        """By database: how often writers will still be kept apart unless a session asks; infinity: one has."""
 
     def asked(self, client: Client) -> None:
-        """Note that somebody asks in the database of *client*."""
+        """Note that a session asks in the database of *client*."""
         self._left[client.database] = math.inf
 
     def part(self, client: Client, server: Server, unit: Unit, script: Script) -> None:

@@ -265,9 +265,9 @@ class Upkeep:
             elif target is Target.NODE:
                 reason = "not the node asked for"
             elif target is not Target.REPLICA:
-                reason = (
-                    node.doubt.value if node.doubt else f"{node.role.value}, not the primary"
-                )
+                if node.role is Role.REPLICA and node.doubt is None:
+                    continue  # replicas take no writes: that needs no saying
+                reason = node.doubt.value if node.doubt else f"its role is {node.role.value}"
             else:
                 reason = self._no_reader(client, unit, node)
             found.append(f"{node.name}: {reason}")

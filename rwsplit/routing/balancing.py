@@ -1,7 +1,7 @@
 """Balancing: which of the eligible replicas answers the next read.
 
 A `Chooser` sees only nodes that are already eligible and holds nothing but its own rotation, so
-that any choice is right and the next one can be made by somebody else. Three ways:
+that any choice is right and the next one can be made by another chooser. Three ways:
 
 - least-connections: fewest statements in flight per weight. On an idle cluster everything ties, so
   ties are what most choices are: they go to the node with the least *credit* spent, where a choice
@@ -12,7 +12,7 @@ that any choice is right and the next one can be made by somebody else. Three wa
 - random: by weight, from the *random* function given.
 
 A node known to be slow counts with its weight divided by what a read costs there (`routing.fairness.Costs`):
-evening out the number of reads would have everybody wait for it.
+evening out the number of reads would have all sessions wait for it.
 
 A node that came up less than `slow_start` seconds ago counts with a part of its weight, growing
 linearly from a tenth: caches are cold and the first connections must be opened.

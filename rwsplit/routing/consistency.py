@@ -7,7 +7,7 @@ A replica's `fresh_until` is the moment up to which every acknowledged commit is
 - and either the replica is the session's *home*, where its last read was answered (a replica's replay
   only moves forward, unless it restarts: then what was read there before proves nothing), or `fresh_until > last_read`: all that could be seen by then is visible there.
 
-Level `cluster` differs in one thing: *last_write* is that of the whole process, whoever wrote.
+Level `cluster` differs in one thing: *last_write* is that of the whole process, of any session.
 
 At level `eventual` only the lag counts, which `ClusterView.replicas` has already judged; staleness is judged
 again here, since time has passed since the view was published.

@@ -40,7 +40,7 @@ CURES: Final[dict[bytes, Cure]] = {
     **dict.fromkeys((b"42P01", b"42703", b"42883", b"3F000", b"42704"), NOT_REPLAYED),
 }
 
-#: Statements that fail for reasons nobody knows may be asked again so many at once, and so many a second.
+#: Statements that fail for unknown reasons may be asked again so many at once, and so many a second.
 BURST: Final = 100
 RATE: Final = 20.0
 

@@ -30,7 +30,7 @@ INVALID_PASSWORD: Final = "28P01"  # noqa: S105 - an SQLSTATE
 #: Bytes of randomness in a SCRAM nonce, as in PostgreSQL.
 NONCE_SIZE: Final = 18
 
-#: Methods nobody has configured for a proxy's users so far.
+#: Methods that are not built: no user has asked for them.
 UNSUPPORTED: Final = {2: "Kerberos V5", 6: "SCM credentials", 7: "GSSAPI", 9: "SSPI"}
 
 

@@ -8,7 +8,7 @@ secret is the password itself, `md5` and its hash, or a SCRAM verifier. They dif
     md5        md5, password                md5
     verifier   SCRAM, password              SCRAM with the ClientKey the client's own login gave away
 
-A user nobody has heard of gets credentials too, which no password satisfies: with a salt of its own that stays
+A user who is in no userlist gets credentials too, which no password satisfies: with a salt of its own that stays
 the same, and as much work to check, so that an attacker learns nothing from either (PostgreSQL's mock
 authentication). Hashing takes milliseconds and runs in worker threads, few at a time.
 """
@@ -32,7 +32,7 @@ from rwsplit.errors import ConfigError
 from rwsplit.protocol.fields import text_of
 from rwsplit.protocol.scram import ITERATIONS, SALT_SIZE, ScramKeys, ScramVerifier, derive_keys
 
-#: How many hashes are computed at once, whoever asks.
+#: How many hashes are computed at once, for all clients together.
 HASHING: Final = trio.CapacityLimiter(2)
 #: Derived keys kept per user: one for every verifier the nodes have for it, which is one in practice.
 MAX_DERIVED: Final = 4
@@ -68,7 +68,7 @@ class Md5:
     digest: bytes = attrs.field(repr=False)
 
     def md5_hash(self, _user: bytes) -> bytes:
-        """Return the hash, whoever asks."""
+        """Return the hash, which is computed once and shared."""
         return self.digest
 
 

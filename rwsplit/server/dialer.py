@@ -57,7 +57,7 @@ class Dialed:
     notices: tuple[bytes, ...] = ()
     """NoticeResponse frames it sent meanwhile."""
     unread: bytes = b""
-    """What it said after the first ReadyForQuery and was received already."""
+    """Bytes that the server sent behind its first ReadyForQuery and that were read with that."""
 
 
 async def dial(

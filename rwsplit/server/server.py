@@ -110,9 +110,9 @@ class Server(ServerState):
         """Transaction status as of its last ReadyForQuery."""
         self.last_done = now
         self.unread = b""
-        """What it said after its login, received already."""
+        """Bytes that the server sent behind its login and that were read with that."""
         self.defaults: Defaults | None = None
-        """Those of the primary that its own were made alike to; None: nobody has compared them."""
+        """Those of the primary that its own were made alike to; None: they have not been compared."""
         self.dirty = False
         self.armed = False
         """EPOLLOUT is armed."""

@@ -362,7 +362,7 @@ class Assembly:
             self._plan += (SWALLOW, SWALLOW, FORWARD)
             self._planned = True
             if name.startswith(OWN_NAME):
-                name = NONE  # a server may have that one, for somebody else
+                name = NONE  # a server may have that one, of another session
             self._litter = self._litter or name  # what follows the first is skipped
             closed = frame(codes.CLOSE, b"S" + name + b"\0")
             again = frame(codes.PARSE, name + b"\0" + tail)

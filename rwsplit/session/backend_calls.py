@@ -7,7 +7,7 @@ session has prepared, stay what they are.
 
 Only a statement that is nothing but the call, of a number or of `$1`, is understood: of any other it is not known
 whether the call is made. To put in the PID of the backend the session uses now was rejected: by the time the node
-comes to it, that backend may work for somebody else.
+comes to it, that backend may work for another session.
 """
 
 from __future__ import annotations

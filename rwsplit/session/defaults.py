@@ -77,7 +77,7 @@ class Defaults:
         return "" if found is None else found.value
 
     def agree(self, other: Defaults, but: Collection[str]) -> bool:
-        """Return whether *other* are the same, whatever they say of *but*."""
+        """Return whether *other* are the same, apart from those named in *but*."""
         return self is other or all(
             self.values.get(name) == other.values.get(name)
             for name in self.values.keys() | other.values.keys()

@@ -32,13 +32,14 @@ def substitute(
 ) -> tuple[str, Script]:
     """Return the SQL to run instead of in-band *statement*, and its facts; apply its effect, if it *applies* now.
 
-    An invalid name or value becomes a statement that raises 22023, so that a transaction fails as it would
-    with any other parameter.
+    An invalid name or value becomes a statement that raises 22023 (42704 for SHOW of an unknown name), so that a
+    transaction fails as it would with any other parameter.
     """
     name = (statement.setting or "").removeprefix(PREFIX)
     if statement.verb is Verb.SHOW:
         if name not in _SHOWN:
-            return _raise(f'unrecognized rwsplit parameter "{PREFIX}{name}"', _known(_SHOWN))
+            # PostgreSQL's own error; that of a DO block would show the block.
+            return f"SELECT pg_catalog.current_setting({literal(PREFIX + name)})", REFUSAL
         return f'SELECT {literal(_SHOWN[name](session))} AS "{PREFIX}{name}"', ANSWER
     if statement.local:
         return _raise(f"SET LOCAL {PREFIX}{name} is not supported", "Use SET without LOCAL.")

@@ -117,7 +117,7 @@ class ParameterSet:
 
 
 class ParameterStore:
-    """Makes every distinct set exist once, for as long as somebody uses it."""
+    """Makes every distinct set exist once, for as long as a session or server uses it."""
 
     def __init__(self) -> None:
         self._sets: WeakValueDictionary[tuple[tuple[str, str], ...], ParameterSet]

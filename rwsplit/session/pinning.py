@@ -2,7 +2,7 @@
 
 A pinned session holds a server of the primary, because that has state a statement left behind. It goes back to
 pooling when the state is gone: after a statement that may have ended it the server is asked what is left (`audit`).
-What nobody can see from outside - the seed of random(), what a function nobody knows has done - stays until
+What no query shows - the seed of random(), what an unknown function has done - stays until
 `DISCARD ALL` or the session's end. Parameters do not pin: they are journalled (`journal`).
 """
 
@@ -40,7 +40,7 @@ _REASONS: Final[dict[SessionState, PinReason]] = {
     state: PinReason[state.name] for state in SessionState
 }
 
-#: State that no query can see, so that nobody can tell when it has ended.
+#: State that no query shows, so that rwsplit cannot tell when it has ended.
 UNSEEN: Final = frozenset(
     {
         PinReason.PARAMETER,

@@ -35,7 +35,7 @@ SYNC: Final = frame(codes.SYNC, b"")
 
 #: How the names of statements on servers begin.
 OWN_NAME: Final = b"rwsplit_"
-#: The name of a statement that no server has: whoever binds it fails, and with it the transaction. The error is reworded
+#: The name of a statement that no server has: a Bind of it fails, and with it the transaction. The error is reworded
 #: to what PostgreSQL says of a statement whose result has changed (`Unit.reword`).
 CHANGED: Final = b"rwsplit_changed"
 #: Bytes of a Parse beyond which its identity is not shared: such texts rarely come again.

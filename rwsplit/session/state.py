@@ -16,7 +16,8 @@ from rwsplit.cluster.node import NEVER
 from rwsplit.config.model import ConsistencyLevel, PoolMode
 from rwsplit.protocol import codes
 from rwsplit.routing.consistency import NO_HOME, NOWHERE
-from rwsplit.routing.route import Route
+from rwsplit.routing.route import Route, RouteReason
+from rwsplit.routing.spill import Spill, describe
 from rwsplit.session.journal import SERIALIZABLE, Journal, is_opaque
 from rwsplit.session.knowledge import Doubt, Knowledge
 from rwsplit.session.parameters import ParameterSet
@@ -71,6 +72,7 @@ class SessionState:
         "server",
         "sink",
         "spare",
+        "spilled",
         "sql_names",
         "started_with",
         "sync_lost",
@@ -163,6 +165,8 @@ class SessionState:
         """Nothing but the facts of a statement decides about its route."""
         self.last: tuple[str, Route] | None = None
         """Node and verdict of the previous statement."""
+        self.spilled: Spill | None = None
+        """What kept its last read that went to the primary for want of a replica from the replicas."""
         self.terminated = False
 
     def __repr__(self) -> str:
@@ -217,7 +221,10 @@ class SessionState:
         if self.last is None:
             return "none"
         node, route = self.last
-        return f"{node} {route.reason.name}: {route.reason.value}"
+        said = route.reason.value
+        if route.reason is RouteReason.NO_FRESH_REPLICA and self.spilled is not None:
+            said = describe(self.spilled)
+        return f"{node} {route.reason.name}: {said}"
 
     @property
     def has_failed(self) -> bool:

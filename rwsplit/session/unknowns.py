@@ -1,4 +1,4 @@
-"""Unknowns: the texts that pinned a session because nobody knew what they run.
+"""Unknowns: the texts that pinned a session because it was not known what they run.
 
 A function just made, a database not read yet: then a statement may have left anything behind, and its session keeps
 its server. When a catalog tells what the functions do, the texts are judged again, each by what its names meant where
@@ -22,7 +22,7 @@ MOST_BYTES: Final = 64 << 10
 
 
 class Unknowns:
-    """What one session has run while its server may hold state nobody can see."""
+    """What one session has run while its server may hold state that no query shows."""
 
     __slots__ = ("_is_hopeless", "_texts")
 

@@ -1,4 +1,4 @@
-"""Metrics: plain integers turned into Prometheus' text when somebody asks.
+"""Metrics: plain integers turned into Prometheus' text when a scraper asks.
 
 The relay counts in attributes of its own objects (an `+= 1` costs 20 ns, a prometheus-client
 `Counter.inc` a microsecond and a lock). Nothing is kept here: a *statistics* callable says what the

@@ -88,7 +88,7 @@ class Contestant(abc.ABC):
 
 
 class Peer(Contestant):
-    """A program of somebody else's: found in the PATH, configured by files, run in the foreground."""
+    """A program of another project: found in the PATH, configured by files, run in the foreground."""
 
     program: str
     stop_signal: Final = signal.SIGINT

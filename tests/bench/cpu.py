@@ -9,7 +9,7 @@ drops, whether a server forks per connection (PostgreSQL), recycles a set of chi
 or runs threads (HAProxy, rwsplit's monitor). Lost is only what a child used whose parent ignores SIGCHLD;
 none of the programs measured here does.
 
-Work the kernel does for a socket is charged to whoever it interrupts; over loopback that is
+Work the kernel does for a socket is charged to the process it interrupts; over loopback that is
 nearly always the sender.
 """
 

@@ -1,8 +1,8 @@
 """From runs to figures that can be compared.
 
 A ratio is taken within each round, where the two runs were neighbours in time, and then the median of
-the rounds: what the machine does to both cancels out. Medians and no means: one run beside somebody
-else's compilation must not decide. Runs with errors count for nothing, but are shown.
+the rounds: what the machine does to both cancels out. Medians and no means: one run beside another
+program's compilation must not decide. Runs with errors count for nothing, but are shown.
 """
 
 from __future__ import annotations

@@ -129,9 +129,7 @@ def _without_times(text: str) -> list[str]:
 def test_ctrl_c_stops_a_long_query_and_the_session_goes_on(
     tools: Tools, cluster: ReachableCluster[Any], proxy: Proxy
 ):
-    terminal, theirs = (
-        os.openpty()
-    )  # psql survives a Ctrl-C only where somebody sits in front of it
+    terminal, theirs = os.openpty()  # psql survives a Ctrl-C only on a terminal
     process = tools.start(
         theirs, "psql", "-X", "-n", "-A", "-t", "-P", "pager=off", proxy.dsn()
     )

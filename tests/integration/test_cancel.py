@@ -30,7 +30,7 @@ CANCELED = "57014"
 def narrow(
     cluster: ReachableCluster[Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """One server per node: whoever is cancelled by mistake is the next on the same one."""
+    """One server per node: a session cancelled by mistake is the next one on the same server."""
     with Proxy(cluster, tmp_path_factory.mktemp("narrow"), {"pool": {"size": 1}}) as running:
         yield running
 

@@ -1,6 +1,6 @@
 """Every form of a commit is one: what it made visible, its own session and others at level `cluster` read from then on.
 
-Replay is paused on all replicas while a session writes, so that whoever reads on one of them reads the old value.
+Replay is paused on all replicas while a session writes, so that a session that reads on one of them reads the old value.
 """
 
 from __future__ import annotations

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
+from typing import Any
 
+import psycopg
 import pytest
 
 from rwsplit.embedded.cluster import EmbeddedCluster
@@ -304,3 +307,41 @@ def test_an_update_without_rows_a_function_and_a_transaction_count_as_writes(
                     session.execute("insert into kinds values (5)")
                     counted = session.execute("select count(*) from kinds")
                 assert counted.fetchall() == [(5,)]
+
+
+def test_the_route_of_a_read_after_a_write_names_the_nearest_replica(
+    fragile_cluster: EmbeddedCluster, make_proxy: MakeProxy
+):
+    """It said "no replica is eligible", and told of BEGIN where a driver begins transactions by itself."""
+    proxy = make_proxy(fragile_cluster)
+
+    def last_route(client: psycopg.Connection[Any]) -> str:
+        [(route,)] = client.execute("show rwsplit.last_route").fetchall()
+        return str(route)
+
+    nearest = (
+        r"primary NO_FRESH_REPLICA: no replica has replayed this session's last write yet "
+        r"\(nearest: replica\d, \d+\.\d+ s\)"
+    )
+    with proxy.connect() as client:
+        client.execute("drop table if exists nearest")
+        client.execute("create table nearest (n int)")
+        fragile_cluster.wait_until_replayed()
+        with replay_paused(*fragile_cluster.replicas):
+            client.execute("insert into nearest values (1)")
+            client.execute("select n from nearest")
+            assert re.fullmatch(nearest, last_route(client))
+
+            client.autocommit = False
+            client.execute("select n from nearest")
+            client.commit()  # and now BEGIN goes ahead of the SHOW
+            assert re.fullmatch(nearest, last_route(client))
+            client.rollback()
+            assert re.fullmatch(nearest, last_route(client))
+            client.rollback()
+        with pytest.raises(psycopg.errors.UndefinedObject) as unknown:
+            client.execute("show rwsplit.lastroute")
+        assert unknown.value.diag.message_primary == (
+            'unrecognized configuration parameter "rwsplit.lastroute"'
+        )
+        assert unknown.value.diag.context is None

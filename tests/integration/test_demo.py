@@ -66,6 +66,7 @@ def demo(tmp_path_factory) -> Iterator[Demo]:
     assert process.returncode == 0, errors
     assert output == ""
     assert "initdb" in errors
+    assert "warning" not in errors
     assert [line.split(" and ")[0] for line in errors.splitlines()[-3:]] == [
         "stopping rwsplit",
         "stopping PostgreSQL",
@@ -94,6 +95,13 @@ def test_a_replica_is_detached_and_attached(demo):
     assert demo.beside("node", "attach", "replica1").returncode == 0
     nodes = json.loads(demo.beside("node", "list", "--json").stdout)
     assert nodes[1]["admin_state"] == "attached"
+
+
+def test_a_promotion_is_refused_for_the_primary_alone(demo):
+    """The demo's monitor may promote; it lacked EXECUTE on pg_promote."""
+    refused = demo.beside("node", "promote", "replica1")
+    assert refused.returncode == 1
+    assert "node primary, the primary, is still up: drain it first" in refused.stderr
 
 
 def test_a_statement_is_explained(demo):

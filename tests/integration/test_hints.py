@@ -49,6 +49,15 @@ UNKNOWN = [
 ]
 
 
+def test_explain_names_the_node_a_hint_names_and_does_not_call_the_others_no_replicas(
+    proxy: Proxy,
+):
+    rows = proxy.console("EXPLAIN ROUTE '/* rwsplit: node=replica2 */ select 1'")
+    nodes = {row["name"]: row["value"] for row in rows if row["kind"] == "node"}
+    others = dict.fromkeys(("primary", "replica1", "replica3"), "NOT_NAMED")
+    assert nodes == {"replica2": "eligible", **others}
+
+
 @pytest.mark.parametrize("statement", UNKNOWN)
 @pytest.mark.parametrize("prepare", [False, True])
 def test_a_node_that_does_not_exist_is_an_error_at_once(

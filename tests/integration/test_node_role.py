@@ -1,4 +1,4 @@
-"""Who answers what tells the role of its node: the primary, unless somebody asks a replica.
+"""Which node answers statements that tell the role of their node: the primary, unless a session asks a replica.
 
 To a driver, a pool or a health check rwsplit is one server that takes writes. What libpq makes of that
 (`target_session_attrs`) is tried with libpq itself, and with psycopg, which tries several hosts one by one.

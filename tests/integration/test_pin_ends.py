@@ -33,7 +33,7 @@ def becomes_free(connection: psycopg.Connection[Any]) -> bool:
 
 @pytest.fixture
 def narrow(cluster: ReachableCluster[Any], make_proxy: MakeProxy) -> Proxy:
-    """Pools of two servers; the catalog of `app` is read when somebody asks for it, not by time."""
+    """Pools of two servers; the catalog of `app` is read when a session asks for it, not by time."""
     proxy = make_proxy(cluster, {"pool": {"size": 2}, "monitor": {"catalog_interval": "1h"}})
     with proxy.connect():
         assert wait_until(lambda: "catalog_read" in proxy.log(), timeout=10)

@@ -293,7 +293,7 @@ def test_a_result_type_changed_by_ddl_is_told_once_and_then_prepared_anew(narrow
 
         client.query("alter table prepared_ddl alter a type text using 'now text'")
 
-        # Whoever asks again what the columns are never sees an error.
+        # A client that asks again what the columns are never sees an error.
         for _ in range(4):
             answer = ask(client, bind("s"), describe_portal(), execute(), SYNC)
             assert rows(answer) == [(b"now text",)]

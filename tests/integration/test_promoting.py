@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from rwsplit.cli.main import app
+from rwsplit.cli.commands import app
 from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.embedded.node import EmbeddedNode
 from rwsplit.embedded.processes import wait_until
@@ -99,12 +99,16 @@ def test_a_replica_that_is_behind_is_not_promoted_and_the_most_advanced_is_named
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
-    lost, promoted = lines[0], next(line for line in lines if line.endswith("is promoted"))
+    lost, promoted = lines[0], next(line for line in lines if "is the primary (" in line)
     left = [line for line in lines if line.startswith("still to do: ")]
-    assert "primary was the primary: rebuild it (pg_rewind) before it comes back" in left[0]
+    assert (
+        "node primary was the primary: rebuild it (pg_rewind) before it comes back" in left[0]
+    )
     assert "replica2 does not follow replica1 yet" in left[1]
     assert re.search(r"lacks \d+ bytes of WAL that replica2 has .*that is lost", lost)
-    assert promoted == "replica1 is promoted"
+    assert re.fullmatch(
+        r"replica1 is the primary \(timeline 2\), writes resumed after \d+\.\d s", promoted
+    )
     assert count(behind) == 0
     with proxy.connect() as client:
         client.execute("insert into ledger values (0)")
@@ -143,7 +147,7 @@ def test_what_only_the_dead_primary_was_seen_to_have_is_said(
 
     assert result.exit_code == 0, result.output
     found = re.search(
-        r"lacks (\d+) bytes of WAL that the old primary primary was seen to have .*that is lost",
+        r"lacks (\d+) bytes of WAL that node primary, the old primary, was seen to have .*that is lost",
         result.output,
     )
     assert found
@@ -178,7 +182,9 @@ def test_privileges_are_asked_before_the_primary_must_be_drained(
 
     broken.primary.query(f"grant {FUNCTION} to rwsplit")  # type: ignore[arg-type]
     broken.wait_until_replayed()
-    with pytest.raises(psycopg.Error, match="detach it first"):
+    with pytest.raises(
+        psycopg.Error, match="node primary, the primary, is still up: drain it first"
+    ):
         proxy.console("PROMOTE NODE replica1 FORCE")
 
 
@@ -234,7 +240,40 @@ def test_a_primary_that_answers_again_is_not_abandoned(
     assert wait_until(lambda: proxy.nodes()["primary"]["health"] == "down", timeout=10)
     broken.primary.start()
 
-    with pytest.raises(psycopg.Error, match="primary answers again; nothing was promoted"):
+    with pytest.raises(
+        psycopg.Error, match="node primary, the primary, answers again; nothing was promoted"
+    ):
         proxy.console("PROMOTE NODE replica1")
 
     assert broken.replicas[0].query("select pg_is_in_recovery()") == [(True,)]
+
+
+def test_status_says_since_when_there_is_no_primary_how_many_writes_wait_and_whom_to_promote(
+    broken: EmbeddedCluster, make_proxy: MakeProxy
+):
+    proxy = make_proxy(broken, {"admin": {"state_file": "/nowhere/rwsplit.state"}})
+    die(broken, proxy)
+    with proxy.connect() as writer, proxy.connect() as reader:
+        assert reader.execute("select count(*) from ledger").fetchone() == (0,)
+        writer.pgconn.send_query(b"insert into ledger values (1)")
+
+        def shown() -> str:
+            words = ["status", "-c", str(proxy.config_path)]
+            return " ".join(CliRunner().invoke(app, words).output.split())
+
+        wanted = r"!! NO PRIMARY for \d+ s: 1 write waits\. Most advanced replica: (replica\d)"
+        assert wait_until(lambda: re.search(wanted, shown()), timeout=10), shown()
+        assert "!! node primary, the primary of timeline 1, is not up" in shown()
+
+        words = ["node", "promote", best_of(broken), "-c", str(proxy.config_path)]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+        assert re.search(
+            rf"{words[2]} is the primary \(timeline 2\), writes resumed after", result.output
+        )
+        # A restart would wait for the old primary again: so it is said that nothing is saved.
+        assert re.search("not saved; .* after a restart .*: admin.state_file", result.output)
+        done = writer.pgconn.get_result()
+        assert done is not None
+        assert writer.pgconn.get_result() is None
+        assert done.command_status == b"INSERT 0 1"

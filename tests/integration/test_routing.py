@@ -191,7 +191,7 @@ def test_set_rwsplit_route_lasts_until_it_is_changed(guided: Proxy, schema: None
         assert connection.execute("show rwsplit.route").fetchone() == ("auto",)
         with pytest.raises(psycopg.errors.InvalidParameterValue, match="none of auto"):
             connection.execute("set rwsplit.route = 'elsewhere'")
-        with pytest.raises(psycopg.errors.InvalidParameterValue):
+        with pytest.raises(psycopg.errors.UndefinedObject):
             connection.execute("show rwsplit.nothing")
         connection.execute("set rwsplit.route = 'primary'")
         connection.execute("reset rwsplit.route")

@@ -151,7 +151,7 @@ def test_its_servers_are_gone_with_it(cluster: EmbeddedCluster, make_proxy: Make
     proxy = make_proxy(cluster)
     with Load(proxy, where, clients=3) as load:
         load.go_on(30)
-    with RawClient(proxy.port):  # somebody who never logs in holds up nothing
+    with RawClient(proxy.port):  # a client that never logs in holds up nothing
         proxy.signal(signal.SIGTERM)
         assert proxy.wait(timeout=10) == 0
     assert wait_until(lambda: backends() <= others, timeout=10)

@@ -298,7 +298,7 @@ def test_many_clients_that_die_in_the_middle_leave_no_lock_and_no_server_behind(
     with Load(proxy, where, clients=3) as load:
         files = proxy.open_files()
 
-        # Locks exclude each other, so most of them die while they wait for somebody.
+        # Locks exclude each other, so most of them die while they wait for each other.
         def die_impatiently(number: int) -> None:
             for turn in range(6):
                 client = proxy.raw(timeout=0.3)

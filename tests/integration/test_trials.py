@@ -77,7 +77,7 @@ def write(client: RawClient) -> None:
 
 
 def elsewhere(stack: ExitStack, proxy: Proxy, *texts: str) -> RawClient:
-    """Return a session that has prepared *texts* on a server of the primary that somebody else has now."""
+    """Return a session that has prepared *texts* on a server of the primary that another session has now."""
     client = client_of(stack, proxy)
     write(client)
     for number, text in enumerate(texts):

@@ -5,6 +5,7 @@ The situations of docs/decisions, number 16: at the start, after a reload, and w
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from rwsplit.cli.main import app
+from rwsplit.cli.commands import app
 from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.embedded.node import EmbeddedNode
 from rwsplit.embedded.processes import wait_until
@@ -126,13 +127,16 @@ def test_an_old_primary_gets_nothing_while_the_new_one_is_down(
 
     assert wait_until(lambda: proxy.nodes()["primary"]["health"] == "up", timeout=10)
     detail = wait_for_no_writes(proxy, "AWAITS_PRIMARY")
-    assert detail.startswith("the primary replica1 (timeline 2) is not up, and is awaited")
+    assert detail.startswith("node replica1, the primary of timeline 2, is not up")
     said = is_refused(proxy, 2)
-    assert "the primary replica1 (timeline 2) is not up, and is awaited" in said
+    assert "node replica1, the primary of timeline 2, is not up" in said
     assert "rwsplit node accept" in said
     assert proxy.nodes()["primary"]["refusal"] == "OTHER_TIMELINE"
     shown = " ".join(command(proxy, "status").split())
-    assert "no writes: the primary replica1 (timeline 2) is not up" in shown
+    assert re.search(
+        r"!! NO PRIMARY for \d+ s: 0 writes wait. Most advanced replica: replica\d", shown
+    )
+    assert "!! node replica1, the primary of timeline 2, is not up" in shown
     assert ledger(old) == []
 
     assert "is not up" in command(proxy, "node", "accept", "replica1")
@@ -234,8 +238,8 @@ def test_a_promoted_copy_gets_nothing_while_the_replicas_follow_the_primary(
         broken.primary.kill()
         assert wait_until(lambda: proxy.nodes()["primary"]["health"] == "down", timeout=10)
         detail = wait_for_no_writes(proxy, "AWAITS_PRIMARY")
-        assert detail.startswith("the primary primary (timeline 1) is not up")
-        assert "copy says to be the primary" in detail
+        assert detail.startswith("node primary, the primary of timeline 1, is not up")
+        assert "node copy says it is the primary" in detail
         is_refused(proxy, 3)
         broken.primary.start()
         wait_for_primary(proxy, "primary")
@@ -261,7 +265,7 @@ def test_of_two_on_one_timeline_the_followed_one_leads_and_else_none(
 
     proxy = make_proxy(broken, IMPATIENT, nodes_up=False)
     detail = wait_for_no_writes(proxy, "SPLIT_BRAIN")
-    assert "replica1 and replica2 say to be the primary" in detail
+    assert "nodes replica1 and replica2 each say they are the primary" in detail
     is_refused(proxy, 1)
     assert (ledger(one), ledger(two)) == ([], [])
 

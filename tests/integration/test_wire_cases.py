@@ -51,7 +51,7 @@ TABLE = "wired"
 def narrow(
     cluster: ReachableCluster[Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """One server per node: what is left on it meets whoever comes next."""
+    """One server per node: what is left on it meets the next session."""
     with cluster.primary.connect("app", "app") as connection:
         connection.execute(f"create table {TABLE} (a int)")
         connection.execute(f"insert into {TABLE} values (1), (2), (3)")

@@ -31,11 +31,9 @@ AFTER_WRITE = (
     "follows a write; the session's consistency or its transaction keeps it on the primary"
 )
 UNLOGGED = "needs the catalog to be known; the replica's 0A000 sends it to the primary"
-REPLICA_IS_FINE = (
-    "rwsplit decides otherwise: what it answers on a replica is right (routing.md 4)"
-)
+REPLICA_IS_FINE = "rwsplit decides otherwise: what it answers on a replica is right"
 USER_FUNCTION = "needs the catalog; an unknown function goes to the primary"
-NODE_ROLE = "tells the role of its node, which is the primary's unless somebody asks a replica"
+NODE_ROLE = "tells the role of its node, which is the primary's unless a session asks a replica"
 SQL_PREPARE = (
     "PREPARE leaves a name in its server, and EXECUTE must find it: the session is pinned"
 )

@@ -120,9 +120,9 @@ class ContainerNode(ReachableNode):
         self._engine().unpause()
 
     def wait_until_ready(self) -> None:
-        """Block until somebody can log in.
+        """Block until clients can log in.
 
-        Raises: EmbeddedError with its output when nobody can in time.
+        Raises: EmbeddedError with its output when they cannot in time.
         """
         if not wait_until(self._answers, timeout=START_TIMEOUT):
             printed, errors = self.container.get_logs()

@@ -1,4 +1,4 @@
-"""A lobby of one's own: admits whoever authenticates, and remembers what it was asked.
+"""A lobby of one's own: admits every client that authenticates, and remembers what it was asked.
 
     lobby = OpenLobby(users={"app": "secret"})
     async with served(lobby) as port: ...

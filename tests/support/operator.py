@@ -1,7 +1,7 @@
 """A fake rwsplit behind the console: one primary, three replicas, each with its own trouble.
 
 `running_console` serves it on a port of 127.0.0.1 from a thread of its own, to clients that are let
-in without a password as whoever they say they are.
+in without a password as the user they name.
 """
 
 from __future__ import annotations
@@ -174,17 +174,22 @@ class FakeOperator:
         self.replace(attrs.evolve(view, admin=final))
         return self.unsaved
 
-    def accept(self, node: str) -> None:
+    def waiting_writes(self) -> int:
+        return 4
+
+    def accept(self, node: str) -> str | None:
         if node != "primary":
             raise OperationRefused(f"node {node} is a replica")
         self.done.append(f"ACCEPT {node}")
+        return self.unsaved
 
     async def promote(self, node: str, *, force: bool = False) -> Sequence[str]:
         await trio.lowlevel.checkpoint()
         if node == "primary":
             raise OperationRefused("primary is the primary already")
         self.done.append(f"PROMOTE {node}{' FORCE' * force}")
-        return [f"node {node} lacks 7 bytes of WAL: that is lost"] if force else []
+        lost = [f"node {node} lacks 7 bytes of WAL: that is lost"] if force else []
+        return [*lost, f"{node} is the primary (timeline 2), writes resumed after 2.1 s"]
 
     async def reload(self) -> Changes:
         await trio.lowlevel.checkpoint()

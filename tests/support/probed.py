@@ -35,7 +35,7 @@ def probed(
     heard: list[bytes] | None = None,
     stays: bool = True,
 ) -> Script:
-    """Log in whoever comes and answer the questions of a probe, then keep silent until it has gone.
+    """Let any client log in and answer the questions of a probe, then keep silent until it has gone.
 
     An answer given as bytes is said as it is. What the probe sends goes into *heard*. A node that does
     not stay leaves after its last answer.

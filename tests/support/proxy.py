@@ -27,6 +27,7 @@ from ruamel.yaml import YAML
 from rwsplit.embedded.ports import LOOPBACK, free_ports
 from rwsplit.embedded.processes import wait_until
 from rwsplit.embedded.reachable import ReachableCluster, ReachableNode
+from tests.support import warden
 from tests.support.raw_client import PROTOCOL_3_0, RawClient
 
 ADMIN: Final = "postgres"
@@ -97,11 +98,15 @@ class Proxy:
                 env=environment,
                 start_new_session=True,
             )
+        warden.watch(self._process.pid, self.config_path)
         ready = self.has_all_nodes_up if nodes_up else self.answers
-        wait_until(lambda: self.pid is None or ready(), timeout=START_TIMEOUT)
-        if self.pid is None or not ready():
+        try:
+            wait_until(lambda: self.pid is None or ready(), timeout=START_TIMEOUT)
+            if self.pid is None or not ready():
+                raise AssertionError(f"rwsplit does not serve:\n{self.log_tail()}")
+        except BaseException:  # Ctrl-C, too: nothing else knows of it yet
             self.kill()
-            raise AssertionError(f"rwsplit does not serve:\n{self.log_tail()}")
+            raise
 
     def stop(self) -> int:
         """Stop it by SIGTERM and return its exit status; it must not need more than that."""

@@ -156,7 +156,7 @@ class Twin:
         return self.admin.execute(_LOCKS).fetchall()
 
     def settle(self) -> None:
-        """Block until the replicas have what was written so far, whoever wrote it."""
+        """Block until the replicas have what was written so far, by any session."""
         row = self.admin.execute("select pg_current_wal_flush_lsn()::text").fetchone()
         for replica in self._replicas:
             for _ in range(_TURNS):

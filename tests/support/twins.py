@@ -131,7 +131,7 @@ def _misses_a_lock(direct: Sequence[Answer], ours: Sequence[Answer]) -> bool:
 def _has_listened(direct: Sequence[Answer], ours: Sequence[Answer]) -> bool:
     """Return whether only rwsplit's server refuses PREPARE TRANSACTION behind an UNLISTEN.
 
-    PostgreSQL ignores the UNLISTEN of a session that has never listened. Of a server somebody has.
+    PostgreSQL ignores the UNLISTEN of a session that has never listened. Of a server that a session has.
     """
     return any(
         _HAS_LISTENED in b"".join(frame.payload for frame in got.frames)

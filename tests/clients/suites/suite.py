@@ -1,4 +1,4 @@
-"""A suite: sources that somebody else wrote, an environment of its own to run them in, an outcome.
+"""A suite: sources of another project, an environment of its own to run them in, an outcome.
 
 The environment is made once and kept in `.venv/suites`; nothing of a suite is ever part of rwsplit's own.
 """

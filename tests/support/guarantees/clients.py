@@ -90,7 +90,7 @@ class Pace:
         self._lock = threading.Lock()
 
     def is_time(self) -> bool:
-        """Return whether whoever asks may write now; then it is a while until the next may."""
+        """Return whether the client that asks may write now; then it is a while until the next may."""
         with self._lock:
             now = time.monotonic()
             if now < self._next:

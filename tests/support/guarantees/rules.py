@@ -103,9 +103,9 @@ class _Judge:
         self._bounds: dict[int, Bounds] = {}
         """Of each session."""
         self._carried: dict[tuple[int, int], Bounds] = {}
-        """What whoever sees a (register, value) is bound by."""
+        """What a session that sees a (register, value) is bound by."""
         self._newest: Bounds = {}
-        """What has been acknowledged, whoever wrote."""
+        """What has been acknowledged, to any session."""
         self._floors: dict[int, Bounds] = {}
         """The same when a read began, by the read's id."""
         self._snapshots: dict[int, dict[int, int]] = {}

@@ -31,6 +31,7 @@ from rwsplit.cluster.node import AdminState
     [
         ("show nodes", Show("nodes")),
         ("SHOW", Show("help")),
+        ("help;", Show("help")),
         ("ATTACH NODE pg1", SetAdminState("pg1", AdminState.ATTACHED, "ATTACH")),
         ("detach node 'pg1'", SetAdminState("pg1", AdminState.DETACHED, "DETACH")),
         ("DRAIN pg-1;", SetAdminState("pg-1", AdminState.DRAINING, "DRAIN")),
@@ -94,10 +95,17 @@ def test_commands_are_understood(text, command):
         "SELECT",
     ],
 )
-def test_anything_else_is_refused_with_the_verbs(text):
+def test_anything_else_is_refused_with_where_the_verbs_are(text):
     with pytest.raises(UnknownCommand) as caught:
         parse_commands(text)
-    assert "SHOW HELP" in caught.value.hint
+    assert caught.value.hint == "SHOW HELP lists the commands."
+
+
+def test_the_verb_that_may_be_meant_is_named():
+    with pytest.raises(
+        UnknownCommand, match=r"unknown command: RELOADS; did you mean RELOAD\?"
+    ):
+        parse_commands("RELOADS")
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,9 @@ def log() -> Iterator[LogCapture]:
     structlog.configure(**before)
 
 
+PROMOTED = "replica1 is the primary (timeline 2), writes resumed after 2.1 s"
+
+
 async def say(text: str, operator: FakeOperator) -> None:
     login = FakeLogin("ops", "rwsplit", "psql", "10.0.0.7:40001")
     for command in parse_commands(text):
@@ -43,11 +46,11 @@ async def say(text: str, operator: FakeOperator) -> None:
         ("DETACH replica1", "DETACH NODE replica1", ["replica1: attached -> detached"]),
         ("drain node replica1", "DRAIN NODE replica1", ["replica1: attached -> detached"]),
         ("ATTACH NODE replica1", "ATTACH NODE replica1", []),
-        ("PROMOTE replica1", "PROMOTE NODE replica1", []),
+        ("PROMOTE replica1", "PROMOTE NODE replica1", [PROMOTED]),
         (
             "PROMOTE replica1 FORCE",
             "PROMOTE NODE replica1 FORCE",
-            ["node replica1 lacks 7 bytes of WAL: that is lost"],
+            ["node replica1 lacks 7 bytes of WAL: that is lost", PROMOTED],
         ),
         ("ACCEPT primary", "ACCEPT NODE primary", []),
         ("RECONNECT", "RECONNECT", []),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import attrs
 
+from rwsplit import PRODUCT
 from rwsplit.admin.explanation import explanation_table
 from rwsplit.admin.operator import Explanation
-from rwsplit.admin.views import VIEWS, product_version
+from rwsplit.admin.views import VIEWS
 from rwsplit.cluster.node import AdminState, Frozen, Refusal, Suspect
 from rwsplit.config.model import (
     ConsistencyConfig,
@@ -117,7 +118,7 @@ def test_routes_lists_and_version():
         "sentence": "it only reads",
     }
     assert {"list": "used_servers", "items": 1} in show("lists")
-    assert show("version") == [{"version": product_version()}]
+    assert show("version") == [{"version": PRODUCT}]
     assert show("databases")[0]["current_connections"] == 5
     assert show("metrics")[1] == {"metrics": "rwsplit_clients 1.0"}
 

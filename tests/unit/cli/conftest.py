@@ -8,7 +8,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner, Result
 
-from rwsplit.cli.main import app
+from rwsplit.cli.commands import app
 from rwsplit.config.model import LogConfig
 from rwsplit.telemetry.logs import configure_logs
 from tests.support.operator import FakeOperator, running_console

@@ -18,7 +18,7 @@ def test_the_route_the_facts_and_every_node_are_shown(run, url):
 def test_a_write_is_not_said_to_be_refused_by_each_replica(run, url):
     result = run("explain", "insert into t values (1)")
     assert result.stdout.splitlines() == [
-        "goes to primary (primary): it may write  [MAY_WRITE]",
+        "goes to primary: it may write  [MAY_WRITE]",
         "verb: dml, primary only: MAY_WRITE, may write: yes",
         "replicas cannot take writes",
     ]

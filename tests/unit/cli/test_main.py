@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -33,6 +34,57 @@ def test_every_help_has_an_example(run, command):
 
 def test_the_version_is_printed(run):
     assert run("--version").output.startswith("rwsplit ")
+
+
+def test_the_version_costs_no_more_than_a_start_of_python():
+    done = python("-X", "importtime", "-m", "rwsplit", "--version")
+    assert done.stdout.startswith("rwsplit ")
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "rwsplit.cli.main" in loaded
+    assert not loaded & {"typer", "psycopg", "sqlglot", "trio"}
+
+
+def test_a_command_loads_only_what_it_needs():
+    done = python("-X", "importtime", "-m", "rwsplit", "node", "--help")
+    assert done.returncode == 0
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "rwsplit.cli.proxy" in loaded
+    assert not loaded & {"sqlglot", "trio", "rwsplit.cli.demo", "rwsplit.cli.check"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("sta", ["status"]),
+        ("node dr", ["drain"]),
+        ("node drain replica", ["replica1", "replica2", "replica3"]),
+        (
+            "config get consistency.max_lag",
+            ["consistency.max_lag", "consistency.max_lag_bytes"],
+        ),
+    ],
+)
+def test_a_shell_completes_commands_nodes_and_settings(url, typed, offered):
+    words = f"rwsplit {typed}"
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(len(typed.split()))}
+    done = python("-m", "rwsplit", **asked, _RWSPLIT_COMPLETE="complete_bash")
+    assert done.stdout.split() == offered
+
+
+def test_where_no_rwsplit_runs_completion_offers_no_nodes():
+    asked = {"COMP_WORDS": "rwsplit node drain r", "COMP_CWORD": "3", "RWSPLIT_URL": "x"}
+    done = python("-m", "rwsplit", **asked, _RWSPLIT_COMPLETE="complete_bash")
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+def python(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *words],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,13 +132,3 @@ def test_a_user_who_may_not_is_told_so(run, url):
     result = run("status", "--url", url.replace("admin@", "alice@"))
     assert result.exit_code == 1
     assert "user 'alice' may not use the console" in result.stderr
-
-
-def test_python_m_rwsplit_is_rwsplit():
-    done = subprocess.run(
-        [sys.executable, "-m", "rwsplit", "--version"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.startswith("rwsplit ")

@@ -11,8 +11,9 @@ from rwsplit.cli import node
 from rwsplit.cluster.node import AdminState
 from tests.support.operator import NODES
 
+PROMOTED = "replica1 is the primary (timeline 2), writes resumed after 2.1 s"
 #: The fake leaves the old primary as it was.
-LEFT = "still to do: primary is an old primary: stop it and rebuild it (pg_rewind)"
+LEFT = "still to do: node primary is an old primary: stop it and rebuild it (pg_rewind)"
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ LEFT = "still to do: primary is an old primary: stop it and rebuild it (pg_rewin
         ("attach", "ATTACHED replica1", "replica1 is attached"),
         ("detach", "DETACHED replica1", "replica1 is detached"),
         ("drain", "DRAINING replica1", "replica1 is draining"),
-        ("promote", "PROMOTE replica1", f"replica1 is promoted\n{LEFT}"),
+        ("promote", "PROMOTE replica1", f"{PROMOTED}\n{LEFT}"),
     ],
 )
 def test_verbs_are_carried_out_and_said(run, url, operator, verb, done, said):
@@ -46,7 +47,7 @@ def test_a_promotion_by_force_says_what_is_lost(run, url, operator):
     result = run("node", "promote", "replica1", "--force")
     assert result.stdout.splitlines() == [
         "node replica1 lacks 7 bytes of WAL: that is lost",
-        "replica1 is promoted",
+        PROMOTED,
         LEFT,
     ]
     assert operator.done == ["PROMOTE replica1 FORCE"]
@@ -57,6 +58,13 @@ def test_a_node_is_accepted_as_the_primary(run, url, operator):
     assert (result.exit_code, result.stdout) == (0, "primary is the primary\n")
     assert operator.done == ["ACCEPT primary"]
     assert "is a replica" in run("node", "accept", "replica1").stderr
+
+
+def test_a_decision_that_a_restart_would_undo_is_told(run, url, operator):
+    operator.unsaved = "admin.state_file: cannot write /x.state: Read-only file system"
+    result = run("node", "accept", "primary")
+    assert (result.exit_code, result.stdout) == (0, "primary is the primary\n")
+    assert "not saved; a restart of rwsplit undoes it: admin.state_file" in result.stderr
 
 
 def test_nodes_are_listed(run, url):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from rwsplit.cli.proxy import find_proxy, place_from_file, place_from_url
+from rwsplit.cli.proxy import DEFAULT_FILES, find_proxy, place_from_file, place_from_url
 from rwsplit.errors import ConfigError
 
 TEXT = "nodes: {a: h}\nadmin: {users: [root, alice]}\nusers: {file: userlist.txt}\n"
@@ -57,6 +57,13 @@ def test_an_option_beats_the_file_and_the_file_the_environment(file, monkeypatch
     assert find_proxy("postgresql://x@given:1", file).shown == "given:1"
     assert find_proxy(None, file).shown == "127.0.0.1:6432"
     assert find_proxy().shown == "env:1"
+
+
+def test_a_file_in_the_current_directory_is_looked_for(file, monkeypatch):
+    monkeypatch.chdir(file.parent)
+    monkeypatch.setattr("rwsplit.cli.proxy.DEFAULT_FILES", DEFAULT_FILES)
+    assert find_proxy().shown == "127.0.0.1:6432"
+    assert DEFAULT_FILES[0].resolve() == file
 
 
 def test_a_bad_file_says_why(file):

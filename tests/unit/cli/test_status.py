@@ -8,12 +8,12 @@ import attrs
 import pytest
 
 from rwsplit.cli import status
-from rwsplit.cli.proxy import place_from_url
-from rwsplit.cli.status import Look, rates
+from rwsplit.cli.proxy import Unreachable, place_from_url
+from rwsplit.cli.status import Look, rates, read_status
 from rwsplit.cluster.doubt import Doubt, NoWrites
 from rwsplit.cluster.node import AdminState, Refusal, Role
 from rwsplit.lsn import LSN
-from tests.support.operator import NODES, Refusing
+from tests.support.operator import NODES, NOW, Refusing
 
 
 def test_the_table_says_who_is_what_and_why_one_gets_no_reads(run, url):
@@ -118,7 +118,13 @@ def test_a_detached_primary_says_so(run, url, operator):
     operator.replace(
         attrs.evolve(NODES[0], admin=AdminState.DETACHED, refusal=Refusal.DETACHED)
     )
-    assert "DETACHED detached by an operator" in run("status").stdout
+    operator.view = attrs.evolve(operator.view, primary=None, no_primary_since=NOW - 3)
+    shown = " ".join(run("status").stdout.split())
+    assert "DETACHED detached by an operator" in shown
+    assert (
+        "!! NO PRIMARY for 3 s: 4 writes wait. Node primary, the primary, is detached -> "
+        "rwsplit node promote NAME, or rwsplit node attach primary node role"
+    ) in shown
 
 
 def test_why_there_are_no_writes_is_said(run, url, operator):
@@ -128,28 +134,23 @@ def test_why_there_are_no_writes_is_said(run, url, operator):
         operator.view,
         primary=None,
         no_writes=NoWrites(Doubt.AWAITS_PRIMARY, "pg9", 2, ("primary",)),
+        no_primary_since=NOW - 12.3,
         unsaved="the disk is full",
     )
 
     shown = " ".join(run("status").stdout.split())
     assert (
-        "no writes: the primary pg9 (timeline 2) is not up, and is awaited; primary says"
-        in shown
-    )
-    assert (
-        "if another node is to be the primary: rwsplit node accept NAME (1 clients wait)"
-        in shown
-    )
-    assert (
-        "!! most advanced replica: replica1 (replica2 is 16777312 bytes behind it) -> "
-        "rwsplit node promote replica1"
+        "!! NO PRIMARY for 12 s: 4 writes wait. Most advanced replica: replica1 (replica2 is 16.0 MB behind it) -> "
+        "rwsplit node promote replica1 !! node pg9, the primary of timeline 2, is not up; rwsplit waits for it; "
+        "node primary says it is the primary; if another node is to be the primary: rwsplit node accept NAME node role"
     ) in shown
-    assert "primary gets no reads: OTHER_TIMELINE an obsolete primary" in shown
+    assert "primary gets no reads: OTHER_TIMELINE an old primary" in shown
     assert "warning: the disk is full" in shown
     found = json.loads(run("status", "--json").stdout)
     assert found["primary"] is None
     assert found["no_writes"] == "AWAITS_PRIMARY"
     assert found["warning"] == "the disk is full"
+    assert (found["no_primary_seconds"], found["waiting_writes"]) == (12.3, 4)
 
 
 def test_a_second_primary_is_said_before_the_table_and_what_to_do_with_it(run, url, operator):
@@ -157,11 +158,14 @@ def test_a_second_primary_is_said_before_the_table_and_what_to_do_with_it(run, u
         NODES[1], role=Role.PRIMARY, refusal=Refusal.OTHER_TIMELINE, doubt=Doubt.OBSOLETE
     )
     operator.replace(second)
+    leader = attrs.evolve(NODES[0], timeline=2)
+    operator.replace(leader)
+    operator.view = attrs.evolve(operator.view, primary=leader)
 
     shown = " ".join(run("status").stdout.split())
     assert (
-        "!! several primaries: writes go to primary (timeline 1); replica1 is an obsolete primary: a newer "
-        "timeline was seen (it is on timeline 1): stop replica1 and rebuild node role"
+        "!! TWO PRIMARIES: writes go to primary (timeline 2); replica1 (timeline 1) is an old one: stop it and "
+        "rebuild it node role"
     ) in shown
     assert "replica1 gets no reads" not in shown
 
@@ -174,9 +178,7 @@ def test_what_a_replica_has_received_and_not_replayed_counts_for_a_promotion(
         operator.view, primary=None, no_writes=NoWrites(Doubt.NO_PRIMARY)
     )
     shown = " ".join(run("status").stdout.split())
-    assert (
-        "replica2 (replica1 is 160 bytes behind it) -> rwsplit node promote replica2" in shown
-    )
+    assert "replica2 (replica1 is 160 B behind it) -> rwsplit node promote replica2" in shown
 
 
 class Twice:
@@ -214,4 +216,40 @@ def test_two_looks_give_reads_per_second():
 
 def test_a_look_at_nothing_is_nothing(url):
     assert Look(place_from_url(url)).render() is not None
-    assert Look(place_from_url("postgresql://admin@127.0.0.1:1")).render() is None
+    nothing = Look(place_from_url("postgresql://admin@127.0.0.1:1")).render()
+    assert "cannot connect to rwsplit at 127.0.0.1:1" in str(nothing)
+
+
+class Restart(Twice):
+    """A pause in which rwsplit goes away and, a pause later, is there again."""
+
+    real = staticmethod(read_status)
+    away = False
+
+    def wait(self, pause: float) -> None:
+        Restart.away = self.pauses == 0
+        if self.pauses < 2:
+            self.pauses += 1
+            return
+        raise KeyboardInterrupt
+
+    @classmethod
+    def read(cls, connection):
+        if cls.away:
+            raise Unreachable("lost rwsplit at 127.0.0.1:6432: terminated")
+        return cls.real(connection)
+
+
+@pytest.mark.parametrize("option", ["--json", "--watch"])
+def test_watch_outlives_a_restart_of_rwsplit(run, url, monkeypatch, option):
+    """It ended with the error of the connection it had."""
+    monkeypatch.setattr(Restart, "away", False)
+    monkeypatch.setattr(status.threading, "Event", Restart)
+    monkeypatch.setattr(status, "read_status", Restart.read)
+    result = run("status", "--watch", option)
+    assert result.exit_code == 0
+    if option == "--json":
+        assert "lost rwsplit at 127.0.0.1:6432: terminated; trying again" in result.stderr
+        assert len(result.stdout.splitlines()) == 2
+    else:  # where there is no terminal only the last table is printed
+        assert "reads/s" in result.stdout

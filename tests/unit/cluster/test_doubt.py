@@ -13,21 +13,21 @@ from rwsplit.cluster.doubt import WAY_OUT, Doubt, NoWrites
         (NoWrites(Doubt.NO_PRIMARY), "no node is a primary"),
         (
             NoWrites(Doubt.AWAITS_PRIMARY, "a", 2),
-            "the primary a (timeline 2) is not up, and is awaited",
+            "node a, the primary of timeline 2, is not up; rwsplit waits for it",
         ),
         (
             NoWrites(Doubt.OTHER_CLUSTER, claims=("a",)),
             "every node that is up belongs to another cluster than the one known before; "
-            f"a says to be the primary; {WAY_OUT}",
+            f"node a says it is the primary; {WAY_OUT}",
         ),
         (
             NoWrites(Doubt.AWAITS_TIMELINE, None, 2, ("b",)),
             "no node that is up is the primary of timeline 2, the newest that was seen; "
-            f"b says to be the primary; {WAY_OUT}",
+            f"node b says it is the primary; {WAY_OUT}",
         ),
         (
             NoWrites(Doubt.SPLIT_BRAIN, claims=("a", "b")),
-            f"{Doubt.SPLIT_BRAIN.value}; a and b say to be the primary; {WAY_OUT}",
+            f"{Doubt.SPLIT_BRAIN.value}; nodes a and b each say they are the primary; {WAY_OUT}",
         ),
     ],
 )

@@ -27,7 +27,7 @@ def test_what_another_replica_has_is_lost():
 
 def test_what_the_old_primary_was_seen_to_have_is_lost():
     assert told(1000, 1000, last=1041) == [
-        "node b lacks 41 bytes of WAL that the old primary a was seen to have (up to 0/411)"
+        "node b lacks 41 bytes of WAL that node a, the old primary, was seen to have (up to 0/411)"
     ]
     assert told(1000, 1000, primary=None, last=1041) == []
 

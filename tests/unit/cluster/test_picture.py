@@ -199,6 +199,18 @@ def test_a_primary_that_is_detached_gets_no_writes_but_time_goes_on():
     assert view.nodes[1].refusal is Refusal.LAGGING
 
 
+def test_since_when_there_is_no_primary_is_known_until_there_is_one():
+    picture = running()
+    assert picture.compose(100.0).no_primary_since is None
+
+    picture.set_admin("pg0", AdminState.DETACHED)
+    assert picture.compose(200.0).no_primary_since == 200.0
+    assert picture.compose(210.0).no_primary_since == 200.0
+
+    picture.set_admin("pg0", AdminState.ATTACHED)
+    assert picture.compose(220.0).no_primary_since is None
+
+
 @pytest.mark.parametrize(
     ("state", "refusal"),
     [(AdminState.DRAINING, Refusal.DRAINING), (AdminState.DETACHED, Refusal.DETACHED)],

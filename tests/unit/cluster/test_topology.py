@@ -203,7 +203,7 @@ def test_one_new_claim_on_the_same_timeline_does_not_lead_while_the_primary_is_d
     assert topology.primary == "a"
     assert topology.doubts == {"b": Doubt.RIVAL}
     assert str(topology.no_writes) == (
-        "the primary a (timeline 2) is not up, and is awaited; b says to be the primary; "
+        "node a, the primary of timeline 2, is not up; rwsplit waits for it; node b says it is the primary; "
         "if another node is to be the primary: rwsplit node accept NAME"
     )
 

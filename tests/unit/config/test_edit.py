@@ -1,4 +1,4 @@
-"""Changing one setting of a file somebody wrote by hand."""
+"""Changing one setting of a file written by hand."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_a_replica_that_receives_from_nobody_is_told_and_when_it_is_fresh_again(
             "log_level": "warning",
             "node": "pg1",
             "refusal": "NO_SOURCE",
-            "reason": "receiving WAL from nobody",
+            "reason": "receiving no WAL",
             "timeline": 1,
         }
     ]
