@@ -81,7 +81,9 @@ class Sender:
         elif piece.unnamed_parse is not None:
             server.unnamed = piece.unnamed_parse
         unit.node = index = server.pool.node_index
-        unit.relied_on = relay.choice.keeps_level(client, server, script)
+        unit.relied_on = (
+            script.reads_data or unit.follows or unit.is_open
+        ) and relay.choice.keeps_level(client, server, script)
         unit.sent = relay.now
         counters = relay.counters
         counters.load[index] += 1

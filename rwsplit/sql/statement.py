@@ -265,6 +265,7 @@ class Script:
         "notable",
         "plain_read",
         "primary_only",
+        "reads_data",
         "reads_sequences",
         "redefines",
         "roots",
@@ -279,7 +280,7 @@ class Script:
         "vacates",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - one line a fact
         self,
         statements: tuple[Statement, ...],
         *,
@@ -335,6 +336,8 @@ class Script:
             or any(s.state is not None or s.verb in _CLEANSING for s in statements)
         )
         """To send it changes what is known of a session or its server."""
+        self.reads_data: bool = not all(map(_is_about_session, statements))
+        """It may tell what tables hold, or wait for what others do: LISTEN, a lock."""
         self.plain_read: bool = (
             bool(statements)
             and self.primary_only is None
@@ -370,6 +373,22 @@ _MAY_ASK: Final = frozenset(
 )
 """A statement that asks for currval or lastval leaves one of these."""
 _ROOTS: Final = frozenset({Verb.SAVEPOINT, Verb.DECLARE})
+_OF_SESSION: Final = frozenset(
+    {
+        Verb.EMPTY,
+        Verb.SET,
+        Verb.RESET,
+        Verb.SHOW,
+        Verb.CLOSE,
+        Verb.DEALLOCATE,
+        Verb.UNLISTEN,
+        Verb.DISCARD,
+    }
+)
+#: asyncpg's pool calls the first at each release.
+_ABOUT_SESSION: Final = frozenset(
+    {"pg_advisory_unlock_all", "pg_advisory_unlock", "set_config"}
+)
 _NO_NAMES: Final[frozenset[str]] = frozenset()
 _ENDING: Final = frozenset(
     {
@@ -388,6 +407,15 @@ _SIGNALS: Final = frozenset(
     for name in ("pg_terminate_backend", "pg_cancel_backend")
 )
 _CLEANSING: Final = frozenset({Verb.RESET, Verb.DEALLOCATE, Verb.DISCARD})
+
+
+def _is_about_session(statement: Statement) -> bool:
+    """Return whether *statement* does nothing but read or change what belongs to its session."""
+    if statement.verb is Verb.QUERY:
+        called = statement.functions
+        known = bool(called) and called <= _ABOUT_SESSION
+        return known and not (statement.tables or statement.may_write)
+    return statement.verb in _OF_SESSION
 
 
 def _is_special(statement: Statement) -> bool:

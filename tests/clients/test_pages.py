@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from rwsplit.embedded.processes import wait_until
 from rwsplit.embedded.reachable import ReachableCluster
 from tests.support.proxy import Proxy
 
@@ -21,6 +23,14 @@ ROOT: Final = Path(__file__).parents[2]
 
 def answered(proxy: Proxy) -> dict[str, int]:
     return {name: int(row["reads"]) + int(row["writes"]) for name, row in proxy.nodes().items()}
+
+
+def are_fresh_since(proxy: Proxy, moment: float) -> bool:
+    """Return whether rwsplit knows that every replica had replayed what there was at *moment*."""
+    replicas = [row for row in proxy.nodes().values() if row["role"] == "replica"]
+    return all(
+        float(row["staleness"] or "inf") < time.monotonic() - moment for row in replicas
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,6 +60,8 @@ def test_a_read_only_page_is_the_replicas_business(
             try:
                 assert application.stdout.readline() == "filled\n"
                 cluster.wait_until_replayed()
+                replayed = time.monotonic()
+                assert wait_until(lambda: are_fresh_since(proxy, replayed), timeout=10)
                 before = answered(proxy)
                 application.stdin.write("\n")
                 application.stdin.flush()

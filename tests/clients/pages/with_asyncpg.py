@@ -52,7 +52,13 @@ async def run(dsn: str, pages: int, cache: int) -> None:
     print("filled", flush=True)
     sys.stdin.readline()
 
-    rendered = [await page(connection, number) for number in range(pages)]
+    rendered = [await page(connection, number) for number in range(pages // 2)]
+    async with asyncpg.create_pool(
+        dsn, min_size=1, max_size=1, statement_cache_size=cache
+    ) as pool:
+        for number in range(pages // 2):  # each time the connection is reset
+            async with pool.acquire() as pooled:
+                rendered.append(await page(pooled, number))
     assert len({length for length, _ in rendered}) == 1, rendered
     print(sum(statements for _, statements in rendered), flush=True)
     sys.stdin.readline()

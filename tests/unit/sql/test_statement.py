@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from rwsplit.sql.classify import parse
+from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.statement import (
     Cost,
     PrimaryOnly,
@@ -133,3 +135,28 @@ def test_what_may_end_a_session_is_no_plain_read_even_if_it_is_listed_as_one(nam
     harmless = Script((Statement(Verb.QUERY, functions=frozenset({"now"})),))
     assert not harmless.signals
     assert harmless.plain_read
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;", False),
+        ("set work_mem = '5MB'", False),
+        ("show work_mem", False),
+        ("discard all", False),
+        ("deallocate all", False),
+        ("select set_config('a.b', $1, false)", False),
+        ("", False),
+        ("select 1", True),
+        ("select set_config('a.b', (select max(a)::text from t), true)", True),
+        ("select set_config('a.b', f(), true)", True),
+        ("set work_mem = '5MB'; select 1", True),
+        # What comes behind it must see what was there when it was done.
+        ("listen a", True),
+        ("select pg_advisory_lock(1)", True),
+        ("commit", True),
+        ("insert into t values (1)", True),
+    ],
+)
+def test_what_reads_data(text: str, expected: bool):
+    assert parse(text.encode(), FunctionBook()).reads_data is expected
