@@ -164,7 +164,6 @@ CHATTER: Final = {
     "DISCARD": "DISCARD ALL",
     "END": "COMMIT",
     "LISTEN": "LISTEN",
-    "RESET": "RESET",
     "ROLLBACK": "ROLLBACK",
     "START": "BEGIN",
     "UNLISTEN": "UNLISTEN",
@@ -313,14 +312,34 @@ def _explain(tokens: Sequence[Token], text: str) -> Command:
 def _set(tokens: Sequence[Token], text: str) -> Command:
     """Parse SET of one of our settings; what drivers set is chatter, and any other name an error."""
     words = [token.text.lower() for token in tokens[1:]]
-    if words and words[0].partition(".")[0] in {field.name for field in fields(Config)}:
+    if not words:
+        raise UnknownCommand("SET takes a setting and a value")
+    if _is_ours(words[0]):
         return _set_config(tokens, text)
-    if words[:1] in (["session"], ["local"]):
+    if words[0] in ("session", "local"):
         words = words[1:]
+        if words and _is_ours(words[0]):
+            shown = _shown(tokens, text)
+            raise UnknownCommand(f"settings of rwsplit are set for all, by SET alone: {shown}")
     gives_back = words in (["authorization", "default"], ["role", "none"])
     if not words or words[0] in SET_BY_DRIVERS or gives_back:
         return Chatter("SET")
     raise UnknownSetting(words[0])
+
+
+def _reset(tokens: Sequence[Token], text: str) -> Command:
+    """Parse RESET of what drivers set, or of all that; a setting of ours is set to a value."""
+    words = [token.text.lower() for token in tokens[1:]]
+    if words and _is_ours(words[0]):
+        shown = _shown(tokens, text)
+        raise UnknownCommand(f"a setting has no value to go back to; SET it to one: {shown}")
+    if words and words[0] not in {"all", "session", "role", *SET_BY_DRIVERS}:
+        raise UnknownSetting(words[0])
+    return Chatter("RESET")
+
+
+def _is_ours(word: str) -> bool:
+    return word.partition(".")[0] in {field.name for field in fields(Config)}
 
 
 def _set_config(tokens: Sequence[Token], text: str) -> Command:
@@ -385,6 +404,7 @@ _PARSERS: Final[dict[str, Callable[[Sequence[Token], str], Command]]] = {
     "RECONNECT": _reconnect,
     "RELOAD": _reload,
     "SELECT": _select,
+    "RESET": _reset,
     "SET": _set,
     "SHOW": _show,
     "SHUTDOWN": _shutdown,

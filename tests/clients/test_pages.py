@@ -28,9 +28,7 @@ def answered(proxy: Proxy) -> dict[str, int]:
 def are_fresh_since(proxy: Proxy, moment: float) -> bool:
     """Return whether rwsplit knows that every replica had replayed what there was at *moment*."""
     replicas = [row for row in proxy.nodes().values() if row["role"] == "replica"]
-    return all(
-        float(row["staleness"] or "inf") < time.monotonic() - moment for row in replicas
-    )
+    return all(float(row["staleness"] or "inf") < time.monotonic() - moment for row in replicas)
 
 
 @pytest.mark.parametrize(
