@@ -33,10 +33,13 @@ def may_heal(frame: bytes) -> bool:
     """Return whether a statement that failed with *frame* may do better on another server.
 
     Not so if no parser anywhere would understand it: 42601 has other meanings, so the routine tells (scan.l,
-    pl_scanner.c).
+    pl_scanner.c). Nor if its transaction had failed before, which it has everywhere.
     """
+    state = sqlstate(frame)
     if is_fatal(frame):
-        return sqlstate(frame) in LOSING
+        return state in LOSING
+    if state == b"25P02":
+        return False
     return b"\0Rscanner_yyerror\0" not in frame and b"\0Rplpgsql_yyerror\0" not in frame
 
 

@@ -615,6 +615,9 @@ def test_a_statement_that_waits_for_the_primary_in_vain_fails_the_transaction_on
     proxy = make_proxy(cluster, {"pool": {"size": 1, "query_wait_timeout": "1s"}})
     with proxy.connect() as holder, proxy.connect() as connection:
         connection.add_notice_handler(lambda _: None)
+        # While a server of theirs is opened the primary would be asked.
+        for node in cluster.replicas:
+            connection.execute(f"/* rwsplit: node={node.name} */ select 1")
         holder.execute("begin")
         holder.execute(f"lock table {table}")
         for goes_on, end in ((False, "commit"), (False, "rollback"), (True, "commit")):

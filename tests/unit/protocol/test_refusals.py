@@ -9,6 +9,7 @@ from rwsplit.protocol.refusals import (
     is_fatal,
     is_for_recovery_only,
     is_stale_plan,
+    may_heal,
     move_position,
     sqlstate,
 )
@@ -49,3 +50,8 @@ def test_an_error_without_a_position_is_left_as_it_is(fields: bytes):
     frame = message("E", fields)
 
     assert move_position(frame, 8, 10) == frame
+
+
+def test_a_transaction_that_has_failed_has_failed_everywhere():
+    assert may_heal(error("42P01"))
+    assert not may_heal(error("25P02"))
