@@ -132,11 +132,8 @@ class Assembly:
     @property
     def keeps_portal(self) -> bool:
         """A portal of it may be executed later in the transaction: by a row limit, or a name, or not at all so far."""
-        return (
-            self.row_limit
-            or self._unexecuted
-            or not all(map(_ends_at_once, self._portals.values()))
-        )
+        is_named = not all(map(_ends_at_once, self._portals.values()))
+        return self.row_limit or self._unexecuted or is_named
 
     @property
     def only_asks(self) -> bool:

@@ -148,7 +148,7 @@ class Chunk(Piece):
         self.is_last = False
         """The client has closed its end of the connection behind it."""
         self.holds = False
-        """It is a placeholder for input that is held until names are settled (`Session.resume`)."""
+        """It stands for input that is held until names are settled (`Session.resume`)."""
 
 
 class Unit(Owed):
