@@ -289,7 +289,7 @@ def test_a_primary_that_takes_writes_is_not_abandoned(
     proxy = make_proxy(broken)
     with proxy.connect() as client:
         client.execute("insert into failover values (1)")
-    with pytest.raises(psycopg.Error, match="detach it first"):
+    with pytest.raises(psycopg.Error, match="drain it first"):
         proxy.console("PROMOTE NODE replica1")
 
     proxy.console("DETACH NODE primary")
@@ -308,7 +308,7 @@ def test_a_switchover_loses_no_write_and_costs_no_error(
     broken.wait_until_replayed()
     proxy = make_proxy(broken)
     with Load(proxy, where, clients=4) as load, Writer(proxy) as writer:
-        with pytest.raises(psycopg.Error, match="detach it first"):
+        with pytest.raises(psycopg.Error, match="drain it first"):
             proxy.console("PROMOTE NODE replica1")
         proxy.console("DRAIN NODE primary")
         assert wait_until(
