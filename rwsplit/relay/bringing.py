@@ -146,8 +146,8 @@ class Bringing:
             relay.counters.retries += 1
             relay.dispatcher.pump(client)
             return
-        gone = _given_up(client, unit, refusal)
-        if gone:
+        gone = _given_up(client, unit, refusal) & {name for name, _ in client.parameters.values}
+        if gone:  # else it would be refused again, for ever
             relay.outboxes.touch_client(client)
             values = {n: v for n, v in client.parameters.values if n not in gone}
             client.adopt_parameters(client.knowledge.parameters.intern(values))

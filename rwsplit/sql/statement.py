@@ -336,8 +336,8 @@ class Script:
             or any(s.state is not None or s.verb in _CLEANSING for s in statements)
         )
         """To send it changes what is known of a session or its server."""
-        self.reads_data: bool = not all(map(_is_about_session, statements))
-        """It may tell what tables hold, or wait for what others do: LISTEN, a lock."""
+        self.reads_data: bool = not all(map(_only_clears, statements))
+        """It does more than clear what its session has left on its server."""
         self.plain_read: bool = (
             bool(statements)
             and self.primary_only is None
@@ -373,22 +373,11 @@ _MAY_ASK: Final = frozenset(
 )
 """A statement that asks for currval or lastval leaves one of these."""
 _ROOTS: Final = frozenset({Verb.SAVEPOINT, Verb.DECLARE})
-_OF_SESSION: Final = frozenset(
-    {
-        Verb.EMPTY,
-        Verb.SET,
-        Verb.RESET,
-        Verb.SHOW,
-        Verb.CLOSE,
-        Verb.DEALLOCATE,
-        Verb.UNLISTEN,
-        Verb.DISCARD,
-    }
+_CLEARING: Final = frozenset(
+    {Verb.EMPTY, Verb.CLOSE, Verb.DEALLOCATE, Verb.UNLISTEN, Verb.DISCARD}
 )
 #: asyncpg's pool calls the first at each release.
-_ABOUT_SESSION: Final = frozenset(
-    {"pg_advisory_unlock_all", "pg_advisory_unlock", "set_config"}
-)
+_UNLOCKING: Final = frozenset({"pg_advisory_unlock_all", "pg_advisory_unlock"})
 _NO_NAMES: Final[frozenset[str]] = frozenset()
 _ENDING: Final = frozenset(
     {
@@ -409,13 +398,15 @@ _SIGNALS: Final = frozenset(
 _CLEANSING: Final = frozenset({Verb.RESET, Verb.DEALLOCATE, Verb.DISCARD})
 
 
-def _is_about_session(statement: Statement) -> bool:
-    """Return whether *statement* does nothing but read or change what belongs to its session."""
+def _only_clears(statement: Statement) -> bool:
+    """Return whether *statement* does nothing but clear what its session has left on its server."""
     if statement.verb is Verb.QUERY:
         called = statement.functions
-        known = bool(called) and called <= _ABOUT_SESSION
+        known = bool(called) and called <= _UNLOCKING
         return known and not (statement.tables or statement.may_write)
-    return statement.verb in _OF_SESSION
+    if statement.verb is Verb.RESET:
+        return statement.setting == "all"
+    return statement.verb in _CLEARING
 
 
 def _is_special(statement: Statement) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from rwsplit.embedded.reachable import ReachableCluster
 from tests.support.postgres import MakeProxy
 from tests.support.proxy import Proxy
+from tests.support.raw_client import rows
 
 pytestmark = pytest.mark.integration
 
@@ -242,3 +243,21 @@ def test_a_value_one_replica_refuses_is_read_under_elsewhere(
     finally:
         replica.query("alter system reset session_preload_libraries")
         replica.query("select pg_reload_conf()")
+
+
+def test_a_role_is_left_though_no_other_server_takes_what_it_has_set(
+    table: ReachableCluster[Any], small: Proxy
+):
+    """What cannot be taken from the session is not refused over and over."""
+    with table.primary.connect("app") as admin:
+        admin.execute("create role refused_chief superuser")
+        admin.execute("grant refused_chief to app")
+        table.wait_until_replayed()
+        with small.raw(timeout=10) as client:
+            for text in ("set role refused_chief", "set log_statement = 'ddl'"):
+                assert client.query(text)[-1].payload == b"I"
+            small.console("RECONNECT")
+            for text in ("reset role", "reset all", "select 1", "select 1"):
+                assert client.query(text)[-1].payload == b"I"
+            assert rows(client.query("select current_user, 1")) == [(b"app", b"1")]
+        admin.execute("drop role refused_chief")
