@@ -189,6 +189,7 @@ class Transaction:
         made.reads = sum(s.verb not in _WITHOUT_SNAPSHOT for s in then)
         made.tells_time = any(statement.tells_time for statement in then)
         made.prologue.note(then)
+        made.rooted = keeps_portal(unit)
         if made.is_kept:
             made.kept_by = unit.script.cost
         return made

@@ -248,7 +248,7 @@ def test_a_value_one_replica_refuses_is_read_under_elsewhere(
 def test_a_role_is_left_though_no_other_server_takes_what_it_has_set(
     table: ReachableCluster[Any], small: Proxy
 ):
-    """What cannot be taken from the session is not refused over and over."""
+    """It is brought to another server between the two, and answers within the client's patience."""
     with table.primary.connect("app") as admin:
         admin.execute("create role refused_chief superuser")
         admin.execute("grant refused_chief to app")

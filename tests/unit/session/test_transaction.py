@@ -320,6 +320,15 @@ def test_what_a_unit_begins_behind_the_end_of_another_transaction(
     assert opened(begun)[0].startswith(b"BEGIN")
 
 
+@pytest.mark.parametrize("portal", ["", "p"])
+def test_what_a_unit_begins_is_kept_by_a_portal_it_leaves(session: Session, portal: str):
+    said = b"".join(parse_message(text) + bind() + execute() for text in ("commit", "begin"))
+    said += parse_message("select 1") + bind(portal=portal) + execute(portal, limit=1) + SYNC
+    begun = Transaction.begun_anew(unit_of(session, said), RC)
+    assert begun is not None
+    assert begun.is_kept is bool(portal)
+
+
 @pytest.mark.parametrize(
     "text",
     [
