@@ -23,7 +23,7 @@ from rwsplit.relay.client import Client
 from rwsplit.relay.injected import Injected, Purpose
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import LANE, Server
-from rwsplit.session.acceptance import culprit, is_custom
+from rwsplit.session.acceptance import culprit, is_custom, sets_anew
 from rwsplit.session.parameters import IDENTITY, ParameterSet
 from rwsplit.session.unit import Unit
 from rwsplit.sql.statement import Script, Verb
@@ -203,23 +203,12 @@ def _given_up(client: Client, unit: Unit, refusal: bytes) -> set[str]:
     name = culprit(client.parameters, fields.get("M", ""))
     if name is None:
         return set()
-    if unit.script is not None and _sets_anew(unit.script, name):
+    if unit.script is not None and sets_anew(unit.script, (name,)):
         return {name}
     if not is_custom(name):
         return set()
     client.sink.append(notice_response("WARNING", fields.get("C", ""), fields.get("M", "")))
     return {name}
-
-
-def _sets_anew(script: Script, name: str) -> bool:
-    """Return whether *script* does nothing but set the parameter *name* to something else, or back."""
-    statement = script.single
-    return (
-        statement is not None
-        and statement.verb in (Verb.SET, Verb.RESET)
-        and not statement.local
-        and not statement.sets.isdisjoint((name, "all"))
-    )
 
 
 def _leaves_identity(script: Script) -> bool:

@@ -19,6 +19,7 @@ from rwsplit.routing.consistency import NOWHERE, PRIMARY_HOME, all_but, keeps, r
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.routing.spill import Spill
 from rwsplit.server.server import Server
+from rwsplit.session.acceptance import sets_anew
 from rwsplit.session.journal import SERIALIZABLE
 from rwsplit.session.pinning import pin_reason
 from rwsplit.session.unit import Unit
@@ -34,6 +35,7 @@ _SESSION: Final = ConsistencyLevel.SESSION
 _LEVELS: Final = {level.value: level for level in ConsistencyLevel}
 _SESSION_MODE: Final = Route(Target.PRIMARY, RouteReason.SESSION_MODE)
 _SERIALIZABLE: Final = Route(Target.PRIMARY, RouteReason.SERIALIZABLE)
+_REFUSED: Final = Route(Target.PRIMARY, RouteReason.REFUSED_PARAMETER)
 _OPEN: Final = Route(Target.PRIMARY, RouteReason.OPEN_UNIT)
 _SHARED: Final = Route(Target.PRIMARY, RouteReason.SHARED_READ)
 _FALLBACK: Final = Route(Target.PRIMARY, RouteReason.NO_FRESH_REPLICA)
@@ -62,7 +64,20 @@ class Choice:
             ruled = client.rules.route(script)
             if _is_possible(ruled, script):
                 return ruled
-        return policy.route_facts(script)
+        gives_up = script.anywhere and self._gives_up(client, script)
+        return _REFUSED if gives_up else policy.route_facts(script)
+
+    def _gives_up(self, client: Client, script: Script) -> bool:
+        """Return whether *script* is to rid *client* of a parameter that the primary refuses.
+
+        The primary judges that. A server that still has the parameter from before would only refuse the script.
+        """
+        primary = self._relay.view.primary
+        return (
+            primary is not None
+            and self._relay.pool_of(client, primary).acceptance.has_refused(client.parameters)
+            and sets_anew(script, (name for name, _ in client.parameters.values))
+        )
 
     def _hinted(self, script: Script, hints: Hints) -> Route | None:
         """Return what *hints* make of the verdict, None if they cannot be followed."""

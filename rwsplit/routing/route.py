@@ -30,6 +30,7 @@ class RouteReason(Enum):
 
     READ = "it only reads"
     PARAMETER = "it is about the session alone, which any node can do"
+    REFUSED_PARAMETER = "it sets anew what the primary refuses"
     MAY_WRITE = "it may write"
     LOCKS_ROWS = "it locks rows"
     VOLATILE_FUNCTION = "it calls a volatile function"

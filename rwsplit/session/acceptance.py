@@ -8,10 +8,12 @@ start.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 from weakref import WeakSet
 
 from rwsplit.session.parameters import IDENTITY, ParameterSet
+from rwsplit.sql.statement import Script, Verb
 
 #: Values a pool remembers.
 MOST: Final = 1000
@@ -94,6 +96,17 @@ def culprit(parameters: ParameterSet, message: str) -> str | None:
         if name not in IDENTITY and _mentions(message.lower(), name)
     ]
     return found[0] if len(found) == 1 else None
+
+
+def sets_anew(script: Script, names: Iterable[str]) -> bool:
+    """Return whether *script* does nothing but set one of the parameters *names* to something else, or back."""
+    statement = script.single
+    return (
+        statement is not None
+        and statement.verb in (Verb.SET, Verb.RESET)
+        and not statement.local
+        and not statement.sets.isdisjoint((*names, "all"))
+    )
 
 
 def _mentions(message: str, name: str) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from rwsplit.relay.client import Client
 from rwsplit.relay.readback import ATTEMPTS
 from rwsplit.relay.resetting import Reset
+from rwsplit.server.pool import Pool
 from rwsplit.server.server import CLOSED, IDLE, Server
 from rwsplit.session import audit
 from rwsplit.session.parameters import NONE
@@ -59,6 +60,12 @@ def rig() -> MemoryRelay:
 def acting_as(rig: MemoryRelay, client: Client, role: str) -> None:
     parameters = rig.knowledge.parameters.intern({"role": role})
     client.adopt_parameters(parameters)
+
+
+def pools(rig: MemoryRelay) -> list[Pool]:
+    """Return the pools, the primary's first."""
+    nodes = rig.relay.view.nodes
+    return [rig.relay.pools.get(node.name, node.index, "app", "app") for node in nodes]
 
 
 # Questions...
@@ -189,6 +196,43 @@ def test_a_unit_waits_until_its_server_acts_as_its_role(rig: MemoryRelay):
 
     says(rig, client, b"insert into t values (2)")
     assert wire_of(server).sent == query("insert into t values (2)")
+
+
+def test_the_way_out_of_a_role_is_refused_once_if_the_fault_is_another_parameters(
+    rig: MemoryRelay,
+):
+    client = rig.clients[0]
+    had = {"log_statement": "ddl"}
+    client.adopt_parameters(rig.knowledge.parameters.intern(had))
+    rig.ask(client, b"reset role")
+    for pool in pools(rig):
+        pool.acceptance.refused(client.parameters)
+    rig.turn_clients([client])
+    refusal = error("42501", 'permission denied to set parameter "log_statement"') + ready()
+    asked = []
+    while (server := client.server) is not None and len(asked) < 9:
+        asked.append(server.pool.node)
+        answers(rig, server, refusal)
+    assert asked == ["n0"], "the primary"
+    assert wire_of(client).sent == refusal
+    assert dict(client.parameters.values) == had
+
+
+@pytest.mark.parametrize("text", [b"reset log_statement", b"set log_statement = 'none'"])
+def test_what_the_primary_refuses_is_given_up_there_not_where_it_is_still_in_force(
+    rig: MemoryRelay, text: bytes
+):
+    client = rig.clients[0]
+    client.adopt_parameters(rig.knowledge.parameters.intern({"log_statement": "ddl"}))
+    primary, *replicas = pools(rig)
+    for pool in replicas:
+        pool.idle[0].parameters = client.parameters
+    primary.acceptance.refused(client.parameters)
+    server = says(rig, client, text)
+    assert server.pool is primary
+    answers(rig, server, error("42501", 'permission denied to "log_statement"') + ready())
+    assert client.parameters is NONE, "its way out"
+    assert client.server is not None, "the statement runs now"
 
 
 def test_a_role_the_primary_refuses_is_the_answer_and_the_unit_does_not_run(rig: MemoryRelay):
