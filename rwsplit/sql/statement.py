@@ -297,7 +297,9 @@ class Script:
         self.may_write: bool = any(s.may_write for s in statements)
         self.state: SessionState | None = next((s.state for s in statements if s.state), None)
         self.sets: frozenset[str] = _NO_NAMES.union(*(s.sets for s in statements))
-        self.anywhere: bool = bool(statements) and all(s.anywhere for s in statements)
+        self.anywhere: bool = bool(statements) and all(
+            s.anywhere or _clears_what_is_kept(s) for s in statements
+        )
         self.needs_session: bool = any(s.needs_session for s in statements)
         states = [state for s in statements for state in (s.state, s.inner and s.inner.state)]
         self.reads_sequences: bool = SessionState.SEQUENCE in states
@@ -396,6 +398,17 @@ _SIGNALS: Final = frozenset(
     for name in ("pg_terminate_backend", "pg_cancel_backend")
 )
 _CLEANSING: Final = frozenset({Verb.RESET, Verb.DEALLOCATE, Verb.DISCARD})
+
+
+def _clears_what_is_kept(statement: Statement) -> bool:
+    """Return whether *statement* only ends what keeps its session on the server that has it: elsewhere nothing is left."""
+    if statement.verb is Verb.CLOSE:
+        return statement.name == "all"
+    if statement.verb is Verb.QUERY:
+        called, needs = statement.functions, statement.primary_only
+        is_alone = needs is PrimaryOnly.SESSION_STATE and not statement.tables
+        return is_alone and called == {"pg_advisory_unlock_all"}
+    return statement.verb is Verb.UNLISTEN
 
 
 def _only_clears(statement: Statement) -> bool:

@@ -188,6 +188,38 @@ def test_what_a_transaction_did_not_leave_does_not_pin(narrow: Proxy, statements
         assert pin(connection) == NO_PIN
 
 
+#: What asyncpg's pool says whenever a connection comes back to it.
+POOL_RESET = "select pg_advisory_unlock_all();\nclose all;\nunlisten *;\nreset all;"
+
+
+def test_the_reset_of_a_drivers_pool_needs_the_primary_only_where_something_is_left(
+    narrow: Proxy,
+):
+    with narrow.connect(prepare_threshold=None) as connection, narrow.connect() as other:
+
+        def leaves_the_primary_alone(text: str) -> bool:
+            connection.execute(text.encode())
+            row = connection.execute("show rwsplit.last_route").fetchone()
+            assert row is not None
+            return str(row[0]).startswith("replica")
+
+        # Once the replicas are fresh.
+        assert wait_until(lambda: leaves_the_primary_alone("set work_mem = '4MB'"), timeout=10)
+        for text in (*POOL_RESET.splitlines(), POOL_RESET):
+            assert leaves_the_primary_alone(text), text
+        for statement in (
+            "listen a",
+            "select pg_advisory_lock(31)",
+            "declare c cursor with hold for select 1",
+            "set work_mem = '5MB'",
+        ):
+            connection.execute(statement.encode())
+        connection.execute(POOL_RESET.encode())
+        assert pin(connection) == NO_PIN
+        assert other.execute("select pg_try_advisory_xact_lock(31)").fetchone() == (True,)
+        assert wait_until(lambda: leaves_the_primary_alone(POOL_RESET), timeout=10)
+
+
 def test_what_nobody_can_see_keeps_the_pin_although_something_else_has_ended(narrow: Proxy):
     with narrow.connect(prepare_threshold=None) as connection:
         connection.execute("listen a")

@@ -65,6 +65,27 @@ def test_a_script_sets_what_its_statements_set():
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;", True),
+        ("select pg_advisory_unlock_all()", True),
+        ("unlisten a", True),
+        # These answer otherwise where nothing is left.
+        ("select pg_advisory_unlock(1)", False),
+        ("close c", False),
+        ("select pg_advisory_unlock_all(), f()", False),
+        ("select pg_advisory_unlock_all() from t", False),
+        ("select pg_advisory_unlock_all() for update", False),
+        ("listen a; unlisten a", False),
+        # What the session has drawn from sequences is on the primary.
+        ("discard all", False),
+    ],
+)
+def test_what_ends_all_that_keeps_a_session_runs_anywhere_if_nothing_does(text, expected):
+    assert parse(text.encode(), FunctionBook()).anywhere is expected
+
+
+@pytest.mark.parametrize(
     ("statement", "reads", "may_read", "uses"),
     [
         (Statement(Verb.QUERY), False, False, False),
