@@ -11,9 +11,10 @@ import trio
 
 from rwsplit.app.welcome import Welcomes
 from rwsplit.client.lobby import Admission, Login
+from rwsplit.client.startup import InvalidParameter
 from rwsplit.config.model import Config
 from rwsplit.config.overrides import pool_config
-from rwsplit.errors import CapacityError, ClientError
+from rwsplit.errors import CapacityError
 from rwsplit.monitor.catalog import Catalogs
 from rwsplit.relay.client import Client
 from rwsplit.relay.relay import Relay
@@ -107,8 +108,8 @@ class OurLobby:
             for name, value in found.in_band.items():
                 try:
                     inband.apply(client, name, value)
-                except ValueError as error:
-                    raise ClientError(f'invalid startup parameter "{name}": {error}') from error
+                except inband.InBandRefused as error:
+                    raise InvalidParameter(f"{error}. {error.hint}") from error
         except BaseException:
             self._leave(pid)
             raise

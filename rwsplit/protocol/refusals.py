@@ -80,6 +80,19 @@ def move_position(frame: bytes, behind: int, longer: int) -> bytes:
     return framed(frame[0], frame[HEADER_SIZE : at + 2] + b"%d" % moved + frame[end:])
 
 
+def bare(frame: bytes) -> bytes:
+    """Return the ErrorResponse *frame* without what tells where it was raised: its context, its line, BARE_MARK."""
+    fields = frame[HEADER_SIZE:].split(b"\0")
+    return framed(
+        frame[0], b"".join(field + b"\0" for field in fields if field[:1] in _SAID) + b"\0"
+    )
+
+
+#: The schema named by errors that rwsplit has a server raise in a client's name; see `bare`.
+BARE_MARK: Final = "rwsplit refuses"
+#: Severity, SQLSTATE, message, detail and hint.
+_SAID: Final = frozenset((b"S", b"V", b"C", b"M", b"D", b"H"))
+
 #: PostgreSQL's answer to who uses a prepared statement whose result is another than it was told (plancache.c).
 STALE_PLAN: Final = framed(
     codes.ERROR,

@@ -7,11 +7,12 @@ the effect to the session. Nothing of it stays behind in the server.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.config.model import ConsistencyLevel
 from rwsplit.config.units import parse_duration
+from rwsplit.protocol.refusals import BARE_MARK
 from rwsplit.session.parameters import literal
 from rwsplit.sql.statement import PrimaryOnly, Script, Statement, Verb
 
@@ -25,6 +26,14 @@ ROUTES: Final = ("auto", "primary", "replica")
 ANSWER: Final = Script((Statement(Verb.SHOW),))
 #: Facts of the statement that raises an error in its place.
 REFUSAL: Final = Script((Statement(Verb.OTHER, primary_only=PrimaryOnly.NEEDS_PRIMARY),))
+
+
+class InBandRefused(ValueError):
+    """There is no such in-band setting, or it does not take a value; *hint* says what there is."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 def substitute(
@@ -46,8 +55,8 @@ def substitute(
     before = session.route_setting, session.consistency, session.max_lag
     try:
         apply(session, name, statement.value)
-    except ValueError as error:
-        return _raise(str(error), _known(_SET))
+    except InBandRefused as error:
+        return _raise(str(error), error.hint)
     finally:
         if not applies:
             session.route_setting, session.consistency, session.max_lag = before
@@ -60,35 +69,39 @@ def apply(session: Session, name: str, value: str | None) -> None:
     """Let the session's in-band setting *name* become *value*, None for the default.
 
     Raises:
-        ValueError: no such setting, or a value it does not take; says so in words.
+        InBandRefused: no such setting, or a value it does not take; says so in PostgreSQL's words.
     """
     name = name.removeprefix(PREFIX)
     setter = _SET.get(name)
     if setter is None:
-        raise ValueError(f'rwsplit parameter "{PREFIX}{name}" cannot be set')
+        raise InBandRefused(f'rwsplit parameter "{PREFIX}{name}" cannot be set', _known(_SET))
     try:
         setter(session, value)
     except ValueError as error:
-        raise ValueError(f'invalid value for parameter "{PREFIX}{name}": {error}') from error
+        message = f'invalid value for parameter "{PREFIX}{name}": "{value}"'
+        raise InBandRefused(message, str(error)) from error
     session.review()
 
 
 def _set_route(session: Session, value: str | None) -> None:
     route = (value or "auto").lower()
     if route not in ROUTES:
-        raise ValueError(f'"{value}" is none of {", ".join(ROUTES)}')
+        raise ValueError(_available(ROUTES))
     session.route_setting = route
 
 
 def _set_consistency(session: Session, value: str | None) -> None:
     levels = [level.value for level in ConsistencyLevel]
     if value is not None and value.lower() not in levels:
-        raise ValueError(f'"{value}" is none of {", ".join(levels)}')
+        raise ValueError(_available(levels))
     session.consistency = None if value is None else ConsistencyLevel(value.lower())
 
 
 def _set_max_lag(session: Session, value: str | None) -> None:
-    session.max_lag = None if value is None else parse_duration(value)
+    try:
+        session.max_lag = None if value is None else parse_duration(value)
+    except ValueError as error:
+        raise ValueError("It takes a duration such as 250ms, 5s, 10m or 1h.") from error
 
 
 _SET: Final[dict[str, Callable[[Session, str | None], None]]] = {
@@ -108,11 +121,19 @@ _SHOWN: Final[dict[str, Callable[[Session], str]]] = {
 }
 
 
+def _available(values: Iterable[str]) -> str:
+    return f"Available values: {', '.join(values)}."
+
+
 def _known(table: Mapping[str, object]) -> str:
     return "Known: " + ", ".join(PREFIX + name for name in table) + "."
 
 
 def _raise(message: str, hint: str) -> tuple[str, Script]:
-    using = f"ERRCODE = '22023', MESSAGE = {literal(message)}, HINT = {literal(hint)}"
+    """Return a statement that fails like that; on the way to the client its error loses what tells of it (`bare`)."""
+    using = (
+        f"ERRCODE = '22023', MESSAGE = {literal(message)}, HINT = {literal(hint)}, "
+        f"SCHEMA = {literal(BARE_MARK)}"
+    )
     body = f"BEGIN RAISE EXCEPTION USING {using}; END"
     return f"DO {literal(body)}", REFUSAL

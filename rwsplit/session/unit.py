@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, frame
-from rwsplit.protocol.refusals import STALE_PLAN, move_position
+from rwsplit.protocol.refusals import BARE_MARK, STALE_PLAN, bare, move_position
 from rwsplit.protocol.responses import UNTOLD, Owed, Step, sqlstate
 from rwsplit.routing.route import Route
 from rwsplit.session.prepared import CHANGED, OWN_NAME, Meaning, Part, Prepared
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Taught = tuple[bytes, Prepared]
 
 _NOTHING: Final = ()
+_BARE_MARK: Final = b"\0s%s\0" % BARE_MARK.encode()
 #: Never appended to: a unit that teaches gets a list of its own.
 _NO_LESSONS: Final[list[Lesson]] = []
 
@@ -270,13 +271,15 @@ class Unit(Owed):
         return self.follows or self.continued
 
     def reword(self, frame: bytes) -> bytes:
-        """Return the ErrorResponse *frame* with the client's names of statements in place of ours."""
+        """Return the ErrorResponse *frame* with the client's names of statements in place of ours, and nothing of our own words."""
         if self.refusal and sqlstate(frame) == b"25P02":
             frame = self.refusal
         if self.cancelled is CancelReason.QUERY_TIMEOUT and sqlstate(frame) == b"57014":
             return error_response("ERROR", "57014", self.cancelled.value)
         if self._is_of_changed_result(frame):
             return STALE_PLAN
+        if _BARE_MARK in frame:
+            return bare(frame)
         if any(self.piece.shift):
             frame = move_position(frame, *self.piece.shift)
         if OWN_NAME not in frame or self.session is None:

@@ -101,7 +101,7 @@ def test_a_pinned_session_shows_why(session: Session):
     ("statement", "said"),
     [
         (setting("route", "sideways"), 'invalid value for parameter "rwsplit.route"'),
-        (setting("consistency", "strong"), "is none of eventual, session"),
+        (setting("consistency", "strong"), "Available values: eventual, session, cluster."),
         (setting("max_lag", "soon"), 'invalid value for parameter "rwsplit.max_lag"'),
         (setting("last_route", "x"), "cannot be set"),
         (setting("speed", "x"), "Known: rwsplit.route, rwsplit.consistency, rwsplit.max_lag."),
