@@ -6,11 +6,14 @@ and by `rwsplit check`. Without anything to remember of a cluster the file has t
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -18,6 +21,9 @@ from rwsplit.cluster.node import AdminState
 from rwsplit.cluster.remembered import Remembered
 from rwsplit.config.model import Config
 from rwsplit.errors import ConfigError
+
+#: Bytes that a state file may well have.
+USUAL_SIZE: Final = 4096
 
 _log = structlog.get_logger("rwsplit.app")
 
@@ -74,12 +80,12 @@ class Memory:
         }
         if self.cluster is not None:
             said = {"nodes": said, "cluster": self.cluster.to_plain()}
-        temporary = self._path.with_name(self._path.name + ".new")
+        temporary = _beside(self._path)
         try:
             temporary.write_text(json.dumps(said) + "\n")
             os.replace(temporary, self._path)
         except OSError as error:
-            problem = f"admin.state_file: cannot write {self._path}: {error.strerror}"
+            problem = _problem(self._path, error)
             if problem != self.problem:
                 _log.warning("state_not_saved", path=str(self._path), error=error.strerror)
             self.problem = problem
@@ -94,7 +100,10 @@ def state_path(config: Config) -> Path | None:
 
 
 def why_unusable(config: Config) -> str | None:
-    """Return why the state file *config* asks for cannot be read or written, in a sentence; None: it can."""
+    """Return why the state file *config* asks for cannot be read or written, in a sentence; None: it can.
+
+    Rights alone do not tell (a file system may be full, or read-only): so a file is written beside it, and removed.
+    """
     path = state_path(config)
     if path is None:
         return None
@@ -103,11 +112,42 @@ def why_unusable(config: Config) -> str | None:
             _read(path)
     except ConfigError as error:
         return str(error)
+    except OSError as error:
+        return f"admin.state_file: cannot use {path}: {error.strerror}"
     if not path.parent.is_dir():
         return f"admin.state_file: cannot write {path}: {path.parent} is not a directory"
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        return f"admin.state_file: cannot write {path}: {path.parent} may not be written to"
+    try:
+        _try_to_write(path)
+    except OSError as error:
+        return _problem(path, error)
     return None
+
+
+def _try_to_write(path: Path) -> None:
+    """Write beside *path* as much as `Memory.save` does, and leave nothing behind. Raises OSError."""
+    size = path.stat().st_size if path.exists() else 0
+    # Not the name that is in use: an rwsplit that runs may be writing it just now.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".check")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(bytes(max(size, USUAL_SIZE)))
+            file.flush()
+            os.fsync(file.fileno())  # some file systems are full no sooner
+    finally:
+        os.unlink(name)
+    with suppress(FileNotFoundError), _beside(path).open("r+b"):
+        pass  # what somebody else has left under that name may be in the way
+    if path.exists() and path.lstat().st_dev != path.parent.stat().st_dev:
+        raise OSError(errno.EBUSY, "it is a mount of its own; mount its directory instead")
+
+
+def _beside(path: Path) -> Path:
+    """Return what becomes *path* once it is written."""
+    return path.with_name(path.name + ".new")
+
+
+def _problem(path: Path, error: OSError) -> str:
+    return f"admin.state_file: cannot write {path}: {error.strerror}"
 
 
 def _read(path: Path) -> tuple[dict[str, AdminState], Remembered | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,37 @@ def test_why_a_file_is_of_no_use_is_known_before_it_is_used(tmp_path: Path):
     assert "cannot use" in (why_unusable(config(tmp_path, tmp_path)) or "")
     (tmp_path / "rwsplit.state").write_text('{"nodes": {}, "cluster": {}}')
     assert "cannot use" in (why_unusable(config(tmp_path)) or "")
+
+
+def test_that_a_file_cannot_be_written_is_found_out_by_writing(tmp_path: Path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (0, hard)
+    )  # whoever asks, and whatever rights there are
+    try:
+        problem = why_unusable(config(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    path = tmp_path / "rwsplit.state"
+    assert problem == f"admin.state_file: cannot write {path}: File too large"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_in_the_way_of_writing_is_found(tmp_path: Path):
+    memory = Memory.from_config(config(tmp_path))
+    (tmp_path / "rwsplit.state.new").mkdir()
+    memory.remember("pg1", AdminState.DETACHED)
+
+    assert memory.problem is not None
+    assert why_unusable(config(tmp_path)) == memory.problem
+
+
+def test_looking_whether_a_file_can_be_written_leaves_all_as_it_is(tmp_path: Path):
+    Memory.from_config(config(tmp_path)).remember("pg1", AdminState.DETACHED)
+    (tmp_path / "rwsplit.state.new").write_text("half")
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+
+    assert why_unusable(config(tmp_path)) is None
+
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
