@@ -60,7 +60,10 @@ def check(
 
 def _check_nodes(config: Config, *before: Line) -> None:
     """Connect to the nodes and print what was found below *before*. Raises RwsplitError: something is wrong."""
-    found = judge(trio.run(inspect, config), config.monitor.user, config.monitor.database)
+    monitor = config.monitor
+    found = judge(
+        trio.run(inspect, config), monitor.user, monitor.database, config.consistency.max_lag
+    )
     lines = [*before, *found]
     width = max(len(line.subject) for line in lines)
     for line in lines:

@@ -7,7 +7,7 @@ what to do about it, and leaves it to `cluster.topology` to decide who is the pr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Final
 
@@ -15,6 +15,7 @@ import attrs
 
 from rwsplit.cluster.node import Role
 from rwsplit.cluster.observation import Observation, Source
+from rwsplit.cluster.replay import Replay
 
 
 class Finding(Enum):
@@ -45,12 +46,34 @@ class Finding(Enum):
     NOT_PG_MONITOR = (
         "what it streams from is not visible: GRANT pg_monitor to the role (monitor.user)"
     )
+    REPLAY_PAUSED = (
+        "its replay is paused, so it falls behind and gets no reads; resume it there by "
+        "SELECT pg_wal_replay_resume(), unless its log says that PostgreSQL itself paused it, and why"
+    )
+    APPLY_DELAY = (
+        "so it gets no reads but those that ask for a longer max_lag; shorten the one or lengthen the other, or leave "
+        "it as it is if the node is for other purposes"
+    )
     MAY_NOT_PROMOTE = "`rwsplit node promote` would be refused"
     STATE_NOT_SAVED = "after a restart, detached nodes would be attached, and an old primary could be taken for the right one"
 
 
 #: Findings with which rwsplit works, though something it can do is missing.
-WARNINGS: Final = {Finding.ARCHIVE_ONLY, Finding.NOT_PG_MONITOR, Finding.MAY_NOT_PROMOTE}
+WARNINGS: Final = {
+    Finding.ARCHIVE_ONLY,
+    Finding.NOT_PG_MONITOR,
+    Finding.REPLAY_PAUSED,
+    Finding.APPLY_DELAY,
+    Finding.MAY_NOT_PROMOTE,
+}
+
+
+#: What is wrong with a replica that takes its WAL from elsewhere than a walsender.
+_SOURCES: Final = {
+    Source.NONE: Finding.NOT_STREAMING,
+    Source.ARCHIVE: Finding.ARCHIVE_ONLY,
+    Source.UNSEEN: Finding.NOT_PG_MONITOR,
+}
 
 
 @attrs.frozen
@@ -68,6 +91,7 @@ class Seen:
     look: Observation
     may_promote: bool = True
     """Whether the monitor's role may execute pg_promote."""
+    replay: Replay = attrs.field(factory=Replay)
 
 
 @attrs.frozen
@@ -86,8 +110,13 @@ class Line:
         return "warn" if self.finding in WARNINGS else "FAIL"
 
 
-def judge(answers: Mapping[str, Failed | Seen], user: str, database: str) -> list[Line]:
-    """Return what *answers*, by node, come to; *user* is the monitor's role, *database* where it logs in."""
+def judge(
+    answers: Mapping[str, Failed | Seen], user: str, database: str, max_lag: float
+) -> list[Line]:
+    """Return what *answers*, by node, come to.
+
+    *user* is the monitor's role, *database* where it logs in; reads go to replicas that lag by *max_lag* seconds at most.
+    """
     seen = {name: found for name, found in answers.items() if isinstance(found, Seen)}
     counted = Counter(found.look.system_identifier for found in seen.values()).most_common(1)
     identifier = counted[0][0] if counted else ""
@@ -103,39 +132,47 @@ def judge(answers: Mapping[str, Failed | Seen], user: str, database: str) -> lis
         if isinstance(found, Failed):
             lines.append(Line(name, f"{found.reason}: {found.finding.value}", found.finding))
         else:
-            lines.extend(_about(name, found.look, is_own=name in own, timeline=timeline))
+            texts = _findings(found, is_own=name in own, timeline=timeline, max_lag=max_lag)
+            lines.extend(_about(name, found.look, texts))
     return [*lines, *_about_cluster(own, primaries, user, database)]
 
 
 def _about(
-    name: str, look: Observation, *, is_own: bool, timeline: int | None
+    name: str, look: Observation, texts: Iterable[tuple[Finding, str]]
 ) -> Iterator[Line]:
-    """Yield the lines of a node that was seen: at least one."""
+    """Yield the lines of a node that was seen, one for each of *texts*: at least one."""
     summary = f"{look.role.value}, timeline {look.timeline}, PostgreSQL {look.server_version}"
-    findings = list(_findings(look, is_own=is_own, timeline=timeline))
-    for finding in findings:
-        yield Line(name, f"{summary}: {finding.value}", finding)
-    if not findings:
+    is_well = True
+    for finding, text in texts:
+        is_well = False
+        yield Line(name, f"{summary}: {text}", finding)
+    if is_well:
         yield Line(name, summary)
 
 
-def _findings(look: Observation, *, is_own: bool, timeline: int | None) -> Iterator[Finding]:
+def _findings(
+    found: Seen, *, is_own: bool, timeline: int | None, max_lag: float
+) -> Iterator[tuple[Finding, str]]:
+    """Yield what is wrong with a node that was seen, and that in words."""
+    look, replay = found.look, found.replay
     if not is_own:
-        yield Finding.OTHER_CLUSTER
+        yield _said(Finding.OTHER_CLUSTER)
         return
     if look.role is not Role.REPLICA:
         return
     if timeline is not None and look.timeline != timeline:
-        yield Finding.OTHER_TIMELINE
-    match look.source:
-        case Source.NONE:
-            yield Finding.NOT_STREAMING
-        case Source.ARCHIVE:
-            yield Finding.ARCHIVE_ONLY
-        case Source.UNSEEN:
-            yield Finding.NOT_PG_MONITOR
-        case Source.STREAM:
-            pass
+        yield _said(Finding.OTHER_TIMELINE)
+    if look.source in _SOURCES:
+        yield _said(_SOURCES[look.source])
+    if replay.paused:
+        yield _said(Finding.REPLAY_PAUSED)
+    if replay.delay >= max_lag:
+        numbers = f"recovery_min_apply_delay is {replay.delay_words} there, consistency.max_lag {max_lag:g} s"
+        yield Finding.APPLY_DELAY, f"{numbers}, {Finding.APPLY_DELAY.value}"
+
+
+def _said(finding: Finding) -> tuple[Finding, str]:
+    return finding, finding.value
 
 
 def _about_cluster(
@@ -149,8 +186,16 @@ def _about_cluster(
         yield Line("cluster", f"{claims}: {finding.value}", finding)
     if not own:
         return
-    if all(found.may_promote for found in own.values()):
+    lacking = [name for name, found in own.items() if not found.may_promote]
+    if not lacking:
         yield Line("promote", f"{user} may execute pg_promote")
+    elif any(own[name].may_promote for name in primaries):
+        yield Line(
+            "promote",
+            f"{user} may execute pg_promote, but {', '.join(lacking)} did not replay that yet, "
+            f"so {Finding.MAY_NOT_PROMOTE.value} there",
+            Finding.MAY_NOT_PROMOTE,
+        )
     else:
         yield Line(
             "promote",

@@ -9,6 +9,7 @@ from typing import Final
 import trio
 
 from rwsplit.cluster.inspection import Failed, Finding, Seen
+from rwsplit.cluster.replay import QUERY, read_replay
 from rwsplit.config.model import Config, NodeConfig
 from rwsplit.errors import NodeUnreachable, ServerRefused
 from rwsplit.monitor.link import ProbeFailed
@@ -48,7 +49,8 @@ async def _inspect(node: NodeConfig, config: Config) -> Failed | Seen:
     probe = Probe(node, config.monitor, config.tls)
     try:
         look = await probe.look()
-        row = await probe.ask_once(_MAY_PROMOTE)
+        may_promote = await probe.ask_once(_MAY_PROMOTE)
+        replay = await probe.ask_once(QUERY)
     except ProbeFailed as exc:
         finding = _finding(exc)
         if finding is Finding.LOGIN_FAILED and not _has_password(config):
@@ -56,7 +58,8 @@ async def _inspect(node: NodeConfig, config: Config) -> Failed | Seen:
         return Failed(finding, f"{format_address(node.host, node.port)}: {exc}")
     finally:
         probe.close()
-    return Seen(look, may_promote=list(row) == [b"t"])
+    told = b"".join(value or b"" for value in replay).decode()
+    return Seen(look, may_promote=list(may_promote) == [b"t"], replay=read_replay(told))
 
 
 def _has_password(config: Config) -> bool:

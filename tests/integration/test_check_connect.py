@@ -138,6 +138,30 @@ def test_a_replica_that_does_not_stream_is_named(check, fragile_cluster):
     assert lines["replica1"][0] == "ok"
 
 
+def test_a_replica_that_does_not_replay_is_a_warning_that_says_how_to_resume(
+    check, fragile_cluster
+):
+    _, paused, delayed, slower = fragile_cluster.nodes.values()
+    paused.query("select pg_wal_replay_pause()")
+    delayed.configure({"recovery_min_apply_delay": "10min"})
+    slower.configure({"recovery_min_apply_delay": "2s"})
+    try:
+        status, lines = check(fragile_cluster)
+    finally:
+        paused.query("select pg_wal_replay_resume()")
+        for node in (delayed, slower):
+            node.configure({"recovery_min_apply_delay": "0"})
+    assert status == 0
+    assert lines["replica1"][0] == lines["replica2"][0] == "warn"
+    assert "its replay is paused" in lines["replica1"][1]
+    assert "SELECT pg_wal_replay_resume()" in lines["replica1"][1]
+    assert (
+        "recovery_min_apply_delay is 10min there, consistency.max_lag 10 s"
+        in lines["replica2"][1]
+    )
+    assert lines["replica3"][0] == "ok"
+
+
 def test_nodes_of_another_cluster_and_second_primaries_are_named(
     check, cluster, make_cluster: MakeCluster
 ):

@@ -8,6 +8,7 @@ import pytest
 from rwsplit.cluster.inspection import WARNINGS, Failed, Finding, Line, Seen, judge
 from rwsplit.cluster.node import Role
 from rwsplit.cluster.observation import Observation, Source
+from rwsplit.cluster.replay import Replay
 from rwsplit.lsn import LSN
 
 LEADER = Observation(
@@ -24,7 +25,7 @@ def judged(*looks: Observation, may_promote: bool = True) -> list[Line]:
     answers = {
         f"pg{number}": Seen(look, may_promote=may_promote) for number, look in enumerate(looks)
     }
-    return judge(answers, "rwsplit", "postgres")
+    return judge(answers, "rwsplit", "postgres", 5.0)
 
 
 def found(lines: list[Line]) -> list[tuple[str, Finding]]:
@@ -87,8 +88,44 @@ def test_a_role_that_may_not_promote_is_told_what_to_grant():
     )
 
 
+def test_a_replica_that_has_not_replayed_a_grant_is_not_told_to_grant():
+    answers = {"pg0": Seen(LEADER), "pg1": Seen(FOLLOWER, may_promote=False)}
+    line = judge(answers, "rwsplit", "postgres", 5.0)[-1]
+    assert (line.subject, line.verdict) == ("promote", "warn")
+    assert line.text == (
+        "rwsplit may execute pg_promote, but pg1 did not replay that yet, so `rwsplit node promote` would be refused there"
+    )
+
+
+@pytest.mark.parametrize(
+    ("replay", "findings"),
+    [
+        (Replay(), []),
+        (Replay(paused=True), [Finding.REPLAY_PAUSED]),
+        (Replay(delay=4.0, delay_words="4s"), []),
+        (Replay(delay=600.0, delay_words="10min"), [Finding.APPLY_DELAY]),
+        (Replay(True, 5.0, "5s"), [Finding.REPLAY_PAUSED, Finding.APPLY_DELAY]),
+    ],
+)
+def test_what_holds_up_the_replay_of_a_replica_is_named(
+    replay: Replay, findings: list[Finding]
+):
+    answers = {"pg0": Seen(LEADER), "pg1": Seen(FOLLOWER, replay=replay)}
+    lines = judge(answers, "rwsplit", "postgres", 5.0)
+    assert [line.finding for line in lines if line.subject == "pg1"] == (findings or [None])
+    assert {line.verdict for line in lines} <= {"ok", "warn"}
+
+
+def test_the_delay_of_a_replica_is_compared_with_max_lag_in_words():
+    answers = {"pg0": Seen(LEADER), "pg1": Seen(FOLLOWER, replay=Replay(False, 600.0, "10min"))}
+    line = judge(answers, "rwsplit", "postgres", 5.0)[1]
+    assert (
+        "recovery_min_apply_delay is 10min there, consistency.max_lag 5 s, so it" in line.text
+    )
+
+
 def test_a_node_that_was_not_seen_says_why_and_what_to_do():
     failed = Failed(Finding.NO_ANSWER, "h:5432: no answer in 2 s")
-    lines = judge({"pg0": failed}, "rwsplit", "postgres")
+    lines = judge({"pg0": failed}, "rwsplit", "postgres", 5.0)
     assert found(lines) == [("pg0", Finding.NO_ANSWER), ("cluster", Finding.NO_PRIMARY)]
     assert lines[0].text == f"h:5432: no answer in 2 s: {Finding.NO_ANSWER.value}"
