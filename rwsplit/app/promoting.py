@@ -14,6 +14,7 @@ could refuse is asked before anything is touched.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
@@ -22,6 +23,7 @@ import trio
 from rwsplit.admin.operator import OperationRefused
 from rwsplit.cluster.losses import Holder, Loss, losses
 from rwsplit.cluster.node import PRESENT, AdminState, NodeView, Refusal, Role, Up
+from rwsplit.cluster.replay import QUERY, read_replay
 from rwsplit.cluster.view import ClusterView
 from rwsplit.errors import NodeUnreachable
 from rwsplit.lsn import LONG_PAGE_HEADER, LSN, parse_lsn
@@ -43,6 +45,9 @@ CONNECT_TIMEOUT: Final = 2
 
 #: Why a node is not promoted without FORCE.
 NOT_LIGHTLY: Final = {Refusal.OTHER_TIMELINE, Refusal.OTHER_SOURCE}
+
+#: Of nodes that do not tell what was granted here.
+NOT_OF_THE_CLUSTER: Final = {*NOT_LIGHTLY, Refusal.OTHER_CLUSTER}
 
 _END: Final = "SELECT greatest(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn())::text"
 _IN_RECOVERY: Final = "SELECT pg_catalog.pg_is_in_recovery()"
@@ -72,7 +77,7 @@ class Promotion:
         board.hurry()
         with trio.move_on_after(LAST_LOOK):  # the primary may have died a moment ago
             await board.wait_for(lambda now: rival(now, self._node) is None)
-        await self._ask(target, self._check)
+        await self._check(target)
         old = self._old_primary()
         lost: list[Loss] = []
         if old is None:
@@ -130,14 +135,42 @@ class Promotion:
             )
         return view
 
-    def _check(self, connection: psycopg.Connection[Any]) -> None:
-        """See that the node may be promoted by us. Raises OperationRefused."""
-        row = connection.execute(_MAY).fetchone()
-        if row is None or not row[0]:
-            raise OperationRefused(
-                f"{self._monitor.user} may not promote node {self._node}; "
-                f"GRANT EXECUTE ON FUNCTION pg_promote TO {self._monitor.user}"
+    async def _check(self, target: NodeView) -> None:
+        """See that the node may be promoted by us. Raises OperationRefused, NodeUnreachable."""
+        if await self._ask(target, _may_promote):
+            return
+        user, name = self._monitor.user, target.name
+        granted = await self._granted_at(target)
+        if granted is not None:
+            replay = read_replay(await self._ask(target, _replay))
+            cause, remedy = replay.held_up() or (
+                f"it lags by {target.lag_bytes or 0} bytes",
+                "",
             )
+            then = f"on {name}: {remedy}, then promote it again" if remedy else "try again"
+            raise OperationRefused(
+                f"{user} may promote on {granted}, but node {name} has not replayed that, as {cause}; {then}"
+            )
+        told = f"{user} may not promote node {name}"
+        if rival(self._proxy.board.view, name) is None:
+            raise OperationRefused(
+                f"{told}, and there is no primary where that could be granted; a superuser can promote it "
+                "there: SELECT pg_promote()"
+            )
+        raise OperationRefused(f"{told}; GRANT EXECUTE ON FUNCTION pg_promote TO {user}")
+
+    async def _granted_at(self, target: NodeView) -> str | None:
+        """Return the name of a node where we may promote, the primary's if it is one; None: of none that answers."""
+        view = self._proxy.board.view
+        others = [node for node in view.nodes if node.name != target.name]
+        others.sort(key=lambda node: node.role is not Role.PRIMARY)
+        for node in others:
+            if not isinstance(node.health, Up) or node.refusal in NOT_OF_THE_CLUSTER:
+                continue
+            with suppress(NodeUnreachable, OperationRefused):
+                if await self._ask(node, _may_promote):
+                    return node.name
+        return None
 
     def _old_primary(self) -> NodeView | None:
         """Return the primary that still runs beside the node, if it takes no writes any more.
@@ -291,6 +324,16 @@ class Promotion:
             "options": f"-c statement_timeout={2 * PROMOTE_TIMEOUT}s",
         }
         return psycopg.connect(**asked, password=password or "", autocommit=True)
+
+
+def _may_promote(connection: psycopg.Connection[Any]) -> bool:
+    row = connection.execute(_MAY).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _replay(connection: psycopg.Connection[Any]) -> str:
+    row = connection.execute(QUERY).fetchone()
+    return "" if row is None else str(row[0])
 
 
 def rival(view: ClusterView, name: str) -> NodeView | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -37,6 +38,8 @@ def broken(fragile_cluster: EmbeddedCluster) -> Iterator[EmbeddedCluster]:
     yield fragile_cluster
     for node in fragile_cluster.replicas:
         node.configure({"recovery_min_apply_delay": "0"})
+        if node.pid is not None and node.query("select pg_is_in_recovery()") == [(True,)]:
+            node.query("select pg_wal_replay_resume()")
 
 
 def cut_off(node: EmbeddedNode) -> None:
@@ -277,3 +280,91 @@ def test_status_says_since_when_there_is_no_primary_how_many_writes_wait_and_who
         assert done is not None
         assert writer.pgconn.get_result() is None
         assert done.command_status == b"INSERT 0 1"
+
+
+def grant_behind(broken: EmbeddedCluster, hold: Callable[[EmbeddedNode], None]) -> None:
+    """Let the right to promote be granted after *hold* keeps the first replica from replaying."""
+    broken.primary.query(f"revoke {FUNCTION} from rwsplit")  # type: ignore[arg-type]
+    broken.wait_until_replayed()
+    hold(broken.replicas[0])
+    broken.primary.query(f"grant {FUNCTION} to rwsplit")  # type: ignore[arg-type]
+    broken.wait_until_replayed(only=broken.replicas[1:])
+
+
+def paused(node: EmbeddedNode) -> None:
+    node.query("select pg_wal_replay_pause()")
+
+
+def delayed(node: EmbeddedNode) -> None:
+    node.configure({"recovery_min_apply_delay": "10min"})
+
+
+@pytest.mark.parametrize("is_up", [True, False])
+@pytest.mark.parametrize(
+    ("hold", "cause", "remedy"),
+    [
+        (paused, "its replay is paused", "SELECT pg_wal_replay_resume()"),
+        (
+            delayed,
+            "it has recovery_min_apply_delay = 10min",
+            "ALTER SYSTEM SET recovery_min_apply_delay = 0; SELECT pg_reload_conf()",
+        ),
+    ],
+)
+def test_a_grant_that_a_replica_has_not_replayed_is_not_asked_for_again(
+    broken: EmbeddedCluster,
+    make_proxy: MakeProxy,
+    hold: Any,
+    cause: str,
+    remedy: str,
+    is_up: bool,
+):
+    proxy = make_proxy(broken)
+    grant_behind(broken, hold)
+    if not is_up:
+        die(broken, proxy)
+    replica = broken.replicas[0]
+
+    with pytest.raises(psycopg.Error) as refused:
+        proxy.console("PROMOTE NODE replica1")
+
+    said = str(refused.value)
+    granted_at = "primary" if is_up else "replica2"
+    assert (
+        f"rwsplit may promote on {granted_at}, but node replica1 has not replayed that" in said
+    )
+    assert f"{cause}; on replica1: {remedy}, then promote it again" in said
+    assert "GRANT" not in said
+    assert replica.query("select pg_is_in_recovery()") == [(True,)]
+    if is_up:
+        return
+
+    for statement in remedy.split("; "):  # as said
+        replica.query(statement)  # type: ignore[arg-type]
+    assert wait_until(
+        lambda: (
+            replica.query(
+                "select has_function_privilege('rwsplit', 'pg_promote(boolean, integer)', 'execute')"
+            )
+            == [(True,)]
+        ),
+        timeout=10,
+    )
+    proxy.console("PROMOTE NODE replica1")
+    assert replica.query("select pg_is_in_recovery()") == [(False,)]
+    replica.query("alter system reset all")
+
+
+def test_without_a_primary_nothing_can_be_granted(
+    broken: EmbeddedCluster, make_proxy: MakeProxy
+):
+    proxy = make_proxy(broken)
+    broken.primary.query(f"revoke {FUNCTION} from rwsplit")  # type: ignore[arg-type]
+    broken.wait_until_replayed()
+    die(broken, proxy)
+
+    with pytest.raises(psycopg.Error) as refused:
+        proxy.console("PROMOTE NODE replica1")
+
+    assert "GRANT" not in str(refused.value)
+    assert "a superuser can promote it there: SELECT pg_promote()" in str(refused.value)
