@@ -14,7 +14,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from math import inf
 from pathlib import Path
 from types import FrameType
@@ -180,7 +179,7 @@ def _pgbench(cluster: EmbeddedCluster, postgres: Path | None, scale: int) -> Non
 
 
 def _serve(config: Config, passwords: Mapping[str, str], seconds: float | None) -> None:
-    """Run rwsplit until Ctrl-C, SIGTERM or *seconds* after it is ready."""
+    """Run rwsplit until Ctrl-C, SIGTERM, SHUTDOWN on its console or *seconds* after it is ready."""
     from rwsplit.app.host import Host
     from rwsplit.telemetry.logs import configure_logs
 
@@ -210,9 +209,16 @@ async def _serve_until_told(
                 _progress("stopping rwsplit")
                 nursery.cancel_scope.cancel()
 
+    async def serve_to_the_end() -> None:
+        await serve(config, on_ready=on_ready, driver=host)
+        _progress(
+            "rwsplit has ended: SHUTDOWN on its console"
+        )  # nothing else ends it by itself
+        nursery.cancel_scope.cancel()
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait_for_signal, name="signals")
-        nursery.start_soon(partial(serve, config, on_ready=on_ready, driver=host), name="serve")
+        nursery.start_soon(serve_to_the_end, name="serve")
         with trio.move_on_after(READY_TIMEOUT) as patience:
             await ready.wait()
         if patience.cancelled_caught:

@@ -151,3 +151,31 @@ def test_an_interrupt_while_it_starts_leaves_nothing(tmp_path, number):
         assert list(place.glob("rwsplit-cluster-*")) == []
     finally:
         shutil.rmtree(place)
+
+
+@pytest.mark.parametrize("words", ["SHUTDOWN", "SHUTDOWN WAIT_FOR_SERVERS"])
+def test_a_shutdown_on_the_console_ends_the_demo(tmp_path: Path, words: str):
+    """PostgreSQL and the demo's process used to stay."""
+    process = subprocess.Popen(
+        [*RWSPLIT, "demo", "--replicas", "0", "--port", "0"],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[1].rpartition("/")[0] + "/rwsplit"
+        with psycopg.connect(url, autocommit=True) as console:
+            console.execute(words)  # type: ignore[call-overload]
+        output, errors = process.communicate(timeout=30)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+    assert (process.returncode, output) == (0, ""), errors
+    last = errors.splitlines()[-3:]
+    assert last[0] == "rwsplit has ended: SHUTDOWN on its console"
+    assert last[1].startswith("stopping PostgreSQL and removing ")
+    assert last[2] == "stopped and removed"
+    assert not Path(last[1].split()[-1]).exists()
+    assert list((tmp_path / "rwsplit").iterdir()) == []
