@@ -128,7 +128,7 @@ async def _operate(  # noqa: PLR0911 - one line a verb
         case SetConfig(setting=setting, value=value):
             return Answer("SET", notices=_notices(await operator.set_config(setting, value)))
         case Reconnect(database=database):
-            operator.reconnect(database)
+            await operator.reconnect(database)
             return Answer("RECONNECT")
         case Reload():
             return Answer("RELOAD", notices=_notices(await operator.reload()))

@@ -7,8 +7,9 @@ whose text is the sentence the operator reads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import ClassVar, Final, Protocol
 
 import attrs
 
@@ -21,11 +22,32 @@ from rwsplit.errors import ClientError
 from rwsplit.routing.route import Route, RouteReason
 from rwsplit.sql.statement import Script
 
+#: Databases that an error names.
+MOST_NAMED: Final = 10
+
 
 class OperationRefused(ClientError):
     """What an operator asks for cannot be done as things stand; the text says why."""
 
     sqlstate: ClassVar[str] = "55000"
+
+
+class NoSuchDatabase(ClientError):
+    """A command names a database that there is not; *known* are those that can be named."""
+
+    sqlstate: ClassVar[str] = "3D000"
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        if len(names) > MOST_NAMED:
+            names = get_close_matches(name, names, n=MOST_NAMED, cutoff=0.0)
+            super().__init__(
+                f"there is no database {name!r}; those most like it are {', '.join(names)}"
+            )
+        else:
+            super().__init__(
+                f"there is no database {name!r}; the databases are {', '.join(names)}"
+            )
 
 
 @attrs.frozen(kw_only=True)
@@ -206,8 +228,11 @@ class Operator(Protocol):
         *force*. Raises: OperationRefused, NodeError.
         """
 
-    def reconnect(self, database: str | None) -> None:
-        """Replace every server of *database*, or of all, as it becomes free, and ask what sessions begin with anew."""
+    async def reconnect(self, database: str | None) -> None:
+        """Replace every server of *database*, or of all, as it becomes free, and ask what sessions begin with anew.
+
+        Raises: NoSuchDatabase; OperationRefused if it has no servers and the primary does not say whether it exists.
+        """
 
     async def reload(self) -> Changes:
         """Read the configuration file and the userlist again and take all changes over, or none.

@@ -12,6 +12,7 @@ from rwsplit.admin.operator import (
     DatabaseStatus,
     Explanation,
     NodeStatus,
+    NoSuchDatabase,
     OperationRefused,
     PoolStatus,
     ServerStatus,
@@ -26,6 +27,7 @@ from rwsplit.config.edit import set_value
 from rwsplit.config.loader import load
 from rwsplit.config.model import Config
 from rwsplit.errors import ConfigError
+from rwsplit.monitor.census_reader import CensusFailed
 from rwsplit.protocol import codes
 from rwsplit.relay.client import Client
 from rwsplit.routing import policy
@@ -243,9 +245,31 @@ class OurOperator:
             )
         return told
 
-    def reconnect(self, database: str | None) -> None:
-        """Replace servers as they become free."""
+    async def reconnect(self, database: str | None) -> None:
+        """Replace servers as they become free.
+
+        Raises:
+            NoSuchDatabase: there is none of that name.
+            OperationRefused: it is not in use, and the primary does not say whether there is one.
+        """
+        if database is not None:
+            await self._see_that_there_is(database)
         self._proxy.reconnect(database)
+
+    async def _see_that_there_is(self, database: str) -> None:
+        """Raise NoSuchDatabase if no session and no server is in *database*, nor is it on the primary."""
+        used = {pool.database for pool in self._proxy.relay.pools}
+        if database in used or database in self._proxy.knowledge.databases():
+            return
+        try:
+            there = await self._proxy.catalogs.databases()
+        except CensusFailed as failed:
+            raise OperationRefused(
+                f"database {database!r} is not in use, and whether there is one cannot be asked: {failed}; "
+                "RECONNECT alone replaces the servers of all databases"
+            ) from failed
+        if database not in there:
+            raise NoSuchDatabase(database, there)
 
     async def reload(self) -> Changes:
         """Read the configuration file and the userlist again and take all changes over, or none."""

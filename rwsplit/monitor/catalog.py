@@ -23,7 +23,13 @@ import trio
 from rwsplit.cluster.node import NodeView
 from rwsplit.config.model import Config
 from rwsplit.monitor.board import Board
-from rwsplit.monitor.census_reader import TIMEOUT, CatalogReader, CensusFailed, Parameters
+from rwsplit.monitor.census_reader import (
+    TIMEOUT,
+    CatalogReader,
+    CensusFailed,
+    Parameters,
+    read_databases,
+)
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.census import Listed
@@ -107,6 +113,15 @@ class Catalogs:
         for database in self._databases.values():
             database.refused = False
             database.asked.set()
+
+    async def databases(self) -> list[str]:
+        """Return the names of the databases there are. Raises CensusFailed: the primary does not say."""
+        primary, config = self._board.view.primary, self._board.config
+        if primary is None:
+            raise CensusFailed("there is no primary", refused=False)
+        home = catalog_parameters(primary, config, config.monitor.database)
+        monitor = config.monitor
+        return await read_databases(home, monitor.password or monitor.password_file)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep every wanted database up to date, for ever."""

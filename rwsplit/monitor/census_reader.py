@@ -56,6 +56,7 @@ TIMEOUT: Final = 60.0
 #: Texts fetched at once.
 BATCH: Final = 200
 _HAS_DATABASE: Final = "select 1 from pg_catalog.pg_database where datname = %s"
+_DATABASES: Final = "select datname from pg_catalog.pg_database where datallowconn"
 _FROM_ELSEWHERE: Final = frozenset({"database", "user", "database user"})
 """Sources of a parameter's value that say nothing about other roles."""
 
@@ -134,6 +135,26 @@ class CatalogReader:
                 )
         except (trio.TooSlowError, CensusFailed, psycopg.Error):
             return False
+
+
+async def read_databases(parameters: Parameters, password: str | Path | None) -> list[str]:
+    """Return the names of the databases that can be connected to where libpq's *parameters* lead.
+
+    Raises:
+        CensusFailed: they could not be asked for, or not in time.
+    """
+
+    def look() -> list[str]:
+        with _connect(parameters, password) as connection:
+            return [name for (name,) in connection.execute(_DATABASES)]
+
+    try:
+        with trio.fail_after(TIMEOUT):
+            return await trio.to_thread.run_sync(look, abandon_on_cancel=True)
+    except trio.TooSlowError as error:
+        raise CensusFailed(f"no answer in {TIMEOUT:g} s", refused=False) from error
+    except psycopg.Error as error:
+        raise CensusFailed(_sentence(error), refused=False) from error
 
 
 class CensusReader:

@@ -114,6 +114,33 @@ def test_nonsense_is_refused_in_words_and_the_session_goes_on(proxy: Proxy, sql:
         assert console.execute("SHOW VERSION").fetchall()
 
 
+def test_only_databases_that_there_are_reconnect(
+    fragile_cluster: EmbeddedCluster, make_proxy: MakeProxy
+):
+    """Any name was answered with RECONNECT."""
+    proxy = make_proxy(fragile_cluster)
+    proxy.console("RECONNECT postgres")  # nobody uses it
+    for name in ("nosuchdb", "rwsplit", "template0"):
+        with pytest.raises(psycopg.errors.InvalidCatalogName) as refused:
+            proxy.console(f"RECONNECT {name}")  # type: ignore[arg-type]
+        assert f"there is no database {name!r}; the databases are app, postgres" in str(
+            refused.value
+        )
+    done = command(proxy, "console", "RECONNECT nosuchdb")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "the databases are app, postgres" in done.stderr
+
+    with proxy.connect() as client:
+        client.execute("select 1")
+        fragile_cluster.primary.kill()
+        proxy.console("RECONNECT app")
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState) as unknown:
+            proxy.console("RECONNECT nosuchdb")
+    assert "database 'nosuchdb' is not in use, and whether there is one cannot be" in str(
+        unknown.value
+    )
+
+
 def test_explain_says_node_reason_and_candidates(proxy: Proxy):
     for sql, reason in (
         ("select 1", "READ"),

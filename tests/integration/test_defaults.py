@@ -137,7 +137,7 @@ def test_reconnect_finds_what_nobody_sees(
         renamed.wait_until_replayed()
         assert {row[3] for row in new(proxy)} == {"public"}
         pids = {row["remote_pid"] for row in proxy.console("SHOW SERVERS")}
-        proxy.console("RECONNECT nosuch")
+        proxy.console("RECONNECT postgres")
         assert pids & {row["remote_pid"] for row in proxy.console("SHOW SERVERS")}
         proxy.console("RECONNECT app")
         assert {row[3] for row in new(proxy)} == {"other"}

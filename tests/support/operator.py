@@ -209,7 +209,8 @@ class FakeOperator:
         set_value(path, setting, value)
         return await self.reload()
 
-    def reconnect(self, database: str | None) -> None:
+    async def reconnect(self, database: str | None) -> None:
+        await trio.lowlevel.checkpoint()
         self.done.append(f"RECONNECT {database}")
 
     def shutdown(self, *, wait: bool) -> None:
