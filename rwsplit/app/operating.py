@@ -290,6 +290,10 @@ class OurOperator:
         changes = compare(self.config, config)
         if changes.refused:
             raise ConfigError(list(changes.refused))
+        if config.users.file is not None and config.admin.users != self.config.admin.users:
+            unknown = Keyring.load(config.users.file).lacking(config)
+            if unknown:
+                raise ConfigError(unknown)
 
     def _take_over(self, config: Config) -> Changes:
         proxy = self._proxy

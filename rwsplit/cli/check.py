@@ -39,12 +39,8 @@ def check(
     path = config_file(config)
     loaded = load(path)
     users = Keyring.load(loaded.users.file) if loaded.users.file else None
-    if users is not None and (
-        unknown := [u for u in loaded.admin.users if users.get(u) is None]
-    ):
-        raise ConfigError(
-            [f"admin.users: {name!r} is not in {loaded.users.file}" for name in unknown]
-        )
+    if users is not None and (unknown := users.lacking(loaded)):
+        raise ConfigError(unknown)
     problem = why_unusable(loaded)
     if problem and not connect:
         raise ConfigError([problem])

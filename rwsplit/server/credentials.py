@@ -28,6 +28,7 @@ import trio
 from scramp import ScramException  # type: ignore[import-untyped]
 from scramp.utils import saslprep  # type: ignore[import-untyped]
 
+from rwsplit.config.model import Config
 from rwsplit.errors import ConfigError
 from rwsplit.protocol.fields import text_of
 from rwsplit.protocol.scram import ITERATIONS, SALT_SIZE, ScramKeys, ScramVerifier, derive_keys
@@ -222,6 +223,14 @@ class Keyring:
     def names(self) -> list[str]:
         """Return the names of all users."""
         return list(self._users)
+
+    def lacking(self, config: Config) -> list[str]:
+        """Return as problems of *config* which of its admins are no users: nobody could log in as one of them."""
+        return [
+            f"admin.users: {name!r} is not in {config.users.file}"
+            for name in config.admin.users
+            if name not in self._users
+        ]
 
     def differences(self, previous: Keyring) -> list[str]:
         """Return in sentences which users are others than in *previous*; of their secrets only that they changed."""

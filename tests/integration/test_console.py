@@ -141,6 +141,21 @@ def test_only_databases_that_there_are_reconnect(
     )
 
 
+def test_who_is_no_user_does_not_become_an_admin(
+    cluster: EmbeddedCluster, make_proxy: MakeProxy
+):
+    """It locked everybody out of the console."""
+    proxy = make_proxy(cluster)
+    with pytest.raises(
+        psycopg.Error, match=r"admin\.users: 'nobody_here' is not in .*userlist"
+    ):
+        proxy.console("SET admin.users = '[nobody_here]'")
+    proxy.console("SET admin.users = '[postgres, app]'")
+    proxy.write_config({"admin": {"users": ["postgres", "nobody_here"]}})
+    with pytest.raises(psycopg.Error, match="nobody_here"):
+        proxy.console("RELOAD")
+
+
 def test_explain_says_node_reason_and_candidates(proxy: Proxy):
     for sql, reason in (
         ("select 1", "READ"),
