@@ -247,7 +247,10 @@ class Promotion:
             "SELECT pg_catalog.pg_promote(true, %s)", (PROMOTE_TIMEOUT,)
         ).fetchone()
         if row is None or not row[0]:
-            raise OperationRefused(f"node {self._node} was told to promote and did not in time")
+            raise OperationRefused(
+                f"node {self._node} was told to promote and did not within {PROMOTE_TIMEOUT} s; it does when it has "
+                "replayed what it has received, so wait for it (rwsplit status) and promote no other"
+            )
 
     def _await_receipt(self, connection: psycopg.Connection[Any], lsn: LSN) -> None:
         """Wait until the replica has received all up to *lsn*, less a page header that may follow it."""

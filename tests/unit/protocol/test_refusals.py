@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rwsplit.protocol.refusals import (
+    BARE_MARK,
     STALE_PLAN,
+    bare,
     is_fatal,
     is_for_recovery_only,
     is_stale_plan,
@@ -55,3 +57,10 @@ def test_an_error_without_a_position_is_left_as_it_is(fields: bytes):
 def test_a_transaction_that_has_failed_has_failed_everywhere():
     assert may_heal(error("42P01"))
     assert not may_heal(error("25P02"))
+
+
+def test_an_error_raised_in_a_clients_name_loses_what_tells_of_it():
+    said = b"SERROR\0VERROR\0C22023\0Mno\0Dbecause\0Hperhaps\0"
+    told = b"Wfunction\0s%s\0Fpl_exec.c\0L3925\0Rexec_stmt_raise\0" % BARE_MARK.encode()
+
+    assert bare(message("E", said + told + b"\0")) == message("E", said + b"\0")

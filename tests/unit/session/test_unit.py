@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from rwsplit.protocol.looks import Look, Shape
-from rwsplit.protocol.refusals import STALE_PLAN
+from rwsplit.protocol.refusals import BARE_MARK, STALE_PLAN
 from rwsplit.protocol.responses import Owed
 from rwsplit.session.session import Session
 from rwsplit.session.teaching import Lesson
 from rwsplit.session.unit import CancelReason, Chunk, Kind, Piece, Unit
 from rwsplit.sql.statement import Script
-from tests.support.frames import BIND_COMPLETE, error, parse, query
+from tests.support.frames import BIND_COMPLETE, error, message, parse, query
 
 TEXT = query("select 1")
 
@@ -79,6 +79,14 @@ def test_an_error_about_something_else_stays_as_it_is(session: Session):
     said = error("42P01", 'relation "nowhere" does not exist')
 
     assert unit.reword(said) is said
+
+
+def test_an_error_raised_in_the_clients_name_is_told_without_its_context(session: Session):
+    unit = a_unit(session)
+    said = b"SERROR\0VERROR\0C22023\0Mno\0"
+    told = b"Wof ours\0s%s\0" % BARE_MARK.encode()
+
+    assert unit.reword(message("E", said + told + b"\0")) == message("E", said + b"\0")
 
 
 def test_an_error_for_nobody_stays_as_it_is(session: Session):

@@ -1,0 +1,35 @@
+"""What an operator is told of a promotion that takes too long."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from rwsplit.admin.operator import OperationRefused
+from rwsplit.app.promoting import PROMOTE_TIMEOUT, Promotion
+from rwsplit.config.model import Config
+
+
+class SlowReplica:
+    """A connection to a replica that is still replaying when the time to promote it is over."""
+
+    def execute(self, _query: str, _values: object = ()) -> SlowReplica:
+        return self
+
+    def fetchone(self) -> tuple[bool]:
+        return (False,)
+
+
+def test_a_replica_that_is_slow_to_promote_is_to_be_waited_for():
+    proxy = cast("Any", SimpleNamespace(config=Config()))
+    promotion = Promotion(proxy, "pg1", force=False)
+
+    with pytest.raises(OperationRefused) as refused:
+        promotion._promote(cast("Any", SlowReplica()), None)
+
+    assert str(refused.value) == (
+        f"node pg1 was told to promote and did not within {PROMOTE_TIMEOUT} s; it does when it has replayed what it "
+        "has received, so wait for it (rwsplit status) and promote no other"
+    )
