@@ -189,7 +189,9 @@ def test_set_rwsplit_route_lasts_until_it_is_changed(guided: Proxy, schema: None
             assert route(connection, "select 1") == ("primary", "SESSION_ROUTE")
         connection.execute("set rwsplit.route to 'auto'")
         assert connection.execute("show rwsplit.route").fetchone() == ("auto",)
-        with pytest.raises(psycopg.errors.InvalidParameterValue, match="Available values: auto"):
+        with pytest.raises(
+            psycopg.errors.InvalidParameterValue, match="Available values: auto"
+        ):
             connection.execute("set rwsplit.route = 'elsewhere'")
         with pytest.raises(psycopg.errors.UndefinedObject):
             connection.execute("show rwsplit.nothing")
