@@ -110,7 +110,7 @@ def _spelt_out(place: str, text: str) -> dict[str, Any]:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replace the file *path* by *text* at once, with the same mode and, where possible, owner."""
+    """Replace the file *path* by *text* at once, with the same mode, owner and group."""
     try:
         status = path.stat()
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -121,10 +121,22 @@ def _replace(path: Path, text: str) -> None:
                 os.fsync(file.fileno())
             Path(name).chmod(stat.S_IMODE(status.st_mode))
             if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
-                os.chown(name, status.st_uid, status.st_gid)
+                _chown(name, status)
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as exc:
         raise ConfigError([f"{path}: cannot be written: {exc.strerror}"]) from None
+
+
+def _chown(name: str, status: os.stat_result) -> None:
+    """Give the file *name* the owner and group of *status*."""
+    try:
+        os.chown(name, status.st_uid, status.st_gid)
+    except PermissionError as exc:
+        raise PermissionError(
+            exc.errno,
+            f"it belongs to user {status.st_uid}, group {status.st_gid}, and rwsplit runs as "
+            f"user {os.geteuid()}, group {os.getegid()}: chown it to those",
+        ) from None

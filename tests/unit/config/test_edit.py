@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -128,5 +129,27 @@ def test_a_file_that_cannot_be_replaced_is_left_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(ConfigError, match="cannot be written: No space left on device"):
         set_value(file, "pool.size", "5")
+    assert file.read_text() == TEXT
+    assert [each.name for each in tmp_path.iterdir()] == ["rwsplit.yaml"]
+
+
+def test_a_file_of_another_owner_or_group_is_left_alone_and_the_refusal_names_them(
+    tmp_path, monkeypatch
+):
+    file = tmp_path / "rwsplit.yaml"
+    file.write_text(TEXT)
+    status = file.stat()
+
+    def refuse(path, uid, gid):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "getegid", lambda: status.st_gid + 1)
+    monkeypatch.setattr(os, "chown", refuse)
+    with pytest.raises(ConfigError) as caught:
+        set_value(file, "pool.size", "5")
+    assert caught.value.problems == [
+        f"{file}: cannot be written: it belongs to user {status.st_uid}, group {status.st_gid}, "
+        f"and rwsplit runs as user {os.geteuid()}, group {status.st_gid + 1}: chown it to those"
+    ]
     assert file.read_text() == TEXT
     assert [each.name for each in tmp_path.iterdir()] == ["rwsplit.yaml"]
