@@ -195,7 +195,11 @@ class Late:
         route = self._verdict(client, unit, script)
         if route.target is Target.PRIMARY or transaction.stays(script):
             return route
-        return Route(Target.PRIMARY, RouteReason.TRANSACTION)
+        if script.cost.precedes_state and not transaction.late:
+            route = _LEARNED
+        else:
+            route = Route(Target.PRIMARY, RouteReason.TRANSACTION)
+        return route
 
     def _verdict(self, client: Client, unit: Unit, script: Script) -> Route:
         """Return the policy's verdict on a statement in a transaction that is nowhere or on a replica."""

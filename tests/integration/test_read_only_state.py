@@ -112,6 +112,8 @@ def test_and_so_does_any_sessions_that_begins_like_it(fresh: Proxy, table: str, 
     with fresh.connect() as other:
         other.execute(SNAPSHOT)
         other.execute("select a from readonly_a")
+        [(route,)] = other.execute("show rwsplit.last_route").fetchall()
+        assert "LEARNED_STATE" in route
         assert other.execute("select pg_is_in_recovery()").fetchone() == (False,)
         other.execute(thing)  # type: ignore[call-overload]
         other.execute("rollback")
