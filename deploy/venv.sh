@@ -32,7 +32,11 @@ if ! usable; then
     exit 1
   fi
   if ! suits "$python"; then
-    say "$wanted; $python is $("$python" --version 2>&1 | head -1)"
+    said=$("$python" --version 2>&1 | head -1)
+    case $said in
+      Python*) say "$wanted; $python is $said" ;;
+      *) say "$wanted; $python does not run: $said" ;;
+    esac
     advise
     exit 1
   fi
@@ -57,7 +61,8 @@ case $extra in
 esac
 # --no-compile: most modules are never imported here.
 if ! "$venv/bin/python" -m pip install --disable-pip-version-check --no-compile -c constraints.txt -e ".[$extra]"; then
-  say "pip could not install it; the first time it needs the network or an index of your own (PIP_INDEX_URL)"
+  say "pip could not install it; it needs the network or an index of your own (PIP_INDEX_URL)," \
+    "the first time and when pyproject.toml or constraints.txt has changed"
   exit 1
 fi
 touch "$venv/.installed-demo"

@@ -72,6 +72,16 @@ def test_an_old_python_is_refused_by_its_version(checkout: Path, goal: str):
     assert not (checkout / ".venv").exists()
 
 
+def test_one_that_does_not_run_is_not_taken_for_an_old_one(checkout: Path):
+    """As pyenv's python3.10 where that version is not active."""
+    python = program(checkout / "python", "echo 'pyenv: not found' >&2\nexit 127")
+    _, said = make(checkout, python)
+    assert (
+        f"rwsplit needs Python 3.11 or newer; {python} does not run: pyenv: not found" in said
+    )
+    assert not (checkout / ".venv").exists()
+
+
 def test_a_python_that_is_not_there_is_named(checkout: Path):
     _, said = make(checkout, "/nowhere/python3")
     assert "rwsplit needs Python 3.11 or newer; there is no /nowhere/python3" in said
@@ -96,7 +106,8 @@ def test_a_venv_of_no_use_is_made_anew_and_goes_on_next_time_where_pip_failed(ch
     status, said = make(checkout, sys.executable)
     assert status != 0
     assert ".venv is incomplete, or of another Python; making it anew" in said
-    assert "pip could not install it; the first time it needs the network" in said
+    assert "pip could not install it; it needs the network or an index of your own" in said
+    assert "the first time and when pyproject.toml or constraints.txt has changed" in said
     assert (checkout / ".venv/bin/pip").exists()
     assert not (checkout / ".venv/.installed-demo").exists()
     assert "making" not in make(checkout, "/nowhere/python3")[1]
