@@ -66,7 +66,9 @@ def demo(
     ] = None,
     postgres: Annotated[
         Path | None,
-        typer.Option(help="A directory of PostgreSQL binaries; default: the wheel's, or the system's."),
+        typer.Option(
+            help="A directory of PostgreSQL binaries; default: the wheel's, or the system's."
+        ),
     ] = None,
 ) -> None:
     """Run a primary and streaming replicas with rwsplit in front; Ctrl-C removes everything."""

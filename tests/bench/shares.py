@@ -2,9 +2,9 @@
 
     python -m tests.bench.shares [--situations healthy,slow,frozen,cut,flapping] [--levels session,eventual]
 
-Twelve tight clients in front of a primary and three replicas; "trouble" happens to replica3. For each line: the share of
-replica3, the longest wait, errors, reads a second, and what the nodes answered. `--spread` measures instead how
-even the shares are for 3 to 50 clients.
+Without --situations: all of them. Twelve tight clients in front of a primary and three replicas; "trouble" happens to replica3. For each line: the share of
+replica3, the longest wait, errors, reads a second, and what the nodes answered; `spread` is how
+far apart the nodes' shares are, as a part of the mean (`--clients 3,8,50` for several numbers of clients).
 """
 
 from __future__ import annotations
