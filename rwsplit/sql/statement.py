@@ -338,8 +338,10 @@ class Script:
             or any(s.state is not None or s.verb in _CLEANSING for s in statements)
         )
         """To send it changes what is known of a session or its server."""
-        self.reads_data: bool = not all(map(_only_clears, statements))
-        """It does more than clear what its session has left on its server."""
+        self.reads_data: bool = not all(
+            _only_clears(s) or _only_asks_role(s) for s in statements
+        )
+        """It does more than clear what its session has left on its server, or ask what node that is."""
         self.plain_read: bool = (
             bool(statements)
             and self.primary_only is None
@@ -380,6 +382,11 @@ _CLEARING: Final = frozenset(
 )
 #: asyncpg's pool calls the first at each release.
 _UNLOCKING: Final = frozenset({"pg_advisory_unlock_all", "pg_advisory_unlock"})
+_ASKING_ROLE: Final = frozenset(
+    prefix + name
+    for prefix in ("", "pg_catalog.")
+    for name in ("pg_is_in_recovery", "current_setting")
+)
 _NO_NAMES: Final[frozenset[str]] = frozenset()
 _ENDING: Final = frozenset(
     {
@@ -420,6 +427,15 @@ def _only_clears(statement: Statement) -> bool:
     if statement.verb is Verb.RESET:
         return statement.setting == "all"
     return statement.verb in _CLEARING
+
+
+def _only_asks_role(statement: Statement) -> bool:
+    """Return whether *statement* asks for the role of its node and reads nothing: what drivers ask at login."""
+    if statement.primary_only is not PrimaryOnly.NODE_ROLE or statement.tables:
+        return False
+    return statement.verb is Verb.SHOW or (
+        statement.verb is Verb.QUERY and statement.functions <= _ASKING_ROLE
+    )
 
 
 def _is_special(statement: Statement) -> bool:

@@ -255,3 +255,19 @@ def test_what_drivers_ask_that_do_not_look_at_what_they_are_told(
             read_on_a_replica(connection)
         for _ in range(5):
             assert connection.execute(asked).fetchall() == fits
+
+
+@pytest.mark.parametrize("asked", ["select pg_is_in_recovery()", "show transaction_read_only"])
+def test_what_a_driver_asks_at_login_does_not_keep_its_reads_on_the_primary(
+    proxy: Proxy, asked: LiteralString
+):
+    with proxy.connect() as connection:
+        read_on_a_replica(connection)
+    for _ in range(5):
+        with proxy.connect() as connection:
+            connection.execute(asked)
+            assert last_route(connection).startswith("primary NODE_ROLE: ")
+            connection.execute("select 1")
+            route = last_route(connection)
+            assert route.startswith("replica"), route
+            assert "READ: " in route  # and it has not waited

@@ -166,6 +166,14 @@ def test_what_may_end_a_session_is_no_plain_read_even_if_it_is_listed_as_one(nam
         ("deallocate all", False),
         ("", False),
         ("select 1", True),
+        # What drivers ask at login.
+        ("select pg_catalog.pg_is_in_recovery()", False),
+        ("show transaction_read_only", False),
+        ("select not pg_is_in_recovery(), current_setting('in_hot_standby')", False),
+        ("select current_setting('a.b')", True),
+        ("select pg_is_in_recovery(), count(*) from t", True),
+        ("select pg_is_in_recovery(), f()", True),
+        ("select pg_is_in_recovery(); select 1", True),
         # What it sets is there already.
         ("set work_mem = '5MB'", True),
         ("reset role", True),
