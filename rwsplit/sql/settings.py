@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from rwsplit.sql.cursor import Cursor
-from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb
+from rwsplit.sql.statement import DEFAULT_MODES, PrimaryOnly, SessionState, Statement, Verb
 from rwsplit.sql.tokens import MARK, NAME, NUMBER, OPERATOR, STRING, WORD, string_value
 
 OWN_PREFIX: Final = "rwsplit."
@@ -164,7 +164,7 @@ def _set_modes(cursor: Cursor, setting: str, *, local: bool) -> Statement:
         Verb.SET,
         primary_only=reason,
         state=None if local else SessionState.PARAMETER,
-        sets=frozenset() if local else _CHARACTERISTICS,
+        sets=frozenset() if local else DEFAULT_MODES,
         setting=setting,
         local=local,
         **modes._asdict(),
@@ -202,11 +202,6 @@ def _set_parameter(cursor: Cursor, *, alone: bool) -> Statement:
         isolation=value.lower() if value and setting == "transaction_isolation" else None,
         read_only=_boolean(value) if setting == "transaction_read_only" else None,
     )
-
-
-_CHARACTERISTICS: Final = frozenset(
-    f"default_transaction_{mode}" for mode in ("isolation", "read_only", "deferrable")
-)
 
 
 def classify_reset(cursor: Cursor, *, alone: bool) -> Statement:

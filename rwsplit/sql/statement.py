@@ -130,6 +130,12 @@ TRANSACTION_CONTROL: Final = frozenset(
 )
 
 
+#: The parameters of SET SESSION CHARACTERISTICS.
+DEFAULT_MODES: Final = frozenset(
+    f"default_transaction_{mode}" for mode in ("isolation", "read_only", "deferrable")
+)
+
+
 @attrs.frozen
 class Hints:
     """What a `/* rwsplit: ... */` comment asks for; None where it does not say."""
@@ -338,10 +344,8 @@ class Script:
             or any(s.state is not None or s.verb in _CLEANSING for s in statements)
         )
         """To send it changes what is known of a session or its server."""
-        self.reads_data: bool = not all(
-            _only_clears(s) or _only_asks_role(s) for s in statements
-        )
-        """It does more than clear what its session has left on its server, or ask what node that is."""
+        self.reads_data: bool = not all(map(_reads_nothing, statements))
+        """The reads behind it must see what was there when it was done."""
         self.plain_read: bool = (
             bool(statements)
             and self.primary_only is None
@@ -436,6 +440,17 @@ def _only_asks_role(statement: Statement) -> bool:
     return statement.verb is Verb.SHOW or (
         statement.verb is Verb.QUERY and statement.functions <= _ASKING_ROLE
     )
+
+
+def _only_sets_modes(statement: Statement) -> bool:
+    """Return whether *statement* says how the session's transactions begin: pgjdbc's `setTransactionIsolation`."""
+    says = statement.verb in (Verb.SET, Verb.RESET) and bool(statement.sets)
+    return says and statement.sets <= DEFAULT_MODES
+
+
+def _reads_nothing(statement: Statement) -> bool:
+    """Return whether *statement* is what drivers and pools say of their own accord, of no more than session or node."""
+    return any(kind(statement) for kind in (_only_clears, _only_asks_role, _only_sets_modes))
 
 
 def _is_special(statement: Statement) -> bool:

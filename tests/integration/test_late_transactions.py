@@ -1022,3 +1022,19 @@ def test_what_tells_where_or_when_it_is_leaves_from_a_pipeline_too(
     first, read_only, _, second, _ = answers[len(before) :]
     assert read_only == [(b"off",)]
     assert first == second
+
+
+def test_how_transactions_begin_does_not_keep_reads_on_the_primary(proxy: Proxy):
+    """pgjdbc's `setTransactionIsolation` before and after each transaction, as Spring does it."""
+    with proxy.connect() as connection:
+        assert wait_until(lambda: is_on_replica(connection), timeout=10)
+        characteristics = "set session characteristics as transaction isolation level"
+        for _ in range(5):
+            connection.execute(f"{characteristics} repeatable read")
+            connection.execute("begin read only")
+            assert is_on_replica(connection), last_route(connection)
+            found = connection.execute("show transaction_isolation").fetchall()
+            assert found == [("repeatable read",)]
+            connection.execute("commit")
+            connection.execute(f"{characteristics} read committed")
+            assert is_on_replica(connection), last_route(connection)

@@ -174,6 +174,12 @@ def test_what_may_end_a_session_is_no_plain_read_even_if_it_is_listed_as_one(nam
         ("select pg_is_in_recovery(), count(*) from t", True),
         ("select pg_is_in_recovery(), f()", True),
         ("select pg_is_in_recovery(); select 1", True),
+        # What they say ahead of transactions.
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ", False),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", False),
+        ("set default_transaction_read_only to on", False),
+        ("reset default_transaction_isolation", False),
+        ("set transaction read only", True),
         # What it sets is there already.
         ("set work_mem = '5MB'", True),
         ("reset role", True),
