@@ -66,6 +66,8 @@ from rwsplit.session.unit import Chunk, Unit
 
 #: Seconds between two looks at deadlines.
 TICK: Final = 0.05
+#: Long texts parsed at once; trio's own threads are left to those who log in.
+PARSING: Final = trio.CapacityLimiter(2)
 
 _log = structlog.get_logger("rwsplit.relay")
 
@@ -445,7 +447,7 @@ class Relay:
             self._nursery.start_soon(self._parse, client, unit, name="parse")
 
     async def _parse(self, client: Client, unit: Unit) -> None:
-        await trio.to_thread.run_sync(self.upkeep.parse, client, unit)
+        await trio.to_thread.run_sync(self.upkeep.parse, client, unit, limiter=PARSING)
         self.now = self.clock()
         if client.waiting is Waiting.PARSING and not client.closed:
             self.upkeep.parsed(client, unit)

@@ -12,6 +12,7 @@ from typing import Final
 
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.hints import parse_hints
+from rwsplit.sql.parse_cost import Budget
 from rwsplit.sql.settings import UNRECOGNISED
 from rwsplit.sql.shape import shorten
 from rwsplit.sql.statement import Hints, Script
@@ -48,9 +49,10 @@ def parse_scan(found: Scan, book: FunctionBook) -> Script:
 def _script(
     parts: Sequence[Sequence[Token]], book: FunctionBook, hints: Hints | None
 ) -> Script:
-    alone = len(parts) == 1
+    alone, budget = len(parts) == 1, Budget()
     return Script(
-        tuple(classify_statement(part, book, alone=alone) for part in parts), hints=hints
+        tuple(classify_statement(part, book, budget, alone=alone) for part in parts),
+        hints=hints,
     )
 
 

@@ -38,6 +38,11 @@ class Cursor:
         """The tokens not read yet."""
         return self.tokens[self.position :]
 
+    @property
+    def at_end(self) -> bool:
+        """Whether all tokens have been read."""
+        return self.position >= len(self.tokens)
+
     def take(self, *words: str) -> bool:
         """Skip *words* if they come next, in this order; say whether they did."""
         end = self.position + len(words)

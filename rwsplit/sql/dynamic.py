@@ -66,7 +66,7 @@ def spelt(expression: Sequence[Token]) -> str | None:
     cursor, text = Cursor(expression), ""
     while (part := _part(cursor)) is not None:
         text += part
-        if not cursor.rest:
+        if cursor.at_end:
             return text
         if cursor.token != (OPERATOR, "||"):
             return None
@@ -77,7 +77,7 @@ def spelt(expression: Sequence[Token]) -> str | None:
 def body_of_do(rest: Sequence[Token]) -> str | None:
     """Return the body of a DO from what stands behind that word; None if there is none in PL/pgSQL."""
     cursor, body = Cursor(rest), None
-    while cursor.rest:
+    while not cursor.at_end:
         kind, text = cursor.token
         if cursor.take("language"):
             if (cursor.name() or "").lower() != "plpgsql":
@@ -93,7 +93,7 @@ def body_of_do(rest: Sequence[Token]) -> str | None:
 def _expression(tokens: Sequence[Token], start: int) -> Sequence[Token]:
     """Return the tokens from *start* to the end of an expression of PL/pgSQL."""
     cursor = Cursor(tokens, start)
-    while cursor.rest and cursor.token != (MARK, ";"):
+    while not cursor.at_end and cursor.token != (MARK, ";"):
         if cursor.word in {"into", "using", "loop"}:
             break
         if not cursor.skip_parentheses():
@@ -107,7 +107,7 @@ def _part(cursor: Cursor) -> str | None:
         cursor.position += 1
         return string_value(text)
     name = cursor.take_any("format", *_QUOTED)
-    arguments = cursor.rest[1:3]
+    arguments = cursor.tokens[cursor.position + 1 : cursor.position + 3]
     if not name or not cursor.skip_parentheses():
         return None
     if name != "format":

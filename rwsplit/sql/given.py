@@ -113,7 +113,7 @@ def _relation(part: Sequence[Token]) -> Sequence[Token] | None:
     found = None if text is None else scan_text(text)
     cursor = Cursor(found.tokens if found else ())
     is_name = cursor.token[0] != STRING and cursor.dotted_name() is not None
-    return [(WORD, "table"), *cursor.tokens] if is_name and not cursor.rest else None
+    return [(WORD, "table"), *cursor.tokens] if is_name and cursor.at_end else None
 
 
 def _value(part: Sequence[Token]) -> str | None:

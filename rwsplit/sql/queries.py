@@ -25,6 +25,7 @@ from rwsplit.sql.calls import DML, Calls, arguments, find_calls, quoted
 from rwsplit.sql.facts import HARMLESS, TELLING_ROLE, TIME_FUNCTIONS, TIME_WORDS, FunctionFacts
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.given import GIVEN, Given, judge
+from rwsplit.sql.parse_cost import Budget
 from rwsplit.sql.relations import is_catalog, is_temporary
 from rwsplit.sql.rendering import render
 from rwsplit.sql.settings import ROLE_PARAMETERS, readable
@@ -46,8 +47,7 @@ from rwsplit.sql.tokens import (
 )
 
 MAX_WORDS: Final = 5000
-"""Longer statements (a list of literals counts as one word) get no tree: a few constructs take
-sqlglot quadratic time."""
+"""Longer statements (a list of literals counts as one word) get no tree."""
 MAX_DML_WORDS: Final = 500
 """A tree of DML only adds its tables: not worth more time."""
 MAX_GIVEN: Final = 2
@@ -79,16 +79,21 @@ class Tree(NamedTuple):
     locks: bool
 
 
-def classify_query(tokens: Sequence[Token], book: FunctionBook, *, depth: int = 0) -> Statement:
-    """Return the facts of *tokens*, a statement that begins as a query or DML does; *depth*: in how many others."""
+def classify_query(
+    tokens: Sequence[Token], book: FunctionBook, budget: Budget, *, depth: int = 0
+) -> Statement:
+    """Return the facts of *tokens*, a statement that begins as a query or DML does; *depth*: in how many others.
+
+    Its tree is read if *budget* affords it.
+    """
     calls = find_calls(tokens)
-    given = _given(tokens, calls, book, depth)
+    given = _given(tokens, calls, book, budget, depth)
     into = _into(tokens)
     writes = calls.writes or into is not None
     locks = _has_lock(tokens)
     called = [*_called(calls, book), *(each.facts for each in given)]
     limit = MAX_DML_WORDS if writes else MAX_GIVEN_WORDS if depth else MAX_WORDS
-    tree = read_tree(tokens, calls.heads, limit=limit)
+    tree = read_tree(tokens, calls.heads, budget, limit=limit)
 
     tables = tree.tables if tree else frozenset()
     called += map(book.relation, tables) if tree else book.mentioned(tokens)
@@ -136,14 +141,14 @@ def classify_query(tokens: Sequence[Token], book: FunctionBook, *, depth: int = 
 
 
 def read_tree(
-    tokens: Sequence[Token], heads: Container[int], *, limit: int = MAX_WORDS
+    tokens: Sequence[Token], heads: Container[int], budget: Budget, *, limit: int = MAX_WORDS
 ) -> Tree | None:
-    """Return what sqlglot makes of *tokens*, None if it makes nothing of them or they are too many.
+    """Return what sqlglot makes of *tokens*, None if it makes nothing of them, they are too many or *budget* does not do.
 
     *heads*: where names of functions stand.
     """
     words = render(tokens, heads)
-    if words is None or len(words) > limit:
+    if words is None or len(words) > limit or not budget.affords(words):
         return None
     try:
         roots = _POSTGRES.parse(" ".join(words))
@@ -166,14 +171,14 @@ def read_tree(
 
 
 def _given(
-    tokens: Sequence[Token], calls: Calls, book: FunctionBook, depth: int
+    tokens: Sequence[Token], calls: Calls, book: FunctionBook, budget: Budget, depth: int
 ) -> list[Given]:
     """Return what the calls mean that hand SQL, or the name of something, to a function."""
     if GIVEN.isdisjoint(calls.functions):
         return []
 
     def classify(held: Sequence[Token]) -> Statement:
-        return classify_query(held, book, depth=depth + 1)
+        return classify_query(held, book, budget, depth=depth + 1)
 
     heads = [head for head, name in calls.heads.items() if name in GIVEN]
     reads = depth < MAX_GIVEN and len(heads) <= MOST_GIVEN

@@ -31,6 +31,8 @@ _KNOWN_OPERATORS: Final = frozenset(
 _PLAIN_CALLS: Final = frozenset({"coalesce", "nullif", "greatest", "least"})
 _LABELS: Final = RESERVED - {"not"}
 """Key words that behind AS can only be a label, which sqlglot does not always see."""
+_NAMES: Final = frozenset({"if", "connect_by_root"})
+"""Names, in a query of PostgreSQL's; sqlglot begins something else with them."""
 LITERAL: Final = "'x'"
 _INTERVAL: Final = "'i'"
 """A literal, or a list of them, behind which fields may stand: `interval '1' day`."""
@@ -169,7 +171,8 @@ def _word(tokens: Sequence[Token], index: int) -> str:
         if text == "json_object" and _is_plain_call(tokens, index):
             return "f_"
         is_label = text in _LABELS and tokens[index - 1 : index] == [(WORD, "as")]
-        return f'"{text}"' if is_label or not text.isascii() else text
+        is_name = is_label or text in _NAMES or not text.isascii()
+        return f'"{text}"' if is_name else text
     if kind == OPERATOR and text not in _KNOWN_OPERATORS:
         return "-"
     return '"' + text.replace('"', '""') + '"' if kind == NAME else text

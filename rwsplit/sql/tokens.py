@@ -143,10 +143,12 @@ def _scan(text: str, ascii_only: frozenset[int]) -> Scan | None:
         if group in _KINDS:
             kind = _KINDS[group]
             if kind == OPERATOR:
-                size_as_read = len(lexeme)
-                lexeme = _trim(lexeme)
-                position -= size_as_read - len(lexeme)
-            tokens.append((kind, _spelling(kind, lexeme)))
+                operator = _trim(lexeme)
+                tokens.append((kind, operator))
+                # What follows are signs, each an operator of its own.
+                tokens += [(kind, sign) for sign in lexeme[len(operator) :]]
+            else:
+                tokens.append((kind, _spelling(kind, lexeme)))
         elif group == _COMMENT:
             position = _comment_end(text, position)
             comments.append(text[found.end() : position - 2])
@@ -229,7 +231,7 @@ def _comment_end(text: str, start: int) -> int:
 
 
 def _trim(operator: str) -> str:
-    """Leave a trailing sign to the next token, where scan.l does."""
+    """Leave trailing signs to the next tokens, where scan.l does."""
     if operator[-1] in "+-" and _KEEPS_SIGN.isdisjoint(operator):
         return operator.rstrip("+-") or operator[0]
     return operator

@@ -16,6 +16,7 @@ from rwsplit.sql.calls import DML
 from rwsplit.sql.cursor import Cursor
 from rwsplit.sql.definitions import redefined, vacated
 from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.parse_cost import Budget
 from rwsplit.sql.procedures import classify_call, classify_do
 from rwsplit.sql.queries import classify_query
 from rwsplit.sql.relations import is_temporary
@@ -46,28 +47,36 @@ _MAX_NESTING: Final = 8
 
 
 def classify_statement(
-    tokens: Sequence[Token], book: FunctionBook, *, alone: bool = True, depth: int = 0
+    tokens: Sequence[Token],
+    book: FunctionBook,
+    budget: Budget,
+    *,
+    alone: bool = True,
+    depth: int = 0,
 ) -> Statement:
-    """Return the facts of *tokens*, one statement without its semicolon; *alone*: the text's only one."""
+    """Return the facts of *tokens*, one statement without its semicolon; *alone*: the text's only one.
+
+    *budget* is that of the text.
+    """
     kind, text = tokens[0]
     if kind == (MARK if text == "(" else WORD) and text in QUERY_STARTS:
-        return classify_query(tokens, book)
+        return classify_query(tokens, book, budget)
     cursor = Cursor(tokens, 1)
     if kind == WORD and text in _SETTINGS:
         return _SETTINGS[text](cursor, alone)
     if kind == WORD and text in _UTILITIES:
         return _UTILITIES[text](cursor)
     if kind == WORD and text in _RUNNERS:
-        return _RUNNERS[text](tokens, book)
+        return _RUNNERS[text](tokens, book, budget)
     if kind == WORD and text in _HOLDERS and depth < _MAX_NESTING:
-        return _HOLDERS[text](cursor, lambda held: _held(held, book, depth))
+        return _HOLDERS[text](cursor, lambda held: _held(held, book, budget, depth))
     return UNRECOGNISED
 
 
-def _held(tokens: Sequence[Token], book: FunctionBook, depth: int) -> Statement:
+def _held(tokens: Sequence[Token], book: FunctionBook, budget: Budget, depth: int) -> Statement:
     if not tokens:
         return UNRECOGNISED
-    return classify_statement(tokens, book, alone=False, depth=depth + 1)
+    return classify_statement(tokens, book, budget, alone=False, depth=depth + 1)
 
 
 # Transactions
@@ -93,7 +102,7 @@ def _end(verb: Verb, cursor: Cursor) -> Statement:
     cursor.take_any("work", "transaction")
     cursor.take("and", "no", "chain")
     chain = cursor.take("and", "chain")
-    return Statement(verb, chain=chain, tag=None if chain or cursor.rest else verb.name)
+    return Statement(verb, chain=chain, tag=None if chain or not cursor.at_end else verb.name)
 
 
 def _release(cursor: Cursor) -> Statement:
@@ -318,9 +327,9 @@ _HOLDERS: Final[dict[str, Callable[[Cursor, Classify], Statement]]] = {
     "copy": _copy,
     "create": _create,
 }
-_RUNNERS: Final[dict[str, Callable[[Sequence[Token], FunctionBook], Statement]]] = {
+_RUNNERS: Final[dict[str, Callable[[Sequence[Token], FunctionBook, Budget], Statement]]] = {
     "call": classify_call,
-    "do": classify_do,
+    "do": lambda tokens, book, _budget: classify_do(tokens, book),
 }
 _UTILITIES: Final[dict[str, Callable[[Cursor], Statement]]] = {
     "begin": classify_begin,

@@ -6,6 +6,7 @@ import pytest
 
 from rwsplit.sql import queries
 from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.parse_cost import Budget
 from rwsplit.sql.queries import classify_query, read_tree
 from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb
 from rwsplit.sql.tokens import Token, scan
@@ -21,7 +22,7 @@ def tokens(query: str) -> list[Token]:
 
 
 def facts(query: str) -> Statement:
-    return classify_query(tokens(query), BOOK)
+    return classify_query(tokens(query), BOOK, Budget())
 
 
 @pytest.mark.parametrize(
@@ -295,19 +296,19 @@ def test_nested_arrays_take_linear_time():
 
 
 def test_a_node_of_an_unknown_kind_may_write():
-    tree = read_tree(tokens("insert into t values (1)"), ())
+    tree = read_tree(tokens("insert into t values (1)"), (), Budget())
     assert tree is not None
     assert not tree.reads_only
 
 
 def test_several_trees_or_none_are_nothing():
-    assert read_tree(tokens("select 1; select 2"), ()) is None
-    assert read_tree([], ()) is None
+    assert read_tree(tokens("select 1; select 2"), (), Budget()) is None
+    assert read_tree([], (), Budget()) is None
 
 
 def test_a_tree_knows_locks_and_into_by_itself():
-    locked = read_tree(tokens("select * from t for update"), ())
-    into = read_tree(tokens("select 1 into t"), ())
+    locked = read_tree(tokens("select * from t for update"), (), Budget())
+    into = read_tree(tokens("select 1 into t"), (), Budget())
     assert locked is not None
     assert locked.locks
     assert into is not None

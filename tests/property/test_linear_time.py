@@ -1,0 +1,36 @@
+"""Texts of which twice the length must not take four times the time: a hundredfold of it shows in seconds."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from rwsplit.sql.body import read_body
+from rwsplit.sql.tokens import scan
+
+#: Seconds of CPU that 100 000 pieces may take; in quadratic time it was minutes.
+PATIENCE = 20.0
+PIECES = 100_000
+
+
+@pytest.mark.parametrize("piece", ["+", "- ", "not ", "<+", "(", "'' ", "/*", "$a$ ", '"" '])
+def test_the_lexer_takes_linear_time(piece: str):
+    began = time.process_time()
+    scan(f"select 1 {piece * PIECES}1".encode())
+    assert time.process_time() - began < PATIENCE
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "select 1 " + "+" * PIECES + "1",
+        "begin execute " + "'' || " * PIECES + "''; end",
+        "begin execute " + "quote_ident(a) || " * (PIECES // 4) + "''; end",
+    ],
+    ids=["signs", "literals", "calls"],
+)
+def test_a_body_is_read_in_linear_time(body: str):
+    began = time.process_time()
+    read_body(body)
+    assert time.process_time() - began < PATIENCE

@@ -1,0 +1,87 @@
+"""Counts the steps of sqlglot's parser: how often it moves among its tokens.
+
+    python -m tests.support.counted_parser        a text as JSON on each line of stdin, a number on each line of stdout
+
+The parser is compiled, and nothing can look into it. So this runs in a process of its own, which imports its sources. A text
+that takes more than MOST steps counts as MOST.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+from typing import Final
+
+MOST: Final = 1_000_000
+
+
+class CountedParser:
+    """The other end of such a process."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def steps(self, text: str) -> int:
+        """Return how many steps *text* takes."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(text) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+
+@contextmanager
+def counted_parser() -> Iterator[CountedParser]:
+    """Run such a process."""
+    command = [sys.executable, "-m", "tests.support.counted_parser"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield CountedParser(process)
+        finally:
+            process.kill()
+
+
+def _sources_only(path: str) -> FileFinder:
+    if "sqlglot" not in path:
+        raise ImportError
+    return FileFinder(path, (SourceFileLoader, SOURCE_SUFFIXES))
+
+
+class _TooManyError(Exception):
+    """Its steps are counted no further."""
+
+
+def _serve() -> None:
+    sys.path_hooks.insert(0, _sources_only)
+    sys.path_importer_cache.clear()
+    from sqlglot import parser
+    from sqlglot.dialects.postgres import Postgres
+    from sqlglot.errors import SqlglotError
+
+    assert str(parser.__file__).endswith(".py")
+    advance, steps = parser.Parser._advance, 0
+
+    def counted(self: parser.Parser, times: int = 1) -> None:
+        nonlocal steps
+        steps += 1
+        if steps >= MOST:
+            raise _TooManyError
+        advance(self, times)
+
+    parser.Parser._advance = counted  # type: ignore[method-assign]
+    dialect = Postgres()
+    for line in sys.stdin:
+        steps = 0
+        with suppress(SqlglotError, RecursionError, _TooManyError):
+            dialect.parse(json.loads(line))
+        print(steps, flush=True)
+
+
+if __name__ == "__main__":
+    _serve()
