@@ -290,9 +290,12 @@ class OurOperator:
         changes = compare(self.config, config)
         if changes.refused:
             raise ConfigError(list(changes.refused))
-        if config.users.file is not None and config.admin.users != self.config.admin.users:
+        admins, before = config.admin.users, self.config.admin.users
+        if before and not admins:
+            raise ConfigError(["admin.users: without any, nobody could log in to the console"])
+        if config.users.file is not None:
             unknown = Keyring.load(config.users.file).lacking(config)
-            if unknown:
+            if unknown and (admins != before or len(unknown) == len(admins)):
                 raise ConfigError(unknown)
 
     def _take_over(self, config: Config) -> Changes:

@@ -137,7 +137,7 @@ class Bringing:
 
     def _refused(self, client: Client, server: Server, change: Change) -> None:
         relay, unit, refusal = self._relay, change.unit, change.refusal
-        server.pool.acceptance.refused(change.to)
+        self._note(server, change.to, _culprit(change.to, refusal))
         relay.replies.release(client, server)
         if server.is_replica:
             unit.refused_by |= 1 << server.pool.node_index
@@ -165,6 +165,14 @@ class Bringing:
         if not client.closed:
             relay.dispatcher.pump(client)
 
+    def _note(self, server: Server, refused: ParameterSet, name: str | None) -> None:
+        """Note that *server* has refused *refused*, because of *name*: other nodes may have to, soon."""
+        refusing = server.pool
+        for pool in self._relay.pools:
+            if (pool.database, pool.user) == (refusing.database, refusing.user):
+                pool.acceptance.doubt(refused)
+        refusing.acceptance.refused(refused, name)
+
     def may_be_lost(self, client: Client) -> bool:
         """Return whether what *client* waits for can be brought to another server."""
         return isinstance(client.settling, Change) and client.settling.unit is not None
@@ -187,35 +195,46 @@ class Bringing:
         """Throw away what has run behind a change that failed: it ran with the parameters of another session."""
         client = injected.client
         assert client is not None
-        server.pool.acceptance.refused(client.parameters)
+        self._note(server, client.parameters, None)
         message = f"rwsplit could not {injected.purpose.value} on {server.pool.node}"
         injected.error = error_response("FATAL", "08006", message)
         server.expired = True
         self._relay.lose_server(server, None)
 
 
+def _culprit(parameters: ParameterSet, refusal: bytes) -> str | None:
+    fields = parse_error_fields(refusal[HEADER_SIZE:])
+    return culprit(parameters, fields.get("M", ""))
+
+
 def _given_up(client: Client, unit: Unit, refusal: bytes) -> set[str]:
     """Return which parameters *client* has no more, now that the primary has refused them with *refusal*."""
+    if unit.script is not None and _discards_all(unit.script):
+        return {name for name, _ in client.parameters.values}
     if unit.script is not None and _leaves_identity(unit.script):
         # It would not be the session's way out of a role that is gone if it had to take it on first.
         return {*IDENTITY}
-    fields = parse_error_fields(refusal[HEADER_SIZE:])
-    name = culprit(client.parameters, fields.get("M", ""))
+    name = _culprit(client.parameters, refusal)
     if name is None:
         return set()
     if unit.script is not None and sets_anew(unit.script, (name,)):
         return {name}
     if not is_custom(name):
         return set()
+    fields = parse_error_fields(refusal[HEADER_SIZE:])
     client.sink.append(notice_response("WARNING", fields.get("C", ""), fields.get("M", "")))
     return {name}
+
+
+def _discards_all(script: Script) -> bool:
+    return script.single is not None and script.single.discards
 
 
 def _leaves_identity(script: Script) -> bool:
     """Return whether *script* does nothing but become oneself again, which cannot fail."""
     statement = script.single
-    if statement is None or statement.discards:
-        return statement is not None
+    if statement is None:
+        return False
     is_back = statement.verb is Verb.RESET or statement.to_default or statement.value == "none"
     return is_back and not statement.local and statement.setting in IDENTITY
 

@@ -147,7 +147,8 @@ class Choice:
         if client.bound_for != NOWHERE:
             client.bound_for = NOWHERE
             return self.reader(client, unit, route)
-        if relay.config.routing.reads_on_primary is ReadsOnPrimary.NEVER:
+        never = relay.config.routing.reads_on_primary is ReadsOnPrimary.NEVER
+        if never and route.reason is not RouteReason.PARAMETER:
             return None
         unit.route = _FALLBACK
         is_own = last_write == client.last_write

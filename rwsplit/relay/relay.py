@@ -63,11 +63,13 @@ from rwsplit.server.pools import Pools
 from rwsplit.server.server import CLOSED, HELD, Server
 from rwsplit.server.wire import Wire
 from rwsplit.session.unit import Chunk, Unit
+from rwsplit.sql.cache import SHAPE_LIMIT
 
 #: Seconds between two looks at deadlines.
 TICK: Final = 0.05
-#: Long texts parsed at once; trio's own threads are left to those who log in.
+#: Long texts parsed at once; trio's own threads are left to those who log in. The longest do not hold up the others.
 PARSING: Final = trio.CapacityLimiter(2)
+PARSING_LONGEST: Final = trio.CapacityLimiter(1)
 
 _log = structlog.get_logger("rwsplit.relay")
 
@@ -447,7 +449,9 @@ class Relay:
             self._nursery.start_soon(self._parse, client, unit, name="parse")
 
     async def _parse(self, client: Client, unit: Unit) -> None:
-        await trio.to_thread.run_sync(self.upkeep.parse, client, unit, limiter=PARSING)
+        is_longest = max(map(len, unit.waiting_for), default=0) > SHAPE_LIMIT
+        limiter = PARSING_LONGEST if is_longest else PARSING
+        await trio.to_thread.run_sync(self.upkeep.parse, client, unit, limiter=limiter)
         self.now = self.clock()
         if client.waiting is Waiting.PARSING and not client.closed:
             self.upkeep.parsed(client, unit)

@@ -81,7 +81,7 @@ class Sender:
         elif piece.unnamed_parse is not None:
             server.unnamed = piece.unnamed_parse
         unit.node = index = server.pool.node_index
-        # A pool's reset brings its session to the primary; it need not stay there for its reads.
+        # What reads nothing may bring its session to the primary; it need not stay there for its reads.
         stays = server.is_replica or script.reads_data or unit.follows or unit.is_open
         unit.relied_on = stays and relay.choice.keeps_level(client, server, script)
         unit.sent = relay.now

@@ -57,6 +57,8 @@ class Acceptance:
         self._taken: dict[tuple[str, str], None] = {}
         """Names and values; the value is empty where any will do."""
         self._refused: WeakSet[ParameterSet] = WeakSet()
+        self._blamed: dict[tuple[str, str], None] = {}
+        """Names and values for which sets were refused."""
 
     def is_sure(self, parameters: ParameterSet) -> bool:
         """Return whether a server is sure to take on *parameters*."""
@@ -66,21 +68,34 @@ class Acceptance:
         )
 
     def has_refused(self, parameters: ParameterSet) -> bool:
-        """Return whether a server has refused *parameters*, and none has taken them since."""
-        return parameters in self._refused
+        """Return whether a server has refused *parameters*, or one of them, and none has taken them since."""
+        return parameters in self._refused or (
+            bool(self._blamed)
+            and any(_key(name, value) in self._blamed for name, value in parameters.values)
+        )
 
     def took(self, parameters: ParameterSet) -> None:
         """Note that a server has taken on *parameters*."""
         self._refused.discard(parameters)
         for name, value in parameters.values:
+            self._blamed.pop(_key(name, value), None)
             if name not in ORDINARY and not _is_of_library(name):
                 while len(self._taken) >= MOST:
                     del self._taken[next(iter(self._taken))]
                 self._taken[_key(name, value)] = None
 
-    def refused(self, parameters: ParameterSet) -> None:
-        """Note that a server has not taken on *parameters*."""
+    def refused(self, parameters: ParameterSet, name: str | None = None) -> None:
+        """Note that a server has not taken on *parameters*, because of *name* if that is known."""
         self._refused.add(parameters)
+        self.doubt(parameters)
+        value = None if name is None else parameters.get(name)
+        if name is not None and value is not None:
+            while len(self._blamed) >= MOST:
+                del self._blamed[next(iter(self._blamed))]
+            self._blamed[_key(name, value)] = None
+
+    def doubt(self, parameters: ParameterSet) -> None:
+        """Note that a server elsewhere has not taken on *parameters*."""
         for name, value in parameters.values:
             self._taken.pop(_key(name, value), None)
 

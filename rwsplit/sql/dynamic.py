@@ -45,9 +45,13 @@ def made_up(tokens: Sequence[Token], starts: Iterable[int]) -> tuple[Dynamic, li
 
     Of what is woven the texts are the literals of the body, in no order.
     """
-    kind, texts = Dynamic.NONE, []
+    kind, texts, end = Dynamic.NONE, [], 0
     for start in starts:
+        if start < end:  # within another one: nothing is spelt out there
+            kind = Dynamic.WOVEN
+            continue
         expression = _expression(tokens, start + 1)
+        end = start + 1 + len(expression)
         is_do = tokens[start] == (WORD, "do")
         text = body_of_do(expression) if is_do else spelt(expression)
         kind = max(kind, Dynamic.WOVEN if text is None else Dynamic.SPELT)

@@ -13,7 +13,7 @@ The unit is what an ordinary word costs, 5 to 10 microseconds; `tests/property/t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlglot.dialects.postgres import Postgres
 
@@ -36,15 +36,15 @@ _READ_ONCE: Final = frozenset(
 )
 """Words of sqlglot's behind which a bracket is known to be read once."""
 _READ_TWICE: Final = (
-    (
-        frozenset(word.lower().rpartition(" ")[2] for word in Postgres.Tokenizer.KEYWORDS)
-        | frozenset(word.lower() for word in Postgres.Parser.FUNCTION_PARSERS)
-        | {"if"}
-    )
+    frozenset(word.lower().rpartition(" ")[2] for word in Postgres.Tokenizer.KEYWORDS)
     - _READ_ONCE
     - _SIGNS
 )
 """Behind these it is, or may be, read twice."""
+_QUERIES: Final = ["select"], ["with"], ["values"]
+"""What LATERAL ( is read once before."""
+MOST_JOINS: Final = 60
+"""JOINs without a condition beyond which it does not matter how many there are."""
 _JOIN: Final = frozenset({"join", "straight_join"})
 _CONDITION: Final = frozenset({"on", "using"})
 _UNCONDITIONAL: Final = frozenset({"cross", "natural"})
@@ -74,60 +74,82 @@ def parse_cost(words: Sequence[str], limit: float = BUDGET) -> float:
     """Return what sqlglot's parser costs for *words* (of `rendering.render`), in words; if over *limit*, at least that."""
     estimate, before = _Estimate(), ""
     for index, word in enumerate(words):
-        estimate.cost += estimate.times << max(0, estimate.joins - 1)
+        estimate.cost += estimate.times
         if estimate.cost > limit:
             break
         if word in _OPENING:
-            estimate.open(word, before, index)
+            once = before == "lateral" and words[index + 1 : index + 2] in _QUERIES
+            estimate.open(word, "" if once else before, index)
         elif word in _CLOSING:
             if not estimate.close(word, index):
                 return limit + 1  # it is no SQL
         elif word in _CLAUSES:
             estimate.clause(word)
         before = word
+    else:
+        estimate.end_joins()
     return estimate.cost
+
+
+class _Level(NamedTuple):
+    """What is outside of an open bracket."""
+
+    closing: str
+    times: int
+    joins: int
+    """JOINs whose condition has not come yet."""
+    began: float
+    """The cost before the first of them."""
+    belongs: int
+    """Where that begins what the bracket belongs to."""
 
 
 class _Estimate:
     """The cost so far, and what the next word will cost."""
 
-    __slots__ = ("_belongs", "_conditional", "_outside", "cost", "joins", "times")
+    __slots__ = ("_began", "_belongs", "_conditional", "_joins", "_outside", "cost", "times")
 
     def __init__(self) -> None:
         self.cost = 0.0
         self.times = 1
         """How often a word here is read."""
-        self.joins = 0
-        """JOINs whose condition has not come yet."""
+        self._joins = self._belongs = 0
+        self._began = 0.0
         self._conditional = True
         """Such a condition belongs to the next JOIN."""
-        self._belongs = 0
-        """Where that begins what the brackets closed last belong to."""
-        self._outside: list[tuple[str, int, int, int]] = []
-        """For each open bracket what closes it, *times* and *joins* outside, and where what it belongs to begins."""
+        self._outside: list[_Level] = []
 
     def open(self, bracket: str, before: str, index: int) -> None:
         belongs = self._belongs if before in _CLOSING else index
-        self._outside.append((_OPENING[bracket], self.times, self.joins, belongs))
-        self.times <<= (before in _READ_TWICE) + max(0, self.joins - 1)
-        self.joins = 0
+        level = _Level(_OPENING[bracket], self.times, self._joins, self._began, belongs)
+        self._outside.append(level)
+        self.times <<= before in _READ_TWICE
+        self._joins, self._began = 0, self.cost
 
     def close(self, bracket: str, index: int) -> bool:
         """Note that *bracket* closes the last one; return whether it does."""
-        if not self._outside or self._outside[-1][0] != bracket:
+        if not self._outside or self._outside[-1].closing != bracket:
             return False
-        _, self.times, self.joins, self._belongs = self._outside.pop()
+        self.end_joins()
+        _, self.times, self._joins, self._began, self._belongs = self._outside.pop()
         if bracket == "]":
             self.cost += self.times * (_SUBSCRIPT + _COPIED * (index - self._belongs))
         return True
 
     def clause(self, word: str) -> None:
         if word in _JOIN:
-            self.joins += self._conditional
+            if not self._joins:
+                self._began = self.cost
+            self._joins += self._conditional
             self._conditional = True
         elif word in _CONDITION:
-            self.joins = max(0, self.joins - 1)
+            self._joins = max(0, self._joins - 1)
         elif word in _UNCONDITIONAL:
             self._conditional = False
         else:
             self.times *= 2
+
+    def end_joins(self) -> None:
+        """Add what it costs that JOINs are left without a condition: what follows each of them is read twice."""
+        again = (1 << min(self._joins, MOST_JOINS)) - 1
+        self.cost += (self.cost - self._began) * again

@@ -40,6 +40,7 @@ from rwsplit.sql.statement import (
 from rwsplit.sql.tokens import (
     MARK,
     NAME,
+    NUMBER,
     STRING,
     WORD,
     Token,
@@ -135,6 +136,7 @@ def classify_query(
         needs_session=temporary or any(facts.needs_session for facts in called),
         is_catalog=any(map(is_catalog, tables)),
         functions=calls.functions.union(*(statement.functions for statement in run)),
+        only_calls=_only_calls(tokens, calls),
         tables=tables,
         tells_time=_tells_time(tokens, calls.functions) or any(f.tells_time for f in called),
     )
@@ -158,10 +160,11 @@ def read_tree(
         return None
     root = roots[0]
     tables: set[str] = set()
+    ctes = _Ctes()
     reads_only, locks = isinstance(root, _ROOTS), False
     for node in root.walk():
         if isinstance(node, exp.Table):
-            if isinstance(node.this, exp.Identifier) and not _is_cte(node):
+            if isinstance(node.this, exp.Identifier) and not ctes.hold(node):
                 tables.add(_table_name(node))
         elif isinstance(node, exp.Lock):
             locks = True
@@ -199,6 +202,25 @@ def _called(calls: Calls, book: FunctionBook) -> Iterable[FunctionFacts]:
             by_argument[name] = TELLING_ROLE  # or may, where the name is not spelt out
     for name in calls.functions - GIVEN:
         yield by_argument.get(name.removeprefix("pg_catalog.")) or book.facts(name)
+
+
+_BESIDE_CALLS: Final = frozenset({"as", "not", "pg_catalog"})
+
+
+def _only_calls(tokens: Sequence[Token], calls: Calls) -> bool:
+    """Say whether *tokens* are SELECT and calls of literals, or of nothing, with labels: no cast, operator or name."""
+    if not calls.heads or tokens[0] != (WORD, "select"):
+        return False
+    before = ""
+    for index, (kind, text) in enumerate(tokens[1:], 1):
+        is_label = kind in {WORD, NAME} and before in {"as", ")"}
+        is_name = index in calls.heads or (kind == WORD and text in _BESIDE_CALLS)
+        is_literal = kind in {STRING, NUMBER} and before in {"(", ","}  # not of a type
+        is_mark = kind == MARK and text in {"(", ")", ",", "."}
+        if not (is_literal or is_mark or is_name or is_label):
+            return False
+        before = text if kind in {MARK, WORD} else ""
+    return True
 
 
 def _first_argument(call: Sequence[Token]) -> str | None:
@@ -275,23 +297,40 @@ def _table_name(table: exp.Table) -> str:
     return ".".join(quoted(part.name) for part in parts if part)
 
 
-def _is_cte(table: exp.Table) -> bool:
-    """Say whether *table* is the name of a CTE it can see, by PostgreSQL's rules of visibility."""
-    if table.args.get("db"):
-        return False
-    inside: Any = table
-    while (parent := inside.parent) is not None:
-        ctes = (
-            (parent.args.get("with_") or exp.With()).expressions
-            if inside.arg_key != "with_"
-            else []
-        )
-        if isinstance(parent, exp.With):
-            # Within WITH RECURSIVE a CTE sees all of its list, otherwise those before it.
-            ctes = parent.expressions
-            if not parent.args.get("recursive"):
-                ctes = ctes[: next(i for i, cte in enumerate(ctes) if cte is inside)]
-        if any(cte.alias == table.name for cte in ctes):
-            return True
-        inside = parent
-    return False
+class _Ctes:
+    """The names of CTEs that are seen from the places in one tree, by PostgreSQL's rules of visibility."""
+
+    def __init__(self) -> None:
+        self._seen_from: dict[int, frozenset[str]] = {}
+        """By the identity of a node, whose tree outlives this."""
+
+    def hold(self, table: exp.Table) -> bool:
+        """Say whether *table* is the name of a CTE it can see."""
+        return not table.args.get("db") and table.name in self._seen(table)
+
+    def _seen(self, node: Any) -> frozenset[str]:
+        path: list[Any] = []
+        while node is not None and id(node) not in self._seen_from:
+            path.append(node)
+            node = node.parent
+        names = frozenset() if node is None else self._seen_from[id(node)]
+        for inside in reversed(path):
+            names = names.union(_ctes_beside(inside))
+            self._seen_from[id(inside)] = names
+        return names
+
+
+def _ctes_beside(inside: Any) -> Iterable[str]:
+    """Return the names of the CTEs that the parent of *inside* lets it see."""
+    parent = inside.parent
+    if parent is None:
+        return ()
+    if isinstance(parent, exp.With):
+        # Within WITH RECURSIVE a CTE sees all of its list, otherwise those before it.
+        ctes = parent.expressions
+        if not parent.args.get("recursive"):
+            ctes = ctes[: inside.index]
+    else:
+        own = parent.args.get("with_")
+        ctes = own.expressions if own is not None and inside.arg_key != "with_" else []
+    return [cte.alias for cte in ctes]

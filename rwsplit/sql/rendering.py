@@ -186,19 +186,15 @@ def _without_operator_syntax(words: list[str]) -> list[str]:
     position = 0
     while position < len(words):
         end = position + 2
-        while end + 1 < len(words) and words[end + 1] == ".":
-            end += 2
-        if (
-            words[position] == "operator"
-            and words[position + 1 : position + 2] == ["("]
-            and words[end + 1 : end + 2] == [")"]
-            and words[end] in _KNOWN_OPERATORS
-        ):
-            joined.append(words[end])
-            position = end + 2
-        else:
-            joined.append(words[position])
-            position += 1
+        if words[position:end] == ["operator", "("]:
+            while end + 1 < len(words) and words[end + 1] == ".":
+                end += 2
+            if words[end + 1 : end + 2] == [")"] and words[end] in _KNOWN_OPERATORS:
+                joined.append(words[end])
+                position = end + 2
+                continue
+        joined.append(words[position])
+        position += 1
     return joined
 
 

@@ -200,6 +200,8 @@ class Statement:
     """Its answer depends on the server the session used before (currval, pg_backend_pid...)."""
     is_catalog: bool = False
     functions: frozenset[str] = frozenset()
+    only_calls: bool = False
+    """It is a SELECT of nothing but calls whose arguments are plain literals."""
     tables: frozenset[str] = frozenset()
     isolation: str | None = None
     """BEGIN, SET TRANSACTION: `read committed`, `repeatable read`, `serializable`..."""
@@ -416,18 +418,15 @@ def _clears_what_is_kept(statement: Statement) -> bool:
     if statement.verb is Verb.CLOSE:
         return statement.name == "all"
     if statement.verb is Verb.QUERY:
-        called, needs = statement.functions, statement.primary_only
-        is_alone = needs is PrimaryOnly.SESSION_STATE and not statement.tables
-        return is_alone and called == {"pg_advisory_unlock_all"}
+        is_alone = statement.only_calls and statement.primary_only is PrimaryOnly.SESSION_STATE
+        return is_alone and statement.functions == {"pg_advisory_unlock_all"}
     return statement.verb is Verb.UNLISTEN
 
 
 def _only_clears(statement: Statement) -> bool:
     """Return whether *statement* does nothing but clear what its session has left on its server."""
     if statement.verb is Verb.QUERY:
-        called = statement.functions
-        known = bool(called) and called <= _UNLOCKING
-        return known and not (statement.tables or statement.may_write)
+        return statement.only_calls and statement.functions <= _UNLOCKING
     if statement.verb is Verb.RESET:
         return statement.setting == "all"
     return statement.verb in _CLEARING
@@ -435,10 +434,10 @@ def _only_clears(statement: Statement) -> bool:
 
 def _only_asks_role(statement: Statement) -> bool:
     """Return whether *statement* asks for the role of its node and reads nothing: what drivers ask at login."""
-    if statement.primary_only is not PrimaryOnly.NODE_ROLE or statement.tables:
+    if statement.primary_only is not PrimaryOnly.NODE_ROLE:
         return False
     return statement.verb is Verb.SHOW or (
-        statement.verb is Verb.QUERY and statement.functions <= _ASKING_ROLE
+        statement.only_calls and statement.functions <= _ASKING_ROLE
     )
 
 

@@ -235,6 +235,29 @@ def test_what_the_primary_refuses_is_given_up_there_not_where_it_is_still_in_for
     assert client.server is not None, "the statement runs now"
 
 
+def test_discard_all_is_the_way_out_of_whatever_is_refused(rig: MemoryRelay):
+    client = rig.clients[0]
+    had = {"log_statement": "ddl", "log_min_duration_statement": "1", "role": "clerk"}
+    client.adopt_parameters(rig.knowledge.parameters.intern(had))
+    server = says(rig, client, b"discard all")
+    assert b"log_statement" in wire_of(server).sent
+    answers(rig, server, error("42501", 'permission denied to "log_statement"') + ready())
+    assert client.parameters is NONE
+    assert client.server is not None
+    assert wire_of(client.server).sent == query("discard all")
+
+
+def test_what_the_primary_refuses_other_nodes_are_not_sure_of_any_more(rig: MemoryRelay):
+    client = rig.clients[0]
+    client.adopt_parameters(rig.knowledge.parameters.intern({"log_statement": "ddl"}))
+    _, *replicas = pools(rig)
+    for pool in replicas:
+        pool.acceptance.took(client.parameters)
+    server = says(rig, client, b"insert into t values (1)")
+    answers(rig, server, error("42501", 'permission denied to "log_statement"') + ready())
+    assert not any(pool.acceptance.is_sure(client.parameters) for pool in replicas)
+
+
 def test_a_role_the_primary_refuses_is_the_answer_and_the_unit_does_not_run(rig: MemoryRelay):
     client = rig.clients[0]
     acting_as(rig, client, "clerk")

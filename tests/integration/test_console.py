@@ -154,6 +154,8 @@ def test_who_is_no_user_does_not_become_an_admin(
     proxy.write_config({"admin": {"users": ["postgres", "nobody_here"]}})
     with pytest.raises(psycopg.Error, match="nobody_here"):
         proxy.console("RELOAD")
+    with pytest.raises(psycopg.Error, match="nobody could log in to the console"):
+        proxy.console("SET admin.users = '[]'")
 
 
 def test_explain_says_node_reason_and_candidates(proxy: Proxy):

@@ -220,6 +220,47 @@ def test_a_privilege_taken_back_is_an_error_the_session_gets_out_of(
         assert [did(connection, text) for text in (WRITE, READ)] == ["INSERT 0 1", "1"]
 
 
+@pytest.mark.parametrize(
+    "ways",
+    [
+        ["discard all"],
+        ["reset all"],
+        [
+            "set application_name = 'x'",
+            "reset log_min_duration_statement",
+            "reset log_statement",
+        ],
+        ["reset log_min_duration_statement", "reset log_statement"],
+        ["set log_min_duration_statement = 7", "set log_statement = 'none'"],
+    ],
+)
+def test_a_session_gets_out_of_two_privileges_taken_back(
+    table: ReachableCluster[Any], make_proxy: MakeProxy, ways: list[str]
+):
+    privileged = ("log_min_duration_statement", "log_statement")
+    proxy = make_proxy(table, {"pool": {"size": 1}})
+    with table.primary.connect("app") as admin, proxy.connect() as connection:
+        for name in privileged:
+            admin.execute(f"grant set on parameter {name} to app".encode())
+        table.wait_until_replayed()
+        connection.execute("set log_min_duration_statement = 60000")
+        connection.execute("set log_statement = 'ddl'")
+        for node in table.nodes:  # all are sure of them
+            assert did(connection, f"/* rwsplit: node={node} */ {READ}") == "1"
+        for name in privileged:
+            admin.execute(f"revoke set on parameter {name} from app".encode())
+        table.wait_until_replayed()
+        with proxy.connect() as other:
+            for node in table.nodes:
+                other.execute(f"/* rwsplit: node={node} */ {READ}".encode())
+            other.execute(WRITE)
+        assert did(connection, WRITE).startswith("42501")
+        for way in ways:
+            did(connection, way)
+        said = [did(connection, text) for text in (WRITE, READ)]
+        assert said == ["INSERT 0 1", "1"]
+
+
 def test_a_value_one_replica_refuses_is_read_under_elsewhere(
     table: ReachableCluster[Any], make_proxy: MakeProxy
 ):

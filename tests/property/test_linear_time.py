@@ -7,6 +7,8 @@ import time
 import pytest
 
 from rwsplit.sql.body import read_body
+from rwsplit.sql.classify import parse
+from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.tokens import scan
 
 #: Seconds of CPU that 100 000 pieces may take; in quadratic time it was minutes.
@@ -27,10 +29,29 @@ def test_the_lexer_takes_linear_time(piece: str):
         "select 1 " + "+" * PIECES + "1",
         "begin execute " + "'' || " * PIECES + "''; end",
         "begin execute " + "quote_ident(a) || " * (PIECES // 4) + "''; end",
+        "begin " + "execute " * PIECES + "''; end",
+        "begin " + "execute (" * PIECES + "''; end",
     ],
-    ids=["signs", "literals", "calls"],
+    ids=["signs", "literals", "calls", "executes", "nested"],
 )
 def test_a_body_is_read_in_linear_time(body: str):
     began = time.process_time()
     read_body(body)
     assert time.process_time() - began < PATIENCE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select operator, a" + ".b" * PIECES,
+        "select " + "operator(a.+) " * (PIECES // 4) + "1",
+        " union ".join(["table a"] * 2000),
+        "with a as (select 1) " + " union ".join(["table a"] * 2000),
+        "with " + ", ".join(f"a{n} as (select 1)" for n in range(700)) + " select 1",
+    ],
+    ids=["names", "operators", "tables", "ctes", "with"],
+)
+def test_a_text_is_classified_in_linear_time(text: str):
+    began = time.process_time()
+    parse(text.encode(), FunctionBook())
+    assert time.process_time() - began < PATIENCE / 10

@@ -89,3 +89,37 @@ def test_the_message_of_a_refusal_names_the_parameter(message: str, name: str | 
     )
 
     assert culprit(parameters, message) == name
+
+
+def test_what_a_set_was_refused_for_is_doubted_in_every_other_set():
+    acceptance = Acceptance()
+    both = STORE.intern({"log_statement": "all", "work_mem": "4MB"})
+    other = STORE.intern({"log_statement": "all", "application_name": "x"})
+    acceptance.took(other)
+    acceptance.refused(both, "log_statement")
+    assert acceptance.has_refused(other)
+    assert not acceptance.is_sure(other)
+    assert not acceptance.has_refused(STORE.intern({"log_statement": "ddl"}))
+    acceptance.took(other)
+    assert not acceptance.has_refused(other)
+    assert acceptance.has_refused(both), "it has not been taken itself"
+
+
+def test_what_is_doubted_elsewhere_is_not_sure_here_nor_is_it_refused():
+    acceptance = Acceptance()
+    logged = STORE.intern({"log_statement": "all", "search_path": "x"})
+    acceptance.took(logged)
+    acceptance.doubt(logged)
+    assert not acceptance.is_sure(logged)
+    assert not acceptance.has_refused(logged)
+
+
+def test_no_more_is_blamed_than_there_is_room_for():
+    acceptance = Acceptance()
+    sets = [STORE.intern({"log_statement": str(number)}) for number in range(MOST + 1)]
+    for parameters in sets:
+        acceptance.refused(parameters, "log_statement")
+    path = STORE.intern({"log_statement": "0", "search_path": "x"})
+    last = STORE.intern({"log_statement": str(MOST), "search_path": "x"})
+    assert not acceptance.has_refused(path)
+    assert acceptance.has_refused(last)

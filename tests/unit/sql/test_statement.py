@@ -74,6 +74,12 @@ def test_a_script_sets_what_its_statements_set():
         ("select pg_advisory_unlock(1)", False),
         ("close c", False),
         ("select pg_advisory_unlock_all(), f()", False),
+        # A cast may read: of what the primary alone may have yet.
+        ("select pg_advisory_unlock_all(), 'new'::mood", False),
+        ("select pg_advisory_unlock_all(), mood 'new'", False),
+        ("select pg_advisory_unlock_all(), cast('new' as mood)", False),
+        ("select pg_advisory_unlock_all(), a", False),
+        ("select pg_catalog.pg_advisory_unlock_all() as done", False),
         ("select pg_advisory_unlock_all() from t", False),
         ("select pg_advisory_unlock_all() for update", False),
         ("listen a; unlisten a", False),
@@ -173,6 +179,10 @@ def test_what_may_end_a_session_is_no_plain_read_even_if_it_is_listed_as_one(nam
         ("select current_setting('a.b')", True),
         ("select pg_is_in_recovery(), count(*) from t", True),
         ("select pg_is_in_recovery(), f()", True),
+        ("select pg_is_in_recovery(), 't2'::regclass", True),
+        ("select pg_is_in_recovery(), regclass 't2'", True),
+        ("select pg_is_in_recovery(), $1", True),
+        ("select pg_is_in_recovery() as standby, current_setting('in_hot_standby') hot", False),
         ("select pg_is_in_recovery(); select 1", True),
         # What they say ahead of transactions.
         ("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ", False),
