@@ -7,6 +7,10 @@ of its transaction. At level `cluster` a read is also bound by every write that 
 A read below the level of this rwsplit (`node=`, `consistency=eventual`, SET) is judged by its own level and binds nobody
 afterwards: it leaves no trace.
 
+A replica may show a commit a moment before the primary does: PostgreSQL writes and streams its record first, and then lets the
+primary's other sessions see it; its client hears of it last (docs/decisions/0026). So a read on the primary may miss what a replica has
+shown, as long as the writer has not been told.
+
 One pass over the history's moments in the order of time; a write becomes visible when it begins, and binds its session when it ends.
 """
 
@@ -67,6 +71,12 @@ _INHERITED: Final = {
     Rule.MONOTONIC_READS: Rule.WRITES_FOLLOW_READS,
     Rule.WRITES_FOLLOW_READS: Rule.WRITES_FOLLOW_READS,
 }
+PRIMARY: Final = "primary"
+"""The primary's name in histories, while it is one."""
+_SEEN_FIRST: Final = frozenset(
+    {Rule.MONOTONIC_READS, Rule.MONOTONIC_WRITES, Rule.WRITES_FOLLOW_READS}
+)
+"""What a commit that is not acknowledged yet may break on the primary."""
 _BEGINS, _APPEARS, _ACKNOWLEDGED, _ENDS = range(4)
 
 
@@ -104,6 +114,8 @@ class _Judge:
         """Of each session."""
         self._carried: dict[tuple[int, int], Bounds] = {}
         """What a session that sees a (register, value) is bound by."""
+        self._told: dict[tuple[int, int], float] = {}
+        """When the writer of a (register, value) knew."""
         self._newest: Bounds = {}
         """What has been acknowledged, to any session."""
         self._floors: dict[int, Bounds] = {}
@@ -139,6 +151,7 @@ class _Judge:
             carried[register] = Bound(value, Rule.TORN_TRANSACTION, write)
         for register, value in write.values.items():
             self._carried[register, value] = carried
+            self._told[register, value] = write.ended
 
     def _acknowledged(self, write: Write) -> None:
         bounds = self._bounds.setdefault(write.session, {})
@@ -159,11 +172,23 @@ class _Judge:
         if level is Level.EVENTUAL:
             return
         bounds = self._bounds.setdefault(read.session, {})
-        yield from _older(read, seen, bounds)
+        yield from (v for v in _older(read, seen, bounds) if not self._is_seen_first(v))
         if level is Level.CLUSTER:
             yield from _older(read, seen, floors)
         if level >= self._level:
             self._bind(bounds, read, seen)
+
+    def _is_seen_first(self, violation: Violation) -> bool:
+        """Say whether the primary misses a commit that its writer did not know of yet, and that a replica has shown."""
+        read, cause = violation.event, violation.cause
+        told = self._told.get((violation.register, violation.expected))
+        return (
+            read.node == PRIMARY
+            and violation.rule in _SEEN_FIRST
+            and told is not None
+            and told > read.began
+            and not (isinstance(cause, Read) and cause.node == PRIMARY)
+        )
 
     def _never_committed(self, read: Read, seen: Mapping[int, int]) -> Iterator[Violation]:
         for register, value in seen.items():

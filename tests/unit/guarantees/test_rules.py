@@ -25,9 +25,10 @@ def read(
     level: Level | None = None,
     transaction: int | None = None,
     uncommitted: dict[int, int] | None = None,
+    node: str = "",
 ) -> Read:
     """A read of *session* from *at* to *at* + 1."""
-    return Read(session, values, at, at + 1, level, transaction, uncommitted or {})
+    return Read(session, values, at, at + 1, level, transaction, uncommitted or {}, node)
 
 
 def rules(history: Sequence[Event], level: Level = Level.SESSION) -> list[Rule]:
@@ -193,3 +194,20 @@ def test_what_a_transaction_has_not_committed_binds_nobody():
     history = [read(1, 0, {0: 5}, uncommitted={0: 5}), read(1, 2, {0: 0})]
 
     assert rules(history) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "first", "then", "broken"),
+    [
+        (9.0, "replica1", "primary", False),
+        (3.5, "replica1", "primary", True),  # the writer knew
+        (9.0, "primary", "primary", True),
+        (9.0, "replica1", "replica2", True),
+    ],
+)
+def test_the_primary_may_miss_what_a_replica_has_shown_until_its_writer_knows(
+    told: float, first: str, then: str, broken: bool
+):
+    write = Write(2, ((0, 1), (1, 1)), 0, told)
+    history = [write, read(1, 2, {0: 1}, node=first), read(1, 4, {0: 0}, node=then)]
+    assert rules(history) == ([Rule.MONOTONIC_READS] if broken else [])
