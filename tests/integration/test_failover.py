@@ -172,7 +172,10 @@ def test_reads_and_logins_go_on_without_a_primary_and_writes_wait_for_the_next(
         waiting = threading.Thread(target=write, daemon=True)
         waiting.start()
         assert wait_until(
-            lambda: {"list": "waiting_clients", "items": 1} in proxy.console("SHOW LISTS"),
+            lambda: (
+                ("waiting", "MAY_WRITE")
+                in {(c["state"], c["last_route"]) for c in proxy.console("SHOW CLIENTS")}
+            ),
             timeout=5,
         )
         assert not written
