@@ -28,6 +28,7 @@ from rwsplit.config.model import Config
 from rwsplit.config.overrides import pool_config
 from rwsplit.errors import NodeError, ProtocolViolation, ServerRefused
 from rwsplit.protocol.backend import error_response
+from rwsplit.relay import parsing
 from rwsplit.relay.bringing import Bringing
 from rwsplit.relay.cancelling import Canceller
 from rwsplit.relay.choice import Choice
@@ -63,13 +64,9 @@ from rwsplit.server.pools import Pools
 from rwsplit.server.server import CLOSED, HELD, Server
 from rwsplit.server.wire import Wire
 from rwsplit.session.unit import Chunk, Unit
-from rwsplit.sql.cache import SHAPE_LIMIT
 
 #: Seconds between two looks at deadlines.
 TICK: Final = 0.05
-#: Long texts parsed at once; trio's own threads are left to those who log in. The longest do not hold up the others.
-PARSING: Final = trio.CapacityLimiter(2)
-PARSING_LONGEST: Final = trio.CapacityLimiter(1)
 
 _log = structlog.get_logger("rwsplit.relay")
 
@@ -449,8 +446,7 @@ class Relay:
             self._nursery.start_soon(self._parse, client, unit, name="parse")
 
     async def _parse(self, client: Client, unit: Unit) -> None:
-        is_longest = max(map(len, unit.waiting_for), default=0) > SHAPE_LIMIT
-        limiter = PARSING_LONGEST if is_longest else PARSING
+        limiter = parsing.limiter(unit)
         await trio.to_thread.run_sync(self.upkeep.parse, client, unit, limiter=limiter)
         self.now = self.clock()
         if client.waiting is Waiting.PARSING and not client.closed:
