@@ -124,13 +124,13 @@ class Dispatcher:
         script = unit.script or self._classify_later(client, unit)
         if script is None:
             return False
+        if client.settling is not None:
+            return False
         if not unit.arrived:
             unit.arrived = relay.now
             unit.deadline = relay.now + (relay.config.pool.query_wait_timeout or math.inf)
             if script.hints is not None:
                 relay.hinting.note(client, script.hints)
-        if client.settling is not None:
-            return False
         if client.mode is PoolMode.STATEMENT and unit.executes and leaves_open(script):
             return self._refuse(client, unit)
         server = client.server

@@ -93,6 +93,19 @@ def test_a_set_and_the_question_leave_in_one_write_and_the_next_unit_waits(rig: 
     assert wire_of(server).sent == query("select 1")
 
 
+def test_whether_a_session_wants_warnings_is_judged_by_what_it_has_set_just_before(
+    rig: MemoryRelay,
+):
+    client = rig.clients[0]
+    server = says(rig, client, b"set client_min_messages = error")
+    answers(rig, server, SET)
+    rig.ask(client, b"/* rwsplit: nonsense */ select 1")
+    rig.turn_clients([client])
+    answers(rig, server, values("UTF8", hexed("error")))
+    assert wire_of(client).sends == 1, "it has set not to be warned"
+    assert rig.relay.hinting.misspelt == {"app": 1}
+
+
 def test_in_a_transaction_the_question_waits_for_its_end(rig: MemoryRelay):
     client = rig.clients[0]
     server = says(rig, client, b"begin; insert into t values (1)")
