@@ -3,7 +3,7 @@
 What one server has taken from a session another may refuse: the role it is for has lost a privilege, a library that
 is loaded there knows the name, a node has no such time zone. Nothing that cannot run again may be sent behind a change that
 may be refused. So a pool remembers what its servers have taken; what depends on nothing but the value is sure from the
-start.
+start, and what takes a privilege never is: that can be taken back at any time.
 """
 
 from __future__ import annotations
@@ -29,6 +29,29 @@ ORDINARY: Final = frozenset(
         *("lock_timeout", "maintenance_work_mem", "row_security", "search_path"),
         *("standard_conforming_strings", "statement_timeout", "synchronous_commit"),
         *("transform_null_equals", "work_mem", "xmlbinary", "xmloption"),
+    }
+)
+
+#: Parameters that take a superuser or a GRANT SET ON PARAMETER, which can be taken back: PostgreSQL 14 to 18, `pg_settings.context`
+#: `superuser` and `superuser-backend`.
+PRIVILEGED: Final = frozenset(
+    {
+        *("allow_in_place_tablespaces", "allow_system_table_mods", "backtrace_functions"),
+        *("commit_delay", "compute_query_id", "deadlock_timeout", "debug_discard_caches"),
+        *("dynamic_library_path", "event_triggers", "extension_control_path"),
+        *("extension_destdir", "ignore_checksum_failure", "jit_debugging_support"),
+        *("jit_dump_bitcode", "jit_profiling_support", "lc_messages", "lo_compat_privileges"),
+        *("log_btree_build_stats", "log_connections", "log_disconnections", "log_duration"),
+        *("log_error_verbosity", "log_executor_stats", "log_lock_failures", "log_lock_waits"),
+        *("log_min_duration_sample", "log_min_duration_statement", "log_min_error_statement"),
+        *("log_min_messages", "log_parameter_max_length", "log_parser_stats"),
+        *("log_planner_stats", "log_replication_commands", "log_statement"),
+        *("log_statement_sample_rate", "log_statement_stats", "log_temp_files"),
+        *("log_transaction_sample_rate", "max_stack_depth", "session_preload_libraries"),
+        *("session_replication_role", "temp_file_limit", "track_activities"),
+        *("track_cost_delay_timing", "track_counts", "track_functions", "track_io_timing"),
+        *("track_wal_io_timing", "update_process_title", "wal_compression"),
+        *("wal_consistency_checking", "wal_init_zero", "wal_recycle", "zero_damaged_pages"),
     }
 )
 
@@ -79,7 +102,7 @@ class Acceptance:
         self._refused.discard(parameters)
         for name, value in parameters.values:
             self._blamed.pop(_key(name, value), None)
-            if name not in ORDINARY and not _is_of_library(name):
+            if name not in ORDINARY and name not in PRIVILEGED and not _is_of_library(name):
                 while len(self._taken) >= MOST:
                     del self._taken[next(iter(self._taken))]
                 self._taken[_key(name, value)] = None

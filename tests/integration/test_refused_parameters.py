@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from rwsplit.embedded.reachable import ReachableCluster
+from rwsplit.session.acceptance import PRIVILEGED, is_custom
 from tests.support.postgres import MakeProxy
 from tests.support.proxy import Proxy
 from tests.support.raw_client import rows
@@ -218,6 +219,39 @@ def test_a_privilege_taken_back_is_an_error_the_session_gets_out_of(
         # That is refused too, as by PostgreSQL, but the value is gone.
         assert did(connection, "reset log_statement").startswith("42501")
         assert [did(connection, text) for text in (WRITE, READ)] == ["INSERT 0 1", "1"]
+
+
+def test_a_statement_that_cannot_run_again_never_runs_by_a_privilege_taken_back(
+    table: ReachableCluster[Any], make_proxy: MakeProxy
+):
+    proxy = make_proxy(table, {"pool": {"size": 1}})
+    with (
+        table.primary.connect("app") as admin,
+        proxy.connect() as connection,
+        proxy.connect() as other,
+    ):
+        admin.execute("grant set on parameter log_statement to app")
+        connection.execute("set log_statement = 'ddl'")
+        for _ in range(2):  # the one server takes it on, and is rid of it again
+            assert [did(who, WRITE) for who in (other, connection)] == ["INSERT 0 1"] * 2
+        other.execute(WRITE)
+        admin.execute("revoke set on parameter log_statement from app")
+        before = did(admin, "select count(*) from refused")
+        said = did(connection, WRITE)
+        assert said == '42501 permission denied to set parameter "log_statement"'
+        assert did(admin, "select count(*) from refused") == before
+        assert did(connection, "discard all") == "DISCARD ALL"
+        assert did(connection, WRITE) == "INSERT 0 1"
+
+
+def test_every_parameter_that_takes_a_privilege_is_known(table: ReachableCluster[Any]):
+    with table.primary.connect("app") as admin:
+        found = admin.execute(
+            "select name from pg_settings where context in ('superuser', 'superuser-backend')"
+        )
+        named = {name for (name,) in found if not is_custom(name)}
+    assert {"log_statement", "session_replication_role"} <= named
+    assert named <= PRIVILEGED
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,14 @@ def test_a_loaded_library_judges_each_time():
     assert not acceptance.is_sure(warnings)
 
 
+def test_a_privilege_can_be_taken_back_at_any_time():
+    acceptance = Acceptance()
+    logged = STORE.intern({"log_statement": "all", "work_mem": "4MB"})
+    acceptance.took(logged)
+
+    assert not acceptance.is_sure(logged)
+
+
 def test_what_was_refused_is_not_sure_until_it_is_taken_again():
     acceptance = Acceptance()
     utc = STORE.intern({"TimeZone": "UTC"})
@@ -93,13 +101,13 @@ def test_the_message_of_a_refusal_names_the_parameter(message: str, name: str | 
 
 def test_what_a_set_was_refused_for_is_doubted_in_every_other_set():
     acceptance = Acceptance()
-    both = STORE.intern({"log_statement": "all", "work_mem": "4MB"})
-    other = STORE.intern({"log_statement": "all", "application_name": "x"})
+    both = STORE.intern({"timezone": "x", "work_mem": "4MB"})
+    other = STORE.intern({"timezone": "x", "application_name": "x"})
     acceptance.took(other)
-    acceptance.refused(both, "log_statement")
+    acceptance.refused(both, "timezone")
     assert acceptance.has_refused(other)
     assert not acceptance.is_sure(other)
-    assert not acceptance.has_refused(STORE.intern({"log_statement": "ddl"}))
+    assert not acceptance.has_refused(STORE.intern({"timezone": "y"}))
     acceptance.took(other)
     assert not acceptance.has_refused(other)
     assert acceptance.has_refused(both), "it has not been taken itself"
@@ -107,11 +115,11 @@ def test_what_a_set_was_refused_for_is_doubted_in_every_other_set():
 
 def test_what_is_doubted_elsewhere_is_not_sure_here_nor_is_it_refused():
     acceptance = Acceptance()
-    logged = STORE.intern({"log_statement": "all", "search_path": "x"})
-    acceptance.took(logged)
-    acceptance.doubt(logged)
-    assert not acceptance.is_sure(logged)
-    assert not acceptance.has_refused(logged)
+    there = STORE.intern({"timezone": "x", "search_path": "x"})
+    acceptance.took(there)
+    acceptance.doubt(there)
+    assert not acceptance.is_sure(there)
+    assert not acceptance.has_refused(there)
 
 
 def test_no_more_is_blamed_than_there_is_room_for():
