@@ -76,8 +76,10 @@ class Homes:
         in_flight, self._in_flight = self._in_flight, {}
         ticks, self._ticks = self._ticks, 0
         reads = self._count_reads(view)
+        if view.primary is None or not isinstance(view.primary.health, Up):
+            return  # no replica can be proved to be fresh: who is to move would wait in vain
         nodes = self._takers(view)
-        if view.primary is not None and nodes and view.primary.name not in nodes:
+        if nodes and view.primary.name not in nodes:
             self._move(readers.get(view.primary.index, []), RETURNING, ANY_REPLICA)
         if len(nodes) < 2:
             return

@@ -48,7 +48,9 @@ class RouteReason(Enum):
     SESSION_MODE = "its pool is in session mode"
     LATE_TRANSACTION = "its transaction runs where the first statement belongs"
     PINNED = "its session is pinned to a server"
-    OPEN_UNIT = "its unit has no Sync yet, so it may still write"
+    OPEN_UNIT = (
+        "its unit has no Sync yet, or its rows are fetched in parts, so it may still write"
+    )
     HINT = "a hint says so"
     SESSION_ROUTE = "SET rwsplit.route says so"
     RULE = "a rule says so"

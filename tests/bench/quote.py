@@ -5,8 +5,8 @@ Two tables: what everyone reached, a column per contestant, and rwsplit's ratios
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -96,5 +96,12 @@ def _ratios(workloads: Sequence[str], figures: Mapping[Any, Any]) -> Iterable[st
         yield f"| {workload} | {' | '.join(cells)} |"
 
 
+def main() -> None:
+    """Print the tables of the report that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.quote", description=__doc__)
+    parser.add_argument("report", type=Path, metavar="FILE", help="what the bench has written")
+    print(quote(json.loads(parser.parse_args().report.read_text())))
+
+
 if __name__ == "__main__":
-    print(quote(json.loads(Path(sys.argv[1]).read_text())))
+    main()
