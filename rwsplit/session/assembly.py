@@ -245,6 +245,10 @@ class Assembly:
     def _renames(self) -> Renaming:
         if self.renaming is None:
             self.renaming = Renaming(self._session)
+            if (
+                self._unnamed_parse is not None
+            ):  # its first message, which may be the one that fails
+                self.renaming.name(0, b"", self._session.names[b""])
         return self.renaming
 
     # One method a message...
@@ -416,14 +420,12 @@ class Assembly:
     def _name_unnamed(self, prepared: Prepared, sent: Prepared | None = None) -> None:
         """What comes first is not skipped: if it comes alone `Unit.settle_names` needs no entry to know what became of it."""
         session = self._session
-        self._unnamed_parse = sent or prepared
-        if self.said:
-            self._planned = True
+        if self.said or session.in_flight or session.pending:
+            self._planned = self._planned or self.said > 0
             self._renames().name(self.said, b"", prepared)
-        elif session.in_flight or session.pending:
-            self._renames().name(0, b"", prepared)
         else:
             session.names[b""] = prepared
+        self._unnamed_parse = sent or prepared
 
     def _meaning(self, name: bytes, prepared: Prepared) -> Prepared:
         """Return what is to be run instead of *prepared*, which the client calls *name* and which may name another one."""

@@ -172,6 +172,14 @@ def verdicts(answer: bytes) -> list[tuple[int, bytes]]:
 
 @settings(deadline=None)  # the first texts are parsed
 @given(acts=st.lists(acts, max_size=40), limit=st.integers(1, 4), heals=st.integers(0, 40))
+@example(
+    acts=[
+        Act(0, 0, frames.parse("", BROKEN) + frames.parse("", "select 1") + SYNC),
+        Act(0, 0, frames.bind("") + frames.execute() + SYNC),
+    ],
+    limit=1,
+    heals=1,
+)
 def test_a_session_on_shared_servers_reads_what_it_would_read_from_its_own(
     acts: list[Act], limit: int, heals: int
 ) -> None:

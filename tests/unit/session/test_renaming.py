@@ -76,7 +76,8 @@ def test_a_close_that_was_not_skipped_stays_one(session: Session):
 
 
 @pytest.mark.parametrize(
-    ("told", "left"), [(None, "select 2"), (4, "select 2"), (3, ""), (2, "select 1")]
+    ("told", "left"),
+    [(None, "select 2"), (4, "select 2"), (3, ""), (2, "select 1"), (0, "")],
 )
 def test_the_unnamed_statement_is_what_the_last_parse_made_it_that_was_not_skipped(
     session: Session, told: int | None, left: str
@@ -95,6 +96,17 @@ def test_an_unnamed_parse_that_comes_first_and_fails_leaves_none(session: Sessio
     unit = sent(session, parse("", "select 2") + bind() + execute() + SYNC)
 
     ends(session, unit, told=0)
+
+    assert meanings(session) == {}
+
+
+@pytest.mark.parametrize("told", [None, 0])
+def test_an_unnamed_parse_that_comes_first_leaves_none_if_it_fails_or_is_closed(
+    session: Session, told: int | None
+):
+    unit = sent(session, parse("", "select 2") + close("") + SYNC)
+
+    ends(session, unit, told=told)
 
     assert meanings(session) == {}
 
