@@ -192,6 +192,16 @@ def test_an_unnamed_statement_that_was_described_is_the_sessions_alone(session: 
     assert known_as(session, "") is not own
 
 
+def test_an_unnamed_statement_that_its_own_unit_describes_is_the_sessions_alone(
+    session: Session,
+):
+    unit = one(session, parse("", "select 1") + describe("") + SYNC)
+
+    own = known_as(session, "")
+    assert unit.piece.unnamed_parse is own
+    assert own is not session.scope.prepared.get(b"select 1\0\0\0", session.scope.place)
+
+
 def test_the_unnamed_statement_lives_across_syncs(session: Session):
     one(session, parse("", "select 1") + SYNC)
 

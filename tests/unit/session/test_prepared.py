@@ -458,6 +458,23 @@ def test_what_is_relied_on_is_there_when_it_has_been_seen():
     assert conversation.server.has(one)
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_an_unnamed_statement_is_there_when_it_has_been_seen_unless_another_took_its_place(
+    is_replaced: bool,
+):
+    conversation, one = Conversation(), fresh()
+    one.told = INT
+    conversation.sends(RUN, unnamed=one)
+    [asked] = conversation.looks
+    if is_replaced:
+        conversation.sends(RUN, unnamed=TWO)
+
+    asked.shape = INT
+    asked.on_seen(asked)
+
+    assert conversation.server.unnamed is (TWO if is_replaced else one)
+
+
 def test_what_has_been_taught_once_more_is_not_forgotten_for_the_answer_before():
     conversation, one = Conversation(), fresh()
     one.told = INT

@@ -550,6 +550,12 @@ def test_which_portals_are_kept(session: Session, messages: bytes, expected: boo
     assert keeps_portal(unit_of(session, parse_message("select 1") + messages)) is expected
 
 
+def test_a_unit_that_goes_on_may_keep_the_portal_that_its_limit_has_stopped(session: Session):
+    unit = unit_of(session, parse_message("select 1") + bind() + execute(limit=1) + SYNC)
+    unit.is_open = True  # as if it had been sent on without its Sync
+    assert keeps_portal(unit)
+
+
 def test_what_kept_one_that_wanted_state_does_not_stay_on_a_replica_again(session: Session):
     transaction = Transaction.read_only(unit_of(session, query("begin read only")), RC)
     found = script("select 1")

@@ -117,5 +117,10 @@ def test_names_in_what_it_makes_up_count_too():
     assert read_body("begin raise notice 'select setseed(1)'; end").facts == HARMLESS
 
 
+def test_what_is_run_within_what_is_run_is_not_spelt_out():
+    body = tokens("execute (execute 'select 1')")
+    assert made_up(body, [0, 2]) == (Dynamic.WOVEN, ["select 1"])
+
+
 def test_nothing_is_made_up_where_nothing_is_run():
     assert made_up(tokens("select 'x'"), []) == (Dynamic.NONE, [])
