@@ -202,6 +202,16 @@ def test_an_unnamed_statement_that_its_own_unit_describes_is_the_sessions_alone(
     assert own is not session.scope.prepared.get(b"select 1\0\0\0", session.scope.place)
 
 
+@pytest.mark.parametrize("text", ["show rwsplit.consistency", "execute p"])
+def test_of_an_unnamed_statement_that_stands_for_another_nothing_is_overheard(
+    session: Session, text: str
+):
+    one(session, parse("p", "select 1") + SYNC)
+    unit = one(session, parse("", text) + describe("") + SYNC)
+
+    assert not any(isinstance(step, Overheard) for step in unit.piece.plan or ())
+
+
 def test_the_unnamed_statement_lives_across_syncs(session: Session):
     one(session, parse("", "select 1") + SYNC)
 
