@@ -193,7 +193,7 @@ STORED = "SCRAM-SHA-256$4096:{}${}:{}".format(
 def test_a_hash_or_verifier_that_is_malformed_is_not_taken_for_a_password(userlist, secret):
     userlist.write_text(f'"a" "{secret}"\n')
     with pytest.raises(
-        ConfigError, match="line 1: the secret of 'a' is malformed: an? "
+        ConfigError, match=r"line 1: the secret of 'a' is malformed: an? "
     ) as caught:
         Keyring.load(userlist)
     assert secret not in str(caught.value)
