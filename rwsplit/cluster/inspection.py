@@ -55,6 +55,11 @@ class Finding(Enum):
         "it as it is if the node is for other purposes"
     )
     MAY_NOT_PROMOTE = "`rwsplit node promote` would be refused"
+    SUPERUSER = (
+        "the monitor's role is a superuser; it must not be: a trap that somebody else has laid in a database would run "
+        "with all rights. Give it LOGIN and pg_monitor only"
+    )
+    WORTH_A_LOOK = "a file can be used, and is worth a look"
     STATE_NOT_SAVED = "after a restart, detached nodes would be attached, and an old primary could be taken for the right one"
 
 
@@ -65,6 +70,8 @@ WARNINGS: Final = {
     Finding.REPLAY_PAUSED,
     Finding.APPLY_DELAY,
     Finding.MAY_NOT_PROMOTE,
+    Finding.SUPERUSER,
+    Finding.WORTH_A_LOOK,
 }
 
 

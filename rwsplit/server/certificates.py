@@ -23,6 +23,15 @@ LIMIT: Final = 1 << 20
 NOTICE: Final = timedelta(days=30)
 
 _PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+#: OpenSSL's words in plain ones.
+_REASONS: Final = {
+    "KEY_VALUES_MISMATCH": "the certificate and the key do not fit each other",
+    "KEY_TYPE_MISMATCH": "the certificate and the key do not fit each other",
+    "BAD_DECRYPT": "the key is protected by a passphrase",
+    "BAD_PASSWORD_READ": "the key is protected by a passphrase",
+    "NO_START_LINE": "it is not PEM, or not of the kind wanted",
+    "NO_CERTIFICATE_OR_CRL_FOUND": "there is no certificate in it",
+}
 _VERSION: Final = 0xA0
 _UTC_TIME: Final = 0x17
 _GENERALIZED_TIME: Final = 0x18
@@ -51,6 +60,13 @@ class Validity:
         if self.ends - now < NOTICE:
             return f"expires on {self.ends:%Y-%m-%d %H:%M} UTC"
         return None
+
+
+def tls_reason(exc: OSError) -> str:
+    """Return what is wrong with a file of TLS, in words."""
+    if not isinstance(exc, ssl.SSLError):
+        return exc.strerror or str(exc)
+    return _REASONS.get(exc.reason, exc.reason) or str(exc)
 
 
 def first_certificate(path: Path) -> bytes | None:
