@@ -56,8 +56,8 @@ class Finding(Enum):
     )
     MAY_NOT_PROMOTE = "`rwsplit node promote` would be refused"
     SUPERUSER = (
-        "the monitor's role is a superuser; it must not be: a trap that somebody else has laid in a database would run "
-        "with all rights. Give it LOGIN and pg_monitor only"
+        "is a superuser, which the monitor's role must never be: a trap that somebody has laid in a database would run with "
+        "all rights; give it LOGIN and pg_monitor only (ALTER ROLE ... NOSUPERUSER)"
     )
     WORTH_A_LOOK = "a file can be used, and is worth a look"
     STATE_NOT_SAVED = "after a restart, detached nodes would be attached, and an old primary could be taken for the right one"
@@ -98,6 +98,8 @@ class Seen:
     look: Observation
     may_promote: bool = True
     """Whether the monitor's role may execute pg_promote."""
+    is_superuser: bool = False
+    """Whether the monitor's role is one."""
     replay: Replay = attrs.field(factory=Replay)
 
 
@@ -193,6 +195,8 @@ def _about_cluster(
         yield Line("cluster", f"{claims}: {finding.value}", finding)
     if not own:
         return
+    if any(found.is_superuser for found in own.values()):
+        yield Line("monitor", f"{user} {Finding.SUPERUSER.value}", Finding.SUPERUSER)
     lacking = [name for name, found in own.items() if not found.may_promote]
     if not lacking:
         yield Line("promote", f"{user} may execute pg_promote")
