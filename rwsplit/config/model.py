@@ -187,13 +187,13 @@ class MonitorConfig:
 
     user: str = attrs.field(default="rwsplit", validator=not_empty)
     """The role that probes. LOGIN is enough for routing; `pg_monitor` shows which node a replica follows, and EXECUTE on
-    `pg_promote` is for `rwsplit node promote`."""
+    `pg_promote` is for `rwsplit node promote`. It must never be a superuser."""
     password: str | None = attrs.field(default=None, repr=False)
     """Its password; `password_file` keeps it out of this file."""
     password_file: Path | None = None
-    """A file whose first line is its password."""
+    """A file whose first line is its password; others must not be able to read it (mode 600)."""
     database: str = attrs.field(default="postgres", validator=not_empty)
-    """The database the probes connect to."""
+    """The database the probes connect to; best one whose owner is a superuser."""
     interval: Seconds = attrs.field(default=0.1, validator=at_least(0.01))
     """Time between two probes of a node."""
     timeout: Seconds = attrs.field(default=2.0, validator=more_than(0))
@@ -396,7 +396,7 @@ class TlsConfig:
     client_tls_cert_file: Path | None = None
     """The certificate (chain) clients are shown, PEM."""
     client_tls_key_file: Path | None = None
-    """The key of that certificate, PEM."""
+    """The key of that certificate, PEM; others must not be able to read it (mode 600)."""
     client_tls_ca_file: Path | None = None
     """Certificates that sign clients' certificates; needed by `verify-ca` and `verify-full`."""
     server_tls_sslmode: SslMode = SslMode.PREFER
@@ -406,7 +406,7 @@ class TlsConfig:
     server_tls_cert_file: Path | None = None
     """The certificate rwsplit shows to the nodes, PEM."""
     server_tls_key_file: Path | None = None
-    """The key of that certificate, PEM."""
+    """The key of that certificate, PEM; others must not be able to read it (mode 600)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -422,7 +422,8 @@ class UsersConfig:
     """Who may log in."""
 
     file: Path | None = None
-    """A PgBouncer-style userlist: `"name" "password | md5... | SCRAM-SHA-256$..."` a line."""
+    """A PgBouncer-style userlist: `"name" "password | md5... | SCRAM-SHA-256$..."` a line; others must not be able to
+    read it (mode 600)."""
 
 
 @attrs.frozen(kw_only=True)
