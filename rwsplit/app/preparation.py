@@ -36,6 +36,8 @@ class Prepared:
     tls_context: ClientTlsContext | None
     warnings: tuple[str, ...] = ()
     """What is no reason to refuse it, and worth saying: `path: sentence`."""
+    userlist: tuple[str, ...] = ()
+    """What differs from the users of before, in sentences."""
 
 
 def prepare_file(path: Path, previous: Keyring | None = None) -> Prepared:
@@ -72,8 +74,13 @@ def prepare(config: Config, previous: Keyring | None = None) -> Prepared:
             warnings.append(f"{setting}: {file} {warning}")
     if problems:
         raise ConfigError(problems)
+    told = [] if previous is None else keyring.differences(previous)
     return Prepared(
-        config=config, keyring=keyring, tls_context=context, warnings=tuple(warnings)
+        config=config,
+        keyring=keyring,
+        tls_context=context,
+        warnings=tuple(warnings),
+        userlist=tuple(told),
     )
 
 

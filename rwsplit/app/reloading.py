@@ -127,11 +127,10 @@ class Reloading:
             tls_context=proxy.lobby.tls_context,
         )
         changes = compare(old.config, new.config)
-        told = new.keyring.differences(old.keyring)
         _take(self._steps(), old, new)
         for warning in new.warnings:
             _log.warning("config_warning", reason=warning)
-        return attrs.evolve(changes, userlist=tuple(told))
+        return attrs.evolve(changes, userlist=new.userlist)
 
     # What there is to do, a part each...
 

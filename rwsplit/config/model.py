@@ -82,6 +82,16 @@ def not_empty(_: object, __: object, value: str) -> None:
         raise ValueError(f"must be a text of at least one character, got {value!r}")
 
 
+def a_host(section: object, field: attrs.Attribute[Any], value: str) -> None:
+    """Refuse what no resolver takes for a name; a path is the directory of a Unix socket."""
+    not_empty(section, field, value)
+    try:
+        if not value.startswith("/"):
+            value.encode("idna")
+    except UnicodeError:
+        raise ValueError(f"must be a host name or an address, got {value[:60]!r}") from None
+
+
 def a_name(_: object, __: object, value: str) -> None:
     """Refuse names of nodes that would not survive a path, a hint or a console command unquoted."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}", value):
@@ -159,7 +169,7 @@ class SslMode(Enum):
 class Address:
     """A TCP address."""
 
-    host: str = attrs.field(validator=not_empty)
+    host: str = attrs.field(validator=a_host)
     port: int = attrs.field(default=5432, validator=between(0, 65535))
 
 
@@ -171,7 +181,7 @@ class NodeConfig:
     """
 
     name: str = attrs.field(validator=a_name)
-    host: str = attrs.field(validator=not_empty)
+    host: str = attrs.field(validator=a_host)
     """A name or an address; a name is resolved again for every connection."""
     port: int = attrs.field(default=5432, validator=between(1, 65535))
     """Its TCP port."""

@@ -43,8 +43,9 @@ PAUSE_FACTOR: Final = 5
 RETRY: Final = 1.0
 #: Looks at once, of all databases.
 THREADS: Final = 2
-#: Seconds; libpq does not go below.
+#: Seconds; libpq does not go below, nor above what milliseconds in an int are.
 SHORTEST_CONNECT_TIMEOUT: Final = 2
+LONGEST_CONNECT_TIMEOUT: Final = 2_000_000
 #: Seconds between looks at whether the catalog is still turned off.
 TURNED_OFF: Final = 3600.0
 
@@ -209,7 +210,8 @@ def catalog_parameters(
     *search_path* None: what sessions there begin with, which a census asks for.
     """
     monitor, tls = config.monitor, config.tls
-    patience = max(SHORTEST_CONNECT_TIMEOUT, math.ceil(monitor.timeout))
+    shortest, longest = SHORTEST_CONNECT_TIMEOUT, LONGEST_CONNECT_TIMEOUT
+    patience = min(longest, max(shortest, math.ceil(monitor.timeout)))
     files = {
         "sslrootcert": tls.server_tls_ca_file,
         "sslcert": tls.server_tls_cert_file,

@@ -322,11 +322,15 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path):
         ('monitor: {user: "\\ud800"}', "monitor.user: must be a text that can be sent"),
         ("listen: []", "listen: must name at least one address"),
         ("x: &x [*x]", "x: unknown setting"),
+        ("listen: a..b:6432", "listen[0]: must be a host name or an address, got 'a..b'"),
+        (f"nodes: {{pg0: {'a' * 64}}}", "nodes.pg0: must be a host name or an address"),
+        (f"nodes: {{pg0: {{host: {'a' * 64}.b}}}}", "nodes.pg0.host: must be a host name or an address"),
         ("\n".join(f"a{n}: 1" for n in range(300)), "the file: has more than 100 problems"),
     ],
 )  # fmt: skip
 def test_what_nobody_would_write_is_refused_in_a_sentence(text, sentence):
-    found = problems(f"{MINIMUM}{text}\n")
+    minimum = MINIMUM if not text.startswith("nodes") else "auth: {type: trust}\n"
+    found = problems(f"{minimum}{text}\n")
     assert any(sentence in each for each in found), found
     assert sum(map(len, found)) < 20_000
 
@@ -385,3 +389,11 @@ def test_a_secret_that_everybody_may_read_is_refused(tmp_path, setting):
     for mode in (0o600, 0o400, 0o640):
         (tmp_path / "secret").chmod(mode)
         load(file)
+
+
+@pytest.mark.parametrize(
+    "host", ["a_b", "/var/run/" + "x" * 80, "bücher.example", "fe80::1%eth0", "10.0.0.1", "a."]
+)
+def test_what_a_resolver_takes_is_a_host(host):
+    config = parse(f"nodes: {{pg0: {{host: '{host}'}}}}\nauth: {{type: trust}}\n")
+    assert config.nodes[0].host == host
