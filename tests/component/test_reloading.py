@@ -7,10 +7,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 from structlog.testing import capture_logs
 
+from rwsplit.admin.operator import OperationRefused
 from rwsplit.app.reloading import NOT_FORESEEN
 from rwsplit.app.serve import Proxy
 from rwsplit.config.loader import load
@@ -266,3 +268,42 @@ async def test_a_certificate_that_does_not_fit_is_refused_and_the_old_one_stays(
     file.write_text(TEXT + tls.format(two.certificate, two.key))
     await proxy.operator.reload()
     assert proxy.lobby.tls_context is not before[4]
+
+
+async def test_a_rwsplit_without_a_file_has_nothing_to_read_again(file: Path):
+    proxy = Proxy(attrs.evolve(load(file), path=None))
+    with pytest.raises(OperationRefused, match="no configuration file to read again"):
+        await proxy.operator.reload()
+    with pytest.raises(OperationRefused, match="no configuration file to write to"):
+        await proxy.operator.set_config("pool.size", "5")
+
+
+async def test_what_cannot_be_put_back_is_told(file: Path, monkeypatch: pytest.MonkeyPatch):
+    proxy = Proxy(load(file))
+
+    def fail(_: object) -> None:
+        file.unlink()
+        file.mkdir()
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(proxy.board, "reconfigure", fail)
+    with capture_logs() as logs, pytest.raises(ConfigError, match="ZeroDivisionError"):
+        await proxy.operator.set_config("pool.size", "5")
+
+    assert [log["event"] for log in logs] == [
+        "reload_not_taken_back",
+        "file_not_put_back",
+        "reload_failed",
+    ]
+    assert proxy.config.pool.size == proxy.relay.config.pool.size == 7
+
+
+async def test_warnings_are_logged(file: Path):
+    proxy = Proxy(load(file))
+    userlist = file.parent / "userlist.txt"
+    userlist.chmod(0o640)
+    with capture_logs() as logs:
+        await proxy.operator.reload()
+    assert [(log["event"], log["reason"]) for log in logs] == [
+        ("config_warning", f"users.file: its group may read or change it: {userlist}")
+    ]

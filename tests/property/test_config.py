@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from rwsplit.config.changes import compare
 from rwsplit.config.edit import set_value
@@ -79,16 +79,19 @@ def with_value(path: str, tree: Any) -> str:
     return json.dumps(document)
 
 
+@settings(deadline=None)
 @given(trees)
 def test_any_tree_is_a_configuration_or_refused(tree: Any):
     judged(json.dumps(tree))
 
 
+@settings(deadline=None)
 @given(paths, trees)
 def test_any_value_of_any_setting_is_taken_or_refused(path: str, tree: Any):
     judged(with_value(path, tree))
 
 
+@settings(deadline=None)
 @given(paths, odd_yaml)
 def test_any_yaml_as_a_setting_is_taken_or_refused(path: str, piece: str):
     judged(with_value(path, "PIECE").replace('"PIECE"', piece))
@@ -97,6 +100,7 @@ def test_any_yaml_as_a_setting_is_taken_or_refused(path: str, piece: str):
         judged(f"{MINIMUM}{section}:\n  {name}: {piece}\n")
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, len(EXAMPLE)), st.integers(0, 30), odd_yaml | st.text(max_size=3)),
@@ -110,6 +114,7 @@ def test_a_file_with_damage_is_taken_or_refused(damage: list[tuple[int, int, str
     judged(text)
 
 
+@settings(deadline=None)
 @given(
     paths | st.text(max_size=10) | st.sampled_from(["", ".", "pool.", "pool..size", "nodes.pg0.x.y"]),
     trees.map(json.dumps) | odd_yaml | st.text(max_size=10),

@@ -168,3 +168,25 @@ def test_a_file_of_another_owner_or_group_is_left_alone_and_the_refusal_names_th
     ]
     assert file.read_text() == TEXT
     assert [each.name for each in tmp_path.iterdir()] == ["rwsplit.yaml"]
+
+
+def test_a_link_to_itself_is_no_file_to_be_edited(tmp_path):
+    path = tmp_path / "rwsplit.yaml"
+    path.symlink_to(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        edit_value(path, "pool.size", "5")
+
+
+def test_what_nobody_foresaw_is_a_refusal(tmp_path, monkeypatch):
+    file = tmp_path / "rwsplit.yaml"
+    file.write_text(TEXT)
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("rwsplit.config.edit.load_yaml_guess_indent", fail)
+    with pytest.raises(
+        ConfigError, match=r"pool\.size: cannot be understood: ZeroDivisionError"
+    ):
+        set_value(file, "pool.size", "5")
+    assert file.read_text() == TEXT

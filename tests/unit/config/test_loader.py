@@ -397,3 +397,31 @@ def test_a_secret_that_everybody_may_read_is_refused(tmp_path, setting):
 def test_what_a_resolver_takes_is_a_host(host):
     config = parse(f"nodes: {{pg0: {{host: '{host}'}}}}\nauth: {{type: trust}}\n")
     assert config.nodes[0].host == host
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "its first line is empty"),
+        (b"\nsecret", "its first line is empty"),
+        (b"\xff", "is not UTF-8 text (byte 0)"),
+        (b"a\0b\n", "a password has no NUL in it"),
+        (b"x" * 100_000, "is larger than"),
+    ],
+)
+def test_a_password_file_without_a_password_is_refused(tmp_path, content, sentence):
+    (tmp_path / "pw").touch(mode=0o600)
+    (tmp_path / "pw").write_bytes(content)
+    file = tmp_path / "rwsplit.yaml"
+    file.write_text(f"{MINIMUM}monitor: {{password_file: pw}}\n")
+    with pytest.raises(ConfigError, match=r"monitor\.password_file: ") as caught:
+        load(file)
+    assert sentence in str(caught.value)
+
+
+def test_what_nobody_foresaw_is_a_refusal(monkeypatch):
+    def fail(_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("rwsplit.config.loader.check_config", fail)
+    assert problems(MINIMUM) == ["the text: cannot be understood: ZeroDivisionError: a bug"]
