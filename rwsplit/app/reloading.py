@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -24,7 +23,6 @@ from rwsplit.app.preparation import Prepared, prepare, prepare_file
 from rwsplit.config.changes import Changes, compare
 from rwsplit.config.edit import Edit, edit_value
 from rwsplit.errors import ConfigError, RwsplitError
-from rwsplit.server.credentials import Keyring
 from rwsplit.telemetry.logs import configure_logs
 
 if TYPE_CHECKING:
@@ -35,6 +33,14 @@ _log = structlog.get_logger("rwsplit.app")
 #: Brings one part of rwsplit to the first, where the second is in force.
 Step = Callable[[Prepared, Prepared], None]
 Result = TypeVar("Result")
+
+
+@attrs.frozen
+class _Plan:
+    """What is to be in force, and what changes by that."""
+
+    new: Prepared
+    changes: Changes
 
 
 class Reloading:
@@ -52,11 +58,13 @@ class Reloading:
             RwsplitError: nothing has changed; says why.
         """
         path = self._path("read again")
+
+        def plan() -> _Plan:
+            return self._approved(prepare_file(path, self._proxy.lobby.keyring))
+
         async with self._turn:
             with refusing():
-                keyring = self._proxy.lobby.keyring
-                new = await self._aside(partial(prepare_file, path, keyring))
-                return self._take_over(new)
+                return self._take_over(await self._aside(plan))
         raise AssertionError("a refusal is raised")
 
     async def set_config(self, setting: str, value: str) -> Changes:
@@ -66,18 +74,19 @@ class Reloading:
             RwsplitError: nothing has changed, the file neither; says why.
         """
         path = self._path("write to")
+
+        def plan() -> tuple[Edit, _Plan]:
+            edit = edit_value(path, setting, value)
+            return edit, self._approved(prepare(edit.config, self._proxy.lobby.keyring))
+
         async with self._turn:
             with refusing():
-                keyring = self._proxy.lobby.keyring
-                edit, new = await self._aside(
-                    partial(_prepare_edit, path, setting, value, keyring)
-                )
-                self._approve(new)
+                edit, planned = await self._aside(plan)
                 # From here on the file and what is in force stay together.
                 with trio.CancelScope(shield=True):
                     await self._aside(edit.write)
                     try:
-                        return self._take_over(new)
+                        return self._take_over(planned)
                     except BaseException:
                         await self._put_back(edit)
                         raise
@@ -99,8 +108,12 @@ class Reloading:
         """Do *work*, which reads or writes files, beside the event loop, in a thread of our own."""
         return await trio.to_thread.run_sync(work, limiter=self._limiter)
 
-    def _approve(self, new: Prepared) -> None:
-        """Raise ConfigError if a running rwsplit cannot, or should not, take over *new*."""
+    def _approved(self, new: Prepared) -> _Plan:
+        """Return how *new* is to be taken over; runs beside the event loop, as what is in force changes only here.
+
+        Raises:
+            ConfigError: a running rwsplit cannot, or should not, take it over.
+        """
         before, config = self._proxy.config, new.config
         changes = compare(before, config)
         if changes.refused:
@@ -116,21 +129,20 @@ class Reloading:
             problem = why_unusable(config)
             if problem:
                 raise ConfigError([problem])
+        return _Plan(new, attrs.evolve(changes, userlist=new.userlist))
 
-    def _take_over(self, new: Prepared) -> Changes:
-        """Put *new* in force, all of it or nothing."""
-        self._approve(new)
+    def _take_over(self, plan: _Plan) -> Changes:
+        """Carry out *plan*, all of it or nothing."""
         proxy = self._proxy
         old = Prepared(
             config=proxy.config,
             keyring=proxy.lobby.keyring,
             tls_context=proxy.lobby.tls_context,
         )
-        changes = compare(old.config, new.config)
-        _take(self._steps(), old, new)
-        for warning in new.warnings:
+        _take(self._steps(), old, plan.new)
+        for warning in plan.new.warnings:
             _log.warning("config_warning", reason=warning)
-        return attrs.evolve(changes, userlist=new.userlist)
+        return plan.changes
 
     # What there is to do, a part each...
 
@@ -185,13 +197,6 @@ def refusing() -> Iterator[None]:
 
 
 NOT_FORESEEN: Final = "the reload failed, and nothing has changed; the log says where"
-
-
-def _prepare_edit(
-    path: Path, setting: str, value: str, keyring: Keyring
-) -> tuple[Edit, Prepared]:
-    edit = edit_value(path, setting, value)
-    return edit, prepare(edit.config, keyring)
 
 
 def _take(steps: Sequence[Step], old: Prepared, new: Prepared) -> None:
