@@ -29,6 +29,9 @@ from tests.support.proxy import Proxy
 
 TEXT = "listen: 127.0.0.1:0\nnodes: {pg0: '127.0.0.1:1'}\nauth: {type: trust}\nadmin: {users: [admin]}\n"
 
+#: Seconds' worth; an attack of minutes asks for more.
+EXAMPLES = int(os.environ.get("RWSPLIT_ATTACK_EXAMPLES", "25"))
+
 #: A file's new text, or one setting and what it is SET to.
 texts = (
     st.builds(with_value, paths, trees)
@@ -71,7 +74,7 @@ async def _reload(file: Path, steps: list[str | tuple[str, str]]) -> None:
             assert file.read_bytes() == there
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(texts | sets, min_size=1, max_size=6))
 def test_whatever_is_written_or_set_is_taken_over_or_refused_whole(
     steps: list[str | tuple[str, str]],
