@@ -198,8 +198,13 @@ def test_nothing_of_ours_steps_into_one(
         with pytest.raises(psycopg.Error, match="there is no database"):
             proxy.console("RECONNECT nowhere")
         _let_rwsplit_ask(client)
-        # The view is known, although the search path there leads elsewhere.
-        assert wait_until(lambda: _reads_on_replica(client), timeout=20), proxy.log_tail()
+    assert sprung(nodes, marks) == []
+    # The view is known, although the search path there leads elsewhere.
+    with proxy.connect(hostile, "postgres", prepare_threshold=None) as client:
+        assert wait_until(lambda: _route_of_view(client).startswith("replica"), timeout=20), (
+            _route_of_view(client),
+            proxy.log_tail(),
+        )
     assert proxy.stop() == 0
     assert sprung(nodes, marks) == []
 
@@ -225,9 +230,10 @@ def _let_rwsplit_ask(client: psycopg.Connection[tuple[object, ...]]) -> None:
     client.execute("reset all")
 
 
-def _reads_on_replica(client: psycopg.Connection[tuple[object, ...]]) -> bool:
+def _route_of_view(client: psycopg.Connection[tuple[object, ...]]) -> str:
     client.execute("select n from trap.seen")
-    return str(client.execute("show rwsplit.last_route").fetchone()).startswith("('replica")
+    [(route,)] = client.execute("show rwsplit.last_route").fetchall()
+    return str(route)
 
 
 def catalog_reads(proxy: Proxy, database: str) -> bool:
