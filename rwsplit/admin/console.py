@@ -62,6 +62,13 @@ class Login(Protocol):
         """Return the address it comes from."""
 
 
+class NoOperator(RwsplitError):
+    """Somebody who may not, or may no longer, use the console."""
+
+    sqlstate = "42501"
+    hint = "Name it in admin.users."
+
+
 class NoSuchObject(ClientError):
     """A statement or portal that was never made, or is gone."""
 
@@ -79,22 +86,26 @@ class _Portal:
 async def serve_console(stream: WireStream, login: Login, operator: Operator) -> None:
     """Converse with an authenticated client until it leaves; the caller closes *stream*.
 
-    Users who are not in `admin.users` get 42501.
+    Users who are not in `admin.users` get 42501; also one whom a reload has removed from there, or from the userlist,
+    in answer to the next message.
     """
-    if login.user not in operator.config.admin.users:
-        sentence = f"user {login.user!r} may not use the console"
-        hint = "Name it in admin.users."
-        refused = backend.error_response("FATAL", "42501", sentence, hint=hint)
-        await stream.send_all(refused)
-        return
     _log.debug("console_opened", user=login.user)
     conversation = Conversation(stream, login, operator)
     try:
+        see_that_it_may(login.user, operator)
         await conversation.run()
+    except NoOperator as exc:
+        await stream.send_all(_fatal(exc))
     except ProtocolViolation as exc:
         await stream.send_all(backend.error_response("FATAL", exc.sqlstate, str(exc)))
     except (EOFError, OSError):
         return
+
+
+def see_that_it_may(user: str, operator: Operator) -> None:
+    """Raise NoOperator if the configuration in force does not let *user* use the console."""
+    if not operator.may_operate(user):
+        raise NoOperator(f"user {user!r} may not use the console")
 
 
 class Conversation:
@@ -120,7 +131,7 @@ class Conversation:
     async def run(self) -> None:
         """Greet, then answer until Terminate.
 
-        Raises: ProtocolViolation, EOFError, OSError.
+        Raises: ProtocolViolation, NoOperator, EOFError, OSError.
         """
         reported = [*PARAMETERS, "application_name", "session_authorization"]
         for name in reported:
@@ -131,6 +142,7 @@ class Conversation:
             code, payload = await self._stream.read_frame(MAX_MESSAGE)
             if code == codes.TERMINATE:
                 return
+            see_that_it_may(self._login.user, self._operator)
             if code == codes.QUERY:
                 await self._query(payload)
             elif code == codes.SYNC:
@@ -296,6 +308,10 @@ class Conversation:
         data = bytes(self._out)
         self._out.clear()
         await self._stream.send_all(data)
+
+
+def _fatal(exc: NoOperator) -> bytes:
+    return backend.error_response("FATAL", exc.sqlstate, str(exc), hint=exc.hint)
 
 
 def _check_room(kept: dict[str, str] | dict[str, _Portal]) -> None:

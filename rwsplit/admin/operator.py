@@ -203,6 +203,9 @@ class Operator(Protocol):
     def users(self) -> Sequence[str]:
         """Return the names in the userlist."""
 
+    def may_operate(self, user: str) -> bool:
+        """Return whether *user*, who has logged in, may use the console now."""
+
     def routes(self) -> Mapping[RouteReason, int]:
         """Return how many statements went where they went for each reason."""
 

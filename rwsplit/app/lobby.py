@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -12,6 +11,7 @@ import trio
 from rwsplit.app.welcome import Welcomes
 from rwsplit.client.lobby import Admission, Login
 from rwsplit.client.startup import InvalidParameter
+from rwsplit.client.tls import ClientTlsContext
 from rwsplit.config.model import Config
 from rwsplit.config.overrides import pool_config
 from rwsplit.errors import CapacityError
@@ -44,7 +44,7 @@ class OurLobby:
         knowledge: Knowledge,
         catalogs: Catalogs,
         welcomes: Welcomes,
-        tls_context: ssl.SSLContext | None,
+        tls_context: ClientTlsContext | None,
         console: Callable[[WireStream, Login], Awaitable[None]],
     ) -> None:
         self.config = config

@@ -2,6 +2,9 @@
 
 A file that cannot be written costs nothing at once, but a later restart; so it is said in the log, in `rwsplit status`
 and by `rwsplit check`. Without anything to remember of a cluster the file has the form it had before there was that.
+
+It says which nodes are used and which one leads, so it must be ours: what somebody else has put into a directory where everybody
+may is refused. Nothing that is in its place, or in the way of its successor, is waited for.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,11 +23,16 @@ import structlog
 
 from rwsplit.cluster.node import AdminState
 from rwsplit.cluster.remembered import Remembered
+from rwsplit.config.files import read_file, see_that_it_is_regular
 from rwsplit.config.model import Config
 from rwsplit.errors import ConfigError
 
 #: Bytes that a state file may well have.
 USUAL_SIZE: Final = 4096
+#: Bytes that one may have at most.
+LIMIT: Final = 1 << 20
+#: A directory in which everybody may make files, and nobody remove those of others.
+_OPEN_TO_ALL: Final = stat.S_ISVTX | stat.S_IWOTH
 
 _log = structlog.get_logger("rwsplit.app")
 
@@ -80,14 +89,12 @@ class Memory:
         }
         if self.cluster is not None:
             said = {"nodes": said, "cluster": self.cluster.to_plain()}
-        temporary = _beside(self._path)
         try:
-            temporary.write_text(json.dumps(said) + "\n")
-            os.replace(temporary, self._path)
-        except OSError as error:
+            _write(self._path, json.dumps(said).encode() + b"\n")
+        except (OSError, ValueError) as error:  # ValueError: a path without a name
             problem = _problem(self._path, error)
             if problem != self.problem:
-                _log.warning("state_not_saved", path=str(self._path), error=error.strerror)
+                _log.warning("state_not_saved", path=str(self._path), error=_words(error))
             self.problem = problem
         else:
             self.problem = None
@@ -108,23 +115,21 @@ def why_unusable(config: Config) -> str | None:
     if path is None:
         return None
     try:
-        if path.exists():
+        with suppress(FileNotFoundError):
             _read(path)
+        if not path.parent.is_dir():
+            return f"admin.state_file: cannot write {path}: {path.parent} is not a directory"
+        _try_to_write(path)
     except ConfigError as error:
         return str(error)
-    except OSError as error:
-        return f"admin.state_file: cannot use {path}: {error.strerror}"
-    if not path.parent.is_dir():
-        return f"admin.state_file: cannot write {path}: {path.parent} is not a directory"
-    try:
-        _try_to_write(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return _problem(path, error)
     return None
 
 
 def _try_to_write(path: Path) -> None:
-    """Write beside *path* as much as `Memory.save` does, and leave nothing behind. Raises OSError."""
+    """Write beside *path* as much as `Memory.save` does, and leave nothing behind. Raises OSError, ValueError."""
+    beside = _beside(path)
     size = path.stat().st_size if path.exists() else 0
     # Not the name that is in use: an rwsplit that runs may be writing it just now.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".check")
@@ -135,24 +140,64 @@ def _try_to_write(path: Path) -> None:
             os.fsync(file.fileno())  # some file systems are full no sooner
     finally:
         os.unlink(name)
-    with suppress(FileNotFoundError), _beside(path).open("r+b"):
-        pass  # what somebody else has left under that name may be in the way
+    _see_that_it_can_go(beside)  # what somebody else has left under that name may be in the way
+    _see_that_it_can_go(path)
     if path.exists() and path.lstat().st_dev != path.parent.stat().st_dev:
         raise OSError(errno.EBUSY, "it is a mount of its own; mount its directory instead")
 
 
+def _write(path: Path, data: bytes) -> None:
+    """Replace *path* by a file of *data*. Raises OSError, ValueError.
+
+    The new one is made under a name that is free: a pipe would be waited for, a link would lead elsewhere.
+    """
+    temporary = _beside(path)
+    with suppress(FileNotFoundError):
+        temporary.unlink()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(temporary, flags, 0o666), "wb") as file:
+        file.write(data)
+    with suppress(FileNotFoundError):
+        see_that_it_is_regular(path.stat())  # a device is nothing to be replaced
+    os.replace(temporary, path)
+
+
+def _see_that_it_can_go(path: Path) -> None:
+    """Raise OSError if what is called *path* cannot be replaced by a file of ours."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    directory = path.parent.stat()
+    owners = {0, status.st_uid, directory.st_uid}
+    if directory.st_mode & stat.S_ISVTX and os.geteuid() not in owners:
+        raise PermissionError(
+            errno.EPERM,
+            f"{path} belongs to user {status.st_uid}, and {path.parent} lets nobody else replace it",
+        )
+
+
 def _beside(path: Path) -> Path:
-    """Return what becomes *path* once it is written."""
+    """Return what becomes *path* once it is written. Raises ValueError: it has no name."""
     return path.with_name(path.name + ".new")
 
 
-def _problem(path: Path, error: OSError) -> str:
-    return f"admin.state_file: cannot write {path}: {error.strerror}"
+def _problem(path: Path, error: OSError | ValueError) -> str:
+    return f"admin.state_file: cannot write {path}: {_words(error)}"
+
+
+def _words(error: Exception) -> str:
+    """Return what is wrong, also where the system has no words for it."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _read(path: Path) -> tuple[dict[str, AdminState], Remembered | None]:
     try:
-        found = json.loads(path.read_text())
+        text = read_file(path, LIMIT)
+        _see_that_it_is_ours(path)
+        found = json.loads(text)
         nodes, cluster = found, None
         if isinstance(found.get("nodes"), Mapping):
             nodes = found["nodes"]
@@ -160,5 +205,19 @@ def _read(path: Path) -> tuple[dict[str, AdminState], Remembered | None]:
         return {str(name): AdminState(value) for name, value in nodes.items()}, cluster
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError([f"admin.state_file: cannot use {path}: {error}"]) from error
+    except OSError as error:
+        reason = _words(error)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = str(error)
+    raise ConfigError([f"admin.state_file: cannot use {path}: {reason}"])
+
+
+def _see_that_it_is_ours(path: Path) -> None:
+    """Raise OSError if somebody else may have put *path* there: nodes would be detached, or a wrong one lead."""
+    owner, directory = path.stat().st_uid, path.parent.stat()
+    if directory.st_mode & _OPEN_TO_ALL == _OPEN_TO_ALL and owner not in {0, os.geteuid()}:
+        raise PermissionError(
+            errno.EPERM,
+            f"it belongs to user {owner}, and everybody may make files in {path.parent}; "
+            "remove it, or keep it in a directory of your own",
+        )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import attrs
-
 from rwsplit.admin.operator import (
     ClientStatus,
     DatabaseStatus,
@@ -19,23 +17,18 @@ from rwsplit.admin.operator import (
 )
 from rwsplit.app.families import families
 from rwsplit.app.promoting import Promotion
-from rwsplit.client.tls import make_client_context
+from rwsplit.app.reloading import Reloading
 from rwsplit.cluster.node import AdminState, Refusal, Role, Up
 from rwsplit.cluster.view import ClusterView
-from rwsplit.config.changes import Changes, compare
-from rwsplit.config.edit import set_value
-from rwsplit.config.loader import load
-from rwsplit.config.model import Config
-from rwsplit.errors import ConfigError
+from rwsplit.config.changes import Changes
+from rwsplit.config.model import AuthType, Config
 from rwsplit.monitor.census_reader import CensusFailed
 from rwsplit.protocol import codes
 from rwsplit.relay.client import Client
 from rwsplit.routing import policy
 from rwsplit.routing.route import Route, RouteReason, Target
-from rwsplit.server.credentials import Keyring
 from rwsplit.server.server import Use
 from rwsplit.sql.statement import Script, Verb
-from rwsplit.telemetry.logs import configure_logs
 from rwsplit.telemetry.metrics import exposition
 
 if TYPE_CHECKING:
@@ -47,6 +40,7 @@ class OurOperator:
 
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
+        self._reloading = Reloading(proxy)
 
     @property
     def config(self) -> Config:
@@ -184,6 +178,13 @@ class OurOperator:
         """Return the names in the userlist."""
         return sorted(self._proxy.lobby.keyring.names())
 
+    def may_operate(self, user: str) -> bool:
+        """Return whether *user* is an admin, and not removed from the userlist since it has logged in."""
+        config = self.config
+        anybody = config.auth.type is AuthType.TRUST or config.users.file is None
+        known = anybody or self._proxy.lobby.keyring.get(user) is not None
+        return known and user in config.admin.users
+
     def routes(self) -> Mapping[RouteReason, int]:
         """Return how many statements went where they went for each reason."""
         counts = self._proxy.relay.counters.reasons
@@ -273,58 +274,11 @@ class OurOperator:
 
     async def reload(self) -> Changes:
         """Read the configuration file and the userlist again and take all changes over, or none."""
-        path = self.config.path
-        if path is None:
-            raise OperationRefused("there is no configuration file to read again")
-        return self._take_over(load(path))
+        return await self._reloading.reload()
 
     async def set_config(self, setting: str, value: str) -> Changes:
-        """Write *value* as *setting* in the configuration file, and reload."""
-        path = self.config.path
-        if path is None:
-            raise OperationRefused("there is no configuration file to write to")
-        set_value(path, setting, value, approve=self._approve)
-        return self._take_over(load(path))
-
-    def _approve(self, config: Config) -> None:
-        changes = compare(self.config, config)
-        if changes.refused:
-            raise ConfigError(list(changes.refused))
-        admins, before = config.admin.users, self.config.admin.users
-        if before and not admins:
-            raise ConfigError(["admin.users: without any, nobody could log in to the console"])
-        if config.users.file is not None:
-            unknown = Keyring.load(config.users.file).lacking(config)
-            if unknown and (admins != before or len(unknown) == len(admins)):
-                raise ConfigError(unknown)
-
-    def _take_over(self, config: Config) -> Changes:
-        proxy = self._proxy
-        self._approve(config)
-        changes = compare(proxy.config, config)
-        keyring = proxy.lobby.keyring
-        if config.users.file is not None:
-            keyring = Keyring.load(config.users.file, previous=keyring)
-            told = keyring.differences(proxy.lobby.keyring)
-            changes = attrs.evolve(changes, userlist=tuple(told))
-        tls_context = make_client_context(config.tls)
-        proxy.lobby.config = config
-        proxy.lobby.keyring = keyring
-        proxy.lobby.tls_context = tls_context
-        proxy.opener.config = config
-        proxy.opener.keyring = keyring
-        proxy.relay.reconfigure(config, proxy.chooser(config))
-        proxy.memory.relocate(config)
-        if config.log != proxy.config.log:
-            configure_logs(config.log)
-        functions = config.routing.functions
-        if functions != proxy.config.routing.functions:
-            proxy.knowledge.reconfigure(functions.reads, functions.writes)
-        proxy.config = config
-        proxy.welcomes.forget()
-        proxy.board.reconfigure(config)
-        proxy.catalogs.refresh_all()
-        return changes
+        """Write *value* as *setting* in the configuration file, and reload; or leave the file as it is."""
+        return await self._reloading.set_config(setting, value)
 
     def shutdown(self, *, wait: bool) -> None:
         """Begin to end."""

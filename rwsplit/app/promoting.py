@@ -13,11 +13,10 @@ could refuse is asked before anything is touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
 
-import psycopg
 import trio
 
 from rwsplit.admin.operator import OperationRefused
@@ -27,12 +26,13 @@ from rwsplit.cluster.replay import QUERY, read_replay
 from rwsplit.cluster.view import ClusterView
 from rwsplit.errors import NodeUnreachable
 from rwsplit.lsn import LONG_PAGE_HEADER, LSN, parse_lsn
-from rwsplit.monitor.catalog import catalog_parameters
+from rwsplit.monitor.caller import Caller
+from rwsplit.monitor.link import Link, ProbeFailed, Row, question
+from rwsplit.monitor.precautions import startup_options
+from rwsplit.protocol.fields import text_of
 
 if TYPE_CHECKING:
     from rwsplit.app.serve import Proxy
-
-Answer = TypeVar("Answer")
 
 #: Seconds a promotion may take.
 PROMOTE_TIMEOUT: Final = 60
@@ -40,8 +40,10 @@ PROMOTE_TIMEOUT: Final = 60
 LAST_LOOK: Final = 1.0
 #: Looks, a tenth of a second apart, at whether a replica has received all before it is promoted.
 CATCH_UP_LOOKS: Final = 100
-#: Seconds a node may take to say how far it has come.
-CONNECT_TIMEOUT: Final = 2
+#: Seconds between two such looks.
+CATCH_UP_PAUSE: Final = 0.1
+#: Seconds a node may take to answer a question.
+ANSWER_TIMEOUT: Final = 5.0
 
 #: Why a node is not promoted without FORCE.
 NOT_LIGHTLY: Final = {Refusal.OTHER_TIMELINE, Refusal.OTHER_SOURCE}
@@ -49,9 +51,12 @@ NOT_LIGHTLY: Final = {Refusal.OTHER_TIMELINE, Refusal.OTHER_SOURCE}
 #: Of nodes that do not tell what was granted here.
 NOT_OF_THE_CLUSTER: Final = {*NOT_LIGHTLY, Refusal.OTHER_CLUSTER}
 
-_END: Final = "SELECT greatest(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn())::text"
+_END: Final = "SELECT greatest(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn())::pg_catalog.text"
+_INSERTED: Final = "SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text"
 _IN_RECOVERY: Final = "SELECT pg_catalog.pg_is_in_recovery()"
 _MAY: Final = "SELECT pg_catalog.has_function_privilege('pg_catalog.pg_promote(boolean, integer)', 'execute')"
+_PROMOTE: Final = f"SELECT pg_catalog.pg_promote(true, {PROMOTE_TIMEOUT})"
+_TRUE: Final = b"t"
 
 
 class Promotion:
@@ -87,7 +92,7 @@ class Promotion:
                 raise OperationRefused(self._advice(lost))
             await self._refuse_if_back()
         self._since = board.view.no_primary_since
-        await self._ask(target, lambda connection: self._promote(connection, old))
+        await self._promote(target, old)
         await self._await()
         return [*(f"{loss}: that is lost" for loss in lost), self._told()]
 
@@ -137,12 +142,12 @@ class Promotion:
 
     async def _check(self, target: NodeView) -> None:
         """See that the node may be promoted by us. Raises OperationRefused, NodeUnreachable."""
-        if await self._ask(target, _may_promote):
+        if await self._may_promote(target):
             return
         user, name = self._monitor.user, target.name
         granted = await self._granted_at(target)
         if granted is not None:
-            replay = read_replay(await self._ask(target, _replay))
+            replay = read_replay(_text(await self._ask(target, QUERY)) or "")
             cause, remedy = replay.held_up() or (
                 f"it lags by {target.lag_bytes or 0} bytes",
                 "",
@@ -168,7 +173,7 @@ class Promotion:
             if not isinstance(node.health, Up) or node.refusal in NOT_OF_THE_CLUSTER:
                 continue
             with suppress(NodeUnreachable, OperationRefused):
-                if await self._ask(node, _may_promote):
+                if await self._may_promote(node):
                     return node.name
         return None
 
@@ -211,10 +216,10 @@ class Promotion:
         """Return up to where *node* has WAL now, or had when it was last seen."""
         seen = max(node.lsn or LSN(0), node.received or LSN(0))
         try:
-            row = await self._ask(node, lambda c: c.execute(_END).fetchone())
+            end = _text(await self._ask(node, _END))
         except (NodeUnreachable, OperationRefused):
             return seen
-        return seen if row is None or row[0] is None else max(seen, parse_lsn(row[0]))
+        return seen if end is None else max(seen, parse_lsn(end))
 
     async def _refuse_if_back(self) -> None:
         """Look once more whether the old primary is really away. Raises OperationRefused: it is not."""
@@ -223,10 +228,10 @@ class Promotion:
         if old is None or old.name == self._node or old.admin is AdminState.DETACHED:
             return
         try:
-            row = await self._ask(old, lambda c: c.execute(_IN_RECOVERY).fetchone())
+            replays = _text(await self._ask(old, _IN_RECOVERY))
         except (NodeUnreachable, OperationRefused):
             return
-        if row is not None and not row[0]:
+        if replays == "f":
             board.hurry()
             raise OperationRefused(
                 f"node {old.name}, the primary, answers again; nothing was promoted"
@@ -234,35 +239,30 @@ class Promotion:
 
     # Doing it...
 
-    def _promote(self, connection: psycopg.Connection[Any], old: NodeView | None) -> None:
-        """Promote the node behind *connection*, once it has received all that *old* has."""
-        if old is not None:
-            with self._connect(old) as other:
-                row = other.execute(
-                    "SELECT pg_catalog.pg_current_wal_insert_lsn()::text"
-                ).fetchone()
-            assert row is not None
-            self._await_receipt(connection, parse_lsn(row[0]))
-        row = connection.execute(
-            "SELECT pg_catalog.pg_promote(true, %s)", (PROMOTE_TIMEOUT,)
-        ).fetchone()
-        if row is None or not row[0]:
+    async def _promote(self, target: NodeView, old: NodeView | None) -> None:
+        """Promote the node, once it has received all that *old* has."""
+        async with self._line(target) as link:
+            if old is not None:
+                inserted = _text(await self._ask(old, _INSERTED))
+                await self._await_receipt(link, parse_lsn(inserted or ""))
+            await self._tell(link)
+
+    async def _tell(self, link: Link) -> None:
+        """Have the node behind *link* promoted."""
+        done = await self._answer(link, self._node, _PROMOTE, 2 * PROMOTE_TIMEOUT)
+        if list(done) != [_TRUE]:
             raise OperationRefused(
                 f"node {self._node} was told to promote and did not within {PROMOTE_TIMEOUT} s; it does when it has "
                 "replayed what it has received, so wait for it (rwsplit status) and promote no other"
             )
 
-    def _await_receipt(self, connection: psycopg.Connection[Any], lsn: LSN) -> None:
+    async def _await_receipt(self, link: Link, lsn: LSN) -> None:
         """Wait until the replica has received all up to *lsn*, less a page header that may follow it."""
         for _ in range(CATCH_UP_LOOKS):
-            row = connection.execute(_END).fetchone()
-            if (
-                row is not None
-                and row[0] is not None
-                and parse_lsn(row[0]) + LONG_PAGE_HEADER >= lsn
-            ):
+            end = _text(await self._answer(link, self._node, _END))
+            if end is not None and parse_lsn(end) + LONG_PAGE_HEADER >= lsn:
                 return
-            connection.execute("SELECT pg_catalog.pg_sleep(0.1)")
+            await trio.sleep(CATCH_UP_PAUSE)
         raise OperationRefused(
             f"node {self._node} has not received all of the old primary's WAL, so it was not promoted"
         )
@@ -289,54 +289,54 @@ class Promotion:
 
     # Asking nodes...
 
-    async def _ask(
-        self, node: NodeView, question: Callable[[psycopg.Connection[Any]], Answer]
-    ) -> Answer:
-        """Return what *question* finds out over a connection to *node*. Raises OperationRefused, NodeUnreachable."""
+    async def _may_promote(self, node: NodeView) -> bool:
+        return list(await self._ask(node, _MAY)) == [_TRUE]
 
-        def run() -> Answer:
-            with self._connect(node) as connection:
-                return question(connection)
+    async def _ask(self, node: NodeView, query: str) -> Row:
+        """Return the row with which *node* answers *query*. Raises OperationRefused, NodeUnreachable."""
+        async with self._line(node) as link:
+            return await self._answer(link, node.name, query)
 
+    async def _answer(
+        self, link: Link, name: str, query: str, seconds: float = ANSWER_TIMEOUT
+    ) -> Row:
+        """Return the row with which the node called *name* answers *query* over *link*. Raises as `_ask`."""
         try:
-            return await trio.to_thread.run_sync(run)
-        except psycopg.OperationalError as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise NodeUnreachable(f"node {node.name} cannot be reached: {reason}") from error
-        except psycopg.Error as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise OperationRefused(f"node {node.name} refused: {reason}") from error
+            with trio.fail_after(seconds):
+                return await link.ask(question(query))
+        except trio.TooSlowError as error:
+            raise NodeUnreachable(
+                f"node {name} cannot be reached: no answer in {seconds:g} s"
+            ) from error
+        except ProbeFailed as error:
+            if error.lost:
+                raise NodeUnreachable(f"node {name} cannot be reached: {error}") from error
+            raise OperationRefused(f"node {name} refused: {error}") from error
 
-    def _connect(self, node: NodeView) -> psycopg.Connection[Any]:
-        """Connect as the monitor does."""
+    @asynccontextmanager
+    async def _line(self, node: NodeView) -> AsyncIterator[Link]:
+        """Lend a link to *node*, as the monitor has one. Raises NodeUnreachable."""
         config = self._proxy.config
-        password = config.monitor.password
-        if not password and config.monitor.password_file is not None:
-            try:
-                text = config.monitor.password_file.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise OperationRefused(
-                    f"monitor.password_file: cannot be read: {error}"
-                ) from error
-            password = text.partition("\n")[0].rstrip("\r")
-        parameters = catalog_parameters(node, config, config.monitor.database)
-        asked: dict[str, Any] = {
-            **parameters,
+        known = next((each for each in config.nodes if each.name == node.name), None)
+        if known is None:
+            raise NodeUnreachable(f"node {node.name} is not configured any more")
+        parameters = {
             "application_name": "rwsplit console",
-            "connect_timeout": CONNECT_TIMEOUT,
-            "options": f"-c statement_timeout={2 * PROMOTE_TIMEOUT}s",
+            "options": startup_options(statement_timeout=2 * PROMOTE_TIMEOUT),
         }
-        return psycopg.connect(**asked, password=password or "", autocommit=True)
+        try:
+            link = await Caller(known, config.monitor, config.tls).call(parameters)
+        except ProbeFailed as error:
+            raise NodeUnreachable(f"node {node.name} cannot be reached: {error}") from error
+        try:
+            yield link
+        finally:
+            link.close()
 
 
-def _may_promote(connection: psycopg.Connection[Any]) -> bool:
-    row = connection.execute(_MAY).fetchone()
-    return row is not None and bool(row[0])
-
-
-def _replay(connection: psycopg.Connection[Any]) -> str:
-    row = connection.execute(QUERY).fetchone()
-    return "" if row is None else str(row[0])
+def _text(row: Row) -> str | None:
+    """Return the first value of *row*; None: it is null, or there is no row."""
+    return None if not row or row[0] is None else text_of(row[0])
 
 
 def rival(view: ClusterView, name: str) -> NodeView | None:

@@ -30,12 +30,12 @@ from rwsplit.app.lobby import OurLobby
 from rwsplit.app.memory import Memory
 from rwsplit.app.opener import Opener
 from rwsplit.app.operating import OurOperator
+from rwsplit.app.preparation import prepare
 from rwsplit.app.shutdown import Shutdown
 from rwsplit.app.signals import heed_signals
 from rwsplit.app.welcome import Welcomes
 from rwsplit.client.listener import serve_listener
 from rwsplit.client.lobby import Login
-from rwsplit.client.tls import make_client_context
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.loader import load
 from rwsplit.config.model import Address, Config
@@ -45,7 +45,6 @@ from rwsplit.monitor.watcher import run_monitor
 from rwsplit.relay.driving import Driver
 from rwsplit.relay.relay import Relay
 from rwsplit.routing.balancing import Chooser, make_chooser
-from rwsplit.server.credentials import Keyring
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
 from rwsplit.server.stream import WireStream
@@ -119,7 +118,10 @@ class Proxy:
     """Everything a running rwsplit is made of."""
 
     def __init__(self, config: Config, driver: Driver | None = None) -> None:
-        keyring = Keyring.load(config.users.file) if config.users.file else Keyring()
+        prepared = prepare(config)
+        for warning in prepared.warnings:
+            _log.warning("config_warning", reason=warning)
+        keyring = prepared.keyring
         functions = FunctionBook(
             config.routing.functions.reads, config.routing.functions.writes
         )
@@ -158,7 +160,7 @@ class Proxy:
             knowledge=self.knowledge,
             catalogs=self.catalogs,
             welcomes=self.welcomes,
-            tls_context=make_client_context(config.tls),
+            tls_context=prepared.tls_context,
             console=self._console,
         )
         self.operator = OurOperator(self)

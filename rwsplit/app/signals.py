@@ -20,13 +20,14 @@ _log = structlog.get_logger("rwsplit.app")
 async def heed_signals(shutdown: Shutdown, operator: OurOperator) -> None:
     """Do what the process's signals ask for, for ever."""
     wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
-    with trio.open_signal_receiver(*wanted) as signals:
-        async for number in signals:
-            _log.info("signal", name=signal.Signals(number).name)
-            if number == signal.SIGHUP:
-                await _reload(operator)
-            else:
-                shutdown.request(wait=number != signal.SIGQUIT)
+    async with trio.open_nursery() as reloads:
+        with trio.open_signal_receiver(*wanted) as signals:
+            async for number in signals:
+                _log.info("signal", name=signal.Signals(number).name)
+                if number == signal.SIGHUP:
+                    reloads.start_soon(_reload, operator, name="reload")  # TERM does not wait
+                else:
+                    shutdown.request(wait=number != signal.SIGQUIT)
 
 
 async def _reload(operator: OurOperator) -> None:

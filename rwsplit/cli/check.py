@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +11,13 @@ import trio
 import typer
 
 from rwsplit.app.memory import state_path, why_unusable
+from rwsplit.app.preparation import prepare_file
 from rwsplit.cli.proxy import DEFAULT_FILES, default_file
 from rwsplit.cluster.inspection import Finding, Line, judge
-from rwsplit.config.loader import load
 from rwsplit.config.model import Config
 from rwsplit.config.settings import values
 from rwsplit.errors import ConfigError, RwsplitError
 from rwsplit.monitor.inspector import inspect
-from rwsplit.server.credentials import Keyring
 
 
 def check(
@@ -37,9 +37,9 @@ def check(
     With --connect the nodes are checked, too: address, login, role, replication, and the right to promote.
     """
     path = config_file(config)
-    loaded = load(path)
-    users = Keyring.load(loaded.users.file) if loaded.users.file else None
-    if users is not None and (unknown := users.lacking(loaded)):
+    prepared = prepare_file(path)
+    loaded, users = prepared.config, prepared.keyring
+    if loaded.users.file is not None and (unknown := users.lacking(loaded)):
         raise ConfigError(unknown)
     problem = why_unusable(loaded)
     if problem and not connect:
@@ -47,10 +47,15 @@ def check(
     if show:
         for setting, value in values(loaded).items():
             print(f"{setting}: {value}".rstrip())
-    counts = f"{len(loaded.nodes)} nodes, {len(users or ())} users"
+    counts = f"{len(loaded.nodes)} nodes, {len(users)} users"
     if connect:
-        _check_nodes(loaded, Line("file", f"{path}: {counts}"), _state(loaded, problem))
-    elif not show:
+        doubts = [Line("file", each, Finding.WORTH_A_LOOK) for each in prepared.warnings]
+        file = Line("file", f"{path}: {counts}")
+        _check_nodes(loaded, *(doubts or [file]), _state(loaded, problem))
+        return
+    for warning in prepared.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if not show:
         print(f"{path} is fine: {counts}")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from rwsplit.app.preparation import prepare
 from rwsplit.cli.completion import setting_paths
 from rwsplit.cli.options import ConfigFile, Json, Url
 from rwsplit.cli.proxy import (
@@ -19,7 +20,7 @@ from rwsplit.cli.proxy import (
     operate,
     place_from_file,
 )
-from rwsplit.config.edit import set_value
+from rwsplit.config.edit import edit_value
 from rwsplit.config.loader import parse, read_text
 from rwsplit.config.settings import values
 from rwsplit.errors import RwsplitError
@@ -81,7 +82,9 @@ def set_setting(
         for notice in operate(find_proxy(url), "SET " + _checked(path) + " = %s", [value]):
             print(notice)
         return
-    set_value(file, path, value)
+    edit = edit_value(file, path, value)
+    prepare(edit.config)  # what a reload would refuse is not written
+    edit.write()
     print(f"{path} is {value} in {file}")
     try:
         place = place_from_file(file)

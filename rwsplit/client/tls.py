@@ -6,7 +6,6 @@ not ask for TLS, `verify-ca` and `verify-full` also those without a certificate 
 
 from __future__ import annotations
 
-import re
 import ssl
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 from rwsplit.config.model import SslMode, TlsConfig
 from rwsplit.errors import ConfigError
 from rwsplit.server.authentication import end_point_binding
+from rwsplit.server.certificates import first_certificate, tls_reason
 
 #: PostgreSQL's protocol in TLS's list of protocols; without it direct TLS is not for us.
 ALPN: Final = "postgresql"
@@ -21,10 +21,6 @@ ALPN: Final = "postgresql"
 DEMANDING: Final = frozenset({SslMode.REQUIRE, SslMode.VERIFY_CA, SslMode.VERIFY_FULL})
 #: Modes in which it must also show a certificate.
 VERIFYING: Final = frozenset({SslMode.VERIFY_CA, SslMode.VERIFY_FULL})
-
-_CERTIFICATE: Final = re.compile(
-    r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL
-)
 
 
 class ClientTlsContext(ssl.SSLContext):
@@ -69,13 +65,12 @@ def _load_certificate(
     try:
         # The password keeps OpenSSL from asking the terminal for one.
         context.load_cert_chain(cert_file, key_file, password="")
-        certificate = _CERTIFICATE.search(cert_file.read_text(encoding="latin-1"))
+        certificate = first_certificate(cert_file)
     except OSError as exc:
         raise _unusable("client_tls_cert_file", cert_file, exc) from exc
     if certificate is not None:
-        context.binding = end_point_binding(ssl.PEM_cert_to_DER_cert(certificate.group()))
+        context.binding = end_point_binding(certificate)
 
 
 def _unusable(setting: str, file: Path, exc: OSError) -> ConfigError:
-    reason = exc.reason if isinstance(exc, ssl.SSLError) else exc.strerror
-    return ConfigError([f"tls.{setting}: cannot use {file}: {reason or exc}"])
+    return ConfigError([f"tls.{setting}: cannot use {file}: {tls_reason(exc)}"])

@@ -55,6 +55,11 @@ class Finding(Enum):
         "it as it is if the node is for other purposes"
     )
     MAY_NOT_PROMOTE = "`rwsplit node promote` would be refused"
+    SUPERUSER = (
+        "is a superuser, which the monitor's role must never be: a trap that somebody has laid in a database would run with "
+        "all rights; give it LOGIN and pg_monitor only (ALTER ROLE ... NOSUPERUSER)"
+    )
+    WORTH_A_LOOK = "a file can be used, and is worth a look"
     STATE_NOT_SAVED = "after a restart, detached nodes would be attached, and an old primary could be taken for the right one"
 
 
@@ -65,6 +70,8 @@ WARNINGS: Final = {
     Finding.REPLAY_PAUSED,
     Finding.APPLY_DELAY,
     Finding.MAY_NOT_PROMOTE,
+    Finding.SUPERUSER,
+    Finding.WORTH_A_LOOK,
 }
 
 
@@ -91,6 +98,8 @@ class Seen:
     look: Observation
     may_promote: bool = True
     """Whether the monitor's role may execute pg_promote."""
+    is_superuser: bool = False
+    """Whether the monitor's role is one."""
     replay: Replay = attrs.field(factory=Replay)
 
 
@@ -186,6 +195,8 @@ def _about_cluster(
         yield Line("cluster", f"{claims}: {finding.value}", finding)
     if not own:
         return
+    if any(found.is_superuser for found in own.values()):
+        yield Line("monitor", f"{user} {Finding.SUPERUSER.value}", Finding.SUPERUSER)
     lacking = [name for name, found in own.items() if not found.may_promote]
     if not lacking:
         yield Line("promote", f"{user} may execute pg_promote")

@@ -55,15 +55,15 @@ class Remembered:
     @classmethod
     def from_plain(cls, said: Mapping[str, Any]) -> Remembered:
         """Read what `to_plain` made. Raises ValueError, TypeError, KeyError, AttributeError: it did not."""
-        history, lsn = said["history"], said["lsn"]
+        history, lsn, timeline = said["history"], said["lsn"], said["timeline"]
         return cls(
-            identity=said["system_identifier"],
-            timeline=said["timeline"],
+            identity=_name(said["system_identifier"]),
+            timeline=None if timeline is None else int(timeline),
             highest=int(said["highest_timeline"]),
             history=None
             if history is None
             else tuple(Fork(int(number), parse_lsn(left)) for number, left in history),
-            primary=said["primary"],
+            primary=_name(said["primary"]),
             lsn=None if lsn is None else parse_lsn(lsn),
             members={
                 str(name): (str(host), int(port))
@@ -72,3 +72,10 @@ class Remembered:
             rivals=frozenset(map(str, said["rivals"])),
             abandoned=frozenset(map(str, said["abandoned"])),
         )
+
+
+def _name(said: object) -> str | None:
+    """Return *said*, a name or none. Raises TypeError: it is neither."""
+    if said is None or isinstance(said, str):
+        return said
+    raise TypeError(f"not a name: {said!r:.60}")

@@ -19,12 +19,20 @@ Problem = tuple[str, str]
 def check_config(config: Config) -> list[Problem]:
     """Return everything in *config* that does not fit together."""
     return [
+        *_check_listen(config),
         *_check_nodes(config),
         *_check_rules(config),
         *_check_logins(config),
         *_check_pool(config),
         *_check_tls(config.tls),
     ]
+
+
+def _check_listen(config: Config) -> Iterator[Problem]:
+    if not config.listen:
+        yield "listen", "must name at least one address"
+    if len(set(config.listen)) < len(config.listen):
+        yield "listen", "names one address twice"
 
 
 def _check_nodes(config: Config) -> Iterator[Problem]:
@@ -39,8 +47,6 @@ def _check_nodes(config: Config) -> Iterator[Problem]:
         if address.port and (address.host, address.port) in taken:
             name = taken[address.host, address.port]
             yield "listen", f"is the address of node {name}; rwsplit would connect to itself"
-    if len(set(config.listen)) < len(config.listen):
-        yield "listen", "names one address twice"
 
 
 def _check_rules(config: Config) -> Iterator[Problem]:

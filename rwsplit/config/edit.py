@@ -2,7 +2,8 @@
 
 Comments, order and quoting survive (ruamel.yaml's round trip). The new text is read as the whole
 configuration before the file is touched, and replaces it by a rename, so that neither a refused
-value nor a crash can leave half a file.
+value nor a crash can leave half a file. A running rwsplit prepares all that follows from it before it
+writes (`Edit`), and puts the file back, byte for byte, if it cannot be taken over after all.
 """
 
 from __future__ import annotations
@@ -10,42 +11,68 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import attrs
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.util import load_yaml_guess_indent
 
-from rwsplit.config.loader import parse, read_text, yaml_problem
+from rwsplit.config.document import MOST_DEPTH, not_understood, read_document, yaml_problem
+from rwsplit.config.loader import as_text, parse, read_raw
 from rwsplit.config.model import Address, Config
-from rwsplit.config.scalars import Invalid, address
+from rwsplit.config.scalars import Invalid, address, shown
 from rwsplit.errors import ConfigError
 
 
-def set_value(
-    path: Path,
-    setting: str,
-    text: str,
-    *,
-    approve: Callable[[Config], object] | None = None,
-) -> Config:
+@attrs.frozen
+class Edit:
+    """A file with one setting changed, before and after; nothing is written yet."""
+
+    path: Path
+    old: bytes
+    new: bytes
+    config: Config
+    """What the new text says."""
+
+    def write(self) -> None:
+        """Replace the file. Raises ConfigError: it cannot be written, and is unchanged."""
+        _replace(self.path, self.new)
+
+    def take_back(self) -> None:
+        """Put the file back to what it was. Raises ConfigError: it cannot be written."""
+        _replace(self.path, self.old)
+
+
+def set_value(path: Path, setting: str, text: str) -> Config:
     """Write *text*, a YAML value, as the *setting* (`consistency.max_lag`) of the file *path*.
 
-    Return the configuration the file now holds. What *approve* raises about it leaves the file as it is.
+    Return the configuration the file now holds.
 
     Raises:
         ConfigError: the file cannot be read or written, or would have problems; it is unchanged.
     """
-    path = path.resolve()
-    new = edited(read_text(path), setting, text, path=path)
-    config = parse(new, path=path)
-    if approve is not None:
-        approve(config)
-    _replace(path, new)
-    return config
+    edit = edit_value(path, setting, text)
+    edit.write()
+    return edit.config
+
+
+def edit_value(path: Path, setting: str, text: str) -> Edit:
+    """Return what `set_value` would write.
+
+    Raises:
+        ConfigError: the file cannot be read, or would have problems.
+    """
+    try:
+        path = path.resolve()
+    except (OSError, RuntimeError) as exc:
+        raise ConfigError([f"{path}: cannot be read: {exc}"]) from None
+    raw = read_raw(path)
+    new = edited(as_text(raw, path), setting, text, path=path)
+    return Edit(path, raw, new.encode(), parse(new, path=path))
 
 
 def edited(document: str, setting: str, text: str, *, path: Path | None = None) -> str:
@@ -54,17 +81,29 @@ def edited(document: str, setting: str, text: str, *, path: Path | None = None) 
     Raises:
         ConfigError: one of them is not YAML, or the setting's place is taken by something else.
     """
+    try:
+        return _edited(document, setting, text, path)
+    except ConfigError:
+        raise
+    except Exception as exc:
+        raise not_understood(exc, setting) from exc
+
+
+def _edited(document: str, setting: str, text: str, path: Path | None) -> str:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
+    yaml.max_depth = MOST_DEPTH
+    read_document(document, path)
     try:
         tree, indent, offset = load_yaml_guess_indent(document, yaml=yaml)
     except YAMLError as exc:
         raise yaml_problem(exc, path) from None
     try:
+        read_document(text)
         value = YAML().load(text)
-    except YAMLError:
-        raise ConfigError([f"{setting}: not a YAML value: {text!r}"]) from None
+    except (YAMLError, ConfigError):
+        raise ConfigError([f"{setting}: not a YAML value: {shown(text)}"]) from None
     if tree is None:
         tree = {}
     _assign(tree, setting, value)
@@ -109,14 +148,14 @@ def _spelt_out(place: str, text: str) -> dict[str, Any]:
     return {"host": where.host, "port": where.port}
 
 
-def _replace(path: Path, text: str) -> None:
-    """Replace the file *path* by *text* at once, with the same mode, owner and group."""
+def _replace(path: Path, data: bytes) -> None:
+    """Replace the file *path* by *data* at once, with the same mode, owner and group. Raises ConfigError."""
     try:
         status = path.stat()
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).chmod(stat.S_IMODE(status.st_mode))

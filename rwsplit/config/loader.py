@@ -1,7 +1,10 @@
 """From YAML to a `Config`, with every problem reported at once, each with its path.
 
-ruamel.yaml reads the text (YAML 1.2: `on`, `off` and `12:30` are plain words), `reader.py` makes the
+`document.py` reads the text (YAML 1.2: `on`, `off` and `12:30` are plain words), `reader.py` makes the
 model's values of it, `checks.py` compares them; here are the files.
+
+Whatever stands in the file, and whatever is in its place, ends in a `Config` or in a `ConfigError`: what the readers
+did not foresee is one, too, for a running rwsplit reads the file again.
 
 Rejected: reporting line numbers with each problem. A path is what the operator searches for, and it
 stays right for `rwsplit config set`, where there is no line yet.
@@ -12,13 +15,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import attrs
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from rwsplit.config.checks import Problem, check_config
+from rwsplit.config.document import not_understood, read_document
+from rwsplit.config.files import Exposure, exposure, read_file, see_that_it_is_regular
 from rwsplit.config.model import Config
 from rwsplit.config.reader import Reader
 from rwsplit.config.settings import all_settings
@@ -26,6 +29,16 @@ from rwsplit.errors import ConfigError
 
 LIMIT = 1 << 20
 """Bytes of YAML; more is a mistake."""
+
+#: Bytes of a file whose first line is a password.
+PASSWORD_LIMIT: Final = 1 << 16
+#: Files that hold secrets: whoever reads one can be somebody else.
+SECRET_FILES: Final = (
+    "monitor.password_file",
+    "users.file",
+    "tls.client_tls_key_file",
+    "tls.server_tls_key_file",
+)
 
 
 def load(path: Path) -> Config:
@@ -45,7 +58,16 @@ def parse(text: str, *, path: Path | None = None, files: bool = True) -> Config:
     Raises:
         ConfigError: it has problems; all of them are in `.problems`.
     """
-    tree = _parse_yaml(text, path)
+    try:
+        return _parse(text, path, files=files)
+    except ConfigError:
+        raise
+    except Exception as exc:
+        raise not_understood(exc, path) from exc
+
+
+def _parse(text: str, path: Path | None, *, files: bool) -> Config:
+    tree = read_document(text, path)
     reader = Reader(base=path.resolve().parent if path else Path.cwd())
     config = reader.read_config({} if tree is None else tree)
     config = attrs.evolve(config, path=path.resolve() if path else None)
@@ -66,41 +88,25 @@ def read_text(path: Path) -> str:
     Raises:
         ConfigError: it cannot be read; says so in one sentence.
     """
+    return as_text(read_raw(path), path)
+
+
+def read_raw(path: Path) -> bytes:
+    """Return the bytes of the configuration file *path*. Raises ConfigError, as `read_text`."""
     try:
-        if path.stat().st_size > LIMIT:
-            raise ConfigError([f"{path}: is larger than {LIMIT} bytes"])
-        return path.read_text(encoding="utf-8")
+        return read_file(path, LIMIT)
     except FileNotFoundError:
         raise ConfigError([f"{path}: there is no such file"]) from None
     except OSError as exc:
         raise ConfigError([f"{path}: cannot be read: {exc.strerror}"]) from None
+
+
+def as_text(data: bytes, path: Path) -> str:
+    """Return *data*, those of *path*, as text with line ends of one kind. Raises ConfigError."""
+    try:
+        return data.decode().replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as exc:
         raise ConfigError([f"{path}: is not UTF-8 text (byte {exc.start})"]) from None
-
-
-def yaml_problem(exc: YAMLError, path: Path | None) -> ConfigError:
-    """Return *exc* as one sentence with its line."""
-    where = str(path) if path else "the text"
-    if isinstance(exc, MarkedYAMLError) and exc.problem:
-        mark = exc.problem_mark or exc.context_mark
-        line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        return ConfigError([f"{where}: {line}{_sentence(exc.problem)}"])
-    return ConfigError([f"{where}: is not YAML: {_sentence(str(exc))}"])
-
-
-def _sentence(text: str) -> str:
-    return " ".join(text.split()).partition(", if necessary")[0]
-
-
-def _parse_yaml(text: str, path: Path | None) -> Any:
-    yaml = YAML(typ="safe", pure=True)
-    yaml.max_depth = 20
-    try:
-        return yaml.load(text)
-    except YAMLError as exc:
-        raise yaml_problem(exc, path) from None
-    except (ValueError, RecursionError) as exc:
-        raise ConfigError([f"{path or 'the text'}: is not YAML: {exc}"]) from None
 
 
 def _explained(path: str, problems: list[Problem]) -> bool:
@@ -114,17 +120,52 @@ def _explained(path: str, problems: list[Problem]) -> bool:
 
 
 def _check_files(config: Config) -> Iterator[Problem]:
+    for setting, path in named_files(config):
+        try:
+            status = os.stat(path)
+            see_that_it_is_regular(status)
+        except FileNotFoundError:
+            yield setting, f"there is no such file: {path}"
+            continue
+        except OSError as exc:
+            yield setting, f"cannot be read: {path}: {exc.strerror}"
+            continue
+        if not os.access(path, os.R_OK):
+            yield setting, f"cannot be read: {path}"
+        elif setting in SECRET_FILES and exposure(status) is Exposure.EVERYBODY:
+            yield setting, f"{Exposure.EVERYBODY.value}: chmod 600 {path}"
+
+
+def named_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """Yield the files *config* names that must be there, each with its setting."""
     for setting in all_settings():
         if setting.type is not Path or setting.path == "admin.state_file":
             continue
         section, name = setting.path.split(".")
         path: Path | None = getattr(getattr(config, section), name)
-        if path is None:
-            continue
-        if not path.exists():
-            yield setting.path, f"there is no such file: {path}"
-        elif not path.is_file() or not os.access(path, os.R_OK):
-            yield setting.path, f"cannot be read: {path}"
+        if path is not None:
+            yield setting.path, path
+
+
+def read_password(path: Path) -> str:
+    """Return the monitor's password, the first line of the file *path*.
+
+    Raises:
+        ConfigError: it cannot be read; says so in one sentence.
+    """
+    try:
+        text = read_file(path, PASSWORD_LIMIT).decode()
+    except OSError as exc:
+        raise ConfigError(
+            [f"monitor.password_file: cannot be read: {path}: {exc.strerror}"]
+        ) from None
+    except UnicodeDecodeError as exc:
+        raise ConfigError(
+            [
+                f"monitor.password_file: cannot be read: {path}: is not UTF-8 text (byte {exc.start})"
+            ]
+        ) from None
+    return text.partition("\n")[0].rstrip("\r")
 
 
 def _read_password(config: Config) -> Config:
@@ -132,10 +173,9 @@ def _read_password(config: Config) -> Config:
     path = config.monitor.password_file
     if path is None:
         return config
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError([f"monitor.password_file: cannot be read: {exc}"]) from None
-    if not lines or not lines[0]:
+    password = read_password(path)
+    if not password:
         raise ConfigError([f"monitor.password_file: its first line is empty: {path}"])
-    return attrs.evolve(config, monitor=attrs.evolve(config.monitor, password=lines[0]))
+    if "\0" in password:
+        raise ConfigError([f"monitor.password_file: a password has no NUL in it: {path}"])
+    return attrs.evolve(config, monitor=attrs.evolve(config.monitor, password=password))

@@ -82,6 +82,16 @@ def not_empty(_: object, __: object, value: str) -> None:
         raise ValueError(f"must be a text of at least one character, got {value!r}")
 
 
+def a_host(section: object, field: attrs.Attribute[Any], value: str) -> None:
+    """Refuse what no resolver takes for a name; a path is the directory of a Unix socket."""
+    not_empty(section, field, value)
+    try:
+        if not value.startswith("/"):
+            value.encode("idna")
+    except UnicodeError:
+        raise ValueError(f"must be a host name or an address, got {value[:60]!r}") from None
+
+
 def a_name(_: object, __: object, value: str) -> None:
     """Refuse names of nodes that would not survive a path, a hint or a console command unquoted."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}", value):
@@ -159,7 +169,7 @@ class SslMode(Enum):
 class Address:
     """A TCP address."""
 
-    host: str = attrs.field(validator=not_empty)
+    host: str = attrs.field(validator=a_host)
     port: int = attrs.field(default=5432, validator=between(0, 65535))
 
 
@@ -171,7 +181,7 @@ class NodeConfig:
     """
 
     name: str = attrs.field(validator=a_name)
-    host: str = attrs.field(validator=not_empty)
+    host: str = attrs.field(validator=a_host)
     """A name or an address; a name is resolved again for every connection."""
     port: int = attrs.field(default=5432, validator=between(1, 65535))
     """Its TCP port."""
@@ -187,13 +197,13 @@ class MonitorConfig:
 
     user: str = attrs.field(default="rwsplit", validator=not_empty)
     """The role that probes. LOGIN is enough for routing; `pg_monitor` shows which node a replica follows, and EXECUTE on
-    `pg_promote` is for `rwsplit node promote`."""
+    `pg_promote` is for `rwsplit node promote`. It must never be a superuser."""
     password: str | None = attrs.field(default=None, repr=False)
     """Its password; `password_file` keeps it out of this file."""
     password_file: Path | None = None
-    """A file whose first line is its password."""
+    """A file whose first line is its password; others must not be able to read it (mode 600)."""
     database: str = attrs.field(default="postgres", validator=not_empty)
-    """The database the probes connect to."""
+    """The database the probes connect to; best one whose owner is a superuser."""
     interval: Seconds = attrs.field(default=0.1, validator=at_least(0.01))
     """Time between two probes of a node."""
     timeout: Seconds = attrs.field(default=2.0, validator=more_than(0))
@@ -396,7 +406,7 @@ class TlsConfig:
     client_tls_cert_file: Path | None = None
     """The certificate (chain) clients are shown, PEM."""
     client_tls_key_file: Path | None = None
-    """The key of that certificate, PEM."""
+    """The key of that certificate, PEM; others must not be able to read it (mode 600)."""
     client_tls_ca_file: Path | None = None
     """Certificates that sign clients' certificates; needed by `verify-ca` and `verify-full`."""
     server_tls_sslmode: SslMode = SslMode.PREFER
@@ -406,7 +416,7 @@ class TlsConfig:
     server_tls_cert_file: Path | None = None
     """The certificate rwsplit shows to the nodes, PEM."""
     server_tls_key_file: Path | None = None
-    """The key of that certificate, PEM."""
+    """The key of that certificate, PEM; others must not be able to read it (mode 600)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -422,7 +432,8 @@ class UsersConfig:
     """Who may log in."""
 
     file: Path | None = None
-    """A PgBouncer-style userlist: `"name" "password | md5... | SCRAM-SHA-256$..."` a line."""
+    """A PgBouncer-style userlist: `"name" "password | md5... | SCRAM-SHA-256$..."` a line; others must not be able to
+    read it (mode 600)."""
 
 
 @attrs.frozen(kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Final, get_args, get_origin
 
 import attrs
 import cattrs
@@ -34,15 +34,24 @@ from rwsplit.config.scalars import (
     duration,
     expected,
     nearest,
+    shortened,
+    shown,
     size,
     text,
     whole_number,
 )
 from rwsplit.config.settings import all_settings, bare_type, fields
 
+#: Problems after which the rest is not looked at.
+MOST_PROBLEMS: Final = 100
+
 
 class _Unusable(Exception):
     """A value that was reported and has no default to go on with."""
+
+
+class _Hopeless(Exception):
+    """So much is wrong that it cannot be the file that was meant."""
 
 
 class Reader:
@@ -71,10 +80,17 @@ class Reader:
         except Invalid as exc:
             self.report(str(exc))
             return Config()
+        except _Unusable:
+            return Config()
+        except _Hopeless:
+            self.problems.append(("", f"has more than {MOST_PROBLEMS} problems; these first"))
+            return Config()
         return config
 
     def report(self, sentence: str) -> None:
         """Record a problem of the present place."""
+        if len(self.problems) >= MOST_PROBLEMS:
+            raise _Hopeless
         path = "".join(part if part[0] == "[" else f".{part}" for part in self._path)
         self.problems.append((path.removeprefix("."), sentence))
 
@@ -99,10 +115,10 @@ class Reader:
         given: dict[str, Any] = {}
         for key, part in value.items():
             field = known.get(key)
-            with self._at(str(key) or "''"):
+            with self._at(_label(key)):
                 if field is None:
                     siblings = [name for name in known if name != "name" or kind not in _NAMED]
-                    raise Invalid(_unknown(str(key), siblings, top=kind is Config))
+                    raise Invalid(_unknown(_label(key), siblings, top=kind is Config))
                 if part is not None:
                     given[field.name] = self._value(field, part)
         lost = [
@@ -147,10 +163,11 @@ class Reader:
         if not isinstance(value, Mapping):
             raise Invalid(expected("nodes, one `name: host:port` a line", value))
         made = []
+        names = _Names()
         for name, part in value.items():
-            with self._at(str(name) or "''"):
+            with self._at(_label(name)):
                 try:
-                    made.append(self._node(str(name), part))
+                    made.append(self._node(names.take(name), part))
                 except _Unusable:
                     continue
         return tuple(made)
@@ -159,13 +176,17 @@ class Reader:
         if not isinstance(value, Mapping):
             raise Invalid(expected("settings by name, one `name: {...}` a line", value))
         made: list[OverrideConfig] = []
+        names = _Names()
         for name, part in value.items():
-            with self._at(str(name) or "''"):
+            with self._at(_label(name)):
                 if not isinstance(part, Mapping):
                     raise Invalid(expected("settings, one `name: value` a line", part))
                 if "name" in part:
                     raise Invalid("its name is the key, not a setting")
-                made.append(self._read(kind, {**part, "name": str(name)}))
+                try:
+                    made.append(self._read(kind, {**part, "name": names.take(name)}))
+                except _Unusable:
+                    continue
         return tuple(made)
 
     def _node(self, name: str, part: Any) -> NodeConfig:
@@ -180,12 +201,32 @@ class Reader:
 
     def _file(self, value: Any, _: Any) -> Path:
         name = text(value, str)
-        if not name or "\0" in name:
+        if not name:
             raise Invalid(expected("a path", value))
         try:
             return self._base / Path(name).expanduser()
         except RuntimeError as exc:
-            raise Invalid(f"{name!r}: {exc}") from None
+            raise Invalid(f"{shown(value)}: {exc}") from None
+
+
+class _Names:
+    """The names that keys of one mapping are; `1` and `"1"` are two keys and one name."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def take(self, key: Any) -> str:
+        """Return the name that *key* is. Raises Invalid: it is none, or one that was taken."""
+        name = text(key, str)
+        if name in self._taken:
+            raise Invalid("is here twice, in two spellings")
+        self._taken.add(name)
+        return name
+
+
+def _label(key: Any) -> str:
+    """Return how a *key* of the YAML, which may be anything, is called in a path."""
+    return shortened(key) or "''" if isinstance(key, str) else shown(key)
 
 
 def _is_enum(kind: Any) -> bool:

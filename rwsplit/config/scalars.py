@@ -8,11 +8,22 @@ knows numbers, words and true/false; nothing is converted that an operator might
 from __future__ import annotations
 
 import difflib
+import math
+import reprlib
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from rwsplit.config.model import Address
 from rwsplit.config.units import parse_duration, parse_size
+
+#: The largest count PostgreSQL or an operating system takes of anything.
+MOST: Final = 2**31 - 1
+#: The largest size: that of a file.
+MOST_BYTES: Final = 2**63 - 1
+#: Seconds of a hundred years: what is longer is no duration of a proxy's.
+LONGEST: Final = 100 * 365 * 86_400
+#: Characters of a value that are repeated to who wrote it.
+SHOWN: Final = 60
 
 
 class Invalid(ValueError):
@@ -21,14 +32,29 @@ class Invalid(ValueError):
 
 def duration(value: Any, _: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    return parse_duration(value if isinstance(value, str) else str(value))
+        found = _within(value, LONGEST)
+    elif isinstance(value, str):
+        found = parse_duration(value)
+    else:
+        raise Invalid(expected("a duration such as 250ms, 5s, 10m or 1h", value))
+    return float(_within(found, LONGEST))
 
 
 def size(value: Any, _: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    return parse_size(value if isinstance(value, str) else str(value))
+        found = value
+    elif isinstance(value, str | float):
+        found = parse_size(str(value))
+    else:
+        raise Invalid(expected("a size such as 8192, 64kB or 16MB", value))
+    return int(_within(found, MOST_BYTES))
+
+
+def _within(number: float, most: int) -> float:
+    """Return *number* if it is not beyond *most*, which nothing could come of; infinity is left to the model."""
+    if abs(number) > most and number not in (math.inf, -math.inf):
+        raise Invalid(f"must not be more than {most}, got {shortened(repr(number))}")
+    return number
 
 
 def boolean(value: Any, _: Any) -> bool:
@@ -40,21 +66,25 @@ def boolean(value: Any, _: Any) -> bool:
 def whole_number(value: Any, _: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise Invalid(expected("a whole number", value))
-    return value
+    return int(_within(value, MOST))
 
 
 def text(value: Any, _: Any) -> str:
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         raise Invalid(expected("a text", value))
-    return str(value)
+    found = str(value)
+    if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in found):
+        raise Invalid(
+            expected("a text that can be sent: no NUL, no half of a character", value)
+        )
+    return found
 
 
 def choice(value: Any, kind: type[Enum]) -> Enum:
     names = [str(member.value) for member in kind]
-    if value not in names:
-        raise Invalid(
-            f"must be one of {', '.join(names)}, got {value!r}{nearest(value, names)}"
-        )
+    if not isinstance(value, str) or value not in names:
+        near = nearest(value, names) if isinstance(value, str) else ""
+        raise Invalid(expected("one of " + ", ".join(names), value) + near)
     return kind(value)
 
 
@@ -82,10 +112,24 @@ def address(value: Any, _: Any, *, port: int | None = None) -> Address:
 
 
 def expected(what: str, value: Any) -> str:
-    shown = repr(value)
-    return f"must be {what}, got {shown if len(shown) <= 60 else shown[:57] + '...'}"
+    return f"must be {what}, got {shown(value)}"
 
 
-def nearest(word: Any, names: list[str]) -> str:
-    close = difflib.get_close_matches(str(word), names, n=1)
+def shown(value: Any) -> str:
+    """Return what stands for *value* in a sentence: aliases may have made it larger than the memory there is."""
+    return shortened(_REPR.repr(value))
+
+
+def shortened(text: str, most: int = SHOWN) -> str:
+    """Return *text*, or the beginning of it if it has more than *most* characters."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def nearest(word: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(word[:SHOWN], names, n=1)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+_REPR: Final = reprlib.Repr()
+_REPR.maxlevel = 3
+_REPR.maxstring = _REPR.maxother = 4 * SHOWN

@@ -1,6 +1,6 @@
 """A certificate authority and one certificate for 127.0.0.1 and localhost, by the openssl program.
 
-For trying TLS, not for keeping: keys are unencrypted and everything expires in a month.
+For trying TLS, not for keeping: keys are unencrypted and everything expires in two months.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import attrs
 
 from rwsplit.embedded.postgres import EmbeddedError
 
-DAYS: Final = "30"
+DAYS: Final = "60"
 EXTENSIONS: Final = """\
 subjectAltName = IP:127.0.0.1, DNS:localhost
 basicConstraints = critical, CA:FALSE

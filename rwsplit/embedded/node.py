@@ -22,6 +22,14 @@ from rwsplit.embedded.ports import LOOPBACK
 from rwsplit.embedded.postgres import Binaries, EmbeddedError, environment
 from rwsplit.embedded.reachable import ReachableNode
 
+# They run as a superuser, in databases that are an application's: names and operators are qualified.
+_PROMOTE: Final = "select pg_catalog.pg_promote(false)"
+_RELOAD: Final = "select pg_catalog.pg_reload_conf()"
+_MAKE_SLOT: Final = """
+select pg_catalog.pg_create_physical_replication_slot(%s, true)
+ where not exists (select from pg_catalog.pg_replication_slots where slot_name operator(pg_catalog.=) %s)
+"""
+_IN_RECOVERY: Final = "select pg_catalog.pg_is_in_recovery()"
 SETTINGS_FILE: Final = "rwsplit.conf"
 START_TIMEOUT: Final = 30.0
 STOP_SIGNALS: Final = ((signal.SIGINT, 5.0), (signal.SIGQUIT, 3.0), (signal.SIGKILL, 3.0))
@@ -151,7 +159,7 @@ class EmbeddedNode(ReachableNode):
 
         Raises: EmbeddedError when it does not within *timeout* seconds.
         """
-        self.query("select pg_promote(wait => false)")
+        self.query(_PROMOTE)
         if not processes.wait_until(self._takes_writes, timeout=timeout):
             raise EmbeddedError(f"{self.name} was not promoted:\n{self.log_tail()}")
 
@@ -174,7 +182,7 @@ class EmbeddedNode(ReachableNode):
                         sql.Identifier(name), sql.Literal(value)
                     )
                 )
-            connection.execute("select pg_reload_conf()")
+            connection.execute(_RELOAD)
 
     def rebuild(self, primary: EmbeddedNode) -> None:
         """Replace the node by a new replica of *primary*, on the same port."""
@@ -219,12 +227,7 @@ class EmbeddedNode(ReachableNode):
 
     def ensure_slot(self, name: str) -> None:
         """Make a physical replication slot unless it exists."""
-        self.query(
-            "select pg_create_physical_replication_slot(%s, true) where not exists "
-            "(select from pg_replication_slots where slot_name = %s)",
-            name,
-            name,
-        )
+        self.query(_MAKE_SLOT, name, name)
 
     def replication_conninfo(self, application_name: str, *, password: bool = True) -> str:
         """Return the connection string replicas use; without the password it comes from PGPASSWORD."""
@@ -252,7 +255,7 @@ class EmbeddedNode(ReachableNode):
             return False
 
     def _takes_writes(self) -> bool:
-        return self.query("select pg_is_in_recovery()") == [(False,)]
+        return self.query(_IN_RECOVERY) == [(False,)]
 
     def signal(self, signum: signal.Signals) -> None:
         """Signal the postmaster, if there is one; Popen knows when it was reaped."""

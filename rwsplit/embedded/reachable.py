@@ -19,6 +19,16 @@ from rwsplit.embedded.postgres import EmbeddedError
 from rwsplit.embedded.processes import wait_until
 
 PRIMARY: Final = "primary"
+# They run as a superuser: names and operators are qualified.
+_STREAMS: Final = """
+select 1 from pg_catalog.pg_stat_replication
+ where application_name operator(pg_catalog.=) %s and state operator(pg_catalog.=) 'streaming'
+"""
+_HAS_REPLAYED: Final = (
+    "select pg_catalog.pg_last_wal_replay_lsn() operator(pg_catalog.>=) %s::pg_catalog.pg_lsn"
+)
+_VERIFIERS: Final = "select rolname, rolpassword from pg_catalog.pg_authid where rolcanlogin"
+_LSN: Final = "select pg_catalog.pg_current_wal_lsn()::pg_catalog.text"
 """The name of the node that starts as the primary."""
 
 
@@ -65,15 +75,11 @@ class ReachableNode(abc.ABC):
 
     def streams_from(self, primary: ReachableNode) -> bool:
         """Return whether *primary* counts it among its streaming replicas."""
-        found = primary.query(
-            "select 1 from pg_stat_replication where application_name = %s and state = 'streaming'",
-            self.name,
-        )
-        return bool(found)
+        return bool(primary.query(_STREAMS, self.name))
 
     def has_replayed(self, lsn: str) -> bool:
         """Return whether a replica has replayed everything up to *lsn*."""
-        return self.query("select pg_last_wal_replay_lsn() >= %s::pg_lsn", lsn) == [(True,)]
+        return self.query(_HAS_REPLAYED, lsn) == [(True,)]
 
 
 AnyNode = TypeVar("AnyNode", bound=ReachableNode)
@@ -113,9 +119,7 @@ class ReachableCluster(Generic[AnyNode]):
         """Write the users as rwsplit's userlist; with *verifiers* what PostgreSQL stores of them."""
         entries = dict(self.passwords)
         if verifiers:
-            stored = self.primary.query(
-                "select rolname, rolpassword from pg_authid where rolcanlogin"
-            )
+            stored = self.primary.query(_VERIFIERS)
             entries.update({name: verifier for name, verifier in stored if verifier})
         path.touch(mode=0o600)
         path.write_text("".join(f'"{name}" "{secret}"\n' for name, secret in entries.items()))
@@ -132,7 +136,7 @@ class ReachableCluster(Generic[AnyNode]):
         Raises: EmbeddedError when one has not within *timeout* seconds.
         """
         primary = primary or self.primary
-        [(lsn,)] = primary.query("select pg_current_wal_lsn()::text")
+        [(lsn,)] = primary.query(_LSN)
         for node in only or self._followers(primary):
             if not wait_until(partial(node.has_replayed, lsn), timeout=timeout):
                 raise EmbeddedError(f"{node.name} has not replayed {lsn} within {timeout:g} s")

@@ -30,6 +30,7 @@ from rwsplit.monitor.census_reader import (
     Parameters,
     read_databases,
 )
+from rwsplit.monitor.precautions import startup_options
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.census import Listed
@@ -42,8 +43,9 @@ PAUSE_FACTOR: Final = 5
 RETRY: Final = 1.0
 #: Looks at once, of all databases.
 THREADS: Final = 2
-#: Seconds; libpq does not go below.
+#: Seconds; libpq does not go below, nor above what milliseconds in an int are.
 SHORTEST_CONNECT_TIMEOUT: Final = 2
+LONGEST_CONNECT_TIMEOUT: Final = 2_000_000
 #: Seconds between looks at whether the catalog is still turned off.
 TURNED_OFF: Final = 3600.0
 
@@ -165,7 +167,7 @@ class Catalogs:
         dispelled = self._knowledge.settled(database.name)
         config = self._board.config
         assert view.primary is not None
-        parameters = catalog_parameters(view.primary, config, database.name)
+        parameters = catalog_parameters(view.primary, config, database.name, search_path=None)
         password = config.monitor.password or config.monitor.password_file
         listed = self._knowledge.functions.listed
         try:
@@ -200,10 +202,16 @@ class Catalogs:
         database.failure, database.refused = None, False
 
 
-def catalog_parameters(primary: NodeView, config: Config, database: str) -> Parameters:
-    """Return libpq's parameters for reading *database* on *primary*, without the password."""
+def catalog_parameters(
+    primary: NodeView, config: Config, database: str, *, search_path: str | None = "pg_catalog"
+) -> Parameters:
+    """Return libpq's parameters for reading *database* on *primary*, without the password.
+
+    *search_path* None: what sessions there begin with, which a census asks for.
+    """
     monitor, tls = config.monitor, config.tls
-    patience = max(SHORTEST_CONNECT_TIMEOUT, math.ceil(monitor.timeout))
+    shortest, longest = SHORTEST_CONNECT_TIMEOUT, LONGEST_CONNECT_TIMEOUT
+    patience = min(longest, max(shortest, math.ceil(monitor.timeout)))
     files = {
         "sslrootcert": tls.server_tls_ca_file,
         "sslcert": tls.server_tls_cert_file,
@@ -216,8 +224,7 @@ def catalog_parameters(primary: NodeView, config: Config, database: str) -> Para
         "dbname": database,
         "application_name": "rwsplit catalog",
         "client_encoding": "utf8",
-        "options": f"-c statement_timeout={round(TIMEOUT * 500)} -c lock_timeout=1s"
-        " -c default_transaction_read_only=on",
+        "options": startup_options(statement_timeout=TIMEOUT / 2, search_path=search_path),
         "connect_timeout": patience,
         "tcp_user_timeout": patience * 1000,
         "keepalives_idle": patience,

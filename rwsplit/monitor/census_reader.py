@@ -6,7 +6,9 @@ few scans of pg_proc, pg_class and their like, without the rows PostgreSQL bring
 (oid < 16384), and of ordinary tables only those that are called like something else. What is costly, the texts of
 functions and views, is read and cut into tokens again only where their row has another `xmin`.
 
-Views are deparsed under an empty search path, so every name of the user's own in them has its schema. A text does not
+Views are deparsed under a search path of pg_catalog alone, so every name of the user's own in them has its schema. What sessions
+start with has to be asked before that path is set, so here it is no startup parameter, as it is elsewhere (`precautions`);
+no query depends on it. A text does not
 change its row when what it mentions is renamed; so if anything has another name than before, all are read again.
 """
 
@@ -26,12 +28,15 @@ from rwsplit.monitor.system_catalogs import (
     CAST_TYPES,
     CHECKED_TYPES,
     CLUSTER_PATH,
+    DATABASES,
     DEFAULT_PATHS,
     FUNCTION_TEXTS,
     FUNCTIONS,
+    HAS_DATABASE,
     MOST_ROWS,
     NAMESAKES,
     OPERATORS,
+    OUR_PATH,
     POLICIES,
     RELATIONS,
     SETTINGS,
@@ -55,8 +60,6 @@ from rwsplit.sql.search_path import DEFAULT, DefaultPaths
 TIMEOUT: Final = 60.0
 #: Texts fetched at once.
 BATCH: Final = 200
-_HAS_DATABASE: Final = "select 1 from pg_catalog.pg_database where datname = %s"
-_DATABASES: Final = "select datname from pg_catalog.pg_database where datallowconn"
 _FROM_ELSEWHERE: Final = frozenset({"database", "user", "database user"})
 """Sources of a parameter's value that say nothing about other roles."""
 
@@ -126,7 +129,7 @@ class CatalogReader:
 
         def look() -> bool:
             with _connect(parameters, password) as connection:
-                return connection.execute(_HAS_DATABASE, (database,)).fetchone() is None
+                return connection.execute(HAS_DATABASE, (database,)).fetchone() is None
 
         try:
             with trio.fail_after(TIMEOUT):
@@ -146,7 +149,7 @@ async def read_databases(parameters: Parameters, password: str | Path | None) ->
 
     def look() -> list[str]:
         with _connect(parameters, password) as connection:
-            return [name for (name,) in connection.execute(_DATABASES)]
+            return [name for (name,) in connection.execute(DATABASES)]
 
     try:
         with trio.fail_after(TIMEOUT):
@@ -180,7 +183,7 @@ class CensusReader:
 
     def _read(self, connection: Connection) -> Census:
         paths = _default_paths(connection)
-        connection.execute("set search_path = ''")
+        connection.execute(OUR_PATH)
         functions = connection.execute(FUNCTIONS).fetchall()
         relations = connection.execute(RELATIONS).fetchall()
         if max(len(functions), len(relations)) >= MOST_ROWS:

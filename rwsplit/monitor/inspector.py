@@ -24,9 +24,10 @@ REFUSALS: Final = {
     "57P03": Finding.NOT_ACCEPTING,
 }
 
-_MAY_PROMOTE: Final = (
-    "select has_function_privilege('pg_catalog.pg_promote(boolean, integer)', 'execute')"
+_IS_SUPERUSER: Final = (
+    "select rolsuper from pg_catalog.pg_roles where rolname operator(pg_catalog.=) session_user"
 )
+_MAY_PROMOTE: Final = "select pg_catalog.has_function_privilege('pg_catalog.pg_promote(boolean, integer)', 'execute')"
 
 
 async def inspect(config: Config) -> dict[str, Failed | Seen]:
@@ -50,6 +51,7 @@ async def _inspect(node: NodeConfig, config: Config) -> Failed | Seen:
     try:
         look = await probe.look()
         may_promote = await probe.ask_once(_MAY_PROMOTE)
+        is_superuser = await probe.ask_once(_IS_SUPERUSER)
         replay = await probe.ask_once(QUERY)
     except ProbeFailed as exc:
         finding = _finding(exc)
@@ -59,7 +61,12 @@ async def _inspect(node: NodeConfig, config: Config) -> Failed | Seen:
     finally:
         probe.close()
     told = b"".join(value or b"" for value in replay).decode()
-    return Seen(look, may_promote=list(may_promote) == [b"t"], replay=read_replay(told))
+    return Seen(
+        look,
+        may_promote=list(may_promote) == [b"t"],
+        is_superuser=list(is_superuser) == [b"t"],
+        replay=read_replay(told),
+    )
 
 
 def _has_password(config: Config) -> bool:

@@ -40,6 +40,12 @@ class ProbeFailed(NodeError):
         self.lost = lost
 
 
+def question(query: str) -> bytes:
+    """Return what asks for the answer to *query*, one row at most that counts."""
+    ask = frontend.parse("", query) + frontend.bind("", "") + frontend.execute()
+    return ask + frontend.sync()
+
+
 class Link:
     """An established connection that nobody else uses."""
 

@@ -11,7 +11,8 @@ restartpoint or flushes a page. That may take up to `checkpoint_timeout` after a
 then the replica is refused as OTHER_TIMELINE, for it cannot prove the contrary.
 
 With it, too, a probe sees whom a replica follows, and since when a primary's timeline has run. What led to that timeline is in a file
-only a superuser reads, or who was granted EXECUTE on `pg_read_file(text)`; without, it stays unknown.
+only a superuser reads, or who was granted EXECUTE on `pg_read_file(text)`; without, it stays unknown. A superuser it must not
+be: whatever tricks its sessions into running something would run that with all rights (`precautions`, `system_catalogs`).
 
 The timeline of a replica is the highest that any of these sources mentions: the receiver streams a
 newer one only if the replica's own position lies on it, and in recovery it never goes back while the
@@ -29,71 +30,66 @@ from rwsplit.cluster.descent import Fork, parse_history
 from rwsplit.cluster.node import Role
 from rwsplit.cluster.observation import Observation, Place, Source
 from rwsplit.config.model import MonitorConfig, NodeConfig, TlsConfig
-from rwsplit.errors import NodeError, NodeUnreachable, ServerRefused
 from rwsplit.lsn import normalise_insert_lsn, parse_lsn
-from rwsplit.monitor.link import Link, ProbeFailed, Row
+from rwsplit.monitor.caller import Caller
+from rwsplit.monitor.link import Link, ProbeFailed, Row, question
+from rwsplit.monitor.precautions import startup_options
 from rwsplit.protocol import frontend
 from rwsplit.protocol.fields import text_of
-from rwsplit.server.authentication import INVALID_PASSWORD
-from rwsplit.server.credentials import Credentials, Plain
-from rwsplit.server.dialer import dial
-from rwsplit.server.endpoint import Endpoint
-from rwsplit.server.stream import WireStream
 
 _IDENTITY: Final = """
-select current_setting('server_version'),
-       pg_size_bytes(current_setting('wal_block_size'))::int,
-       pg_size_bytes(current_setting('wal_segment_size'))::int,
-       (select system_identifier::text from pg_control_system()),
-       host(inet_server_addr()),
-       inet_server_port(),
-       current_setting('restore_command', true),
-       extract(epoch from clock_timestamp() - pg_postmaster_start_time())::float8,
-       has_function_privilege('pg_ls_waldir()', 'execute'),
-       has_function_privilege('pg_read_file(text)', 'execute')
+select pg_catalog.current_setting('server_version'),
+       pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_block_size'))::int,
+       pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_segment_size'))::int,
+       (select system_identifier::pg_catalog.text from pg_catalog.pg_control_system()),
+       pg_catalog.host(pg_catalog.inet_server_addr()),
+       pg_catalog.inet_server_port(),
+       pg_catalog.current_setting('restore_command', true),
+       pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()
+                                     operator(pg_catalog.-) pg_catalog.pg_postmaster_start_time()),
+       pg_catalog.has_function_privilege('pg_catalog.pg_ls_waldir()', 'execute'),
+       pg_catalog.has_function_privilege('pg_catalog.pg_read_file(pg_catalog.text)', 'execute')
 """
 
 #: The position is read before the timeline: a replica that moves on in between has still replayed
 #: that position on both. `greatest` ignores what is null: no receiver, or no right to see it.
 _LOOK: Final = """
 select in_recovery,
-       case when in_recovery then pg_last_wal_replay_lsn()
-            else pg_current_wal_insert_lsn() end::text,
+       case when in_recovery then pg_catalog.pg_last_wal_replay_lsn()
+            else pg_catalog.pg_current_wal_insert_lsn() end::pg_catalog.text,
        case when in_recovery
-            then greatest((select received_tli from pg_stat_wal_receiver),
-                          (select timeline_id from pg_control_checkpoint()),
-                          (select min_recovery_end_timeline from pg_control_recovery()))
-            else ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int end,
+            then greatest((select received_tli from pg_catalog.pg_stat_wal_receiver),
+                          (select timeline_id from pg_catalog.pg_control_checkpoint()),
+                          (select min_recovery_end_timeline from pg_catalog.pg_control_recovery()))
+            else ('x' operator(pg_catalog.||)
+                  pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8)
+                 )::bit(32)::int end,
        case when in_recovery
-            then extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8
+            then pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()
+                                               operator(pg_catalog.-) pg_catalog.pg_last_xact_replay_timestamp())
        end,
-       case when in_recovery then pg_last_wal_receive_lsn() end::text,
+       case when in_recovery then pg_catalog.pg_last_wal_receive_lsn() end::pg_catalog.text,
        case when in_recovery
-            then (select concat(status, ' ', sender_port, ' ', sender_host) from pg_stat_wal_receiver)
+            then (select pg_catalog.concat(status, ' ', sender_port, ' ', sender_host)
+                    from pg_catalog.pg_stat_wal_receiver)
        end,
-       pg_conf_load_time()::text
-  from pg_is_in_recovery() as in_recovery
+       pg_catalog.pg_conf_load_time()::pg_catalog.text
+  from pg_catalog.pg_is_in_recovery() as in_recovery
 """
 
 #: Since when the timeline of a primary has run, and what led there; each only with the right to ask.
 _PROMOTED: Final = """
-select extract(epoch from clock_timestamp() - modification)::float8
-  from pg_ls_waldir() where name = '{file}'
+select pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() operator(pg_catalog.-) modification)
+  from pg_catalog.pg_ls_waldir() where name operator(pg_catalog.=) '{file}'
 """
-_HISTORY: Final = "select pg_read_file('pg_wal/{file}')"
+_HISTORY: Final = "select pg_catalog.pg_read_file('pg_wal/{file}')"
 
 #: Names of one address.
 _LOCAL: Final = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}
 
 _NAME: Final = "look"
 _ASK_LOOK: Final = frontend.bind("", _NAME) + frontend.execute() + frontend.sync()
-_ASK_IDENTITY: Final = (
-    frontend.parse(_NAME, _LOOK)
-    + frontend.parse("", _IDENTITY)
-    + frontend.bind("", "")
-    + frontend.execute()
-    + frontend.sync()
-)
+_ASK_IDENTITY: Final = frontend.parse(_NAME, _LOOK) + question(_IDENTITY)
 
 
 class Identity(NamedTuple):
@@ -141,10 +137,9 @@ class Past:
 
 def startup_parameters(monitor: MonitorConfig) -> dict[str, str]:
     """Return how a probe introduces itself, beyond its user and its database."""
-    milliseconds = max(1, round(monitor.timeout * 1000))
     return {
         "application_name": "rwsplit monitor",
-        "options": f"-c statement_timeout={milliseconds} -c default_transaction_read_only=on",
+        "options": startup_options(statement_timeout=monitor.timeout),
     }
 
 
@@ -152,12 +147,11 @@ class Probe:
     """Looks at one node, over one link at a time."""
 
     def __init__(self, node: NodeConfig, monitor: MonitorConfig, tls: TlsConfig) -> None:
-        self._endpoint = Endpoint.from_config(node, tls)
+        self._caller = Caller(node, monitor, tls)
         self._host = _LOCAL.get(node.host, node.host)
         self._monitor = monitor
         self.timeout = monitor.timeout
         """Seconds a look may take."""
-        self._credentials = Credentials(monitor.user, Plain(b""))
         self._link: Link | None = None
         self._identity = Identity("", 0, 0, "")
         self._timeline = 0
@@ -249,7 +243,7 @@ class Probe:
 
     async def _connect(self) -> Link:
         """Log in, learn what cannot change, and prepare the question; all or nothing is kept."""
-        link = Link(await self._dial())
+        link = await self._caller.call(startup_parameters(self._monitor))
         try:
             self._identity = Identity.from_row(await link.ask(_ASK_IDENTITY))
         except BaseException:
@@ -259,8 +253,8 @@ class Probe:
         known = self._identity
         self._started_at = None if known.uptime is None else trio.current_time() - known.uptime
         places = {
-            (self._host, self._endpoint.port),
-            (link.host, self._endpoint.port),
+            (self._host, self._caller.endpoint.port),
+            (link.host, self._caller.endpoint.port),
             known.place,
         }
         self._places = frozenset(place for place in places if place is not None and place[0])
@@ -292,49 +286,6 @@ class Probe:
         return attrs.evolve(
             look, examined=True, history=past.history, promoted_at=past.promoted_at
         )
-
-    async def _dial(self) -> WireStream:
-        credentials = self._read_credentials()
-        try:
-            dialed = await dial(
-                self._endpoint,
-                database=self._monitor.database,
-                user=self._monitor.user,
-                parameters=startup_parameters(self._monitor),
-                credentials=credentials,
-                timeout=self._monitor.timeout,
-            )
-        except ServerRefused as exc:
-            reason = self._without_address(exc)
-            if credentials is None and exc.server_sqlstate == INVALID_PASSWORD:
-                reason = "asks for a password, and monitor.password is not set"
-            raise ProbeFailed(reason, lost=True) from exc
-        except NodeUnreachable as exc:
-            raise ProbeFailed(self._without_address(exc), lost=True) from exc
-        return WireStream(dialed.wire, dialed.unread)
-
-    def _read_credentials(self) -> Credentials | None:
-        """Return what the monitor's role logs in with; a file is read anew for each connection.
-
-        While the password is the same so are the credentials: they keep what SCRAM has made of it,
-        which takes milliseconds, and a node that refuses it is asked again all the time.
-        """
-        password, path = self._monitor.password, self._monitor.password_file
-        if not password and path is not None:
-            try:
-                text = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as exc:
-                reason = f"monitor.password_file: cannot be read: {exc}"
-                raise ProbeFailed(reason, lost=True) from exc
-            password = text.partition("\n")[0].rstrip("\r")
-        secret = Plain((password or "").encode())
-        if self._credentials.secret != secret:
-            self._credentials = Credentials(self._monitor.user, secret)
-        return self._credentials if password else None
-
-    def _without_address(self, exc: NodeError) -> str:
-        """Return what *exc* says but for the address, which is shown beside it everywhere."""
-        return str(exc).removeprefix(f"{self._endpoint}: ")
 
     def _observe(self, row: Row) -> Observation:
         more = (None, b"  ", None)[len(row) - 4 :]
@@ -387,9 +338,8 @@ class Probe:
 
 async def _ask(link: Link, query: str) -> Row:
     """Return the answer to *query*, empty if it is refused. Raises ProbeFailed: the link is closed."""
-    question = frontend.parse("", query) + frontend.bind("", "") + frontend.execute()
     try:
-        return await link.ask(question + frontend.sync())
+        return await link.ask(question(query))
     except ProbeFailed as exc:
         if exc.lost:
             raise

@@ -1,6 +1,8 @@
 """System catalogs: the queries a census is made of; what PostgreSQL brings along (oid < 16384) is left out.
 
-Unqualified names resolve in pg_catalog, as the search path is empty when they run.
+They run in databases that are not ours: who owns one decides about the search path there, and may have put functions, operators,
+types and relations of any name into it. So every name is qualified, every operator written `operator(pg_catalog.=)`, and what
+looks for an operator by itself - `in`, `like`, `between`, `case x when`, `nullif`, `using` - not used (tests/unit/test_own_sql.py).
 """
 
 from __future__ import annotations
@@ -14,108 +16,138 @@ MOST_ROWS: Final = 100_000
 SQL_BODIES_SINCE: Final = 140000
 """The server_version_num of `BEGIN ATOMIC`."""
 
-CLUSTER_PATH: Final = "select reset_val, source from pg_settings where name = 'search_path'"
-DEFAULT_PATHS: Final = """
-select r.rolname, substr(c.setting, length('search_path=') + 1)
-  from pg_db_role_setting s
-  left join pg_roles r on r.oid = s.setrole,
-       unnest(s.setconfig) as c(setting)
- where c.setting like 'search_path=%'
-   and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
-   and (s.setrole = 0 or r.oid is not null)
- order by s.setdatabase <> 0
+#: What a session starts with; asked before OUR_PATH, which would be the answer.
+CLUSTER_PATH: Final = """
+select reset_val, source from pg_catalog.pg_settings where name operator(pg_catalog.=) 'search_path'
 """
+#: Behind it views and expressions are written with the schema of whatever is not PostgreSQL's.
+OUR_PATH: Final = "select pg_catalog.set_config('search_path', 'pg_catalog', false)"
+DEFAULT_PATHS: Final = f"""
+select r.rolname, pg_catalog.substr(c.setting, {len("search_path=") + 1})
+  from pg_catalog.pg_db_role_setting s
+  left join pg_catalog.pg_roles r on r.oid operator(pg_catalog.=) s.setrole
+ cross join pg_catalog.unnest(s.setconfig) as c(setting)
+ where c.setting operator(pg_catalog.~~) 'search_path=%'
+   and (s.setdatabase operator(pg_catalog.=) 0
+        or s.setdatabase operator(pg_catalog.=) (
+            select oid from pg_catalog.pg_database where datname operator(pg_catalog.=) pg_catalog.current_database()))
+   and (s.setrole operator(pg_catalog.=) 0 or r.oid is not null)
+ order by s.setdatabase operator(pg_catalog.<>) 0
+"""  # noqa: S608 - a number of ours
 
 SETTINGS: Final = """
-select concat(pg_conf_load_time(),
-              md5(string_agg(concat_ws(' ', setdatabase, setrole, setconfig), ',' order by setdatabase, setrole)))
-  from pg_db_role_setting
+select pg_catalog.concat(
+           pg_catalog.pg_conf_load_time(),
+           pg_catalog.md5(pg_catalog.string_agg(
+               pg_catalog.concat_ws(' ', setdatabase, setrole, setconfig), ',' order by setdatabase, setrole)))
+  from pg_catalog.pg_db_role_setting
 """
 
+_CURSOR: Final = "array['pg_catalog.refcursor'::pg_catalog.regtype, 'pg_catalog.refcursor[]'::pg_catalog.regtype]::pg_catalog.oid[]"
+_TRIGGER: Final = "array['pg_catalog.trigger'::pg_catalog.regtype, 'pg_catalog.event_trigger'::pg_catalog.regtype]::pg_catalog.oid[]"
+_INTERPRETED: Final = "'{sql, plpgsql}'::pg_catalog.name[]"
+#: Kinds of relations that can be read.
+_KINDS: Final = """'{r, p, v, m, f}'::pg_catalog."char"[]"""
+_OURS: Final = "operator(pg_catalog.>=) 16384"
+_VISIBLE: Final = "n.nspname operator(pg_catalog.!~) '^pg_(temp|toast)'"
+
 FUNCTIONS: Final = f"""
-select p.oid::int8, p.xmin::text, n.nspname, p.proname, p.provolatile::text, l.lanname, e.extname,
+select p.oid::pg_catalog.int8, p.xmin::pg_catalog.text, n.nspname, p.proname, p.provolatile::pg_catalog.text,
+       l.lanname, e.extname,
        case when a.aggfnoid is null then '{{}}'
-            else array[a.aggtransfn::oid::int8, a.aggfinalfn::oid::int8, a.aggcombinefn::oid::int8,
-                       a.aggserialfn::oid::int8, a.aggdeserialfn::oid::int8, a.aggmtransfn::oid::int8,
-                       a.aggminvtransfn::oid::int8, a.aggmfinalfn::oid::int8] end,
-       coalesce(p.pronargs = 1 and t.typtype = 'c', false),
-       p.prorettype in ('refcursor'::regtype, 'refcursor[]'::regtype)
-       or coalesce(p.proallargtypes, p.proargtypes::oid[])
-          && '{{refcursor, refcursor[]}}'::regtype[]::oid[],
-       l.lanname in ('sql', 'plpgsql') or p.proargdefaults is not null
-  from pg_proc p
-  join pg_namespace n on n.oid = p.pronamespace
-  join pg_language l on l.oid = p.prolang
-  left join pg_aggregate a on a.aggfnoid = p.oid
-  left join pg_type t on t.oid = p.proargtypes[0]
-  left join pg_depend d on d.classid = 'pg_proc'::regclass and d.objid = p.oid
-       and d.deptype = 'e' and d.refclassid = 'pg_extension'::regclass
-  left join pg_extension e on e.oid = d.refobjid
- where p.oid >= 16384
-   and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
-   and n.nspname !~ '^pg_(temp|toast)'
+            else array[a.aggtransfn::pg_catalog.oid::pg_catalog.int8, a.aggfinalfn::pg_catalog.oid::pg_catalog.int8,
+                       a.aggcombinefn::pg_catalog.oid::pg_catalog.int8, a.aggserialfn::pg_catalog.oid::pg_catalog.int8,
+                       a.aggdeserialfn::pg_catalog.oid::pg_catalog.int8, a.aggmtransfn::pg_catalog.oid::pg_catalog.int8,
+                       a.aggminvtransfn::pg_catalog.oid::pg_catalog.int8, a.aggmfinalfn::pg_catalog.oid::pg_catalog.int8]
+       end,
+       coalesce(p.pronargs operator(pg_catalog.=) 1 and t.typtype operator(pg_catalog.=) 'c', false),
+       p.prorettype operator(pg_catalog.=) any ({_CURSOR})
+       or coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[]) operator(pg_catalog.&&) {_CURSOR},
+       l.lanname operator(pg_catalog.=) any ({_INTERPRETED}) or p.proargdefaults is not null
+  from pg_catalog.pg_proc p
+  join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) p.pronamespace
+  join pg_catalog.pg_language l on l.oid operator(pg_catalog.=) p.prolang
+  left join pg_catalog.pg_aggregate a on a.aggfnoid operator(pg_catalog.=) p.oid
+  left join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) p.proargtypes[0]
+  left join pg_catalog.pg_depend d
+       on d.classid operator(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+       and d.objid operator(pg_catalog.=) p.oid and d.deptype operator(pg_catalog.=) 'e'
+       and d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+  left join pg_catalog.pg_extension e on e.oid operator(pg_catalog.=) d.refobjid
+ where p.oid {_OURS} and p.prorettype operator(pg_catalog.<>) all ({_TRIGGER}) and {_VISIBLE}
  limit {MOST_ROWS}
 """  # noqa: S608 - a number of ours
 
 _FUNCTION_TEXTS: Final = """
-select p.oid::int8,
-       left(concat_ws(' ; ', case when l.lanname in ('sql', 'plpgsql') then {source} end,
-                      pg_get_expr(p.proargdefaults, 0)), {limit})
-  from pg_proc p join pg_language l on l.oid = p.prolang
- where p.oid = any(%s::oid[])
+select p.oid::pg_catalog.int8,
+       pg_catalog.substr(pg_catalog.concat_ws(
+           ' ; ', case when l.lanname operator(pg_catalog.=) any ({interpreted}) then {source} end,
+           pg_catalog.pg_get_expr(p.proargdefaults, 0)), 1, {limit})
+  from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid operator(pg_catalog.=) p.prolang
+ where p.oid operator(pg_catalog.=) any (%s::pg_catalog.oid[])
 """
 FUNCTION_TEXTS: Final = {
-    sql_bodies: _FUNCTION_TEXTS.format(source=source, limit=LIMIT + 1)
+    sql_bodies: _FUNCTION_TEXTS.format(source=source, limit=LIMIT + 1, interpreted=_INTERPRETED)
     for sql_bodies, source in (
         (False, "p.prosrc"),
-        (True, "coalesce(pg_get_function_sqlbody(p.oid), p.prosrc)"),
+        (True, "coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc)"),
     )
 }
 """The default values of a function's arguments are evaluated by the statement that calls it."""
 
 RELATIONS: Final = f"""
 with recursive special(oid) as (
-    select oid from pg_class
-     where oid >= 16384 and relkind in ('r', 'p', 'v', 'm', 'f')
-       and (relkind in ('v', 'f') or relpersistence = 'u' or relrowsecurity)
+    select oid from pg_catalog.pg_class
+     where oid {_OURS} and relkind operator(pg_catalog.=) any ({_KINDS})
+       and (relkind operator(pg_catalog.=) 'v' or relkind operator(pg_catalog.=) 'f'
+            or relpersistence operator(pg_catalog.=) 'u' or relrowsecurity)
     union
-    select i.inhparent from special s join pg_inherits i on i.inhrelid = s.oid
+    select i.inhparent from special s join pg_catalog.pg_inherits i on i.inhrelid operator(pg_catalog.=) s.oid
 )
-select c.oid::int8, coalesce(w.xmin::text, ''), n.nspname, c.relname, c.relkind::text,
-       c.relpersistence::text,
-       coalesce((select array_agg(inhparent::int8) from pg_inherits where inhrelid = c.oid), '{{}}')
+select c.oid::pg_catalog.int8, coalesce(w.xmin::pg_catalog.text, ''), n.nspname, c.relname,
+       c.relkind::pg_catalog.text, c.relpersistence::pg_catalog.text,
+       coalesce((select pg_catalog.array_agg(inhparent::pg_catalog.int8) from pg_catalog.pg_inherits
+                  where inhrelid operator(pg_catalog.=) c.oid), '{{}}')
   from special s
-  join pg_class c on c.oid = s.oid
-  join pg_namespace n on n.oid = c.relnamespace
-  left join pg_rewrite w on w.ev_class = c.oid and w.rulename = '_RETURN'
- where n.nspname !~ '^pg_(temp|toast)'
+  join pg_catalog.pg_class c on c.oid operator(pg_catalog.=) s.oid
+  join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace
+  left join pg_catalog.pg_rewrite w on w.ev_class operator(pg_catalog.=) c.oid
+       and w.rulename operator(pg_catalog.=) '_RETURN'
+ where {_VISIBLE}
  limit {MOST_ROWS}
 """  # noqa: S608 - a number of ours
 VIEW_TEXTS: Final = f"""
-select oid::int8, left(pg_get_viewdef(oid), {LIMIT + 1}) from pg_class where oid = any(%s::oid[])
+select oid::pg_catalog.int8, pg_catalog.substr(pg_catalog.pg_get_viewdef(oid), 1, {LIMIT + 1})
+  from pg_catalog.pg_class where oid operator(pg_catalog.=) any (%s::pg_catalog.oid[])
 """  # noqa: S608 - a number of ours
 POLICIES: Final = """
-select p.polrelid::int8, pg_get_expr(p.polqual, p.polrelid)
-  from pg_policy p join pg_class c on c.oid = p.polrelid
+select p.polrelid::pg_catalog.int8, pg_catalog.pg_get_expr(p.polqual, p.polrelid)
+  from pg_catalog.pg_policy p join pg_catalog.pg_class c on c.oid operator(pg_catalog.=) p.polrelid
  where c.relrowsecurity and p.polqual is not null
 """
-NAMESAKES: Final = """
+NAMESAKES: Final = f"""
 select n.nspname, c.relname
-  from pg_class c join pg_namespace n on n.oid = c.relnamespace
- where c.relname = any(%s::name[]) and c.relkind in ('r', 'p', 'v', 'm', 'f')
-   and n.nspname !~ '^pg_(temp|toast)'
-"""
+  from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace
+ where c.relname operator(pg_catalog.=) any (%s::pg_catalog.name[])
+   and c.relkind operator(pg_catalog.=) any ({_KINDS}) and {_VISIBLE}
+"""  # noqa: S608 - nothing in it comes from outside
 
-OPERATORS: Final = """
-select oprname, oprcode::oid::int8 from pg_operator where oid >= 16384 and oprcode <> 0
-"""
-CAST_TYPES: Final = """
-select t.typname, c.castfunc::int8
-  from pg_cast c join pg_type t on t.oid = c.casttarget
- where c.oid >= 16384 and c.castfunc >= 16384
-"""
-CHECKED_TYPES: Final = """
-select t.typname, pg_get_constraintdef(k.oid)
-  from pg_constraint k join pg_type t on t.oid = k.contypid
- where k.oid >= 16384
-"""
+OPERATORS: Final = f"""
+select oprname, oprcode::pg_catalog.oid::pg_catalog.int8 from pg_catalog.pg_operator
+ where oid {_OURS} and oprcode operator(pg_catalog.<>) 0
+"""  # noqa: S608 - nothing in it comes from outside
+CAST_TYPES: Final = f"""
+select t.typname, c.castfunc::pg_catalog.int8
+  from pg_catalog.pg_cast c join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) c.casttarget
+ where c.oid {_OURS} and c.castfunc {_OURS}
+"""  # noqa: S608 - nothing in it comes from outside
+CHECKED_TYPES: Final = f"""
+select t.typname, pg_catalog.pg_get_constraintdef(k.oid)
+  from pg_catalog.pg_constraint k join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) k.contypid
+ where k.oid {_OURS}
+"""  # noqa: S608 - nothing in it comes from outside
+
+HAS_DATABASE: Final = (
+    "select 1 from pg_catalog.pg_database where datname operator(pg_catalog.=) %s"
+)
+DATABASES: Final = "select datname from pg_catalog.pg_database where datallowconn"

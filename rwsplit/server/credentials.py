@@ -28,6 +28,7 @@ import trio
 from scramp import ScramException  # type: ignore[import-untyped]
 from scramp.utils import saslprep  # type: ignore[import-untyped]
 
+from rwsplit.config.files import read_file
 from rwsplit.config.model import Config
 from rwsplit.errors import ConfigError
 from rwsplit.protocol.fields import text_of
@@ -39,10 +40,15 @@ HASHING: Final = trio.CapacityLimiter(2)
 MAX_DERIVED: Final = 4
 #: Names of users told of a change of the userlist, of each kind.
 MAX_TOLD: Final = 5
+#: Bytes of a userlist.
+MAX_USERLIST: Final = 1 << 26
 #: Names of users that do not exist for which an answer is remembered.
 MAX_STRANGERS: Final = 256
 
 _MD5: Final = re.compile(r"md5[0-9a-fA-F]{32}")
+#: What is all but a hash or a verifier: it was cut off, or is of a kind there is not.
+_BROKEN_MD5: Final = re.compile(r"md5(?:.{32}|[0-9a-fA-F]{20,64})")
+_BROKEN_VERIFIER: Final = re.compile(r"SCRAM-SHA-\d+(?:-PLUS)?\$", re.IGNORECASE)
 _LINE: Final = re.compile(r'\s*"((?:[^"]|"")*)"\s+"((?:[^"]|"")*)"')
 
 
@@ -97,6 +103,20 @@ def parse_secret(text: str) -> Secret:
     if _MD5.fullmatch(text):
         return Md5(text[3:].lower().encode())
     return ScramVerifier.parse(text) or Plain(text.encode("utf-8", "surrogateescape"))
+
+
+def why_malformed(text: str) -> str | None:
+    """Return why *text*, the second column of a userlist, looks like a hash or verifier and is none; None: it is well.
+
+    Taken for a password, it would let in whoever has read the userlist, and nobody else.
+    """
+    if _MD5.fullmatch(text) or ScramVerifier.parse(text) is not None:
+        return None
+    if _BROKEN_MD5.fullmatch(text):
+        return "an md5 hash is `md5` and 32 hexadecimal digits"
+    if _BROKEN_VERIFIER.match(text):
+        return "a verifier is SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>, as in pg_authid.rolpassword"
+    return None
 
 
 class Credentials:
@@ -196,7 +216,7 @@ class Keyring:
             ConfigError: it cannot be read, or has lines that are not users.
         """
         try:
-            text = text_of(path.read_bytes())
+            text = text_of(read_file(path, MAX_USERLIST))
         except OSError as exc:
             raise ConfigError([f"users.file: cannot read {path}: {exc.strerror}"]) from exc
         entries: dict[str, Secret] = {}
@@ -214,6 +234,11 @@ class Keyring:
             if user in entries:
                 problems.append(
                     f"users.file: {path}, line {number}: user {user!r} is here twice"
+                )
+            wrong = why_malformed(secret)
+            if wrong is not None:
+                problems.append(
+                    f"users.file: {path}, line {number}: the secret of {user!r} is malformed: {wrong}"
                 )
             entries[user] = parse_secret(secret)
         if problems:

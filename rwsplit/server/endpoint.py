@@ -14,7 +14,8 @@ from typing import Final
 import attrs
 
 from rwsplit.config.model import NodeConfig, SslMode, TlsConfig
-from rwsplit.errors import NodeUnreachable
+from rwsplit.errors import ConfigError, NodeUnreachable
+from rwsplit.server.certificates import tls_reason
 from rwsplit.server.wire import format_address
 
 #: PostgreSQL's protocol in TLS's list of protocols.
@@ -74,6 +75,28 @@ def server_tls_context(endpoint: Endpoint) -> ssl.SSLContext:
         ) from exc
 
 
+def check_tls_files(tls: TlsConfig) -> None:
+    """See that the files for TLS towards the nodes can be used.
+
+    Raises:
+        ConfigError: one cannot; says which and why.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for setting, file in (
+        ("server_tls_ca_file", tls.server_tls_ca_file),
+        ("server_tls_cert_file", tls.server_tls_cert_file),
+    ):
+        if file is None:
+            continue
+        try:
+            if setting == "server_tls_ca_file":
+                context.load_verify_locations(file)
+            else:
+                context.load_cert_chain(file, tls.server_tls_key_file, password="")
+        except OSError as exc:
+            raise ConfigError([f"tls.{setting}: cannot use {file}: {tls_reason(exc)}"]) from exc
+
+
 @lru_cache(maxsize=16)
 def _make_context(
     mode: SslMode, files: tuple[Path | None, ...], _stamps: tuple[int, ...]
@@ -93,5 +116,6 @@ def _make_context(
     elif verifies:
         context.load_default_certs()
     if cert_file is not None:
-        context.load_cert_chain(cert_file, key_file)
+        # The password keeps OpenSSL from asking the terminal for one.
+        context.load_cert_chain(cert_file, key_file, password="")
     return context

@@ -169,6 +169,10 @@ def replace_call(
     return new
 
 
+#: Makes the value of no consequence. Operators are qualified: those of the session's path may be anybody's.
+_NOTHING_OF: Final = b" OPERATOR(pg_catalog.+) (0 OPERATOR(pg_catalog.*) %s)"
+
+
 def _substitute(query: bytes, *, on_itself: bool) -> bytes:
     matched = _match(query)
     assert matched is not None
@@ -176,7 +180,7 @@ def _substitute(query: bytes, *, on_itself: bool) -> bytes:
     takes = matched["argument"] == b"$1"
     value = b"(%s%s)" % (b"$1", matched["cast"] or b"") if takes else b""
     if on_itself:
-        pid = b"pg_catalog.pg_backend_pid()" + (b" + 0 * " + value if takes else b"")
+        pid = b"pg_catalog.pg_backend_pid()" + (_NOTHING_OF % value if takes else b"")
         answer = b"pg_catalog.%s(%s)" % (function, pid)
     else:
         answer = value + b"::pg_catalog.int4 IS NOT NULL" if takes else b"true"

@@ -23,24 +23,25 @@ _OF_TRANSACTIONS: Final = (
     "'transaction_isolation', 'transaction_read_only', 'transaction_deferrable'"
 )
 _HEX: Final = "pg_catalog.encode(pg_catalog.convert_to(coalesce({}, ''), pg_catalog.getdatabaseencoding()), 'hex')"
-_HERE: Final = (
-    "(select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())"
-)
-_MYSELF: Final = "(select oid from pg_catalog.pg_roles where rolname = session_user)"
+_IS: Final = "OPERATOR(pg_catalog.=)"
+_HERE: Final = f"(select oid from pg_catalog.pg_database where datname {_IS} pg_catalog.current_database())"  # noqa: S608 - nothing in it comes from outside
+_MYSELF: Final = f"(select oid from pg_catalog.pg_roles where rolname {_IS} session_user)"  # noqa: S608 - as above
 #: One row: the encoding, and `name=value` of all anybody may set, `name!value` where role or database say so. Custom parameters are not in
-#: pg_settings.
+#: pg_settings. It runs with a client's search path and rights: names and operators are qualified.
 QUERY: Final = f"""/* rwsplit */
 select pg_catalog.getdatabaseencoding(), pg_catalog.string_agg(pg_catalog.concat(name, mark, value), ',' order by name)
   from (select pg_catalog.lower(name) as name, {_HEX.format("reset_val")} as value,
-               case when source in ('database', 'user', 'database user') then '!' else '=' end as mark
+               case when source {_IS} any (array['database', 'user', 'database user']) then '!' else '=' end as mark
           from pg_catalog.pg_settings
-         where context = 'user' and name not in ({_OF_TRANSACTIONS})
+         where context {_IS} 'user' and name OPERATOR(pg_catalog.<>) all (array[{_OF_TRANSACTIONS}])
         union
         select pg_catalog.lower(name), {_HEX.format("pg_catalog.current_setting(name, true)")}, '!'
           from (select pg_catalog.split_part(pg_catalog.unnest(setconfig), '=', 1) as name from pg_catalog.pg_db_role_setting
-                 where setdatabase in (0, {_HERE}) and setrole in (0, {_MYSELF})) as said
-         where name like '%.%'
-           and pg_catalog.lower(name) not in (select pg_catalog.lower(name) from pg_catalog.pg_settings)) as found
+                 where (setdatabase {_IS} 0 or setdatabase {_IS} {_HERE})
+                   and (setrole {_IS} 0 or setrole {_IS} {_MYSELF})) as said
+         where name OPERATOR(pg_catalog.~~) '%.%'
+           and pg_catalog.lower(name) OPERATOR(pg_catalog.<>) all (
+               select pg_catalog.lower(name) from pg_catalog.pg_settings)) as found
 """  # noqa: S608 - nothing in it comes from outside
 
 #: What says how a node works, not what a client is answered.

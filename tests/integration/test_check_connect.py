@@ -64,6 +64,14 @@ def test_a_healthy_cluster_passes(check, cluster):
     assert lines["replica1"][0] == "ok"
 
 
+def test_a_monitor_that_is_a_superuser_is_warned_of(check, cluster):
+    status, lines = check(cluster, user="postgres", password=cluster.passwords["postgres"])
+    assert status == 0
+    verdict, text = lines["monitor"]
+    assert verdict == "warn"
+    assert text.startswith("postgres is a superuser, which the monitor's role must never be")
+
+
 def test_addresses_that_lead_nowhere_are_told_apart(check, cluster):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         nowhere, mute = free_ports(1)[0], silent.getsockname()[1]

@@ -160,6 +160,9 @@ class FakeOperator:
     def users(self) -> Sequence[str]:
         return ["admin", "alice"]
 
+    def may_operate(self, user: str) -> bool:
+        return user in self.config.admin.users
+
     def routes(self) -> Mapping[RouteReason, int]:
         return {RouteReason.READ: 42, RouteReason.MAY_WRITE: 7}
 

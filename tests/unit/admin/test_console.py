@@ -7,6 +7,7 @@ import socket
 import struct
 
 import asyncpg
+import attrs
 import psycopg
 import pytest
 import trio
@@ -214,6 +215,17 @@ def test_a_refused_setting_is_reported_with_every_problem(port, operator, tmp_pa
 def test_only_admin_users_may_enter(port):
     with pytest.raises(psycopg.OperationalError, match="user 'alice' may not use the console"):
         connect(port, user="alice")
+
+
+def test_an_admin_removed_by_a_reload_loses_the_console_at_the_next_command(port, operator):
+    with connect(port) as connection:
+        assert connection.execute("SHOW VERSION").fetchone()
+        removed = attrs.evolve(operator.config.admin, users=("somebody_else",))
+        operator.config = attrs.evolve(operator.config, admin=removed)
+
+        with pytest.raises(psycopg.Error, match="'admin' may not use the console"):
+            connection.execute("SHOW VERSION")
+        assert connection.closed
 
 
 def test_a_broken_view_is_an_error_and_not_the_end(port, operator, capsys):

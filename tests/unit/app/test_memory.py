@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 from pathlib import Path
 
@@ -158,3 +159,99 @@ def test_looking_whether_a_file_can_be_written_leaves_all_as_it_is(tmp_path: Pat
     assert why_unusable(config(tmp_path)) is None
 
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["a pipe", "a link", "a file of nobody's"])
+def test_what_was_left_under_the_successors_name_is_in_nobodys_way(tmp_path: Path, name: str):
+    beside = tmp_path / "rwsplit.state.new"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    match name:
+        case "a pipe":
+            os.mkfifo(beside)
+        case "a link":
+            beside.symlink_to(elsewhere)
+        case _:
+            beside.write_text("half of a")
+            beside.chmod(0)
+    assert why_unusable(config(tmp_path)) is None
+    memory = Memory.from_config(config(tmp_path))
+
+    memory.remember("pg1", AdminState.DETACHED)
+
+    assert memory.problem is None
+    assert Memory.from_config(config(tmp_path)).states == {"pg1": AdminState.DETACHED}
+    assert elsewhere.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "path", ["/dev/full", "/dev/zero", "/dev/null", "/", "/proc/self/nothing"]
+)
+def test_a_state_file_that_can_be_none_is_refused_with_a_reason(tmp_path: Path, path: str):
+    there = config(tmp_path, Path(path))
+    problem = why_unusable(there)
+    assert problem is not None
+    assert problem.startswith("admin.state_file: cannot ")
+    assert "None" not in problem
+    memory = Memory(None)
+    memory.relocate(there)
+    assert memory.problem is not None
+    assert Path(path).exists() is (path != "/proc/self/nothing")
+    assert not Path("/dev/null").is_file()
+
+
+def test_a_pipe_in_its_place_is_refused_and_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "rwsplit.state")
+    with pytest.raises(ConfigError, match="it is a pipe, not a file"):
+        Memory.from_config(config(tmp_path))
+    assert "it is a pipe, not a file" in (why_unusable(config(tmp_path)) or "")
+
+
+def test_a_file_deeper_or_larger_than_any_of_ours_is_refused(tmp_path: Path):
+    for text in ("[" * 200_000, '{"nodes": {}, "x": "' + "y" * (1 << 20) + '"}'):
+        (tmp_path / "rwsplit.state").write_text(text)
+        with pytest.raises(ConfigError, match=r"admin\.state_file: cannot use"):
+            Memory.from_config(config(tmp_path))
+
+
+def test_a_file_that_somebody_else_may_have_put_there_is_refused(tmp_path: Path):
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    path = tmp_path / "rwsplit.state"
+    path.write_text('{"pg1": "detached"}')
+    os.chown(path, 65_534, 65_534)
+    assert Memory.from_config(config(tmp_path)).states  # in a directory of our own it may be
+
+    tmp_path.chmod(0o1777)
+
+    with pytest.raises(ConfigError, match="it belongs to user 65534"):
+        Memory.from_config(config(tmp_path))
+    assert "it belongs to user 65534" in (why_unusable(config(tmp_path)) or "")
+
+
+def test_a_file_that_may_be_read_but_not_replaced_is_told_beforehand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    if os.geteuid() != 0:
+        pytest.skip("needs a file of root's")
+    path = tmp_path / "rwsplit.state"
+    path.write_text("{}")
+    tmp_path.chmod(0o1777)
+    assert why_unusable(config(tmp_path)) is None
+
+    monkeypatch.setattr(os, "geteuid", lambda: 65_534)
+
+    assert why_unusable(config(tmp_path)) == (
+        f"admin.state_file: cannot write {path}: {path} belongs to user 0, "
+        f"and {tmp_path} lets nobody else replace it"
+    )
+
+
+def test_what_is_remembered_of_a_cluster_has_the_types_it_was_saved_with(tmp_path: Path):
+    plain = KNOWN.to_plain()
+    for key, value in (("primary", [1]), ("system_identifier", {}), ("timeline", "x")):
+        (tmp_path / "rwsplit.state").write_text(
+            json.dumps({"nodes": {}, "cluster": plain | {key: value}})
+        )
+        with pytest.raises(ConfigError, match=r"admin\.state_file: cannot use"):
+            Memory.from_config(config(tmp_path))

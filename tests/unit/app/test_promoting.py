@@ -13,21 +13,18 @@ from rwsplit.config.model import Config
 
 
 class SlowReplica:
-    """A connection to a replica that is still replaying when the time to promote it is over."""
+    """A link to a replica that is still replaying when the time to promote it is over."""
 
-    def execute(self, _query: str, _values: object = ()) -> SlowReplica:
-        return self
-
-    def fetchone(self) -> tuple[bool]:
-        return (False,)
+    async def ask(self, _question: bytes) -> tuple[bytes]:
+        return (b"f",)
 
 
-def test_a_replica_that_is_slow_to_promote_is_to_be_waited_for():
+async def test_a_replica_that_is_slow_to_promote_is_to_be_waited_for():
     proxy = cast("Any", SimpleNamespace(config=Config()))
     promotion = Promotion(proxy, "pg1", force=False)
 
     with pytest.raises(OperationRefused) as refused:
-        promotion._promote(cast("Any", SlowReplica()), None)
+        await promotion._tell(cast("Any", SlowReplica()))
 
     assert str(refused.value) == (
         f"node pg1 was told to promote and did not within {PROMOTE_TIMEOUT} s; it does when it has replayed what it "

@@ -11,6 +11,7 @@ EXAMPLES = Path(__file__).parents[3] / "config"
 
 @pytest.fixture
 def file(tmp_path):
+    (tmp_path / "userlist.txt").touch(mode=0o600)
     (tmp_path / "userlist.txt").write_text('"admin" "secret"\n')
     path = tmp_path / "rwsplit.yaml"
     path.write_text(
@@ -66,3 +67,18 @@ def test_a_state_file_that_cannot_be_used_is_a_problem(run, file):
     assert result.exit_code == 1
     assert "admin.state_file: cannot write" in result.stderr
     assert "is not a directory" in result.stderr
+
+
+def test_a_userlist_its_group_may_read_is_a_warning_and_one_everybody_may_a_problem(run, file):
+    userlist = file.parent / "userlist.txt"
+    userlist.chmod(0o640)
+    result = run("check", "-c", file)
+    assert result.exit_code == 0
+    assert (
+        result.stderr == f"warning: users.file: its group may read or change it: {userlist}\n"
+    )
+
+    userlist.chmod(0o644)
+    result = run("check", "-c", file)
+    assert result.exit_code == 1
+    assert f"users.file: everybody may read or change it: chmod 600 {userlist}" in result.stderr

@@ -129,3 +129,10 @@ def test_a_node_that_was_not_seen_says_why_and_what_to_do():
     lines = judge({"pg0": failed}, "rwsplit", "postgres", 5.0)
     assert found(lines) == [("pg0", Finding.NO_ANSWER), ("cluster", Finding.NO_PRIMARY)]
     assert lines[0].text == f"h:5432: no answer in 2 s: {Finding.NO_ANSWER.value}"
+
+
+def test_a_monitor_that_is_a_superuser_is_a_warning():
+    lines = judge({"pg0": Seen(LEADER, is_superuser=True)}, "watch", "app", 5.0)
+    (line,) = [line for line in lines if line.subject == "monitor"]
+    assert line.verdict == "warn"
+    assert line.text.startswith("watch is a superuser, which the monitor's role must never be")

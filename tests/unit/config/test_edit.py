@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rwsplit.config.edit import edited, set_value
+from rwsplit.config.edit import edit_value, edited, set_value
+from rwsplit.config.loader import load
 from rwsplit.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[3] / "config" / "rwsplit.example.yaml"
@@ -107,15 +108,29 @@ def test_a_refused_value_leaves_the_file_alone(tmp_path):
     assert file.read_text() == TEXT
 
 
-def test_what_is_not_approved_leaves_the_file_alone(tmp_path):
+def test_nothing_is_written_until_that_is_said_and_it_can_be_taken_back_byte_for_byte(tmp_path):
+    file = tmp_path / "rwsplit.yaml"
+    raw = TEXT.replace("\n", "\r\n").encode()
+    file.write_bytes(raw)
+
+    edit = edit_value(file, "pool.size", "5")
+    assert (edit.config.pool.size, file.read_bytes()) == (5, raw)
+    edit.write()
+    assert load(file).pool.size == 5
+    edit.take_back()
+    assert file.read_bytes() == raw
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["[" * 100_000, "&a [*a", '"\\ud800"', "!!bool x", "9" * 5000, "{" * 30 + "}" * 30, "*nobody", "<<"],
+)  # fmt: skip
+def test_whatever_is_no_value_is_refused_and_leaves_the_file_alone(tmp_path, value):
     file = tmp_path / "rwsplit.yaml"
     file.write_text(TEXT)
 
-    def refuse(config):
-        raise ConfigError([f"pool.size: {config.pool.size} is too many"])
-
-    with pytest.raises(ConfigError, match=r"pool\.size: 5 is too many"):
-        set_value(file, "pool.size", "5", approve=refuse)
+    with pytest.raises(ConfigError):
+        set_value(file, "pool.size", value)
     assert file.read_text() == TEXT
 
 
@@ -153,3 +168,25 @@ def test_a_file_of_another_owner_or_group_is_left_alone_and_the_refusal_names_th
     ]
     assert file.read_text() == TEXT
     assert [each.name for each in tmp_path.iterdir()] == ["rwsplit.yaml"]
+
+
+def test_a_link_to_itself_is_no_file_to_be_edited(tmp_path):
+    path = tmp_path / "rwsplit.yaml"
+    path.symlink_to(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        edit_value(path, "pool.size", "5")
+
+
+def test_what_nobody_foresaw_is_a_refusal(tmp_path, monkeypatch):
+    file = tmp_path / "rwsplit.yaml"
+    file.write_text(TEXT)
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("rwsplit.config.edit.load_yaml_guess_indent", fail)
+    with pytest.raises(
+        ConfigError, match=r"pool\.size: cannot be understood: ZeroDivisionError"
+    ):
+        set_value(file, "pool.size", "5")
+    assert file.read_text() == TEXT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -272,6 +273,8 @@ def test_what_is_no_node_is_refused(text, sentence):
 def test_paths_start_at_the_files_directory_and_the_password_is_read(tmp_path):
     (tmp_path / "users.txt").write_text('"a" "b"\n')
     (tmp_path / "pw").write_text("secret\n")
+    for secret in ("users.txt", "pw"):
+        (tmp_path / secret).chmod(0o600)
     file = tmp_path / "rwsplit.yaml"
     file.write_text("nodes: {a: b}\nusers: {file: users.txt}\nmonitor: {password_file: pw}\n")
     config = load(file)
@@ -296,3 +299,129 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path):
         (problem,) = caught.value.problems
         assert problem.startswith(f"{path}: ")
         assert sentence in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("pool: {databases: {'': {size: 1}}}", "pool.databases.''.name: must be a text of at least one"),
+        ("pool: {users: {'': 1}}", "pool.users.'': must be settings"),
+        ("pool: {databases: {1: {size: 1}, '1': {size: 2}}}", "pool.databases.1: is here twice"),
+        ("pool: {databases: {? [a, b] : {size: 1}}}", "pool.databases.('a', 'b'): must be a text"),
+        (f"pool: {{size: {'9' * 400}}}", "pool.size: must not be more than 2147483647"),
+        (f"pool: {{size: -{'9' * 400}}}", "pool.size: must not be more than 2147483647"),
+        (f"pool: {{server_lifetime: {'9' * 400}}}", "pool.server_lifetime: must not be more than 3153600000"),
+        ("pool: {server_lifetime: 1e308}", "pool.server_lifetime: must not be more than 3153600000"),
+        (f"consistency: {{max_lag_bytes: {'9' * 400}}}", "consistency.max_lag_bytes: must not be more than"),
+        (f"pool: {{lane_depth: 0x{'f' * 4000}}}", "pool.lane_depth"),
+        ("pool: {size: !!bool x}", "the text: is not YAML"),
+        (f"tls: {{client_tls_ca_file: {'a' * 5000}}}", "tls.client_tls_ca_file: cannot be read"),
+        ("tls: {client_tls_ca_file: /dev/full}", "it is a device, not a file"),
+        ("tls: {client_tls_ca_file: /dev}", "Is a directory"),
+        ('monitor: {password: "a\\0b"}', "monitor.password: must be a text that can be sent"),
+        ('monitor: {user: "\\ud800"}', "monitor.user: must be a text that can be sent"),
+        ("listen: []", "listen: must name at least one address"),
+        ("x: &x [*x]", "x: unknown setting"),
+        ("listen: a..b:6432", "listen[0]: must be a host name or an address, got 'a..b'"),
+        (f"nodes: {{pg0: {'a' * 64}}}", "nodes.pg0: must be a host name or an address"),
+        (f"nodes: {{pg0: {{host: {'a' * 64}.b}}}}", "nodes.pg0.host: must be a host name or an address"),
+        ("\n".join(f"a{n}: 1" for n in range(300)), "the file: has more than 100 problems"),
+    ],
+)  # fmt: skip
+def test_what_nobody_would_write_is_refused_in_a_sentence(text, sentence):
+    minimum = MINIMUM if not text.startswith("nodes") else "auth: {type: trust}\n"
+    found = problems(f"{minimum}{text}\n")
+    assert any(sentence in each for each in found), found
+    assert sum(map(len, found)) < 20_000
+
+
+def test_two_spellings_of_one_name_are_not_two_nodes():
+    assert problems("nodes: {1: h, '1': g}\nauth: {type: trust}") == [
+        "nodes.1: is here twice, in two spellings"
+    ]
+
+
+def test_merge_keys_that_would_be_larger_than_the_memory_are_refused():
+    text = "a0: &a0 {x: 1, y: 2}\n"
+    for number in range(1, 40):
+        text += f"a{number}: &a{number} {{<<: [{', '.join([f'*a{number - 1}'] * 9)}]}}\n"
+    (problem,) = problems(text)
+    assert "merge keys make more than 10000 entries" in problem
+
+
+def test_aliases_that_would_be_larger_than_the_memory_are_not_spelt_out():
+    text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
+    for number in range(1, 40):
+        text += f"a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 9)}]\n"
+    found = problems(f"{text}pool: *a39\nadmin: {{users: *a39}}\nlog: {{level: *a39}}\n")
+    assert all(len(each) < 400 for each in found)
+
+
+@pytest.mark.parametrize("name", ["a pipe", "a directory", "nothing", "a link to itself"])
+def test_whatever_is_in_the_place_of_the_file_is_refused_and_never_waited_for(tmp_path, name):
+    path = tmp_path / "rwsplit.yaml"
+    if name == "a pipe":
+        os.mkfifo(path)
+    elif name == "a directory":
+        path.mkdir()
+    elif name == "a link to itself":
+        path.symlink_to(path)
+    with pytest.raises(ConfigError):
+        load(path)
+    for device in ("/dev/full", "/dev/null"):
+        with pytest.raises(ConfigError, match="it is a device, not a file"):
+            load(Path(device))
+
+
+@pytest.mark.parametrize("setting", ["users.file", "monitor.password_file"])
+def test_a_secret_that_everybody_may_read_is_refused(tmp_path, setting):
+    section, name = setting.split(".")
+    (tmp_path / "secret").write_text('"a" "b"\n')
+    file = tmp_path / "rwsplit.yaml"
+    file.write_text(f"{MINIMUM}{section}: {{{name}: secret}}\n")
+    for mode in (0o604, 0o602, 0o644, 0o666):
+        (tmp_path / "secret").chmod(mode)
+        with pytest.raises(ConfigError) as caught:
+            load(file)
+        assert caught.value.problems == [
+            f"{setting}: everybody may read or change it: chmod 600 {tmp_path / 'secret'}"
+        ]
+    for mode in (0o600, 0o400, 0o640):
+        (tmp_path / "secret").chmod(mode)
+        load(file)
+
+
+@pytest.mark.parametrize(
+    "host", ["a_b", "/var/run/" + "x" * 80, "bücher.example", "fe80::1%eth0", "10.0.0.1", "a."]
+)
+def test_what_a_resolver_takes_is_a_host(host):
+    config = parse(f"nodes: {{pg0: {{host: '{host}'}}}}\nauth: {{type: trust}}\n")
+    assert config.nodes[0].host == host
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "its first line is empty"),
+        (b"\nsecret", "its first line is empty"),
+        (b"\xff", "is not UTF-8 text (byte 0)"),
+        (b"a\0b\n", "a password has no NUL in it"),
+        (b"x" * 100_000, "is larger than"),
+    ],
+)
+def test_a_password_file_without_a_password_is_refused(tmp_path, content, sentence):
+    (tmp_path / "pw").touch(mode=0o600)
+    (tmp_path / "pw").write_bytes(content)
+    file = tmp_path / "rwsplit.yaml"
+    file.write_text(f"{MINIMUM}monitor: {{password_file: pw}}\n")
+    with pytest.raises(ConfigError, match=r"monitor\.password_file: ") as caught:
+        load(file)
+    assert sentence in str(caught.value)
+
+
+def test_what_nobody_foresaw_is_a_refusal(monkeypatch):
+    def fail(_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("rwsplit.config.loader.check_config", fail)
+    assert problems(MINIMUM) == ["the text: cannot be understood: ZeroDivisionError: a bug"]

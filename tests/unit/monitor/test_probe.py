@@ -18,6 +18,7 @@ from rwsplit.cluster.observation import Observation, Source
 from rwsplit.config.model import MonitorConfig, NodeConfig, SslMode, TlsConfig
 from rwsplit.lsn import LSN
 from rwsplit.monitor.link import ProbeFailed
+from rwsplit.monitor.precautions import startup_options
 from rwsplit.monitor.probe import Probe, startup_parameters
 from rwsplit.protocol import backend, frontend
 from rwsplit.protocol.scram import ScramKeys, derive_keys
@@ -64,7 +65,7 @@ async def test_it_logs_in_as_the_monitor(probe_of):
         await probe.look()
         probe.close()
 
-    options = "-c statement_timeout=250 -c default_transaction_read_only=on"
+    options = startup_options(statement_timeout=0.25)
     assert heard[0] == frontend.startup_message(
         {
             "application_name": "rwsplit monitor",

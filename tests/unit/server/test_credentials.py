@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -162,6 +164,54 @@ def test_every_wrong_line_is_named(userlist):
         "line 3: user 'app' is here twice",
         'line 4: expected "user" "password"',
     ]
+
+
+STORED = "SCRAM-SHA-256$4096:{}${}:{}".format(
+    *(b64encode(part).decode() for part in (SALT, VERIFIER.stored_key, VERIFIER.server_key))
+)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        STORED[:-1],
+        STORED[:40],
+        STORED + "=",
+        STORED.replace("$4096", "$-1"),
+        STORED.replace("$4096:", "$"),
+        STORED.replace("$4096", "$" + "9" * 5000),
+        STORED.lower(),
+        STORED.replace("256", "512"),
+        STORED.replace("256", "1"),
+        "SCRAM-SHA-256$4096",
+        "md5" + "0123456789abcdef" * 2 + "0",
+        "md5" + "0123456789abcdef" * 2 + "01234567",
+        "md5" + "0123456789abcdef" + "0123456789abcde",
+        "md5" + "0123456789abcdeg" * 2,
+    ],
+)
+def test_a_hash_or_verifier_that_is_malformed_is_not_taken_for_a_password(userlist, secret):
+    userlist.write_text(f'"a" "{secret}"\n')
+    with pytest.raises(
+        ConfigError, match=r"line 1: the secret of 'a' is malformed: an? "
+    ) as caught:
+        Keyring.load(userlist)
+    assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "secret", [STORED, "md5" + "0123456789abcdef" * 2, "md5", "md5isbroken", "md5cafe", "SCRAM", "a$b:c$d:e"]
+)  # fmt: skip
+def test_what_is_well_or_a_password_is_taken(userlist, secret):
+    userlist.write_text(f'"a" "{secret}"\n')
+    assert len(Keyring.load(userlist)) == 1
+
+
+def test_a_userlist_that_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(ConfigError, match=r"users\.file: cannot read"):
+            Keyring.load(path)
 
 
 def test_a_userlist_that_cannot_be_read_is_a_problem_of_the_configuration(tmp_path):

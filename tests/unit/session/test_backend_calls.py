@@ -181,7 +181,8 @@ def test_on_itself_the_parameter_is_taken_and_does_not_count(session: Session):
     ends = bound(b"42") + execute() + SYNC
     unit = one(session, parse("", "select pg_cancel_backend($1::int)") + ends)
     sent = (
-        "SELECT pg_catalog.pg_cancel_backend(pg_catalog.pg_backend_pid() + 0 * ($1::int))"
+        "SELECT pg_catalog.pg_cancel_backend(pg_catalog.pg_backend_pid() "
+        "OPERATOR(pg_catalog.+) (0 OPERATOR(pg_catalog.*) ($1::int)))"
         " AS pg_cancel_backend"
     )
     assert replaced(session, unit, on_itself=True) == parse("", sent) + ends

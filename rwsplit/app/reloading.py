@@ -1,0 +1,215 @@
+"""Reloading: the configuration file is read again while rwsplit serves; all of it is taken over, or nothing.
+
+SIGHUP, the console's RELOAD and its SET come here, and whatever goes wrong on the way ends here, as a refusal with a
+reason: in reading (`preparation`, beside the event loop), in what a running rwsplit cannot change, and in taking over. That is a
+list of steps, none of which waits; if one of them fails, those before it are taken back. SET writes the file when nothing
+but the taking over is left, and puts it back, byte for byte, if that fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import attrs
+import structlog
+import trio
+
+from rwsplit.admin.operator import OperationRefused
+from rwsplit.app.memory import state_path, why_unusable
+from rwsplit.app.preparation import Prepared, prepare, prepare_file
+from rwsplit.config.changes import Changes, compare
+from rwsplit.config.edit import Edit, edit_value
+from rwsplit.errors import ConfigError, RwsplitError
+from rwsplit.telemetry.logs import configure_logs
+
+if TYPE_CHECKING:
+    from rwsplit.app.serve import Proxy
+
+_log = structlog.get_logger("rwsplit.app")
+
+#: Brings one part of rwsplit to the first, where the second is in force.
+Step = Callable[[Prepared, Prepared], None]
+Result = TypeVar("Result")
+
+
+@attrs.frozen
+class _Plan:
+    """What is to be in force, and what changes by that."""
+
+    new: Prepared
+    changes: Changes
+
+
+class Reloading:
+    """Takes over what has changed in the configuration file, one reload at a time."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self._turn = trio.Lock()
+        self._limiter = trio.CapacityLimiter(1)
+
+    async def reload(self) -> Changes:
+        """Read the file and what it names again.
+
+        Raises:
+            RwsplitError: nothing has changed; says why.
+        """
+        path = self._path("read again")
+
+        def plan() -> _Plan:
+            return self._approved(prepare_file(path, self._proxy.lobby.keyring))
+
+        async with self._turn:
+            with refusing():
+                return self._take_over(await self._aside(plan))
+        raise AssertionError("a refusal is raised")
+
+    async def set_config(self, setting: str, value: str) -> Changes:
+        """Write *value* as *setting* into the file, and take it over.
+
+        Raises:
+            RwsplitError: nothing has changed, the file neither; says why.
+        """
+        path = self._path("write to")
+
+        def plan() -> tuple[Edit, _Plan]:
+            edit = edit_value(path, setting, value)
+            return edit, self._approved(prepare(edit.config, self._proxy.lobby.keyring))
+
+        async with self._turn:
+            with refusing():
+                edit, planned = await self._aside(plan)
+                # From here on the file and what is in force stay together.
+                with trio.CancelScope(shield=True):
+                    await self._aside(edit.write)
+                    try:
+                        return self._take_over(planned)
+                    except BaseException:
+                        await self._put_back(edit)
+                        raise
+        raise AssertionError("a refusal is raised")
+
+    async def _put_back(self, edit: Edit) -> None:
+        try:
+            await self._aside(edit.take_back)
+        except ConfigError as error:
+            _log.error("file_not_put_back", reason=str(error))
+
+    def _path(self, purpose: str) -> Path:
+        path = self._proxy.config.path
+        if path is None:
+            raise OperationRefused(f"there is no configuration file to {purpose}")
+        return path
+
+    async def _aside(self, work: Callable[[], Result]) -> Result:
+        """Do *work*, which reads or writes files, beside the event loop, in a thread of our own."""
+        return await trio.to_thread.run_sync(work, limiter=self._limiter)
+
+    def _approved(self, new: Prepared) -> _Plan:
+        """Return how *new* is to be taken over; runs beside the event loop, as what is in force changes only here.
+
+        Raises:
+            ConfigError: a running rwsplit cannot, or should not, take it over.
+        """
+        before, config = self._proxy.config, new.config
+        changes = compare(before, config)
+        if changes.refused:
+            raise ConfigError(list(changes.refused))
+        if before.admin.users and not config.admin.users:
+            raise ConfigError(["admin.users: without any, nobody could log in to the console"])
+        if config.users.file is not None:
+            unknown = new.keyring.lacking(config)
+            changed = config.admin.users != before.admin.users
+            if unknown and (changed or len(unknown) == len(config.admin.users)):
+                raise ConfigError(unknown)
+        if state_path(config) != state_path(before):
+            problem = why_unusable(config)
+            if problem:
+                raise ConfigError([problem])
+        return _Plan(new, attrs.evolve(changes, userlist=new.userlist))
+
+    def _take_over(self, plan: _Plan) -> Changes:
+        """Carry out *plan*, all of it or nothing."""
+        proxy = self._proxy
+        old = Prepared(
+            config=proxy.config,
+            keyring=proxy.lobby.keyring,
+            tls_context=proxy.lobby.tls_context,
+        )
+        _take(self._steps(), old, plan.new)
+        for warning in plan.new.warnings:
+            _log.warning("config_warning", reason=warning)
+        return plan.changes
+
+    # What there is to do, a part each...
+
+    def _steps(self) -> Sequence[Step]:
+        return (
+            self._logins,
+            self._sessions,
+            self._memory,
+            self._logs,
+            self._functions,
+            self._nodes,
+        )
+
+    def _logins(self, what: Prepared, _: Prepared) -> None:
+        proxy = self._proxy
+        for part in (proxy.lobby, proxy.opener):
+            part.config, part.keyring = what.config, what.keyring
+        proxy.lobby.tls_context = what.tls_context
+        proxy.config = what.config
+        proxy.welcomes.forget()
+
+    def _sessions(self, what: Prepared, _: Prepared) -> None:
+        self._proxy.relay.reconfigure(what.config, self._proxy.chooser(what.config))
+
+    def _memory(self, what: Prepared, _: Prepared) -> None:
+        self._proxy.memory.relocate(what.config)
+
+    def _logs(self, what: Prepared, instead: Prepared) -> None:
+        if what.config.log != instead.config.log:
+            configure_logs(what.config.log)
+
+    def _functions(self, what: Prepared, instead: Prepared) -> None:
+        patterns = what.config.routing.functions
+        if patterns != instead.config.routing.functions:
+            self._proxy.knowledge.reconfigure(patterns.reads, patterns.writes)
+
+    def _nodes(self, what: Prepared, _: Prepared) -> None:
+        self._proxy.board.reconfigure(what.config)
+        self._proxy.catalogs.refresh_all()
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn whatever fails inside into a refusal with a reason: a reload must not be the end of a process."""
+    try:
+        yield
+    except RwsplitError:
+        raise
+    except Exception as error:
+        _log.exception("reload_failed")
+        raise ConfigError([f"{NOT_FORESEEN} ({type(error).__name__}: {error})"]) from error
+
+
+NOT_FORESEEN: Final = "the reload failed, and nothing has changed; the log says where"
+
+
+def _take(steps: Sequence[Step], old: Prepared, new: Prepared) -> None:
+    """Do *steps* with *new*; if one fails, do it and those before it again with *old*, the last first."""
+    done: list[Step] = []
+    try:
+        for step in steps:
+            done.append(step)
+            step(new, old)
+    except BaseException:
+        for step in reversed(done):
+            try:
+                step(old, new)
+            except Exception:  # noqa: BLE001 - the others are still to be taken back
+                _log.exception("reload_not_taken_back", step=step.__name__)
+        raise

@@ -1,0 +1,68 @@
+"""Files: how everything an operator names is read, so that no file can hold rwsplit up or fill its memory.
+
+Only regular files are read, and of those no more than a limit: a pipe would be waited for, a device may never end, a
+directory is none. Whatever is wrong is an `OSError` whose `strerror` is a sentence. Secrets must not be everybody's.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+#: What is not a regular file is, in words.
+_KINDS: Final = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class Exposure(Enum):
+    """Who else may read or change a secret."""
+
+    NOBODY = ""
+    GROUP = "its group may read or change it"
+    EVERYBODY = "everybody may read or change it"
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Return what the regular file *path* holds, *limit* bytes at most.
+
+    Raises:
+        OSError: it is no regular file, too large, or cannot be read; `strerror` says so in words.
+    """
+    if "\0" in os.fspath(path):
+        raise OSError(errno.EINVAL, "a path has no NUL in it")
+    see_that_it_is_regular(
+        os.stat(path)
+    )  # before it is opened: opening a device may do something
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        see_that_it_is_regular(os.fstat(descriptor))
+        found = file.read(limit + 1)
+    if len(found) > limit:
+        raise OSError(errno.EFBIG, f"is larger than {limit} bytes")
+    return found
+
+
+def see_that_it_is_regular(status: os.stat_result) -> None:
+    """Raise OSError if *status* is not that of a regular file."""
+    kind = stat.S_IFMT(status.st_mode)
+    if kind == stat.S_IFDIR:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if kind != stat.S_IFREG:
+        raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'something else')}, not a file")
+
+
+def exposure(status: os.stat_result) -> Exposure:
+    """Return who besides its owner may read or change the file with *status*."""
+    if status.st_mode & (stat.S_IROTH | stat.S_IWOTH):
+        return Exposure.EVERYBODY
+    if status.st_mode & (stat.S_IRGRP | stat.S_IWGRP):
+        return Exposure.GROUP
+    return Exposure.NOBODY

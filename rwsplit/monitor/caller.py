@@ -1,0 +1,73 @@
+"""Caller: opens links to one node as the monitor's role: for probes, and for what an operator has rwsplit do there.
+
+There is one way to log in as that role - address, TLS, password, precautions - and so one set of reasons why it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rwsplit.config.loader import read_password
+from rwsplit.config.model import MonitorConfig, NodeConfig, TlsConfig
+from rwsplit.errors import ConfigError, NodeError, NodeUnreachable, ServerRefused
+from rwsplit.monitor.link import Link, ProbeFailed
+from rwsplit.server.authentication import INVALID_PASSWORD
+from rwsplit.server.credentials import Credentials, Plain
+from rwsplit.server.dialer import dial
+from rwsplit.server.endpoint import Endpoint
+from rwsplit.server.stream import WireStream
+
+
+class Caller:
+    """Logs in to one node as the monitor's role."""
+
+    def __init__(self, node: NodeConfig, monitor: MonitorConfig, tls: TlsConfig) -> None:
+        self.endpoint = Endpoint.from_config(node, tls)
+        self._monitor = monitor
+        self._credentials = Credentials(monitor.user, Plain(b""))
+
+    async def call(self, parameters: Mapping[str, str]) -> Link:
+        """Return a link to the node that begins with *parameters*.
+
+        Raises:
+            ProbeFailed: it does not come about; `lost` is true, and its cause is what the dialer has said.
+        """
+        credentials = self._read_credentials()
+        try:
+            dialed = await dial(
+                self.endpoint,
+                database=self._monitor.database,
+                user=self._monitor.user,
+                parameters=parameters,
+                credentials=credentials,
+                timeout=self._monitor.timeout,
+            )
+        except ServerRefused as exc:
+            reason = self._without_address(exc)
+            if credentials is None and exc.server_sqlstate == INVALID_PASSWORD:
+                reason = "asks for a password, and monitor.password is not set"
+            raise ProbeFailed(reason, lost=True) from exc
+        except NodeUnreachable as exc:
+            raise ProbeFailed(self._without_address(exc), lost=True) from exc
+        return Link(WireStream(dialed.wire, dialed.unread))
+
+    def _read_credentials(self) -> Credentials | None:
+        """Return what the monitor's role logs in with; a file is read anew for each connection.
+
+        While the password is the same so are the credentials: they keep what SCRAM has made of it,
+        which takes milliseconds, and a node that refuses it is asked again all the time.
+        """
+        password, path = self._monitor.password, self._monitor.password_file
+        if not password and path is not None:
+            try:
+                password = read_password(path)
+            except ConfigError as exc:
+                raise ProbeFailed(str(exc), lost=True) from exc
+        secret = Plain((password or "").encode())
+        if self._credentials.secret != secret:
+            self._credentials = Credentials(self._monitor.user, secret)
+        return self._credentials if password else None
+
+    def _without_address(self, exc: NodeError) -> str:
+        """Return what *exc* says but for the address, which is shown beside it everywhere."""
+        return str(exc).removeprefix(f"{self.endpoint}: ")
