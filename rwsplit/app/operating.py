@@ -321,6 +321,7 @@ class OurOperator:
         if functions != proxy.config.routing.functions:
             proxy.knowledge.reconfigure(functions.reads, functions.writes)
         proxy.config = config
+        proxy.prepare_logins()
         proxy.welcomes.forget()
         proxy.board.reconfigure(config)
         proxy.catalogs.refresh_all()

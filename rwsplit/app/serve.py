@@ -38,7 +38,7 @@ from rwsplit.client.lobby import Login
 from rwsplit.client.tls import make_client_context
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.loader import load
-from rwsplit.config.model import Address, Config
+from rwsplit.config.model import Address, AuthType, Config
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.catalog import Catalogs
 from rwsplit.monitor.watcher import run_monitor
@@ -98,6 +98,7 @@ async def serve(
             await root.start(run_monitor, proxy.board, proxy.relay.driver, name="monitor")
             await root.start(proxy.relay.run, name="relay")
             await root.start(proxy.catalogs.run, name="catalogs")
+            proxy.prepare_logins()
             if signals:
                 root.start_soon(heed_signals, proxy.shutdown, proxy.operator, name="signals")
             async with trio.open_nursery() as listeners:
@@ -186,6 +187,11 @@ class Proxy:
             bound: int = await nursery.start(listener, name=f"listener {address.host}")
             port = port or bound
         return port
+
+    def prepare_logins(self) -> None:
+        """Hash the passwords of the userlist where logins will be held against that."""
+        if self.config.auth.type is AuthType.SCRAM:
+            self.relay.start_task(self.lobby.keyring.derive)
 
     async def announce(self, port: int, on_ready: Callable[[int], None] | None) -> None:
         """Say when there is a node that answers."""
