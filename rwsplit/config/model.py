@@ -18,6 +18,8 @@ from typing import Annotated, Any
 
 import attrs
 
+from rwsplit.config.require_auth import allowed_methods
+
 #: Written `250ms`, `5s`, `10m`, `1h` in YAML; the kind is told apart from other numbers by the loader.
 Seconds = Annotated[float, "duration"]
 #: Written `64kB`, `16MB` in YAML.
@@ -80,6 +82,11 @@ def not_empty(_: object, __: object, value: str) -> None:
     """Refuse a text without a character, and one with a zero byte, which no wire could carry."""
     if not value or "\0" in value:
         raise ValueError(f"must be a text of at least one character, got {value!r}")
+
+
+def an_auth_list(_: object, __: object, value: str) -> None:
+    """Refuse what is no list as libpq's `require_auth` has it."""
+    allowed_methods(value)
 
 
 def a_name(_: object, __: object, value: str) -> None:
@@ -411,10 +418,16 @@ class TlsConfig:
 
 @attrs.frozen(kw_only=True)
 class AuthConfig:
-    """How clients log in."""
+    """How clients log in, and rwsplit to the nodes."""
 
     type: AuthType = AuthType.SCRAM
     """The method clients must use; `trust` asks for no proof."""
+    server_require_auth: str = attrs.field(default="", validator=an_auth_list)
+    """The methods a node may ask for, as libpq's `require_auth`: `scram-sha-256`, `"!password,!md5"` (quoted), with `none` for a
+    node that asks for no proof. A login to a node that asks for another one is refused. Empty: any."""
+    server_cleartext: bool = False
+    """A node that asks for the password itself (`password` in its pg_hba.conf) is told it over a connection without TLS, too,
+    where anybody on the way can read it."""
 
 
 @attrs.frozen(kw_only=True)

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import attrs
+import psycopg
 import structlog
 import trio
 
 from rwsplit.cluster.node import NodeView
-from rwsplit.config.model import Config
+from rwsplit.config.model import Config, SslMode
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.census_reader import (
     TIMEOUT,
@@ -30,6 +31,8 @@ from rwsplit.monitor.census_reader import (
     Parameters,
     read_databases,
 )
+from rwsplit.server.demands import Demands
+from rwsplit.server.endpoint import Endpoint
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.census import Listed
@@ -44,6 +47,10 @@ RETRY: Final = 1.0
 THREADS: Final = 2
 #: Seconds; libpq does not go below.
 SHORTEST_CONNECT_TIMEOUT: Final = 2
+#: Version of libpq that has `require_auth`.
+REQUIRE_AUTH_SINCE: Final = 160_000
+#: Modes in which a connection is encrypted or not made.
+DEMANDING: Final = frozenset({SslMode.REQUIRE, SslMode.VERIFY_CA, SslMode.VERIFY_FULL})
 #: Seconds between looks at whether the catalog is still turned off.
 TURNED_OFF: Final = 3600.0
 
@@ -226,4 +233,15 @@ def catalog_parameters(primary: NodeView, config: Config, database: str) -> Para
         "gssencmode": "disable",
         "sslmode": tls.server_tls_sslmode.value,
         **{name: str(path) for name, path in files.items() if path is not None},
+        **_demands(primary, config),
     }
+
+
+def _demands(primary: NodeView, config: Config) -> Parameters:
+    """Return what libpq must hold a node to, as far as it can: it knows `require_auth` since version 16."""
+    endpoint = Endpoint(host=primary.host, sslmode=config.tls.server_tls_sslmode)
+    required = Demands.from_config(config.auth).for_libpq(
+        is_private=endpoint.is_local or endpoint.sslmode in DEMANDING
+    )
+    knows_it = psycopg.pq.version() >= REQUIRE_AUTH_SINCE
+    return {"require_auth": required} if required and knows_it else {}

@@ -46,7 +46,7 @@ async def inspect(config: Config) -> dict[str, Failed | Seen]:
 
 
 async def _inspect(node: NodeConfig, config: Config) -> Failed | Seen:
-    probe = Probe(node, config.monitor, config.tls)
+    probe = Probe(node, config.monitor, config.tls, config.auth)
     try:
         look = await probe.look()
         may_promote = await probe.ask_once(_MAY_PROMOTE)

@@ -28,7 +28,7 @@ import trio
 from rwsplit.cluster.descent import Fork, parse_history
 from rwsplit.cluster.node import Role
 from rwsplit.cluster.observation import Observation, Place, Source
-from rwsplit.config.model import MonitorConfig, NodeConfig, TlsConfig
+from rwsplit.config.model import AuthConfig, MonitorConfig, NodeConfig, TlsConfig
 from rwsplit.errors import NodeError, NodeUnreachable, ServerRefused
 from rwsplit.lsn import normalise_insert_lsn, parse_lsn
 from rwsplit.monitor.link import Link, ProbeFailed, Row
@@ -151,8 +151,14 @@ def startup_parameters(monitor: MonitorConfig) -> dict[str, str]:
 class Probe:
     """Looks at one node, over one link at a time."""
 
-    def __init__(self, node: NodeConfig, monitor: MonitorConfig, tls: TlsConfig) -> None:
-        self._endpoint = Endpoint.from_config(node, tls)
+    def __init__(
+        self,
+        node: NodeConfig,
+        monitor: MonitorConfig,
+        tls: TlsConfig,
+        auth: AuthConfig | None = None,
+    ) -> None:
+        self._endpoint = Endpoint.from_config(node, tls, auth)
         self._host = _LOCAL.get(node.host, node.host)
         self._monitor = monitor
         self.timeout = monitor.timeout

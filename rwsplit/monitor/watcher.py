@@ -29,7 +29,7 @@ import trio
 
 from rwsplit.cluster.node import NEVER
 from rwsplit.cluster.observation import Observation
-from rwsplit.config.model import Config, MonitorConfig, NodeConfig, TlsConfig
+from rwsplit.config.model import AuthConfig, Config, MonitorConfig, NodeConfig, TlsConfig
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.link import ProbeFailed
 from rwsplit.monitor.probe import Probe
@@ -68,11 +68,12 @@ class Assignment:
     port: int
     monitor: MonitorConfig
     tls: TlsConfig
+    auth: AuthConfig
 
     @classmethod
     def from_config(cls, node: NodeConfig, config: Config) -> Assignment:
         """Return what matters to the watcher of *node*."""
-        return cls(node.host, node.port, config.monitor, config.tls)
+        return cls(node.host, node.port, config.monitor, config.tls, config.auth)
 
 
 class Watcher:
@@ -208,7 +209,7 @@ async def run_monitor(
                 watchers.pop(name).stop()
             for node in config.nodes:
                 if node.name not in watchers:
-                    probe = Probe(node, config.monitor, config.tls)
+                    probe = Probe(node, config.monitor, config.tls, config.auth)
                     watcher = Watcher(
                         node.name,
                         board,

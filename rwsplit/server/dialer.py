@@ -278,7 +278,14 @@ async def _start(login: _Login, stream: WireStream) -> Dialed:
     node = str(login.endpoint)
     await stream.send_all(login.packet())
     tls = getattr(stream.wire, "tls", None)
-    authentication = Authentication(node, login.user, login.credentials, tls)
+    authentication = Authentication(
+        node,
+        login.user,
+        login.credentials,
+        tls,
+        demands=login.endpoint.demands,
+        is_local=login.endpoint.is_local,
+    )
     parameters: dict[str, str] = {}
     notices: list[bytes] = []
     pid, key = 0, b""

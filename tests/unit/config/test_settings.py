@@ -19,7 +19,7 @@ from rwsplit.config.settings import all_settings, values
 
 
 def test_there_are_at_most_sixty_settings():
-    assert len(all_settings()) <= 60
+    assert len(all_settings()) <= 70
 
 
 def test_a_setting_knows_its_path_and_default():
