@@ -39,6 +39,7 @@ from rwsplit.client.tls import make_client_context
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.loader import load
 from rwsplit.config.model import Address, AuthType, Config
+from rwsplit.config.overrides import pool_config
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.catalog import Catalogs
 from rwsplit.monitor.watcher import run_monitor
@@ -46,6 +47,7 @@ from rwsplit.relay.driving import Driver
 from rwsplit.relay.relay import Relay
 from rwsplit.routing.balancing import Chooser, make_chooser
 from rwsplit.server.credentials import Keyring
+from rwsplit.server.dial_budget import DialBudget
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
 from rwsplit.server.stream import WireStream
@@ -147,7 +149,8 @@ class Proxy:
             driver=driver,
         )
         self.opener = Opener(config, keyring, self.relay.rebasing)
-        self.welcomes = Welcomes(self.board, self.opener, self.relay.rebasing)
+        self.budget = DialBudget(self._pool_size, self.relay.pools.quotas)
+        self.welcomes = Welcomes(self.board, self.opener, self.relay.rebasing, self.budget)
         self.relay.rebasing.on_change = self.welcomes.forget
         self.knowledge.on_defaults = self.welcomes.distrust
         self.board.on_reload.append(self._reloaded)
@@ -216,6 +219,9 @@ class Proxy:
 
     async def _console(self, stream: WireStream, login: Login) -> None:
         await serve_console(stream, login, self.operator)
+
+    def _pool_size(self, database: str, user: str) -> int:
+        return pool_config(self.config.pool, database, user).size
 
     def _report_owing(self, node: str, heard: float, asked: float) -> None:
         self.board.report_owing(node, heard, asked, self.relay.clock())

@@ -71,6 +71,10 @@ class LoginTimeout(RwsplitError):
     sqlstate = "57014"
 
 
+class WelcomeTimeout(CapacityError):
+    """A client that has proved who it is, and whom no node could be asked about in time."""
+
+
 class InvalidParameter(RwsplitError):
     """A startup parameter with an impossible value."""
 
@@ -219,7 +223,15 @@ class _Startup:
 
     async def _establish(self, login: Login) -> None:
         """Have the client admitted, tell it so, and hand it over."""
-        admission = await self._lobby.welcome(login)
+        timeout = self._lobby.config.limits.client_login_timeout
+        try:
+            with trio.fail_after(timeout):
+                admission = await self._lobby.welcome(login)
+        except trio.TooSlowError:
+            raise WelcomeTimeout(
+                "too many logins at once: no connection to ask a node about this one became free within "
+                f"client_login_timeout ({timeout:g} s)"
+            ) from None
         try:
             told = [
                 backend.parameter_status(name, value) for name, value in admission.parameters
