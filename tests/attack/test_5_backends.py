@@ -20,6 +20,8 @@ from rwsplit.protocol import backend
 from rwsplit.server.dial_budget import OF_A_USER, DialBudget
 from rwsplit.server.dialer import Dialed
 from rwsplit.server.pools import Pools
+from rwsplit.server.server import Server
+from tests.support.memory_relay import ANSWER, MemoryRelay
 from tests.support.silent_wire import SilentWire
 
 PRIMARY = NodeView(
@@ -179,3 +181,56 @@ async def test_what_is_forgotten_while_it_is_found_out_is_found_out_again(
     await cluster.log_in()
 
     assert cluster.dials.total() == 2
+
+
+async def test_1000_cancel_requests_open_one_connection_at_a_time(nursery):
+    rig = MemoryRelay(1, size=1)
+    [client] = rig.clients
+    sent: list[Server] = []
+    through = trio.Event()
+
+    async def send(server: Server) -> None:
+        sent.append(server)
+        await through.wait()
+
+    rig.relay.canceller._send = send
+    rig.relay._nursery = nursery
+    rig.ask(client, b"delete from t")
+    rig.turn_clients([client])
+    [server] = rig.busy()
+
+    for _ in range(1000):
+        rig.relay.canceller.cancel(client.pid, b"k")
+    await trio.testing.wait_all_tasks_blocked()
+    assert (sent, server.cancels) == ([server], 1)
+    through.set()
+    await trio.testing.wait_all_tasks_blocked()
+
+    # What was asked for while the first was under way is one more: the first may have been too early for it.
+    assert (sent, server.cancels) == ([server] * 2, 0)
+
+
+async def test_nothing_more_is_cancelled_once_all_is_answered(nursery):
+    rig = MemoryRelay(1, size=1)
+    [client] = rig.clients
+    sent: list[Server] = []
+    through = trio.Event()
+
+    async def send(server: Server) -> None:
+        sent.append(server)
+        await through.wait()
+
+    rig.relay.canceller._send = send
+    rig.relay._nursery = nursery
+    rig.ask(client, b"delete from t")
+    rig.turn_clients([client])
+    [server] = rig.busy()
+    for _ in range(2):
+        rig.relay.canceller.cancel(client.pid, b"k")
+    await trio.testing.wait_all_tasks_blocked()
+    rig.answer([server], ANSWER)
+    through.set()
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert (sent, server.cancels, server.cancels_again) == ([server], 0, False)
+    rig.relay._nursery = None
