@@ -73,6 +73,12 @@ class CapacityError(RwsplitError):
     sqlstate = "53300"
 
 
+class OutOfFiles(CapacityError):
+    """This process has no file descriptor left for a connection; no node's fault."""
+
+    sqlstate = "53000"
+
+
 class NoEligibleNode(CapacityError):
     """No node may answer now; the message says which were considered and why each was refused."""
 

@@ -25,6 +25,7 @@ import trio
 
 from rwsplit import __version__
 from rwsplit.admin.console import serve_console
+from rwsplit.app.descriptors import provide
 from rwsplit.app.host import Host
 from rwsplit.app.lobby import OurLobby
 from rwsplit.app.memory import Memory
@@ -92,6 +93,7 @@ async def serve(
     relay's turns, a trio task if there is none.
     """
     _log.info("starting", version=__version__, nodes=[node.name for node in config.nodes])
+    provide(config)
     proxy = Proxy(config, driver)
     if on_board is not None:
         on_board(proxy.board)

@@ -385,9 +385,12 @@ class LimitsConfig:
     """Limits of the whole process."""
 
     max_client_conn: int = attrs.field(default=10_000, validator=at_least(1))
-    """Clients at most; further ones are refused with 53300."""
+    """Clients at most that have logged in; further ones are refused with 53300."""
+    max_login_conn: int = attrs.field(default=1000, validator=at_least(1))
+    """Clients at most that have not logged in yet. The next one waits until one of them has, or has had its time: 0.25 s without
+    a word, 2 s without proof; then that one makes room."""
     client_login_timeout: Seconds = attrs.field(default=60.0, validator=more_than(0))
-    """A client that has not logged in by then is disconnected."""
+    """A client that has not logged in by then is disconnected, and so is one that no node could be asked about by then."""
     shutdown_timeout: Seconds = attrs.field(default=30.0, validator=at_least(0))
     """How long a graceful shutdown waits for running transactions."""
     max_prepared_statements: int = attrs.field(default=200, validator=at_least(1))

@@ -38,6 +38,7 @@ from rwsplit.server.authentication import INVALID_PASSWORD
 from rwsplit.server.credentials import Credentials, Plain
 from rwsplit.server.dialer import dial
 from rwsplit.server.endpoint import Endpoint
+from rwsplit.server.files import Purpose
 from rwsplit.server.stream import WireStream
 
 _IDENTITY: Final = """
@@ -180,6 +181,7 @@ class Probe:
 
         Raises:
             ProbeFailed: it did not answer, or not in time.
+            OutOfFiles: there is no descriptor for a connection; that says nothing of the node.
         """
         try:
             with trio.fail_after(self.timeout):
@@ -309,6 +311,7 @@ class Probe:
                 parameters=startup_parameters(self._monitor),
                 credentials=credentials,
                 timeout=self._monitor.timeout,
+                purpose=Purpose.OURS,
             )
         except ServerRefused as exc:
             reason = self._without_address(exc)
