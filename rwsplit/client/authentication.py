@@ -91,7 +91,8 @@ async def _by_scram(
     stream: WireStream, credentials: Credentials, keyring: Keyring, binding: bytes | None
 ) -> bytes:
     """Hold the SCRAM exchange; return its last message, still to be sent."""
-    shown = credentials.challenge() or keyring.mock_verifier(credentials.user)
+    mock = keyring.mock_verifier(credentials.user)
+    shown = credentials.challenge() or mock
     mechanisms = [SCRAM_SHA_256] if binding is None else [SCRAM_SHA_256_PLUS, SCRAM_SHA_256]
     await stream.send_all(backend.authentication_sasl(mechanisms))
     mechanism, first = _parse_initial_response(await _response(stream))

@@ -87,7 +87,8 @@ class _Door:
                     limit = self._lobby.config.limits.max_login_conn
                     if len(half_open) >= limit:
                         await half_open.wait_for_room(limit)
-                    self._accept(listener)
+                    if not self._accept(listener):
+                        break  # what was dropped is closed before the next one comes
             except BlockingIOError:
                 pass
             except OSError as exc:
@@ -95,7 +96,8 @@ class _Door:
                 if exc.errno in EXHAUSTED:
                     await self._go_without(exc)
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: socket.socket) -> bool:
+        """Let a client in; return whether there are descriptors for many more."""
         sock, _ = listener.accept()
         fd, now = sock.fileno(), trio.current_time()
         is_scarce = is_spent(fd, Purpose.CLIENT)
@@ -103,10 +105,11 @@ class _Door:
             log.warning("few_files_left", limit=files.limit())
         if is_scarce and is_spent(fd, Purpose.CONSOLE) and not self._drop_one():
             sock.close()
-            return
+            return False
         entry = self._lobby.half_open.enter(fd, now)
         entry.for_console = is_scarce
         self._clients.start_soon(self._start, sock, entry, name=f"startup fd={fd}")
+        return not is_scarce
 
     async def _start(self, sock: socket.socket, entry: Entry) -> None:
         try:

@@ -264,10 +264,11 @@ class Keyring:
 
     def get_or_stranger(self, user: str) -> Credentials:
         """Return the credentials of *user*; of one that does not exist, such that nothing satisfies."""
+        stranger = self.stranger(user)  # made for everybody: that takes some time, too
         found = self._users.get(user)
         # PostgreSQL has no user with an empty password either: it only has users without one.
         if found is None or found.secret == Plain(b""):
-            return self.stranger(user)
+            return stranger
         return found
 
     def stranger(self, user: str) -> Credentials:
