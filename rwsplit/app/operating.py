@@ -17,6 +17,7 @@ from rwsplit.admin.operator import (
     PoolStatus,
     ServerStatus,
 )
+from rwsplit.app.descriptors import provide
 from rwsplit.app.families import families
 from rwsplit.app.promoting import Promotion
 from rwsplit.client.tls import make_client_context
@@ -321,6 +322,7 @@ class OurOperator:
         if functions != proxy.config.routing.functions:
             proxy.knowledge.reconfigure(functions.reads, functions.writes)
         proxy.config = config
+        provide(config)
         proxy.prepare_logins()
         proxy.welcomes.forget()
         proxy.board.reconfigure(config)

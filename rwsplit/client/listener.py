@@ -77,6 +77,7 @@ class _Door:
         self._clients = clients
         self._exhausted = Seldom()
         self._few = Seldom()
+        self._crowded = Seldom()
 
     async def accept_clients(self, listener: socket.socket) -> None:
         half_open = self._lobby.half_open
@@ -84,9 +85,8 @@ class _Door:
             await trio.lowlevel.wait_readable(listener)
             try:
                 for _ in range(BATCH):
-                    limit = self._lobby.config.limits.max_login_conn
-                    if len(half_open) >= limit:
-                        await half_open.wait_for_room(limit)
+                    if len(half_open) >= self._lobby.config.limits.max_login_conn:
+                        await self._make_room()
                     if not self._accept(listener):
                         break  # what was dropped is closed before the next one comes
             except BlockingIOError:
@@ -95,6 +95,14 @@ class _Door:
                 # Anything else is of the one client that was to come, and has gone.
                 if exc.errno in EXHAUSTED:
                     await self._go_without(exc)
+
+    async def _make_room(self) -> None:
+        """Wait until there are fewer that have not logged in than there may be."""
+        half_open, limit = self._lobby.half_open, self._lobby.config.limits.max_login_conn
+        before = half_open.dropped
+        await half_open.wait_for_room(limit)
+        if half_open.dropped > before and self._crowded.is_due(trio.current_time()):
+            log.warning("half_open_dropped", max_login_conn=limit, so_far=half_open.dropped)
 
     def _accept(self, listener: socket.socket) -> bool:
         """Let a client in; return whether there are descriptors for many more."""

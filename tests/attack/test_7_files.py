@@ -72,10 +72,11 @@ async def test_strangers_who_never_log_in_keep_nobody_out(said):
         strangers = [socket.create_connection(("127.0.0.1", port)) for _ in range(80)]
         for stranger in strangers:
             stranger.sendall(said)
-        with trio.fail_after(30):
+        with trio.fail_after(30), capture_logs() as logs:
             for database in ("shop", "rwsplit"):
                 code, _ = await log_in(port, database=database)
                 assert code != b"E"
+        assert [log["event"] for log in logs].count("half_open_dropped") == 1
         assert len(lobby.half_open) <= 50
         assert lobby.half_open.dropped >= 30
         for stranger in strangers:
