@@ -67,6 +67,10 @@ class ServerRefused(NodeError):
         self.server_sqlstate = server_sqlstate
 
 
+class DemandNotMet(ServerRefused):
+    """The node asked for a proof that it must not be given (`auth.server_require_auth`); the response is rwsplit's own."""
+
+
 class CapacityError(RwsplitError):
     """A limit of rwsplit's was reached; the client may try again later."""
 

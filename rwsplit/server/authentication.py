@@ -19,7 +19,7 @@ from typing import Final
 from scramp import ScramException  # type: ignore[import-untyped]
 from scramp.core import CBindData  # type: ignore[import-untyped]
 
-from rwsplit.errors import ProtocolViolation, ServerRefused
+from rwsplit.errors import DemandNotMet, ProtocolViolation, ServerRefused
 from rwsplit.protocol import backend, frontend
 from rwsplit.protocol.fields import printable
 from rwsplit.protocol.scram import SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramClient, ScramVerifier
@@ -92,6 +92,7 @@ class Authentication:
 
         Raises:
             ServerRefused: the node wants what is not known of the user.
+            DemandNotMet: it wants what it must not be given.
             ProtocolViolation: the node does not keep to the exchange.
         """
         if len(payload) < 4:
@@ -129,7 +130,7 @@ class Authentication:
         if method is not None:
             objection = self._demands.objection(method, is_private=self._is_private)
             if objection is not None:
-                raise self._refusal(objection)
+                raise self._refusal(objection, DemandNotMet)
 
     def _cleartext(self) -> bytes:
         secret = self._known().secret
@@ -187,9 +188,9 @@ class Authentication:
             raise self._refusal("asks for a password, and the userlist has none for the user")
         return self._credentials
 
-    def _refusal(self, reason: str) -> ServerRefused:
+    def _refusal(self, reason: str, kind: type[ServerRefused] = ServerRefused) -> ServerRefused:
         message = (
             f'cannot log in to {self._node} as user "{printable(self._user)}": it {reason}'
         )
         response = backend.error_response("FATAL", INVALID_PASSWORD, message)
-        return ServerRefused(message, response=response, server_sqlstate=INVALID_PASSWORD)
+        return kind(message, response=response, server_sqlstate=INVALID_PASSWORD)

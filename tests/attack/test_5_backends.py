@@ -15,10 +15,11 @@ from rwsplit.client.lobby import Login
 from rwsplit.cluster.node import NodeView, Role, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import PoolConfig
-from rwsplit.errors import ServerRefused
+from rwsplit.errors import OutOfFiles, ServerRefused
 from rwsplit.protocol import backend
 from rwsplit.server.dial_budget import OF_A_USER, DialBudget
 from rwsplit.server.dialer import Dialed
+from rwsplit.server.files import out_of_files
 from rwsplit.server.pools import Pools
 from rwsplit.server.server import Server
 from tests.support.memory_relay import ANSWER, MemoryRelay
@@ -181,6 +182,16 @@ async def test_what_is_forgotten_while_it_is_found_out_is_found_out_again(
     await cluster.log_in()
 
     assert cluster.dials.total() == 2
+
+
+async def test_a_login_without_a_descriptor_is_no_nodes_fault(cluster, autojump_clock):
+    async def dial(*_: object) -> Dialed:
+        raise out_of_files()
+
+    cluster.dial = dial
+    with pytest.raises(OutOfFiles):
+        await cluster.log_in()  # or the cluster says that a failure was reported
+    assert cluster.is_clean()
 
 
 async def test_1000_cancel_requests_open_one_connection_at_a_time(nursery):

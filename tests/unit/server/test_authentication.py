@@ -8,7 +8,7 @@ import pytest
 
 from rwsplit.config.model import AuthConfig
 from rwsplit.embedded.certificates import make_certificates
-from rwsplit.errors import ProtocolViolation, ServerRefused
+from rwsplit.errors import DemandNotMet, ProtocolViolation, ServerRefused
 from rwsplit.protocol.fields import parse_error_fields
 from rwsplit.protocol.scram import ScramServer, ScramVerifier, derive_keys
 from rwsplit.server.authentication import Authentication, end_point_binding
@@ -98,7 +98,7 @@ async def test_a_password_is_told_over_tls_or_where_that_is_allowed(tmp_path):
     ],
 )
 async def test_a_node_must_not_ask_for_what_is_not_allowed(required, request_, reason):
-    with pytest.raises(ServerRefused, match=reason) as caught:
+    with pytest.raises(DemandNotMet, match=reason) as caught:
         await dialogue(PLAIN, is_local=True, server_require_auth=required).answer(request_)
 
     assert f"auth.server_require_auth ({required}) does not allow" in str(caught.value)
