@@ -8,9 +8,11 @@ the number of a new socket says how many are left, at no cost.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
+import sys
 from enum import Enum
 from typing import Final
 
@@ -20,6 +22,8 @@ from rwsplit.errors import OutOfFiles
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 #: Limit from which on the reserves are whole; with a lower one they are a part of it.
 _AMPLE: Final = 1024
+#: What is tried instead of infinity.
+ENOUGH: Final = (1_048_576, 65_536, 10_240)
 #: Seconds between two log lines about it.
 SELDOM: Final = 60.0
 
@@ -36,17 +40,20 @@ class Purpose(Enum):
 
 def limit() -> int:
     """Return how many descriptors this process may have."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def raise_limit() -> int:
     """Raise the limit as far as it goes without privileges; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):  # an infinite one may be more than the kernel allows
-            return soft
+    # A hard limit of infinity may be more than the kernel takes for the other one.
+    for wanted in (hard, *(n for n in ENOUGH if hard == resource.RLIM_INFINITY)):
+        if soft in (wanted, resource.RLIM_INFINITY) or 0 <= wanted < soft:
+            break
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            break
     return limit()
 
 

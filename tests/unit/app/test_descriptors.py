@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 from collections.abc import Iterator
 
 import attrs
@@ -11,6 +12,8 @@ from structlog.testing import capture_logs
 
 from rwsplit.app.descriptors import needed, provide
 from rwsplit.config.model import Config, LimitsConfig, NodeConfig, PoolConfig
+from rwsplit.server import files
+from rwsplit.server.files import Purpose
 
 CONFIG = Config(
     nodes=tuple(NodeConfig(name=f"pg{number}", host="h") for number in range(4)),
@@ -52,13 +55,35 @@ def test_a_configuration_that_needs_more_is_warned_of(few):
     assert "LimitNOFILE" in log["remedy"]
 
 
-def test_where_the_kernel_allows_less_the_limit_stays(few, monkeypatch):
-    def refuse(*_: object) -> None:
-        raise ValueError("not allowed to raise maximum limit")
+class Kernel:
+    """Has a limit that this process may raise to infinity, or so the limit says."""
 
-    monkeypatch.setattr(resource, "setrlimit", refuse)
-    with capture_logs() as logs:
-        provide(CONFIG)
-    monkeypatch.undo()
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.soft = 256
 
-    assert [log["limit"] for log in logs] == [256]
+    def getrlimit(self, _kind: int) -> tuple[int, int]:
+        return self.soft, resource.RLIM_INFINITY
+
+    def setrlimit(self, _kind: int, limits: tuple[int, int]) -> None:
+        if not 0 <= limits[0] <= self.most:
+            raise ValueError("not allowed to raise maximum limit")
+        self.soft = limits[0]
+
+
+@pytest.mark.parametrize(
+    ("most", "limit"), [(2_000_000, 1_048_576), (100_000, 65_536), (20_000, 10_240), (256, 256)]
+)
+def test_where_the_limit_is_infinite_what_the_kernel_takes_is_enough(monkeypatch, most, limit):
+    kernel = Kernel(most)
+    monkeypatch.setattr(resource, "getrlimit", kernel.getrlimit)
+    monkeypatch.setattr(resource, "setrlimit", kernel.setrlimit)
+
+    assert files.raise_limit() == limit
+
+
+def test_an_infinite_limit_is_never_reached(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+
+    assert files.raise_limit() == sys.maxsize
+    assert not files.is_spent(10**9, Purpose.CLIENT)
