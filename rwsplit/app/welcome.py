@@ -206,25 +206,25 @@ class Welcomes:
         """
         unreachable: NodeUnreachable | None = None
         refused: ServerRefused | None = None
-        for node in await self._candidates():
-            try:
-                async with self.budget.ticket(node.name, database, user):
-                    if not self._is_usable(node):
-                        continue  # it has gone while this login waited
-                    flight.begin()
-                    return await self._log_in(node, database, user, parameters)
-            except NodeUnreachable as error:
-                self._board.report_failure(node.name, str(error), trio.current_time())
-                unreachable = error
-            except ServerRefused as error:
-                if self._is_primary(node) and error.server_sqlstate != FULL:
-                    raise
-                refused = refused or error
-        raise (
-            refused
-            or unreachable
-            or NoEligibleNode("no node is up, so no client can log in now")
-        )
+        while candidates := await self._candidates():
+            for node in candidates:
+                try:
+                    async with self.budget.ticket(node.name, database, user):
+                        if not self._is_usable(node):
+                            continue  # it has gone while this login waited
+                        flight.begin()
+                        return await self._log_in(node, database, user, parameters)
+                except NodeUnreachable as error:
+                    self._board.report_failure(node.name, str(error), trio.current_time())
+                    unreachable = error
+                except ServerRefused as error:
+                    if self._is_primary(node) and error.server_sqlstate != FULL:
+                        raise
+                    refused = refused or error
+            failure = refused or unreachable
+            if failure is not None:
+                raise failure
+        raise NoEligibleNode("no node is up, so no client can log in now")
 
     async def _log_in(
         self, node: NodeView, database: str, user: str, parameters: dict[str, str]

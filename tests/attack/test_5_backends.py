@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -38,6 +39,7 @@ class Cluster:
         self.open = 0
         self.most = 0
         self.dials: Counter[str] = Counter()
+        self.asked: Counter[str] = Counter()
         self.is_refusing = False
         self.seconds = 0.01
         pools = Pools(PoolConfig(size=size), lambda _: None)
@@ -56,11 +58,12 @@ class Cluster:
         pass
 
     async def dial(
-        self, _node: str, database: str, _user: str, parameters: dict[str, str]
+        self, node: str, database: str, _user: str, parameters: dict[str, str]
     ) -> Dialed:
         self.open += 1
         self.most = max(self.most, self.open)
         self.dials[parameters.get("options", "")] += 1
+        self.asked[node] += 1
         try:
             await trio.sleep(self.seconds)
             if self.is_refusing:
@@ -182,6 +185,25 @@ async def test_what_is_forgotten_while_it_is_found_out_is_found_out_again(
     await cluster.log_in()
 
     assert cluster.dials.total() == 2
+
+
+async def test_who_waits_for_a_node_that_goes_away_asks_the_next_one(cluster, autojump_clock):
+    """A failover in the middle of a storm."""
+    heard = []
+
+    async def log_in(number: int) -> None:
+        heard.append(await cluster.log_in(options=f"-c work_mem={number + 64}"))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(log_in, number)
+        await trio.sleep(0.005)
+        heir = attrs.evolve(PRIMARY, name="pg1", index=1)
+        cluster.view = ClusterView(nodes=(heir,), primary=heir, replicas=())
+
+    assert heard == ["UTC"] * 50
+    assert cluster.asked["pg0"] == OF_A_USER
+    assert cluster.asked["pg1"] == 51 - OF_A_USER
 
 
 async def test_a_login_without_a_descriptor_is_no_nodes_fault(cluster, autojump_clock):
