@@ -73,10 +73,6 @@ class LoginTimeout(RwsplitError):
     sqlstate = "57014"
 
 
-class WelcomeTimeout(CapacityError):
-    """A client that has proved who it is, and whom no node could be asked about in time."""
-
-
 class InvalidParameter(RwsplitError):
     """A startup parameter with an impossible value."""
 
@@ -132,19 +128,18 @@ class _Startup:
         login = None
         with trio.move_on_after(timeout) as scope:
             login = await self._log_in()
+            if login is not None and login.database not in CONSOLE:
+                self._log_login(login)
+                await self._establish(login)
         if scope.cancelled_caught:
             raise LoginTimeout(
                 f"canceling authentication due to timeout (client_login_timeout = {timeout:g} s)"
             )
-        if login is None:
-            return
-        self._lobby.half_open.leave(self._entry)
-        if (
-            self._entry.for_console
-            and login.database not in CONSOLE
-            and is_short(Purpose.CLIENT)
-        ):
-            raise out_of_files()
+        if login is not None and login.database in CONSOLE:
+            self._log_login(login)
+            await self._lobby.console(login, self.stream)
+
+    def _log_login(self, login: Login) -> None:
         log.debug(
             "client_logged_in",
             user=self._user,
@@ -152,10 +147,6 @@ class _Startup:
             peer=login.peer,
             tls=login.tls,
         )
-        if login.database in CONSOLE:
-            await self._lobby.console(login, self.stream)
-        else:
-            await self._establish(login)
 
     async def _log_in(self) -> Login | None:
         """Come to an authenticated login; None when the client wanted something else, and got it."""
@@ -176,6 +167,10 @@ class _Startup:
             )
         binding = getattr(self._lobby.tls_context, "binding", None) if login.tls else None
         await authenticate(stream, login.user, config.auth.type, self._lobby.keyring, binding)
+        self._lobby.half_open.leave(self._entry)
+        is_scarce = self._entry.for_console and is_short(Purpose.CLIENT)
+        if is_scarce and login.database not in CONSOLE:
+            raise out_of_files()
         return login
 
     async def _read_request(self) -> CancelRequest | StartupMessage:
@@ -225,15 +220,7 @@ class _Startup:
 
     async def _establish(self, login: Login) -> None:
         """Have the client admitted, tell it so, and hand it over."""
-        timeout = self._lobby.config.limits.client_login_timeout
-        try:
-            with trio.fail_after(timeout):
-                admission = await self._lobby.welcome(login)
-        except trio.TooSlowError:
-            raise WelcomeTimeout(
-                "too many logins at once: no connection to ask a node about this one became free within "
-                f"client_login_timeout ({timeout:g} s)"
-            ) from None
+        admission = await self._lobby.welcome(login)
         try:
             told = [
                 backend.parameter_status(name, value) for name, value in admission.parameters

@@ -15,7 +15,7 @@ from rwsplit.app.welcome import Welcomes
 from rwsplit.client.lobby import Login
 from rwsplit.cluster.node import NodeView, Role, Up
 from rwsplit.cluster.view import ClusterView
-from rwsplit.config.model import PoolConfig
+from rwsplit.config.model import AuthType, PoolConfig
 from rwsplit.errors import OutOfFiles, ServerRefused
 from rwsplit.protocol import backend
 from rwsplit.server.dial_budget import OF_A_USER, DialBudget
@@ -23,8 +23,12 @@ from rwsplit.server.dialer import Dialed
 from rwsplit.server.files import out_of_files
 from rwsplit.server.pools import Pools
 from rwsplit.server.server import Server
+from tests.support.lobby import OpenLobby
 from tests.support.memory_relay import ANSWER, MemoryRelay
 from tests.support.silent_wire import SilentWire
+from tests.support.startup_client import connect
+
+__all__ = ["connect"]
 
 PRIMARY = NodeView(
     name="pg0", host="h", port=5432, index=0, role=Role.PRIMARY, health=Up(), refusal=None
@@ -204,6 +208,21 @@ async def test_who_waits_for_a_node_that_goes_away_asks_the_next_one(cluster, au
     assert heard == ["UTC"] * 50
     assert cluster.asked["pg0"] == OF_A_USER
     assert cluster.asked["pg1"] == 51 - OF_A_USER
+
+
+async def test_a_login_that_never_gets_its_turn_ends(connect, autojump_clock):
+    lobby = OpenLobby(method=AuthType.TRUST, client_login_timeout=30)
+
+    async def welcome(_login: Login) -> Any:
+        await trio.sleep_forever()
+
+    lobby.welcome = welcome
+    client = connect(lobby)
+    await client.starts()
+    await client.hears()
+
+    assert (await client.hears_error())["C"] == "57014"
+    assert trio.current_time() >= 30
 
 
 async def test_a_login_without_a_descriptor_is_no_nodes_fault(cluster, autojump_clock):

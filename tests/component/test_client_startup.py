@@ -272,23 +272,6 @@ async def test_a_client_that_dawdles_is_turned_away(connect, autojump_clock):
     assert trio.current_time() >= 30
 
 
-async def test_a_client_whom_no_node_can_be_asked_about_is_told_so(connect, autojump_clock):
-    lobby = OpenLobby(method=AuthType.TRUST, client_login_timeout=30)
-
-    async def welcome(_login):
-        await trio.sleep_forever()
-
-    lobby.welcome = welcome  # type: ignore[method-assign]
-    client = connect(lobby)
-    await client.starts()
-    await client.hears()
-
-    error = await client.hears_error()
-    assert error["C"] == "53300"
-    assert "too many logins at once" in error["M"]
-    assert "client_login_timeout (30 s)" in error["M"]
-
-
 async def test_a_refused_client_that_never_closes_is_closed_after_a_moment(
     autojump_clock, trusting
 ):
