@@ -6,6 +6,7 @@ the limit the next one waits in the kernel's queue until one of them has logged 
     nothing heard of it for `SILENT`       the oldest goes first: a client says something at once
     has said something, and not logged in  the oldest goes when it has had `SPEAKING`
 
+Whoever has said something that is still to be read waits for rwsplit, and is spared: a crowd may keep it busy for long.
 To refuse the new one instead would let whoever fills the table keep everybody out for `client_login_timeout`; to drop the oldest
 at once would end the logins of a crowd that is merely large.
 """
@@ -29,6 +30,7 @@ class Entry:
 
     fd: int
     since: float
+    """When it was accepted, or spared."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """What its startup runs in."""
     is_dropped: bool = False
@@ -93,22 +95,27 @@ class HalfOpen:
                     await left.wait()
 
     def _drop_one(self, now: float) -> float:
-        """Drop who has had his time; return when somebody has, *now* if one was dropped or turned out to have spoken."""
-        entry = next(iter(self._silent), None)
-        if entry is not None and now - entry.since >= SILENT:
-            if _has_said_something(entry.fd):
-                self.spoke(entry)  # it is rwsplit that has not come to it yet
-            else:
-                self.drop(entry)
-            return now
-        due = [entry.since + SILENT] if entry is not None else []
-        entry = next(iter(self._speaking), None)
-        if entry is not None:
-            if now - entry.since >= SPEAKING:
-                self.drop(entry)
+        """Drop who has had his time; return when somebody has, *now* if one was dropped, or spared."""
+        due = []
+        for entries, patience in ((self._silent, SILENT), (self._speaking, SPEAKING)):
+            entry = next(iter(entries), None)
+            if entry is None:
+                continue
+            if now - entry.since >= patience:
+                if _has_said_something(entry.fd):
+                    self._spare(entry, now)
+                else:
+                    self.drop(entry)
                 return now
-            due.append(entry.since + SPEAKING)
+            due.append(entry.since + patience)
         return min(due)
+
+    def _spare(self, entry: Entry, now: float) -> None:
+        """Let *entry* have its time again: it has said something that rwsplit has not come to yet."""
+        self._silent.pop(entry, None)
+        self._speaking.pop(entry, None)
+        entry.since = now
+        self._speaking[entry] = None
 
 
 def _has_said_something(fd: int) -> bool:

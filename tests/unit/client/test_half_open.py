@@ -82,6 +82,20 @@ async def test_what_rwsplit_has_not_read_yet_counts(crowd, autojump_clock):
     assert (waiting.is_dropped, silent.is_dropped) == (False, True)
 
 
+async def test_a_crowd_that_waits_for_rwsplit_is_spared(crowd, autojump_clock, nursery):
+    entries = [crowd.comes(says=b"proof", speaks=True) for _ in range(5)]
+
+    async def work() -> None:
+        await trio.sleep(5 * SPEAKING)
+        crowd.half_open.leave(entries[-1])
+
+    nursery.start_soon(work)
+    await crowd.half_open.wait_for_room(5)
+
+    assert not any(entry.is_dropped for entry in entries)
+    assert trio.current_time() == pytest.approx(5 * SPEAKING)
+
+
 async def test_nobody_is_dropped_while_they_log_in(crowd, autojump_clock, nursery):
     entry = crowd.comes(speaks=True)
 
