@@ -67,10 +67,20 @@ class ServerRefused(NodeError):
         self.server_sqlstate = server_sqlstate
 
 
+class DemandNotMet(ServerRefused):
+    """The node asked for a proof that it must not be given (`auth.server_require_auth`); the response is rwsplit's own."""
+
+
 class CapacityError(RwsplitError):
     """A limit of rwsplit's was reached; the client may try again later."""
 
     sqlstate = "53300"
+
+
+class OutOfFiles(CapacityError):
+    """This process has no file descriptor left for a connection; no node's fault."""
+
+    sqlstate = "53000"
 
 
 class NoEligibleNode(CapacityError):

@@ -19,6 +19,22 @@ def families(proxy: Proxy) -> Iterator[Family]:
     counters, now = relay.counters, relay.clock()
     yield Family("rwsplit_clients", "Established sessions.", {(): len(relay.clients)})
     yield Family(
+        "rwsplit_half_open_clients",
+        "Clients that have not logged in.",
+        {(): len(proxy.lobby.half_open)},
+    )
+    yield Family(
+        "rwsplit_half_open_dropped",
+        "Clients that had not logged in and made room for others.",
+        {(): proxy.lobby.half_open.dropped},
+        counter=True,
+    )
+    yield Family(
+        "rwsplit_login_inquiries",
+        "Connections to nodes that are open to ask who logs in.",
+        {(): len(proxy.budget)},
+    )
+    yield Family(
         "rwsplit_statements",
         "Statements answered.",
         {(n.name,): counters.statements[n.index] for n in view.nodes},

@@ -9,6 +9,7 @@ from typing import Final
 import trio
 
 from rwsplit.app.welcome import Welcomes
+from rwsplit.client.half_open import HalfOpen
 from rwsplit.client.lobby import Admission, Login
 from rwsplit.client.startup import InvalidParameter
 from rwsplit.client.tls import ClientTlsContext
@@ -50,6 +51,7 @@ class OurLobby:
         self.config = config
         self.keyring = keyring
         self.tls_context = tls_context
+        self.half_open = HalfOpen()
         self._relay = relay
         self._knowledge = knowledge
         self._catalogs = catalogs

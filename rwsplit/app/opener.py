@@ -10,7 +10,7 @@ import trio
 
 from rwsplit.app.inquiry import ask_defaults
 from rwsplit.config.model import Config
-from rwsplit.errors import NodeError, NodeUnreachable, ServerRefused
+from rwsplit.errors import NodeError, NodeUnreachable, OutOfFiles, ServerRefused
 from rwsplit.server.credentials import Keyring
 from rwsplit.server.dialer import Dialed, Endpoint, dial, send_cancel
 from rwsplit.server.pool import Pool
@@ -53,14 +53,14 @@ class Opener:
         """
         for known in self.config.nodes:
             if known.name == node:
-                return Endpoint.from_config(known, self.config.tls)
+                return Endpoint.from_config(known, self.config.tls, self.config.auth)
         raise NodeUnreachable(f"node {node} is not configured")
 
     async def open(self, pool: Pool) -> Server:
         """Return a new server for *pool*, with the defaults of the primary's.
 
         Raises:
-            NodeUnreachable, ServerRefused: as `dial`.
+            NodeUnreachable, ServerRefused, OutOfFiles: as `dial`.
         """
         dialed, defaults = await self._dial_alike(pool)
         server = Server(
@@ -118,5 +118,5 @@ class Opener:
         try:
             endpoint = self.endpoint(server.pool.node)
             await send_cancel(endpoint, server.pid, server.cancel_key, timeout=CANCEL_TIMEOUT)
-        except NodeError as error:
+        except (NodeError, OutOfFiles) as error:
             _log.info("cancel_failed", node=server.pool.node, error=str(error))

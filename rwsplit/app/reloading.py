@@ -18,6 +18,7 @@ import structlog
 import trio
 
 from rwsplit.admin.operator import OperationRefused
+from rwsplit.app.descriptors import provide
 from rwsplit.app.memory import state_path, why_unusable
 from rwsplit.app.preparation import Prepared, prepare, prepare_file
 from rwsplit.config.changes import Changes, compare
@@ -162,6 +163,8 @@ class Reloading:
             part.config, part.keyring = what.config, what.keyring
         proxy.lobby.tls_context = what.tls_context
         proxy.config = what.config
+        provide(what.config)
+        proxy.prepare_logins()
         proxy.welcomes.forget()
 
     def _sessions(self, what: Prepared, _: Prepared) -> None:

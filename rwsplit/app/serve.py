@@ -25,6 +25,7 @@ import trio
 
 from rwsplit import __version__
 from rwsplit.admin.console import serve_console
+from rwsplit.app.descriptors import provide
 from rwsplit.app.host import Host
 from rwsplit.app.lobby import OurLobby
 from rwsplit.app.memory import Memory
@@ -38,13 +39,15 @@ from rwsplit.client.listener import serve_listener
 from rwsplit.client.lobby import Login
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.loader import load
-from rwsplit.config.model import Address, Config
+from rwsplit.config.model import Address, AuthType, Config
+from rwsplit.config.overrides import pool_config
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.catalog import Catalogs
 from rwsplit.monitor.watcher import run_monitor
 from rwsplit.relay.driving import Driver
 from rwsplit.relay.relay import Relay
 from rwsplit.routing.balancing import Chooser, make_chooser
+from rwsplit.server.dial_budget import DialBudget
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
 from rwsplit.server.stream import WireStream
@@ -89,6 +92,7 @@ async def serve(
     relay's turns, a trio task if there is none.
     """
     _log.info("starting", version=__version__, nodes=[node.name for node in config.nodes])
+    provide(config)
     proxy = Proxy(config, driver)
     if on_board is not None:
         on_board(proxy.board)
@@ -97,6 +101,7 @@ async def serve(
             await root.start(run_monitor, proxy.board, proxy.relay.driver, name="monitor")
             await root.start(proxy.relay.run, name="relay")
             await root.start(proxy.catalogs.run, name="catalogs")
+            proxy.prepare_logins()
             if signals:
                 root.start_soon(heed_signals, proxy.shutdown, proxy.operator, name="signals")
             async with trio.open_nursery() as listeners:
@@ -148,7 +153,8 @@ class Proxy:
             driver=driver,
         )
         self.opener = Opener(config, keyring, self.relay.rebasing)
-        self.welcomes = Welcomes(self.board, self.opener, self.relay.rebasing)
+        self.budget = DialBudget(self._pool_size, self.relay.pools.quotas)
+        self.welcomes = Welcomes(self.board, self.opener, self.relay.rebasing, self.budget)
         self.relay.rebasing.on_change = self.welcomes.forget
         self.knowledge.on_defaults = self.welcomes.distrust
         self.board.on_reload.append(self._reloaded)
@@ -189,6 +195,11 @@ class Proxy:
             port = port or bound
         return port
 
+    def prepare_logins(self) -> None:
+        """Hash the passwords of the userlist where logins will be held against that."""
+        if self.config.auth.type is AuthType.SCRAM:
+            self.relay.start_task(self.lobby.keyring.derive)
+
     async def announce(self, port: int, on_ready: Callable[[int], None] | None) -> None:
         """Say when there is a node that answers."""
         with trio.move_on_after(10) as waited:
@@ -212,6 +223,9 @@ class Proxy:
 
     async def _console(self, stream: WireStream, login: Login) -> None:
         await serve_console(stream, login, self.operator)
+
+    def _pool_size(self, database: str, user: str) -> int:
+        return pool_config(self.config.pool, database, user).size
 
     def _report_owing(self, node: str, heard: float, asked: float) -> None:
         self.board.report_owing(node, heard, asked, self.relay.clock())

@@ -2,7 +2,8 @@
 
 ParameterStatus must be what PostgreSQL would report, and a wrong database, role or parameter must be
 PostgreSQL's own error. So the first client of a (database, user, parameters) is logged in to a node for
-real, with its own startup parameters, and what came back is remembered for the others.
+real, with its own startup parameters, and what came back is remembered for the others. Equal logins share that
+(`single_flight`), and only so many are under way at once (`server.dial_budget`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import trio
 
 from rwsplit.app.inquiry import ask_defaults
 from rwsplit.app.opener import Opener
+from rwsplit.app.single_flight import Flight, SingleFlight
 from rwsplit.client.lobby import Login
 from rwsplit.cluster.node import AdminState, NodeView, Refusal, Suspect, Up
 from rwsplit.cluster.view import ClusterView
@@ -27,6 +29,7 @@ from rwsplit.errors import (
     ServerRefused,
 )
 from rwsplit.monitor.board import Board
+from rwsplit.server.dial_budget import DialBudget
 from rwsplit.server.refused import FULL
 from rwsplit.session.defaults import Defaults
 from rwsplit.session.inband import PREFIX
@@ -77,16 +80,21 @@ class Book(Protocol):
 class Welcomes:
     """Finds out welcomes and remembers them for a while."""
 
-    def __init__(self, board: Board, opener: Opener, book: Book) -> None:
+    def __init__(self, board: Board, opener: Opener, book: Book, budget: DialBudget) -> None:
+        self.budget = budget
+        """For the connections it opens."""
+        self.under_way: SingleFlight[_Key, Welcome] = SingleFlight()
         self._board = board
         self._opener = opener
         self._book = book
         self._distrusted = -inf
+        self._forgotten = 0
+        """Times something was forgotten: what was being found out then is not remembered."""
         self._known: dict[_Key, Welcome] = {}
-        self._locks: dict[_Key, trio.Lock] = {}
 
     def forget(self, database: str | None = None, user: str | None = None) -> None:
         """Find everything, or what concerns *user* in *database*, out again (the configuration or the primary changed)."""
+        self._forgotten += 1
         for key in [k for k in self._known if database is None or k[:2] == (database, user)]:
             del self._known[key]
 
@@ -119,36 +127,45 @@ class Welcomes:
 
     async def _find(self, database: str, user: str, parameters: dict[str, str]) -> Welcome:
         key = (database, user, tuple(sorted(parameters.items())))
-        found = self._known.get(key)
-        if found is not None and found.until > trio.current_time():
-            return found
-        lock = self._locks.setdefault(key, trio.Lock())
-        async with lock:
+
+        def known() -> Welcome | None:
             found = self._known.get(key)
-            if found is None or found.until <= trio.current_time():
-                found = await self._renew(found, database, user, parameters)
-                if len(self._known) >= SIZE:
-                    del self._known[next(iter(self._known))]
-                self._known[key] = found
-        if not lock.statistics().tasks_waiting:
-            self._locks.pop(key, None)
-        return found
+            return found if found is not None and found.until > trio.current_time() else None
+
+        async def renew(flight: Flight[Welcome]) -> Welcome:
+            before = self._known.get(key)
+            found = await self._renew(before, database, user, parameters, flight)
+            if len(self._known) >= SIZE:
+                del self._known[next(iter(self._known))]
+            self._known[key] = found
+            return found
+
+        return await self.under_way.find(key, known, renew)
 
     async def _renew(
-        self, known: Welcome | None, database: str, user: str, parameters: dict[str, str]
+        self,
+        known: Welcome | None,
+        database: str,
+        user: str,
+        parameters: dict[str, str],
+        flight: Flight[Welcome],
     ) -> Welcome:
         """Find out a welcome; what was *known* does for longer where only a connection to ask is not to be had."""
         try:
-            return await self._ask(database, user, parameters)
+            return await self._ask(database, user, parameters, flight)
         except ServerRefused as error:
             if known is None or error.server_sqlstate != FULL:
                 raise
             return known
 
-    async def _ask(self, database: str, user: str, parameters: dict[str, str]) -> Welcome:
-        reported, found = await self._report(database, user, parameters)
+    async def _ask(
+        self, database: str, user: str, parameters: dict[str, str], flight: Flight[Welcome]
+    ) -> Welcome:
+        forgotten = self._forgotten
+        reported, found = await self._report(database, user, parameters, flight)
         now = trio.current_time()
-        until = now if now - self._distrusted < SETTLING else now + LIFETIME
+        is_lasting = now - self._distrusted >= SETTLING and forgotten == self._forgotten
+        until = now + LIFETIME if is_lasting else now
         isolation = (found and found.get("default_transaction_isolation")) or READ_COMMITTED
         if not parameters:
             if found is not None:
@@ -181,7 +198,7 @@ class Welcomes:
         return Welcome(reported, overrides, in_band, isolation, base.defaults, until)
 
     async def _report(
-        self, database: str, user: str, parameters: dict[str, str]
+        self, database: str, user: str, parameters: dict[str, str], flight: Flight[Welcome]
     ) -> tuple[Mapping[str, str], Defaults | None]:
         """Log in to a node, the primary if there is one; return what it reported, and its defaults.
 
@@ -189,33 +206,44 @@ class Welcomes:
         """
         unreachable: NodeUnreachable | None = None
         refused: ServerRefused | None = None
-        for node in await self._candidates():
-            try:
-                dialed = await self._opener.dial(node.name, database, user, parameters)
-                found, _ = await ask_defaults(dialed)
-            except NodeUnreachable as error:
-                self._board.report_failure(node.name, str(error), trio.current_time())
-                unreachable = error
-                continue
-            except ServerRefused as error:
-                if self._is_primary(node) and error.server_sqlstate != FULL:
-                    raise
-                refused = refused or error
-                continue
-            with contextlib.suppress(OSError):
-                dialed.wire.send(_TERMINATE)
-            dialed.wire.close()
-            reported = dict(dialed.parameters)
-            # One stable view: a client of rwsplit talks to something that takes writes.
-            reported["in_hot_standby"] = "off"
-            if not self._is_primary(node):
-                reported["default_transaction_read_only"] = "off"
-            return reported, found
-        raise (
-            refused
-            or unreachable
-            or NoEligibleNode("no node is up, so no client can log in now")
-        )
+        while candidates := await self._candidates():
+            for node in candidates:
+                try:
+                    async with self.budget.ticket(node.name, database, user):
+                        if not self._is_usable(node):
+                            continue  # it has gone while this login waited
+                        flight.begin()
+                        return await self._log_in(node, database, user, parameters)
+                except NodeUnreachable as error:
+                    self._board.report_failure(node.name, str(error), trio.current_time())
+                    unreachable = error
+                except ServerRefused as error:
+                    if self._is_primary(node) and error.server_sqlstate != FULL:
+                        raise
+                    refused = refused or error
+            failure = refused or unreachable
+            if failure is not None:
+                raise failure
+        raise NoEligibleNode("no node is up, so no client can log in now")
+
+    async def _log_in(
+        self, node: NodeView, database: str, user: str, parameters: dict[str, str]
+    ) -> tuple[Mapping[str, str], Defaults | None]:
+        """Log in to *node* and leave; return what it reported, and its defaults."""
+        dialed = await self._opener.dial(node.name, database, user, parameters)
+        found, _ = await ask_defaults(dialed)
+        with contextlib.suppress(OSError):
+            dialed.wire.send(_TERMINATE)
+        dialed.wire.close()
+        reported = dict(dialed.parameters)
+        # One stable view: a client of rwsplit talks to something that takes writes.
+        reported["in_hot_standby"] = "off"
+        if not self._is_primary(node):
+            reported["default_transaction_read_only"] = "off"
+        return reported, found
+
+    def _is_usable(self, node: NodeView) -> bool:
+        return any(known.name == node.name for known in _usable(self._board.view))
 
     def _is_primary(self, node: NodeView) -> bool:
         primary = self._board.view.primary  # a view is replaced by the next one

@@ -1,12 +1,13 @@
 """Authentication of clients: rwsplit in the server's role.
 
 `auth.type` says how; a user of whom the userlist only has a SCRAM verifier is asked for SCRAM also where md5
-is configured, as PostgreSQL does. What the client hears of a failure is the same sentence whatever was wrong,
-after the same work: a user who does not exist is led through the whole exchange. The log says what it was.
+is configured, as PostgreSQL does. What the client hears of a failure is the same sentence whatever was wrong, after the
+same work: a user who does not exist is led through the whole exchange (`server.strangers`). The log says what it was.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import secrets
 from struct import Struct
@@ -59,27 +60,39 @@ async def authenticate(
         ProtocolViolation: it broke the exchange.
     """
     credentials = keyring.get_or_stranger(user)
-    final = b""
+    try:
+        final = await _prove(stream, credentials, method, keyring, binding)
+    except LoginRefused:
+        await keyring.wait_derived()
+        raise
+    await stream.send_all(final + backend.authentication_ok())
+
+
+async def _prove(
+    stream: WireStream,
+    credentials: Credentials,
+    method: AuthType,
+    keyring: Keyring,
+    binding: bytes | None,
+) -> bytes:
+    """Hold the exchange that *method* asks for; return what is still to be said of it."""
     if method is AuthType.SCRAM or (
         method is AuthType.MD5 and isinstance(credentials.secret, ScramVerifier)
     ):
-        final = await _by_scram(stream, credentials, keyring, binding)
-    elif method is AuthType.MD5:
+        return await _by_scram(stream, credentials, keyring, binding)
+    if method is AuthType.MD5:
         await _by_md5(stream, credentials)
     elif method is AuthType.PASSWORD:
         await _by_password(stream, credentials, keyring)
-    await stream.send_all(final + backend.authentication_ok())
+    return b""
 
 
 async def _by_scram(
     stream: WireStream, credentials: Credentials, keyring: Keyring, binding: bytes | None
 ) -> bytes:
     """Hold the SCRAM exchange; return its last message, still to be sent."""
-    verifier = await credentials.verifier()
-    known = credentials.exists and verifier is not None
-    if verifier is None:
-        verifier = await keyring.stranger(credentials.user).verifier()
-        assert verifier is not None
+    mock = keyring.mock_verifier(credentials.user)
+    shown = credentials.challenge() or mock
     mechanisms = [SCRAM_SHA_256] if binding is None else [SCRAM_SHA_256_PLUS, SCRAM_SHA_256]
     await stream.send_all(backend.authentication_sasl(mechanisms))
     mechanism, first = _parse_initial_response(await _response(stream))
@@ -89,11 +102,13 @@ async def _by_scram(
         await stream.send_all(backend.authentication_sasl_continue(b""))
         first = await _response(stream)
     server = ScramServer(
-        verifier, make_nonce(), binding=binding, plus=mechanism == SCRAM_SHA_256_PLUS
+        shown, make_nonce(), binding=binding, plus=mechanism == SCRAM_SHA_256_PLUS
     )
     await stream.send_all(backend.authentication_sasl_continue(server.challenge(first)))
-    outcome = server.finish(await _response(stream))
-    if outcome is None or not known:
+    proof = await _response(stream)
+    verifier = await credentials.verifier()
+    outcome = server.finish(proof, verifier or shown)
+    if outcome is None or verifier is None or not credentials.exists:
         raise LoginRefused(credentials.user, _why(credentials, scram=True))
     final, client_key = outcome
     credentials.learn_client_key(client_key)
@@ -126,20 +141,33 @@ async def _by_md5(stream: WireStream, credentials: Credentials) -> None:
 async def _by_password(stream: WireStream, credentials: Credentials, keyring: Keyring) -> None:
     await stream.send_all(backend.authentication_cleartext_password())
     given = await _password(stream, credentials.user)
-    # Hashed for everybody, also where comparing would do, so that nobody is told apart by the time it takes.
-    verifier = (
-        await credentials.verifier() or await keyring.stranger(credentials.user).verifier()
-    )
-    assert verifier is not None
-    keys = await derive_in_thread(prepare_password(given), verifier.salt, verifier.iterations)
-    secret = credentials.secret
-    if isinstance(secret, Md5):
-        right = hmac.compare_digest(hash_md5(given, credentials.user_bytes), secret.digest)
-    else:
-        right = verifier.accepts(keys.client_key)
-    if not right or not credentials.exists:
+    # Where one secret can only be compared with a hash, everybody's is hashed: what a login costs says nothing of the name.
+    client_key = b""
+    if keyring.has_verifiers:
+        shown = credentials.challenge() or keyring.mock_verifier(credentials.user)
+        keys = await derive_in_thread(prepare_password(given), shown.salt, shown.iterations)
+        client_key = keys.client_key
+    if not _is_right(credentials, given, client_key) or not credentials.exists:
         raise LoginRefused(credentials.user, _why(credentials))
-    credentials.learn_client_key(keys.client_key)
+    credentials.learn_client_key(client_key)
+
+
+def _is_right(credentials: Credentials, given: bytes, client_key: bytes) -> bool:
+    """Hold the password *given*, and the key it was hashed to, against a secret."""
+    match credentials.secret:
+        case Md5(digest):
+            return hmac.compare_digest(hash_md5(given, credentials.user_bytes), digest)
+        case ScramVerifier() as verifier:
+            return verifier.accepts(client_key)
+        case secret:
+            return hmac.compare_digest(
+                _digest(prepare_password(given)), _digest(secret.prepared)
+            )
+
+
+def _digest(password: bytes) -> bytes:
+    """Return a hash of *password*: comparing that does not tell how long the right one is."""
+    return hashlib.sha256(password).digest()
 
 
 async def _password(stream: WireStream, user: str) -> bytes:

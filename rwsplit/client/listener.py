@@ -2,7 +2,8 @@
 
 The task is short: an established client belongs to the relay. A client of the console stays in its task, which
 is why the tasks may live in another nursery than the listener, which dies first on shutdown. Nothing a client
-does and no shortage of descriptors ends the accept loop.
+does and no shortage of descriptors ends the accept loop. Where these run short (`server.files`) the last go to the console: who
+comes then is only let in there, and whoever has not logged in makes room for the next.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import Final
 import structlog
 import trio
 
+from rwsplit.client.half_open import Entry
 from rwsplit.client.lobby import Lobby
-from rwsplit.client.startup import refuse_client, start_client
+from rwsplit.client.startup import start_client
 from rwsplit.config.model import Address
-from rwsplit.errors import CapacityError, ConfigError
+from rwsplit.errors import ConfigError
+from rwsplit.server import files
+from rwsplit.server.files import EXHAUSTED, Purpose, Seldom, is_spent
 from rwsplit.server.wire import format_address
 
 BACKLOG: Final = 4096
@@ -26,7 +30,6 @@ BACKLOG: Final = 4096
 BATCH: Final = 64
 #: Seconds to wait when the system is out of what a connection needs.
 PAUSE: Final = 0.1
-EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 #: What the system says of an address it does not have.
 ABSENT: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 #: Hosts that mean every address of the machine.
@@ -67,46 +70,75 @@ async def serve_listener(
 
 
 class _Door:
-    """Where clients come in; counts those that are still in their startup."""
+    """Where clients come in."""
 
     def __init__(self, lobby: Lobby, clients: trio.Nursery) -> None:
         self._lobby = lobby
         self._clients = clients
-        self._starting = 0
+        self._exhausted = Seldom()
+        self._few = Seldom()
+        self._crowded = Seldom()
 
     async def accept_clients(self, listener: socket.socket) -> None:
-        exhausted = False
+        half_open = self._lobby.half_open
         while True:
             await trio.lowlevel.wait_readable(listener)
             try:
                 for _ in range(BATCH):
-                    self._accept(listener)
+                    if len(half_open) >= self._lobby.config.limits.max_login_conn:
+                        await self._make_room()
+                    if not self._accept(listener):
+                        break  # what was dropped is closed before the next one comes
             except BlockingIOError:
-                exhausted = False
+                pass
             except OSError as exc:
                 # Anything else is of the one client that was to come, and has gone.
                 if exc.errno in EXHAUSTED:
-                    if not exhausted:
-                        log.warning("accept_failed", reason=exc.strerror)
-                    exhausted = True
-                    await trio.sleep(PAUSE)
+                    await self._go_without(exc)
 
-    def _accept(self, listener: socket.socket) -> None:
+    async def _make_room(self) -> None:
+        """Wait until there are fewer that have not logged in than there may be."""
+        half_open, limit = self._lobby.half_open, self._lobby.config.limits.max_login_conn
+        before = half_open.dropped
+        await half_open.wait_for_room(limit)
+        if half_open.dropped > before and self._crowded.is_due(trio.current_time()):
+            log.warning("half_open_dropped", max_login_conn=limit, so_far=half_open.dropped)
+
+    def _accept(self, listener: socket.socket) -> bool:
+        """Let a client in; return whether there are descriptors for many more."""
         sock, _ = listener.accept()
-        self._starting += 1
-        self._clients.start_soon(self._start, sock, name=f"startup fd={sock.fileno()}")
+        fd, now = sock.fileno(), trio.current_time()
+        is_scarce = is_spent(fd, Purpose.CLIENT)
+        if is_scarce and self._few.is_due(now):
+            log.warning("few_files_left", limit=files.limit())
+        if is_scarce and is_spent(fd, Purpose.CONSOLE) and not self._drop_one():
+            sock.close()
+            return False
+        entry = self._lobby.half_open.enter(fd, now)
+        entry.for_console = is_scarce
+        self._clients.start_soon(self._start, sock, entry, name=f"startup fd={fd}")
+        return not is_scarce
 
-    async def _start(self, sock: socket.socket) -> None:
-        limit = self._lobby.config.limits.max_client_conn
+    async def _start(self, sock: socket.socket, entry: Entry) -> None:
         try:
-            # The lobby counts clients; this bounds those it has not seen yet.
-            if self._starting > limit:
-                sentence = f"sorry, too many clients already (max_client_conn = {limit})"
-                await refuse_client(sock, CapacityError(sentence))
-            else:
-                await start_client(sock, self._lobby)
+            with entry.scope:
+                await start_client(sock, self._lobby, entry)
         finally:
-            self._starting -= 1
+            self._lobby.half_open.leave(entry)
+
+    async def _go_without(self, exc: OSError) -> None:
+        """Wait for what a connection needs, or take it from a client that has not logged in."""
+        if self._exhausted.is_due(trio.current_time()):
+            log.warning("accept_failed", reason=exc.strerror)
+        self._drop_one()
+        await trio.sleep(PAUSE)
+
+    def _drop_one(self) -> bool:
+        """Have the oldest client that has not logged in make room; return whether there is one."""
+        entry = self._lobby.half_open.oldest()
+        if entry is not None:
+            self._lobby.half_open.drop(entry)
+        return entry is not None
 
 
 async def _open_sockets(address: Address, *, reuse_port: bool) -> list[socket.socket]:

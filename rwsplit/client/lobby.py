@@ -12,6 +12,7 @@ from typing import Protocol
 
 import attrs
 
+from rwsplit.client.half_open import HalfOpen
 from rwsplit.config.model import Config
 from rwsplit.server.credentials import Keyring
 from rwsplit.server.stream import WireStream
@@ -60,6 +61,10 @@ class Lobby(Protocol):
     @property
     def tls_context(self) -> ssl.SSLContext | None:
         """Return what `make_client_context` made, None where TLS is not offered."""
+
+    @property
+    def half_open(self) -> HalfOpen:
+        """Return the clients that have not logged in yet."""
 
     def cancel(self, pid: int, key: bytes) -> None:
         """Cancel what the session with this *pid* and *key* executes; anything else is ignored."""

@@ -24,6 +24,7 @@ import structlog
 import trio
 
 from rwsplit.client.authentication import LoginRefused, authenticate
+from rwsplit.client.half_open import Entry
 from rwsplit.client.lobby import Lobby, Login
 from rwsplit.client.tls import ALPN, DEMANDING
 from rwsplit.errors import (
@@ -45,6 +46,7 @@ from rwsplit.protocol.startup import (
     packet_size,
     parse_startup_packet,
 )
+from rwsplit.server.files import Purpose, is_short, out_of_files
 from rwsplit.server.stream import WireStream
 from rwsplit.server.wire import PlainWire
 
@@ -77,17 +79,18 @@ class InvalidParameter(RwsplitError):
     sqlstate = "22023"
 
 
-async def start_client(sock: socket.socket, lobby: Lobby) -> None:
+async def start_client(sock: socket.socket, lobby: Lobby, entry: Entry | None = None) -> None:
     """Talk the client behind *sock* through its startup; at the end the relay or the console owns the socket, or it is closed.
 
-    Raises nothing but trio's cancellation.
+    *entry* is how it is counted among those that have not logged in; it leaves them when it has. Raises nothing but trio's
+    cancellation.
     """
     try:
         stream = WireStream(PlainWire(sock))
     except OSError:
         sock.close()
         return
-    startup = _Startup(stream, lobby)
+    startup = _Startup(stream, lobby, entry or Entry(sock.fileno(), trio.current_time()))
     try:
         await startup.run()
     except RwsplitError as exc:
@@ -97,7 +100,7 @@ async def start_client(sock: socket.socket, lobby: Lobby) -> None:
     except (EOFError, OSError) as exc:
         log.debug("client_left_during_startup", peer=stream.wire.peer, reason=_describe(exc))
     except trio.Cancelled:
-        startup.say_shutting_down()
+        startup.say_why_it_ends()
         raise
     except Exception:
         # Whatever it was, it is one client's trouble; the others must not hear of it.
@@ -107,21 +110,12 @@ async def start_client(sock: socket.socket, lobby: Lobby) -> None:
             stream.close()
 
 
-async def refuse_client(sock: socket.socket, exc: CapacityError) -> None:
-    """Tell a client that did not even get a startup why."""
-    try:
-        await _say_goodbye(WireStream(PlainWire(sock)), _response_to(exc))
-    except OSError:
-        pass
-    finally:
-        sock.close()
-
-
 class _Startup:
     """One client's startup."""
 
-    def __init__(self, stream: WireStream, lobby: Lobby) -> None:
+    def __init__(self, stream: WireStream, lobby: Lobby, entry: Entry) -> None:
         self.stream = stream
+        self._entry = entry
         self.handed_over = False
         self.encrypting = False
         """In a TLS handshake, in the middle of which nothing can be said."""
@@ -134,12 +128,18 @@ class _Startup:
         login = None
         with trio.move_on_after(timeout) as scope:
             login = await self._log_in()
+            if login is not None and login.database not in CONSOLE:
+                self._log_login(login)
+                await self._establish(login)
         if scope.cancelled_caught:
             raise LoginTimeout(
                 f"canceling authentication due to timeout (client_login_timeout = {timeout:g} s)"
             )
-        if login is None:
-            return
+        if login is not None and login.database in CONSOLE:
+            self._log_login(login)
+            await self._lobby.console(login, self.stream)
+
+    def _log_login(self, login: Login) -> None:
         log.debug(
             "client_logged_in",
             user=self._user,
@@ -147,10 +147,6 @@ class _Startup:
             peer=login.peer,
             tls=login.tls,
         )
-        if login.database in CONSOLE:
-            await self._lobby.console(login, self.stream)
-        else:
-            await self._establish(login)
 
     async def _log_in(self) -> Login | None:
         """Come to an authenticated login; None when the client wanted something else, and got it."""
@@ -171,6 +167,10 @@ class _Startup:
             )
         binding = getattr(self._lobby.tls_context, "binding", None) if login.tls else None
         await authenticate(stream, login.user, config.auth.type, self._lobby.keyring, binding)
+        self._lobby.half_open.leave(self._entry)
+        is_scarce = self._entry.for_console and is_short(Purpose.CLIENT)
+        if is_scarce and login.database not in CONSOLE:
+            raise out_of_files()
         return login
 
     async def _read_request(self) -> CancelRequest | StartupMessage:
@@ -179,6 +179,7 @@ class _Startup:
         asked: set[type] = set()
         while True:
             prefix = await stream.receive_exactly(1)
+            self._lobby.half_open.spoke(self._entry)
             if prefix[0] == TLS_HANDSHAKE and not asked:
                 asked = {SSLRequest, GSSENCRequest}
                 await self._encrypt_at_once(prefix)
@@ -255,13 +256,18 @@ class _Startup:
             reason=printable(exc.reason if isinstance(exc, LoginRefused) else str(exc)),
         )
 
-    def say_shutting_down(self) -> None:
+    def say_why_it_ends(self) -> None:
         """Tell the client, if that can be done without waiting and it could understand it."""
         if self.handed_over or self.encrypting:
             return
-        message = "terminating connection due to administrator command"
+        sqlstate, message = "57P01", "terminating connection due to administrator command"
+        if self._entry.is_dropped:
+            limit = self._lobby.config.limits.max_login_conn
+            sqlstate = CapacityError.sqlstate
+            message = f"too many clients that have not logged in (max_login_conn = {limit})"
+            log.debug("client_dropped", peer=self.stream.wire.peer)
         with contextlib.suppress(OSError):
-            self.stream.wire.send(backend.error_response("FATAL", "57P01", message))
+            self.stream.wire.send(backend.error_response("FATAL", sqlstate, message))
 
 
 def _read_login(message: StartupMessage, stream: WireStream) -> Login:

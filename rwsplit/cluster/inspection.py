@@ -31,6 +31,8 @@ class Finding(Enum):
     )
     LOGIN_INCOMPLETE = "set monitor.password_file or monitor.password"
     LOGIN_REFUSED = "create the role (monitor.user) on the primary, let it LOGIN, and let it in through pg_hba.conf"
+    METHOD_REFUSED = "change its pg_hba.conf, turn on TLS, or change auth.server_require_auth or auth.server_cleartext"
+    OUT_OF_FILES = "this command may not open another connection"
     DATABASE_UNKNOWN = "correct monitor.database"
     NOT_ACCEPTING = "it is starting, stopping, or a replica with hot_standby off"
     LOOK_FAILED = "it let the monitor in but did not answer its query"

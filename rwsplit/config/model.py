@@ -18,6 +18,8 @@ from typing import Annotated, Any
 
 import attrs
 
+from rwsplit.config.require_auth import allowed_methods
+
 #: Written `250ms`, `5s`, `10m`, `1h` in YAML; the kind is told apart from other numbers by the loader.
 Seconds = Annotated[float, "duration"]
 #: Written `64kB`, `16MB` in YAML.
@@ -90,6 +92,11 @@ def a_host(section: object, field: attrs.Attribute[Any], value: str) -> None:
             value.encode("idna")
     except UnicodeError:
         raise ValueError(f"must be a host name or an address, got {value[:60]!r}") from None
+
+
+def an_auth_list(_: object, __: object, value: str) -> None:
+    """Refuse what is no list as libpq's `require_auth` has it."""
+    allowed_methods(value)
 
 
 def a_name(_: object, __: object, value: str) -> None:
@@ -388,9 +395,12 @@ class LimitsConfig:
     """Limits of the whole process."""
 
     max_client_conn: int = attrs.field(default=10_000, validator=at_least(1))
-    """Clients at most; further ones are refused with 53300."""
+    """Clients at most that have logged in; further ones are refused with 53300."""
+    max_login_conn: int = attrs.field(default=1000, validator=at_least(1))
+    """Clients at most that have not logged in yet. The next one waits until one of them has, or has had its time: 0.25 s without
+    a word, 2 s without proof; then that one makes room."""
     client_login_timeout: Seconds = attrs.field(default=60.0, validator=more_than(0))
-    """A client that has not logged in by then is disconnected."""
+    """A client that has not logged in by then is disconnected, and so is one that no node could be asked about by then."""
     shutdown_timeout: Seconds = attrs.field(default=30.0, validator=at_least(0))
     """How long a graceful shutdown waits for running transactions."""
     max_prepared_statements: int = attrs.field(default=200, validator=at_least(1))
@@ -421,10 +431,16 @@ class TlsConfig:
 
 @attrs.frozen(kw_only=True)
 class AuthConfig:
-    """How clients log in."""
+    """How clients log in, and rwsplit to the nodes."""
 
     type: AuthType = AuthType.SCRAM
     """The method clients must use; `trust` asks for no proof."""
+    server_require_auth: str = attrs.field(default="", validator=an_auth_list)
+    """The methods a node may ask for, as libpq's `require_auth`: `scram-sha-256`, `"!password,!md5"` (quoted), with `none` for a
+    node that asks for no proof. A login to a node that asks for another one is refused. Empty: any."""
+    server_cleartext: bool = False
+    """A node that asks for the password itself (`password` in its pg_hba.conf) is told it over a connection without TLS, too,
+    where anybody on the way can read it."""
 
 
 @attrs.frozen(kw_only=True)

@@ -8,21 +8,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rwsplit.config.loader import read_password
-from rwsplit.config.model import MonitorConfig, NodeConfig, TlsConfig
+from rwsplit.config.model import AuthConfig, MonitorConfig, NodeConfig, TlsConfig
 from rwsplit.errors import ConfigError, NodeError, NodeUnreachable, ServerRefused
 from rwsplit.monitor.link import Link, ProbeFailed
 from rwsplit.server.authentication import INVALID_PASSWORD
 from rwsplit.server.credentials import Credentials, Plain
 from rwsplit.server.dialer import dial
 from rwsplit.server.endpoint import Endpoint
+from rwsplit.server.files import Purpose
 from rwsplit.server.stream import WireStream
 
 
 class Caller:
     """Logs in to one node as the monitor's role."""
 
-    def __init__(self, node: NodeConfig, monitor: MonitorConfig, tls: TlsConfig) -> None:
-        self.endpoint = Endpoint.from_config(node, tls)
+    def __init__(
+        self,
+        node: NodeConfig,
+        monitor: MonitorConfig,
+        tls: TlsConfig,
+        auth: AuthConfig | None = None,
+    ) -> None:
+        self.endpoint = Endpoint.from_config(node, tls, auth)
         self._monitor = monitor
         self._credentials = Credentials(monitor.user, Plain(b""))
 
@@ -41,6 +48,7 @@ class Caller:
                 parameters=parameters,
                 credentials=credentials,
                 timeout=self._monitor.timeout,
+                purpose=Purpose.OURS,
             )
         except ServerRefused as exc:
             reason = self._without_address(exc)

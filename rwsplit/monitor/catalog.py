@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import attrs
+import psycopg
 import structlog
 import trio
 
 from rwsplit.cluster.node import NodeView
-from rwsplit.config.model import Config
+from rwsplit.config.model import Config, SslMode
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.census_reader import (
     TIMEOUT,
@@ -31,6 +32,8 @@ from rwsplit.monitor.census_reader import (
     read_databases,
 )
 from rwsplit.monitor.precautions import startup_options
+from rwsplit.server.demands import Demands
+from rwsplit.server.endpoint import Endpoint
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.census import Listed
@@ -46,6 +49,10 @@ THREADS: Final = 2
 #: Seconds; libpq does not go below, nor above what milliseconds in an int are.
 SHORTEST_CONNECT_TIMEOUT: Final = 2
 LONGEST_CONNECT_TIMEOUT: Final = 2_000_000
+#: Version of libpq that has `require_auth`.
+REQUIRE_AUTH_SINCE: Final = 160_000
+#: Modes in which a connection is encrypted or not made.
+DEMANDING: Final = frozenset({SslMode.REQUIRE, SslMode.VERIFY_CA, SslMode.VERIFY_FULL})
 #: Seconds between looks at whether the catalog is still turned off.
 TURNED_OFF: Final = 3600.0
 
@@ -233,4 +240,15 @@ def catalog_parameters(
         "gssencmode": "disable",
         "sslmode": tls.server_tls_sslmode.value,
         **{name: str(path) for name, path in files.items() if path is not None},
+        **_demands(primary, config),
     }
+
+
+def _demands(primary: NodeView, config: Config) -> Parameters:
+    """Return what libpq must hold a node to, as far as it can: it knows `require_auth` since version 16."""
+    endpoint = Endpoint(host=primary.host, sslmode=config.tls.server_tls_sslmode)
+    required = Demands.from_config(config.auth).for_libpq(
+        is_private=endpoint.is_local or endpoint.sslmode in DEMANDING
+    )
+    knows_it = psycopg.pq.version() >= REQUIRE_AUTH_SINCE
+    return {"require_auth": required} if required and knows_it else {}

@@ -43,6 +43,7 @@ from rwsplit.monitor.system_catalogs import (
     SQL_BODIES_SINCE,
     VIEW_TEXTS,
 )
+from rwsplit.server.files import Purpose, is_short
 from rwsplit.sql.body import UNREADABLE, Body, read_body
 from rwsplit.sql.catalog import Catalog, Name
 from rwsplit.sql.census import (
@@ -283,7 +284,9 @@ def _connect(parameters: Parameters, password: str | Path | None) -> Connection:
             autocommit=True,
         )
     except (psycopg.Error, OSError) as error:
-        raise CensusFailed(_sentence(error), refused=True) from error
+        # Without a descriptor left nobody has refused anything.
+        refused = not is_short(Purpose.OURS)
+        raise CensusFailed(_sentence(error), refused=refused) from error
 
 
 def _default_paths(connection: Connection) -> DefaultPaths:

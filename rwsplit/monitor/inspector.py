@@ -11,7 +11,7 @@ import trio
 from rwsplit.cluster.inspection import Failed, Finding, Seen
 from rwsplit.cluster.replay import QUERY, read_replay
 from rwsplit.config.model import Config, NodeConfig
-from rwsplit.errors import NodeUnreachable, ServerRefused
+from rwsplit.errors import DemandNotMet, NodeUnreachable, OutOfFiles, ServerRefused
 from rwsplit.monitor.link import ProbeFailed
 from rwsplit.monitor.probe import Probe
 from rwsplit.server.wire import format_address
@@ -47,12 +47,14 @@ async def inspect(config: Config) -> dict[str, Failed | Seen]:
 
 
 async def _inspect(node: NodeConfig, config: Config) -> Failed | Seen:
-    probe = Probe(node, config.monitor, config.tls)
+    probe = Probe(node, config.monitor, config.tls, config.auth)
     try:
         look = await probe.look()
         may_promote = await probe.ask_once(_MAY_PROMOTE)
         is_superuser = await probe.ask_once(_IS_SUPERUSER)
         replay = await probe.ask_once(QUERY)
+    except OutOfFiles as exc:
+        return Failed(Finding.OUT_OF_FILES, str(exc))
     except ProbeFailed as exc:
         finding = _finding(exc)
         if finding is Finding.LOGIN_FAILED and not _has_password(config):
@@ -79,7 +81,8 @@ def _finding(failure: ProbeFailed) -> Finding:
         return Finding.LOOK_FAILED
     match failure.__cause__:
         case ServerRefused() as refused:
-            return REFUSALS.get(refused.server_sqlstate, Finding.UNREACHABLE)
+            known = REFUSALS.get(refused.server_sqlstate, Finding.UNREACHABLE)
+            return Finding.METHOD_REFUSED if isinstance(refused, DemandNotMet) else known
         case NodeUnreachable(__cause__=socket.gaierror()):
             return Finding.HOST_UNKNOWN
         case NodeUnreachable(__cause__=ConnectionRefusedError() | FileNotFoundError()):

@@ -29,7 +29,7 @@ import trio
 from rwsplit.cluster.descent import Fork, parse_history
 from rwsplit.cluster.node import Role
 from rwsplit.cluster.observation import Observation, Place, Source
-from rwsplit.config.model import MonitorConfig, NodeConfig, TlsConfig
+from rwsplit.config.model import AuthConfig, MonitorConfig, NodeConfig, TlsConfig
 from rwsplit.lsn import normalise_insert_lsn, parse_lsn
 from rwsplit.monitor.caller import Caller
 from rwsplit.monitor.link import Link, ProbeFailed, Row, question
@@ -146,8 +146,14 @@ def startup_parameters(monitor: MonitorConfig) -> dict[str, str]:
 class Probe:
     """Looks at one node, over one link at a time."""
 
-    def __init__(self, node: NodeConfig, monitor: MonitorConfig, tls: TlsConfig) -> None:
-        self._caller = Caller(node, monitor, tls)
+    def __init__(
+        self,
+        node: NodeConfig,
+        monitor: MonitorConfig,
+        tls: TlsConfig,
+        auth: AuthConfig | None = None,
+    ) -> None:
+        self._caller = Caller(node, monitor, tls, auth)
         self._host = _LOCAL.get(node.host, node.host)
         self._monitor = monitor
         self.timeout = monitor.timeout
@@ -168,6 +174,7 @@ class Probe:
 
         Raises:
             ProbeFailed: it did not answer, or not in time.
+            OutOfFiles: there is no descriptor for a connection; that says nothing of the node.
         """
         try:
             with trio.fail_after(self.timeout):

@@ -25,16 +25,19 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 import attrs
+import structlog
 import trio
 
 from rwsplit.cluster.node import NEVER
 from rwsplit.cluster.observation import Observation
-from rwsplit.config.model import Config, MonitorConfig, NodeConfig, TlsConfig
+from rwsplit.config.model import AuthConfig, Config, MonitorConfig, NodeConfig, TlsConfig
+from rwsplit.errors import OutOfFiles
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.link import ProbeFailed
 from rwsplit.monitor.probe import Probe
 from rwsplit.monitor.pulse import Pulse
 from rwsplit.relay.driving import Driver
+from rwsplit.server.files import Seldom
 
 #: Seconds after which a replica that is chased is looked at again; doubles each time.
 CHASE_DELAY: Final = 0.001
@@ -43,12 +46,14 @@ REPLICA_PHASE: Final = 0.1
 #: Seconds between the starts of two rounds at least, however many ask for them.
 ROUND_SPACING: Final = 0.005
 
+_log = structlog.get_logger("rwsplit.monitor")
+
 
 class Looker(Protocol):
     """What a watcher needs of a `Probe`."""
 
     async def look(self) -> Observation:
-        """Look at the node once. Raises ProbeFailed."""
+        """Look at the node once. Raises ProbeFailed, OutOfFiles."""
 
     async def rest(self) -> None:
         """Block until the node says something unasked, such as that it leaves; for ever without a connection."""
@@ -68,11 +73,12 @@ class Assignment:
     port: int
     monitor: MonitorConfig
     tls: TlsConfig
+    auth: AuthConfig
 
     @classmethod
     def from_config(cls, node: NodeConfig, config: Config) -> Assignment:
         """Return what matters to the watcher of *node*."""
-        return cls(node.host, node.port, config.monitor, config.tls)
+        return cls(node.host, node.port, config.monitor, config.tls, config.auth)
 
 
 class Watcher:
@@ -101,6 +107,7 @@ class Watcher:
         self._scope = trio.CancelScope()
         self._chased = NEVER
         self._chase_delay = CHASE_DELAY
+        self._out_of_files = Seldom()
 
     def kick(self, *, until_fresh: float = NEVER) -> None:
         """Probe at once, or right after the probe in flight.
@@ -150,6 +157,10 @@ class Watcher:
             look = await self._probe.look()
         except ProbeFailed as failure:
             self._board.failed(self.name, str(failure), lost=failure.lost)
+        except OutOfFiles as error:
+            # Nothing was seen, so nothing has changed: the node is what it was known to be.
+            if self._out_of_files.is_due(started):
+                _log.warning("node_not_probed", node=self.name, reason=str(error))
         else:
             self._board.observed(self.name, look, started)
         finally:
@@ -208,7 +219,7 @@ async def run_monitor(
                 watchers.pop(name).stop()
             for node in config.nodes:
                 if node.name not in watchers:
-                    probe = Probe(node, config.monitor, config.tls)
+                    probe = Probe(node, config.monitor, config.tls, config.auth)
                     watcher = Watcher(
                         node.name,
                         board,

@@ -250,10 +250,13 @@ class ScramServer:
                 "client did not see that the server supports channel binding"
             )
 
-    def finish(self, message: bytes) -> tuple[bytes, bytes] | None:
+    def finish(
+        self, message: bytes, verifier: ScramVerifier | None = None
+    ) -> tuple[bytes, bytes] | None:
         """Take the client-final-message; return the server-final-message and the ClientKey.
 
-        None when the proof is wrong.
+        None when the proof is wrong. *verifier* is what it is held against, if only its salt and iteration count were
+        known before the challenge.
 
         Raises:
             ProtocolViolation: it is malformed or bound to another channel.
@@ -269,8 +272,9 @@ class ScramServer:
         if _attribute(parts[1], b"r") != self._nonce or len(proof) != KEY_SIZE:
             raise ProtocolViolation("malformed SCRAM message: nonce or proof does not match")
         auth_message = b",".join((self._first_bare, self._server_first, without_proof))
-        client_key = _xor(proof, _hmac(self._verifier.stored_key, auth_message))
-        if not self._verifier.accepts(client_key):
+        verifier = verifier or self._verifier
+        client_key = _xor(proof, _hmac(verifier.stored_key, auth_message))
+        if not verifier.accepts(client_key):
             return None
-        signature = _hmac(self._verifier.server_key, auth_message)
+        signature = _hmac(verifier.server_key, auth_message)
         return b"v=" + b64encode(signature), client_key

@@ -4,6 +4,9 @@ A cancel request names a backend, and PostgreSQL cancels whatever that backend i
 arrives. So while one is under way its server is not given to another session; on a lane it is sent only if the
 unit to be cancelled is the one being executed, otherwise the unit is answered 57014 without the node's help.
 A stranger's read that is cancelled all the same runs again.
+
+Each request is a connection to the node. One at a time is sent for a server: what is asked for meanwhile, once or a thousand
+times, is one more request behind it, if there is still something to cancel.
 """
 
 from __future__ import annotations
@@ -62,7 +65,7 @@ class Canceller:
         if server.use is not LANE:
             self.cancel_server(server)
             return
-        if isinstance(head, Unit) and head.session is client:
+        if isinstance(head, Unit) and head.session is client and head.cancelled is None:
             head.cancelled = CancelReason.REQUEST
             server.stray_cancel = True
             self.cancel_server(server)
@@ -84,14 +87,21 @@ class Canceller:
 
     def cancel_server(self, server: Server) -> None:
         """Have the node cancel what *server* is doing."""
+        if server.cancels and server.use is not LANE:
+            server.cancels_again = True
+            return
         server.cancels += 1
         self._relay.start_task(self._carry_out, server)
 
     async def _carry_out(self, server: Server) -> None:
         try:
             await self._send(server)
+            while server.cancels_again and server.responses.owed:
+                server.cancels_again = False
+                await self._send(server)
         finally:
             server.cancels -= 1
+            server.cancels_again = False
         relay = self._relay
         relay.now = relay.clock()
         if (

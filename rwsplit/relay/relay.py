@@ -26,7 +26,7 @@ from rwsplit.cluster.node import NEVER, NodeView
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config
 from rwsplit.config.overrides import pool_config
-from rwsplit.errors import NodeError, ProtocolViolation, ServerRefused
+from rwsplit.errors import ProtocolViolation, RwsplitError
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay import parsing
 from rwsplit.relay.bringing import Bringing
@@ -359,13 +359,9 @@ class Relay:
     async def _open(self, pool: Pool) -> None:
         try:
             server = await self._open_server(pool)
-        except ServerRefused as error:
+        except RwsplitError as error:
             self.now = self.clock()
-            self.rooms.refuse(pool, error)
-        except NodeError as error:
-            self.now = self.clock()
-            pool.dial_failed(error, self.now)
-            self.report_failure(pool.node, str(error))
+            self.rooms.dial_failed(pool, error)
         else:
             self.now = self.clock()
             self.adopt_server(pool, server)

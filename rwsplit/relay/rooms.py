@@ -17,10 +17,11 @@ import structlog
 
 from rwsplit.cluster.node import NodeView
 from rwsplit.config.model import ReadsOnPrimary
-from rwsplit.errors import ServerRefused
+from rwsplit.errors import CapacityError, NodeError, RwsplitError, ServerRefused
 from rwsplit.relay.client import Client
 from rwsplit.routing.consistency import ANY_REPLICA, NOWHERE, PRIMARY_HOME, all_but, readers
 from rwsplit.routing.route import RouteReason, Target
+from rwsplit.server.files import Seldom
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
 from rwsplit.session.unit import Unit
@@ -49,8 +50,25 @@ class Rooms:
         self._relay = relay
         self.scarce = False
         """A pool refuses servers, or a session waits for one: that a node is fresh is not enough."""
+        self._out_of_files = Seldom()
 
     # What nodes say...
+
+    def dial_failed(self, pool: Pool, error: RwsplitError) -> None:
+        """Go on without a server for *pool*, which could not be opened. Raises what is neither a node's fault nor a shortage."""
+        relay = self._relay
+        match error:
+            case ServerRefused():
+                self.refuse(pool, error)
+            case NodeError():
+                pool.dial_failed(error, relay.now)
+                relay.report_failure(pool.node, str(error))
+            case CapacityError():
+                pool.dial_put_off(error, relay.now)
+                if self._out_of_files.is_due(relay.now):
+                    _log.warning("server_not_opened", node=pool.node, reason=str(error))
+            case _:
+                raise error
 
     def refuse(self, pool: Pool, error: ServerRefused) -> None:
         """Go on without the server that *pool* was refused; those who wait for it look elsewhere."""

@@ -5,7 +5,8 @@ The node says what it wants; the user's credentials decide whether that can be g
 naming the node, what it asked for and what is in the userlist.
 
 Over TLS the channel is bound (SCRAM-SHA-256-PLUS) where the node offers it. A node that never proves that it
-knows the user's verifier, but says AuthenticationOk in the middle of SCRAM, is an impostor.
+knows the user's verifier, but says AuthenticationOk in the middle of SCRAM, is an impostor. What it must not ask for at all
+says `demands`.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from typing import Final
 from scramp import ScramException  # type: ignore[import-untyped]
 from scramp.core import CBindData  # type: ignore[import-untyped]
 
-from rwsplit.errors import ProtocolViolation, ServerRefused
+from rwsplit.errors import DemandNotMet, ProtocolViolation, ServerRefused
 from rwsplit.protocol import backend, frontend
 from rwsplit.protocol.fields import printable
 from rwsplit.protocol.scram import SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramClient, ScramVerifier
 from rwsplit.server.credentials import Credentials, Md5, Plain, hash_md5
+from rwsplit.server.demands import Demands
 
 _uint32 = Struct("!I").unpack_from
 
@@ -30,6 +32,14 @@ INVALID_PASSWORD: Final = "28P01"  # noqa: S105 - an SQLSTATE
 #: Bytes of randomness in a SCRAM nonce, as in PostgreSQL.
 NONCE_SIZE: Final = 18
 
+#: The names in libpq's `require_auth` of what a node may ask for.
+METHODS: Final = {
+    backend.AUTHENTICATION_CLEARTEXT: "password",
+    backend.AUTHENTICATION_MD5: "md5",
+    backend.AUTHENTICATION_SASL: "scram-sha-256",
+    7: "gss",
+    9: "sspi",
+}
 #: Methods that are not built: no user has asked for them.
 UNSUPPORTED: Final = {2: "Kerberos V5", 6: "SCM credentials", 7: "GSSAPI", 9: "SSPI"}
 
@@ -55,9 +65,20 @@ class Authentication:
     """The dialogue with one node about one user."""
 
     def __init__(
-        self, node: str, user: str, credentials: Credentials | None, tls: ssl.SSLObject | None
+        self,
+        node: str,
+        user: str,
+        credentials: Credentials | None,
+        tls: ssl.SSLObject | None,
+        *,
+        demands: Demands | None = None,
+        is_local: bool = False,
     ) -> None:
+        """*is_local* says that the connection is a Unix socket."""
         self._node = node
+        self._demands = demands or Demands()
+        self._is_private = is_local or tls is not None
+        self._asked = False
         self._user = user
         self._credentials = credentials
         self._tls = tls
@@ -71,11 +92,13 @@ class Authentication:
 
         Raises:
             ServerRefused: the node wants what is not known of the user.
+            DemandNotMet: it wants what it must not be given.
             ProtocolViolation: the node does not keep to the exchange.
         """
         if len(payload) < 4:
             raise ProtocolViolation("an authentication request is too short")
         code, data = _uint32(payload)[0], payload[4:]
+        self._check_demands(code)
         match code:
             case backend.AUTHENTICATION_OK:
                 if self._scram is not None and not self._verified:
@@ -97,6 +120,17 @@ class Authentication:
             case _:
                 name = UNSUPPORTED.get(code, f"authentication method {code}")
                 raise self._refusal(f"asks for {name}, which rwsplit does not support")
+
+    def _check_demands(self, code: int) -> None:
+        """Refuse what a node must not ask for. Raises ServerRefused."""
+        method = METHODS.get(code)
+        if code == backend.AUTHENTICATION_OK and not self._asked:
+            method = "none"
+        self._asked = True
+        if method is not None:
+            objection = self._demands.objection(method, is_private=self._is_private)
+            if objection is not None:
+                raise self._refusal(objection, DemandNotMet)
 
     def _cleartext(self) -> bytes:
         secret = self._known().secret
@@ -154,9 +188,9 @@ class Authentication:
             raise self._refusal("asks for a password, and the userlist has none for the user")
         return self._credentials
 
-    def _refusal(self, reason: str) -> ServerRefused:
+    def _refusal(self, reason: str, kind: type[ServerRefused] = ServerRefused) -> ServerRefused:
         message = (
             f'cannot log in to {self._node} as user "{printable(self._user)}": it {reason}'
         )
         response = backend.error_response("FATAL", INVALID_PASSWORD, message)
-        return ServerRefused(message, response=response, server_sqlstate=INVALID_PASSWORD)
+        return kind(message, response=response, server_sqlstate=INVALID_PASSWORD)

@@ -8,15 +8,15 @@ secret is the password itself, `md5` and its hash, or a SCRAM verifier. They dif
     md5        md5, password                md5
     verifier   SCRAM, password              SCRAM with the ClientKey the client's own login gave away
 
-A user who is in no userlist gets credentials too, which no password satisfies: with a salt of its own that stays
-the same, and as much work to check, so that an attacker learns nothing from either (PostgreSQL's mock
-authentication). Hashing takes milliseconds and runs in worker threads, few at a time.
+A user who is in no userlist gets credentials too, which no password satisfies (`strangers`), so that whoever tries names
+learns nothing. Hashing takes milliseconds of CPU and runs in worker threads, few at a time: what a client's SCRAM is held
+against is hashed once for each password, for all of them after the userlist has been read (`Keyring.derive`), and nothing
+is hashed for strangers. How much work a login is depends on the method and on the userlist, never on the name.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 import secrets
 from collections import OrderedDict
@@ -33,6 +33,7 @@ from rwsplit.config.model import Config
 from rwsplit.errors import ConfigError
 from rwsplit.protocol.fields import text_of
 from rwsplit.protocol.scram import ITERATIONS, SALT_SIZE, ScramKeys, ScramVerifier, derive_keys
+from rwsplit.server.strangers import Strangers
 
 #: How many hashes are computed at once, for all clients together.
 HASHING: Final = trio.CapacityLimiter(2)
@@ -42,8 +43,8 @@ MAX_DERIVED: Final = 4
 MAX_TOLD: Final = 5
 #: Bytes of a userlist.
 MAX_USERLIST: Final = 1 << 26
-#: Names of users that do not exist for which an answer is remembered.
-MAX_STRANGERS: Final = 256
+#: Seconds a refusal may be held back while the passwords of a userlist are hashed.
+HOLD_BACK: Final = 10.0
 
 _MD5: Final = re.compile(r"md5[0-9a-fA-F]{32}")
 #: What is all but a hash or a verifier: it was cut off, or is of a kind there is not.
@@ -148,12 +149,21 @@ class Credentials:
     @property
     def user_bytes(self) -> bytes:
         """The user's name as md5 hashes it."""
-        return self.user.encode("utf-8", "surrogateescape")
+        return _name(self.user)
 
     def learn_client_key(self, client_key: bytes) -> None:
         """Remember the ClientKey of a client that proved itself, if it fits the verifier."""
         if isinstance(self.secret, ScramVerifier) and self.secret.accepts(client_key):
             self.client_key = client_key
+
+    def challenge(self) -> ScramVerifier | None:
+        """Return a verifier whose salt and iteration count are right, its keys perhaps not yet; None of an md5 hash.
+
+        That is what a client's SCRAM login begins with; it needs no hashing.
+        """
+        if self._verifier is None and isinstance(self.secret, Plain):
+            return ScramVerifier(ITERATIONS, self.salt, b"", b"")
+        return self._verifier
 
     async def verifier(self) -> ScramVerifier | None:
         """Return the verifier a client's SCRAM login is checked against; None of an md5 hash."""
@@ -197,12 +207,17 @@ class Keyring:
     ) -> None:
         """Hold *entries*; one that is the same in *previous* keeps what was learned about it."""
         self._seed: bytes = previous._seed if previous else secrets.token_bytes(32)
-        self._strangers: OrderedDict[str, Credentials] = OrderedDict()
+        known = (entries or {}).values()
+        verifiers = [secret for secret in known if isinstance(secret, ScramVerifier)]
+        self.has_verifiers = bool(verifiers)
+        """A password that is sent as it is must be hashed to be held against a secret."""
+        self._strangers = Strangers(self._seed, verifiers, others=len(known) - len(verifiers))
+        self._deriving: trio.Event | None = None
         self._users: dict[str, Credentials] = {}
         for user, secret in (entries or {}).items():
             old = previous.get(user) if previous else None
             if old is None or old.secret != secret:
-                old = Credentials(user, secret, salt=self._salt(user))
+                old = Credentials(user, secret, salt=self._strangers.salt(_name(user)))
             self._users[user] = old
 
     def __len__(self) -> int:
@@ -274,22 +289,42 @@ class Keyring:
 
     def get_or_stranger(self, user: str) -> Credentials:
         """Return the credentials of *user*; of one that does not exist, such that nothing satisfies."""
+        stranger = self.stranger(user)  # made for everybody: that takes some time, too
         found = self._users.get(user)
         # PostgreSQL has no user with an empty password either: it only has users without one.
         if found is None or found.secret == Plain(b""):
-            return self.stranger(user)
+            return stranger
         return found
 
     def stranger(self, user: str) -> Credentials:
-        """Return credentials for the name *user* that nothing satisfies, the same ones every time."""
-        found = self._strangers.get(user)
-        if found is None:
-            password = Plain(secrets.token_hex(16).encode())
-            found = Credentials(user, password, salt=self._salt(user), exists=False)
-            self._strangers[user] = found
-            if len(self._strangers) > MAX_STRANGERS:
-                self._strangers.popitem(last=False)
-        return found
+        """Return credentials for the name *user* that nothing satisfies, alike every time."""
+        name = _name(user)
+        verifier = self._strangers.verifier(name)
+        mock = self._strangers.mock(name)
+        secret = verifier or Md5(mock.stored_key[:16].hex().encode())
+        return Credentials(user, secret, salt=mock.salt, exists=False)
+
+    def mock_verifier(self, user: str) -> ScramVerifier:
+        """Return what SCRAM is held with by a user of whom there is no verifier; no password satisfies it."""
+        return self._strangers.mock(_name(user))
+
+    async def derive(self) -> None:
+        """Hash the passwords there are, one after the other, so that no login of a user takes longer for it."""
+        if self._deriving is not None:
+            return
+        self._deriving = over = trio.Event()
+        try:
+            for credentials in list(self._users.values()):
+                await credentials.verifier()
+        finally:
+            over.set()
+            self._deriving = None
+
+    async def wait_derived(self) -> None:
+        """Block while passwords are still hashed: a refusal would tell whose is not yet, and so that there is one."""
+        if self._deriving is not None:
+            with trio.move_on_after(HOLD_BACK):
+                await self._deriving.wait()
 
     def learn_client_key(self, user: str, client_key: bytes) -> None:
         """Remember the ClientKey that a login of *user* gave away."""
@@ -297,9 +332,9 @@ class Keyring:
         if found is not None:
             found.learn_client_key(client_key)
 
-    def _salt(self, user: str) -> bytes:
-        name = user.encode("utf-8", "surrogateescape")
-        return hmac.digest(self._seed, name, "sha256")[:SALT_SIZE]
+
+def _name(user: str) -> bytes:
+    return user.encode("utf-8", "surrogateescape")
 
 
 def _listed(names: list[str]) -> str:

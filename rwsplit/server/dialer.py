@@ -5,9 +5,9 @@ follows libpq's sslmode, including its second attempts: `prefer` tries again wit
 pg_hba.conf refuses it, `allow` tries again with TLS where pg_hba.conf refuses a plain connection; and `require`
 checks the certificate when a CA file is given.
 
-Two ways to fail, which the caller must tell apart: `NodeUnreachable` (nobody there, or not a PostgreSQL that
-can be talked to) and `ServerRefused` (it is there and said no; its ErrorResponse is for the client to see).
-Each is one sentence that begins with the node's address.
+Three ways to fail, which the caller must tell apart: `NodeUnreachable` (nobody there, or not a PostgreSQL that can be talked
+to), `ServerRefused` (it is there and said no; its ErrorResponse is for the client to see), each one sentence that begins with
+the node's address; and `OutOfFiles`, which is no node's fault.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from rwsplit.protocol.framing import frame
 from rwsplit.server.authentication import Authentication
 from rwsplit.server.credentials import Credentials
 from rwsplit.server.endpoint import Endpoint as Endpoint, server_tls_context
+from rwsplit.server.files import EXHAUSTED, Purpose, is_short, is_spent, out_of_files
 from rwsplit.server.stream import WireStream
 from rwsplit.server.wire import PlainWire, Wire
 
@@ -68,14 +69,16 @@ async def dial(
     parameters: Mapping[str, str],
     credentials: Credentials | None,
     timeout: float,  # noqa: ASYNC109 - the message says how long it was
+    purpose: Purpose = Purpose.SERVER,
 ) -> Dialed:
     """Open a server for *user* in *database* with the startup *parameters*.
 
     Raises:
         NodeUnreachable: nobody answers there, or not within *timeout* seconds, or not as PostgreSQL.
         ServerRefused: the node said no.
+        OutOfFiles: this process may open no connection for *purpose*.
     """
-    login = _Login(endpoint, database, user, parameters, credentials)
+    login = _Login(endpoint, database, user, parameters, credentials, purpose)
     with _one_sentence(endpoint, timeout), trio.fail_after(timeout):
         return await _dial_as_libpq(login)
 
@@ -93,10 +96,11 @@ async def send_cancel(
 
     Raises:
         NodeUnreachable: it did not get there.
+        OutOfFiles: as `dial`.
     """
     with _one_sentence(endpoint, timeout), trio.fail_after(timeout):
         plain = endpoint.is_local or endpoint.sslmode in (SslMode.DISABLE, SslMode.ALLOW)
-        stream = await _open(endpoint, tls=not plain)
+        stream = await _open(endpoint, Purpose.OURS, tls=not plain)
         try:
             await stream.send_all(frontend.cancel_request(pid, key))
             with contextlib.suppress(OSError):
@@ -108,9 +112,10 @@ async def send_cancel(
 
 @contextlib.contextmanager
 def _one_sentence(endpoint: Endpoint, seconds: float) -> Generator[None]:
-    """Turn what may happen on the way to *endpoint* into `NodeUnreachable`."""
+    """Turn what may happen on the way to *endpoint* into `NodeUnreachable`, unless it is our own trouble."""
     try:
-        yield
+        with _our_own():
+            yield
     except trio.TooSlowError as exc:
         raise NodeUnreachable(f"{endpoint}: no answer within {seconds:g} s") from exc
     except EOFError as exc:
@@ -134,6 +139,18 @@ def _one_sentence(endpoint: Endpoint, seconds: float) -> Generator[None]:
         ) from exc
 
 
+@contextlib.contextmanager
+def _our_own() -> Generator[None]:
+    """Raise `OutOfFiles` where that is why something failed, be it the resolver or a TLS file that could not be read."""
+    try:
+        yield
+    except (OSError, NodeUnreachable) as exc:
+        is_named = isinstance(exc, OSError) and exc.errno in EXHAUSTED
+        if is_named or is_short(Purpose.OURS):
+            raise out_of_files() from exc
+        raise
+
+
 def _reason(exc: OSError) -> str:
     return os.strerror(exc.errno).lower() if exc.errno else str(exc)
 
@@ -147,6 +164,7 @@ class _Login:
     user: str
     parameters: Mapping[str, str]
     credentials: Credentials | None
+    purpose: Purpose
 
     def packet(self) -> bytes:
         names = {"user": self.user, "database": self.database}
@@ -184,7 +202,7 @@ async def _second_attempt(login: _Login, refusal: ServerRefused, *, tls: bool) -
 
 
 async def _attempt(login: _Login, *, tls: bool) -> Dialed:
-    stream = await _open(login.endpoint, tls=tls)
+    stream = await _open(login.endpoint, login.purpose, tls=tls)
     try:
         return await _start(login, stream)
     except BaseException:
@@ -192,9 +210,9 @@ async def _attempt(login: _Login, *, tls: bool) -> Dialed:
         raise
 
 
-async def _open(endpoint: Endpoint, *, tls: bool) -> WireStream:
+async def _open(endpoint: Endpoint, purpose: Purpose, *, tls: bool) -> WireStream:
     """Connect; with *tls* ask for it, and where `prefer` cannot have it go on without."""
-    stream = await _connect(endpoint)
+    stream = await _connect(endpoint, purpose)
     if not tls:
         return stream
     try:
@@ -203,18 +221,18 @@ async def _open(endpoint: Endpoint, *, tls: bool) -> WireStream:
         stream.close()
         if endpoint.sslmode is not SslMode.PREFER:
             raise
-        return await _connect(endpoint)
+        return await _connect(endpoint, purpose)
     except BaseException:
         stream.close()
         raise
     return stream
 
 
-async def _connect(endpoint: Endpoint) -> WireStream:
+async def _connect(endpoint: Endpoint, purpose: Purpose) -> WireStream:
     """Connect to the first address that answers; the error is the last one's."""
     if endpoint.is_local:
         path = f"{endpoint.host}/.s.PGSQL.{endpoint.port}"
-        return await _connect_address(socket.AF_UNIX, path, str(endpoint))
+        return await _connect_address(socket.AF_UNIX, path, str(endpoint), purpose)
     found = await trio.socket.getaddrinfo(
         endpoint.host, endpoint.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
     )
@@ -223,7 +241,7 @@ async def _connect(endpoint: Endpoint) -> WireStream:
         left = trio.current_effective_deadline() - trio.current_time()
         try:
             with trio.fail_after(max(left, 0) / (len(found) - position)):
-                return await _connect_address(family, address, str(endpoint))
+                return await _connect_address(family, address, str(endpoint), purpose)
         except trio.TooSlowError:
             if position == len(found) - 1:
                 raise
@@ -234,9 +252,9 @@ async def _connect(endpoint: Endpoint) -> WireStream:
 
 
 async def _connect_address(
-    family: int, address: str | tuple[object, ...], peer: str
+    family: int, address: str | tuple[object, ...], peer: str, purpose: Purpose
 ) -> WireStream:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = _make_socket(family, purpose)
     try:
         sock.settimeout(0)
         # A Unix socket answers at once; when its backlog is full with EAGAIN.
@@ -249,6 +267,14 @@ async def _connect_address(
         sock.close()
         raise
     return WireStream(PlainWire(sock, peer))
+
+
+def _make_socket(family: int, purpose: Purpose) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    if is_spent(sock.fileno(), purpose):
+        sock.close()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return sock
 
 
 def _check_connected(sock: socket.socket, code: int) -> None:
@@ -278,7 +304,14 @@ async def _start(login: _Login, stream: WireStream) -> Dialed:
     node = str(login.endpoint)
     await stream.send_all(login.packet())
     tls = getattr(stream.wire, "tls", None)
-    authentication = Authentication(node, login.user, login.credentials, tls)
+    authentication = Authentication(
+        node,
+        login.user,
+        login.credentials,
+        tls,
+        demands=login.endpoint.demands,
+        is_local=login.endpoint.is_local,
+    )
     parameters: dict[str, str] = {}
     notices: list[bytes] = []
     pid, key = 0, b""

@@ -13,9 +13,10 @@ from typing import Final
 
 import attrs
 
-from rwsplit.config.model import NodeConfig, SslMode, TlsConfig
+from rwsplit.config.model import AuthConfig, NodeConfig, SslMode, TlsConfig
 from rwsplit.errors import ConfigError, NodeUnreachable
 from rwsplit.server.certificates import tls_reason
+from rwsplit.server.demands import Demands
 from rwsplit.server.wire import format_address
 
 #: PostgreSQL's protocol in TLS's list of protocols.
@@ -33,9 +34,13 @@ class Endpoint:
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    demands: Demands = attrs.field(factory=Demands)
+    """What it must ask for before anything is proved to it."""
 
     @classmethod
-    def from_config(cls, node: NodeConfig, tls: TlsConfig) -> Endpoint:
+    def from_config(
+        cls, node: NodeConfig, tls: TlsConfig, auth: AuthConfig | None = None
+    ) -> Endpoint:
         """Return the endpoint of *node*."""
         return cls(
             host=node.host,
@@ -44,6 +49,7 @@ class Endpoint:
             ca_file=tls.server_tls_ca_file,
             cert_file=tls.server_tls_cert_file,
             key_file=tls.server_tls_key_file,
+            demands=Demands() if auth is None else Demands.from_config(auth),
         )
 
     def __str__(self) -> str:

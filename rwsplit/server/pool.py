@@ -249,6 +249,12 @@ class Pool:
         if now >= self.retry_at:  # attempts made together fail together: that is one failure
             self.put_off(now)
 
+    def dial_put_off(self, error: Exception, now: float) -> None:
+        """Have a server that could not be asked for, which is not the node's fault, asked for a moment later."""
+        self.starting -= 1
+        self.last_error = error
+        self.retry_at = max(self.retry_at, now + BACK_OFF[0])
+
     def put_off(self, now: float) -> None:
         """Have the next server asked for later, and later each time."""
         first, most = BACK_OFF

@@ -53,23 +53,28 @@ class Pools:
                 pool.forgive()  # it may have another password
             self._count(pool)
 
-    def _count(self, pool: Pool) -> None:
-        """Have the servers of *pool* counted wherever there is a limit."""
+    def quotas(self, node: str, database: str, user: str) -> tuple[Quota, ...]:
+        """Return the limits there are on *node* for *database* and for *user*."""
         config = self.config
         found = []
         for overrides, name, setting in (
-            (config.databases, pool.database, "max_db_connections"),
-            (config.users, pool.user, "max_user_connections"),
+            (config.databases, database, "max_db_connections"),
+            (config.users, user, "max_user_connections"),
         ):
             most = limit(overrides, name, setting)
             if most:
-                key = setting, pool.node, name
+                key = setting, node, name
                 quota = self._quotas.get(key)
                 if quota is None:
                     quota = self._quotas[key] = Quota(setting, most)
-                quota.pools.append(pool)
                 found.append(quota)
-        pool.quotas = tuple(found)
+        return tuple(found)
+
+    def _count(self, pool: Pool) -> None:
+        """Have the servers of *pool* counted wherever there is a limit."""
+        pool.quotas = self.quotas(pool.node, pool.database, pool.user)
+        for quota in pool.quotas:
+            quota.pools.append(pool)
 
     def discard_empty(self, now: float) -> None:
         """Forget pools that have nothing, serve nobody and have nothing to remember."""
@@ -83,3 +88,5 @@ class Pools:
                 self.answered[pool.database] = (
                     self.answered.get(pool.database, 0) + pool.answered
                 )
+        for name in [name for name, quota in self._quotas.items() if quota.is_idle]:
+            del self._quotas[name]

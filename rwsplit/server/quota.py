@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 class Quota:
     """A limit and the pools it counts."""
 
-    __slots__ = ("limit", "pools", "setting")
+    __slots__ = ("asking", "beyond", "limit", "pools", "setting")
 
     def __init__(self, setting: str, limit: int) -> None:
         self.setting = setting
         """Its name: `max_db_connections` or `max_user_connections`."""
         self.limit = limit
         self.pools: list[Pool] = []
+        self.asking = 0
+        """Connections beside the pools that are open to ask who logs in (`dial_budget`)."""
+        self.beyond = 0
+        """Those of them that were opened though it was used up."""
 
     def __repr__(self) -> str:
         return f"<Quota {self.setting} {self.used}/{self.limit}>"
@@ -30,7 +34,12 @@ class Quota:
     @property
     def used(self) -> int:
         """Servers there are or that are being opened."""
-        return sum(len(pool.servers) + pool.starting for pool in self.pools)
+        return self.asking + sum(len(pool.servers) + pool.starting for pool in self.pools)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nobody is counted by it."""
+        return not (self.pools or self.asking or self.beyond)
 
     @property
     def is_full(self) -> bool:

@@ -50,6 +50,7 @@ class Server(ServerState):
         "born",
         "cancel_key",
         "cancels",
+        "cancels_again",
         "copying",
         "defaults",
         "dirty",
@@ -96,6 +97,8 @@ class Server(ServerState):
         """A cancel request went to it while it was shared: a stranger may get 57014."""
         self.cancels = 0
         """Cancel requests under way; until they are through the server may not change hands."""
+        self.cancels_again = False
+        """One more is to be sent when that is through."""
         self.copying = 0
         """COPY commands it takes in now; below zero while their end was sent before they had begun."""
         self.litter: list[bytes] = []

@@ -10,9 +10,9 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
-from rwsplit.client.startup import refuse_client, start_client
+from rwsplit.client.startup import start_client
 from rwsplit.config.model import AuthType
-from rwsplit.errors import CapacityError, NoEligibleNode, ServerRefused
+from rwsplit.errors import NoEligibleNode, ServerRefused
 from rwsplit.protocol import backend, frontend
 from rwsplit.protocol.fields import parse_error_fields
 from rwsplit.server.stream import WireStream
@@ -220,20 +220,6 @@ async def test_what_a_server_refuses_is_passed_on_byte_for_byte(connect, trustin
     await client.hears_nothing_more()
 
 
-async def test_a_crowd_at_the_door_is_told_why_it_is_turned_away():
-    ours, theirs = socket.socketpair()
-    stream = WireStream(PlainWire(ours))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(
-            refuse_client, theirs, CapacityError("sorry, too many clients already")
-        )
-        code, payload = await stream.read_frame()
-        stream.close()
-
-    assert code == ord("E")
-    assert parse_error_fields(payload)["C"] == "53300"
-
-
 async def test_one_clients_crash_is_logged_and_felt_by_nobody(connect, trusting):
     trusting.crash = RuntimeError("boom")
     with capture_logs() as logs:
@@ -315,4 +301,3 @@ async def test_a_socket_that_is_dead_on_arrival_is_closed(trusting):
     dead.close()
 
     await start_client(dead, trusting)
-    await refuse_client(dead, CapacityError("full"))

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from rwsplit.config.model import AuthType, SslMode
+from rwsplit.config.model import AuthConfig, AuthType, SslMode
 from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.embedded.postgres import system_directory
 from rwsplit.errors import NodeUnreachable, ServerRefused
 from rwsplit.protocol import codes, frontend
 from rwsplit.protocol.scram import ScramVerifier, derive_keys
 from rwsplit.server.credentials import Credentials
+from rwsplit.server.demands import Demands
 from rwsplit.server.dialer import Dialed, Endpoint, dial, send_cancel
 from rwsplit.server.stream import WireStream
 from tests.support.lobby import OpenLobby, served
@@ -34,6 +35,8 @@ HBA = (
 )
 #: SASLprep changes this one.
 PASSWORD = "pa\u00dfw\u00adort \u2168"
+#: Everything may be asked for.
+CLEARTEXT = AuthConfig(server_cleartext=True)
 USERS = ("trusty", "clear", "md5", "encrypted", "bare", "scram", "j\u00fcrgen")
 
 
@@ -69,6 +72,7 @@ async def log_in(
     mode: SslMode = SslMode.DISABLE,
     *,
     database: str = "postgres",
+    auth: AuthConfig = CLEARTEXT,
     **parameters: str,
 ) -> Dialed:
     """Dial, and leave politely."""
@@ -79,6 +83,7 @@ async def log_in(
             port=cluster.primary.port,
             sslmode=mode,
             ca_file=cluster.certificate_authority,
+            demands=Demands.from_config(auth),
         ),
         database=database,
         user=user,
@@ -100,6 +105,29 @@ async def test_a_password_logs_in_by_every_method_and_sslmode(tls_cluster, user,
     assert result.pid > 0
     assert len(result.cancel_key) == 4
     assert result.parameters["server_encoding"] == "UTF8"
+
+
+async def test_a_password_is_not_told_to_who_asks_for_it_in_the_clear(tls_cluster):
+    with pytest.raises(ServerRefused, match="without TLS"):
+        await log_in(tls_cluster, "clear", auth=AuthConfig())
+
+    assert (
+        await log_in(tls_cluster, "clear", PASSWORD, SslMode.REQUIRE, auth=AuthConfig())
+    ).pid
+
+
+@pytest.mark.parametrize(
+    ("user", "asked"),
+    [("trusty", "no proof"), ("md5", "md5"), ("clear", "the password itself")],
+)
+async def test_a_node_that_asks_for_less_than_is_required_is_refused(tls_cluster, user, asked):
+    auth = AuthConfig(server_require_auth="scram-sha-256")
+
+    await log_in(tls_cluster, "scram", auth=auth)
+    with pytest.raises(
+        ServerRefused, match=f"asks for {asked}, which auth.server_require_auth"
+    ):
+        await log_in(tls_cluster, user, auth=auth)
 
 
 @pytest.mark.parametrize("mode", list(SslMode))

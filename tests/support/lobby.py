@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Mapping
 
 import trio
 
+from rwsplit.client.half_open import HalfOpen
 from rwsplit.client.listener import serve_listener
 from rwsplit.client.lobby import Admission, Login
 from rwsplit.config.model import Address, AuthConfig, AuthType, Config, LimitsConfig, TlsConfig
@@ -42,19 +43,20 @@ class OpenLobby:
         tls: TlsConfig | None = None,
         tls_context: ssl.SSLContext | None = None,
         client_login_timeout: float = 5.0,
-        max_client_conn: int = 100,
+        max_login_conn: int = 100,
     ) -> None:
         self.config = Config(
             auth=AuthConfig(type=method),
             tls=tls or TlsConfig(),
             limits=LimitsConfig(
-                client_login_timeout=client_login_timeout, max_client_conn=max_client_conn
+                client_login_timeout=client_login_timeout, max_login_conn=max_login_conn
             ),
         )
         self.keyring = Keyring(
             {name: parse_secret(text) for name, text in (users or {}).items()}
         )
         self.tls_context = tls_context
+        self.half_open = HalfOpen()
         self.refusal: RwsplitError | None = None
         """Raised by `welcome`, when set."""
         self.crash: Exception | None = None

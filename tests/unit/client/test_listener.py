@@ -13,7 +13,6 @@ from rwsplit.client.listener import serve_listener
 from rwsplit.config.model import Address, AuthType
 from rwsplit.errors import ConfigError
 from rwsplit.protocol import frontend
-from rwsplit.protocol.fields import parse_error_fields
 from rwsplit.server.stream import WireStream
 from rwsplit.server.wire import PlainWire
 from tests.support.lobby import OpenLobby, served
@@ -124,23 +123,6 @@ async def test_startups_may_outlive_the_listener(trusting, nursery):
     assert (await stream.read_frame())[0] == ord("R")
     stream.close()
     trusting.close()
-
-
-async def test_more_clients_than_the_limit_are_not_even_started():
-    lobby = OpenLobby(method=AuthType.TRUST, max_client_conn=1)
-    async with served(lobby) as port:
-        dawdler = WireStream(PlainWire(socket.create_connection(("127.0.0.1", port))))
-        await dawdler.send_all(frontend.ssl_request())
-        assert await dawdler.receive_exactly(1) == b"N"
-
-        stream = await connect(port)
-        code, payload = await stream.read_frame()
-        assert code == ord("E")
-        fields = parse_error_fields(payload)
-        assert fields["C"] == "53300"
-        assert "max_client_conn = 1" in fields["M"]
-        stream.close()
-        dawdler.close()
 
 
 async def test_a_lack_of_descriptors_is_waited_out(trusting):

@@ -15,7 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 from rwsplit.cluster.descent import Fork
 from rwsplit.cluster.node import Role
 from rwsplit.cluster.observation import Observation, Source
-from rwsplit.config.model import MonitorConfig, NodeConfig, SslMode, TlsConfig
+from rwsplit.config.model import AuthConfig, MonitorConfig, NodeConfig, SslMode, TlsConfig
 from rwsplit.lsn import LSN
 from rwsplit.monitor.link import ProbeFailed
 from rwsplit.monitor.precautions import startup_options
@@ -36,10 +36,13 @@ async def probe_of():
     """Makes probes of what listens on a port, without TLS; they are closed with the test."""
     made: list[Probe] = []
 
-    def make(port: int, monitor: MonitorConfig | None = None) -> Probe:
+    def make(
+        port: int, monitor: MonitorConfig | None = None, *, cleartext: bool = True
+    ) -> Probe:
         node_config = NodeConfig(name="pg0", host="127.0.0.1", port=port)
         tls = TlsConfig(server_tls_sslmode=SslMode.DISABLE)
-        made.append(Probe(node_config, monitor or MonitorConfig(), tls))
+        auth = AuthConfig(server_cleartext=cleartext)
+        made.append(Probe(node_config, monitor or MonitorConfig(), tls, auth))
         return made[-1]
 
     yield make
@@ -342,6 +345,17 @@ async def test_the_password_is_sent_as_it_is_written(probe_of):
         await failure(probe_of(port, MonitorConfig(password=password)))
 
     assert heard == [password.encode() + b"\0"]
+
+
+async def test_the_password_is_not_told_to_whoever_listens(probe_of):
+    heard: list[bytes] = []
+    async with node(asks_for_password(heard)) as port:
+        reason = str(
+            await failure(probe_of(port, MonitorConfig(password="pw"), cleartext=False))
+        )
+
+    assert "without TLS" in reason
+    assert heard == []
 
 
 async def test_a_password_file_is_read_for_each_connection(tmp_path: Path, probe_of):

@@ -6,12 +6,14 @@ from struct import pack
 
 import pytest
 
+from rwsplit.config.model import AuthConfig
 from rwsplit.embedded.certificates import make_certificates
-from rwsplit.errors import ProtocolViolation, ServerRefused
+from rwsplit.errors import DemandNotMet, ProtocolViolation, ServerRefused
 from rwsplit.protocol.fields import parse_error_fields
 from rwsplit.protocol.scram import ScramServer, ScramVerifier, derive_keys
 from rwsplit.server.authentication import Authentication, end_point_binding
 from rwsplit.server.credentials import Credentials, Md5, Plain, hash_md5
+from rwsplit.server.demands import Demands
 from tests.support.wires import tls_pair
 
 SALT = b"0123456789abcdef"
@@ -23,8 +25,13 @@ PLAIN = Credentials("app", Plain(b"pencil"))
 MD5 = Credentials("app", Md5(hash_md5(b"pencil", b"app")))
 
 
-def dialogue(credentials: Credentials | None, tls=None) -> Authentication:
-    return Authentication("10.0.0.1:5432", "app", credentials, tls)
+def dialogue(
+    credentials: Credentials | None, tls=None, *, is_local: bool = False, **auth: object
+) -> Authentication:
+    demands = Demands.from_config(AuthConfig(**auth))  # type: ignore[arg-type]
+    return Authentication(
+        "10.0.0.1:5432", "app", credentials, tls, demands=demands, is_local=is_local
+    )
 
 
 def verifier_only(*, learned: bool) -> Credentials:
@@ -61,7 +68,52 @@ async def test_trust_needs_nothing():
 
 
 async def test_a_password_is_given_to_who_asks_for_it():
-    assert await dialogue(PLAIN).answer(pack("!i", 3)) == b"p\0\0\0\x0bpencil\0"
+    answer = await dialogue(PLAIN, is_local=True).answer(pack("!i", 3))
+
+    assert answer == b"p\0\0\0\x0bpencil\0"
+
+
+async def test_a_password_is_told_over_tls_or_where_that_is_allowed(tmp_path):
+    asked = pack("!i", 3)
+    client, server = await tls_pair(make_certificates(tmp_path / "tls"))
+
+    with pytest.raises(ServerRefused, match=r"without TLS.*auth\.server_cleartext"):
+        await dialogue(PLAIN).answer(asked)
+    assert await dialogue(PLAIN, client.wire.tls).answer(asked) is not None
+    assert await dialogue(PLAIN, server_cleartext=True).answer(asked) is not None
+    client.close()
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("required", "request_", "reason"),
+    [
+        ("scram-sha-256", pack("!i", 3), "asks for the password itself, which"),
+        ("scram-sha-256", pack("!i", 5) + b"salt", "asks for md5, which"),
+        ("scram-sha-256,md5", pack("!i", 0), "asks for no proof, which"),
+        ("!none", pack("!i", 0), "asks for no proof, which"),
+        ("!scram-sha-256", OFFER, "asks for SCRAM, which"),
+        ("none", OFFER, "asks for SCRAM, which"),
+        ("none", pack("!i", 7), "asks for GSSAPI, which"),
+    ],
+)
+async def test_a_node_must_not_ask_for_what_is_not_allowed(required, request_, reason):
+    with pytest.raises(DemandNotMet, match=reason) as caught:
+        await dialogue(PLAIN, is_local=True, server_require_auth=required).answer(request_)
+
+    assert f"auth.server_require_auth ({required}) does not allow" in str(caught.value)
+
+
+@pytest.mark.parametrize("required", ["", "scram-sha-256", "!md5,!password"])
+async def test_what_is_allowed_goes_on_to_its_end(required):
+    authentication = dialogue(PLAIN, server_require_auth=required)
+
+    await hold_scram(authentication, ScramServer(VERIFIER, "nonce"))
+
+
+@pytest.mark.parametrize("required", ["", "none", "!md5"])
+async def test_a_node_may_ask_for_no_proof_unless_it_must(required):
+    assert await dialogue(PLAIN, server_require_auth=required).answer(pack("!i", 0)) is None
 
 
 @pytest.mark.parametrize("credentials", [PLAIN, MD5])
@@ -125,7 +177,7 @@ async def test_what_cannot_be_given_is_refused_in_words_a_client_may_see(
     credentials, request_, reason
 ):
     with pytest.raises(ServerRefused, match=reason) as caught:
-        await dialogue(credentials).answer(request_)
+        await dialogue(credentials, is_local=True).answer(request_)
 
     assert caught.value.server_sqlstate == "28P01"
     fields = parse_error_fields(caught.value.response[5:])

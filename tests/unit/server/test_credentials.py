@@ -12,7 +12,6 @@ from rwsplit.errors import ConfigError
 from rwsplit.protocol.scram import ScramVerifier, derive_keys
 from rwsplit.server.credentials import (
     MAX_DERIVED,
-    MAX_STRANGERS,
     Credentials,
     Keyring,
     Md5,
@@ -247,15 +246,12 @@ def test_a_client_key_is_learned_by_name():
 async def test_a_stranger_looks_the_same_at_every_attempt():
     keyring = Keyring({"app": Plain(b"pw")})
 
-    first = await keyring.get_or_stranger("nobody").verifier()
-    again = await keyring.get_or_stranger("nobody").verifier()
-    reloaded = await Keyring(previous=keyring).get_or_stranger("nobody").verifier()
-    other = await keyring.get_or_stranger("somebody").verifier()
+    first = keyring.mock_verifier("nobody")
+    reloaded = Keyring(previous=keyring).mock_verifier("nobody")
+    other = keyring.mock_verifier("somebody")
 
-    assert first is not None
-    assert other is not None
-    assert reloaded is not None
-    assert first == again
+    assert keyring.get_or_stranger("nobody").secret == keyring.get_or_stranger("nobody").secret
+    assert first == keyring.mock_verifier("nobody")
     assert first.salt == reloaded.salt != other.salt
     assert (len(first.salt), first.iterations) == (16, 4096)
 
@@ -272,15 +268,30 @@ def test_a_user_with_an_empty_password_cannot_log_in_with_it():
     assert not Keyring({"app": Plain(b"")}).get_or_stranger("app").exists
 
 
-def test_strangers_are_not_remembered_without_end():
-    keyring = Keyring()
-    first = keyring.stranger("user0")
+async def test_nothing_is_hashed_for_a_stranger(monkeypatch):
+    monkeypatch.setattr("rwsplit.server.credentials.derive_keys", None)
+    keyring = Keyring({"app": Plain(b"pw")})
 
-    for number in range(MAX_STRANGERS + 1):
-        keyring.stranger(f"user{number}")
+    assert isinstance(keyring.stranger("nobody").secret, Md5)
+    assert keyring.mock_verifier("nobody") == keyring.mock_verifier("nobody")
+    assert isinstance(Keyring({"app": VERIFIER}).stranger("nobody").secret, ScramVerifier)
 
-    assert keyring.stranger("user0") is not first
-    assert keyring.stranger("user0").salt == first.salt
+
+async def test_passwords_are_hashed_once_for_all_logins_to_come():
+    keyring = Keyring({"app": Plain(b"pencil"), "etl": Md5(b"0" * 32)})
+    app = keyring.get("app")
+    assert app is not None
+    before = app.challenge()
+    assert before is not None
+    assert before.stored_key == b""
+
+    await keyring.derive()
+    await keyring.wait_derived()
+
+    made = app.challenge()
+    assert made is not None
+    assert (made.salt, made.iterations) == (before.salt, before.iterations)
+    assert made is await app.verifier()
 
 
 def test_what_differs_from_a_userlist_before_is_told_without_secrets():
