@@ -83,7 +83,7 @@ async def start_client(sock: socket.socket, lobby: Lobby) -> None:
     Raises nothing but trio's cancellation.
     """
     try:
-        stream = WireStream(PlainWire(sock))
+        stream = WireStream(PlainWire(sock, tcp=lobby.config.tcp))
     except OSError:
         sock.close()
         return

@@ -388,6 +388,25 @@ class LimitsConfig:
 
 
 @attrs.frozen(kw_only=True)
+class TcpConfig:
+    """How it is noticed that the machine at the other end of a connection is gone; of clients' connections and of servers', from the next one on.
+    In idle, interval and count 0 means what the system has (net.ipv4.tcp_keepalive_time and so on: two hours)."""
+
+    keepalive: bool = True
+    """Whether a connection on which nothing happens is probed; one whose machine does not answer is closed."""
+    keepidle: Seconds = attrs.field(default=30.0, validator=between(0, 32_767))
+    """Time without traffic before the first probe; whole seconds."""
+    keepintvl: Seconds = attrs.field(default=10.0, validator=between(0, 32_767))
+    """Time between two probes; whole seconds."""
+    keepcnt: int = attrs.field(default=3, validator=between(0, 127))
+    """Probes without an answer after which the connection is closed."""
+    user_timeout: Seconds = attrs.field(default=0.0, validator=between(0, 2_000_000))
+    """Time without an acknowledgement of what was sent after which a connection is closed; 0: what the system has, some 15
+    minutes. Linux also closes connections whose other end is alive and reads nothing meanwhile: a client that pauses in
+    its result, a server at work behind a pipeline or a COPY. So it must be longer than any of these."""
+
+
+@attrs.frozen(kw_only=True)
 class TlsConfig:
     """TLS on both sides; PgBouncer's names."""
 
@@ -463,6 +482,7 @@ class Config:
     auth: AuthConfig = attrs.field(factory=AuthConfig)
     users: UsersConfig = attrs.field(factory=UsersConfig)
     tls: TlsConfig = attrs.field(factory=TlsConfig)
+    tcp: TcpConfig = attrs.field(factory=TcpConfig)
     admin: AdminConfig = attrs.field(factory=AdminConfig)
     log: LogConfig = attrs.field(factory=LogConfig)
     path: Path | None = None

@@ -214,7 +214,7 @@ async def _connect(endpoint: Endpoint) -> WireStream:
     """Connect to the first address that answers; the error is the last one's."""
     if endpoint.is_local:
         path = f"{endpoint.host}/.s.PGSQL.{endpoint.port}"
-        return await _connect_address(socket.AF_UNIX, path, str(endpoint))
+        return await _connect_address(socket.AF_UNIX, path, endpoint)
     found = await trio.socket.getaddrinfo(
         endpoint.host, endpoint.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
     )
@@ -223,7 +223,7 @@ async def _connect(endpoint: Endpoint) -> WireStream:
         left = trio.current_effective_deadline() - trio.current_time()
         try:
             with trio.fail_after(max(left, 0) / (len(found) - position)):
-                return await _connect_address(family, address, str(endpoint))
+                return await _connect_address(family, address, endpoint)
         except trio.TooSlowError:
             if position == len(found) - 1:
                 raise
@@ -234,7 +234,7 @@ async def _connect(endpoint: Endpoint) -> WireStream:
 
 
 async def _connect_address(
-    family: int, address: str | tuple[object, ...], peer: str
+    family: int, address: str | tuple[object, ...], endpoint: Endpoint
 ) -> WireStream:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -248,7 +248,7 @@ async def _connect_address(
     except BaseException:
         sock.close()
         raise
-    return WireStream(PlainWire(sock, peer))
+    return WireStream(PlainWire(sock, str(endpoint), endpoint.tcp))
 
 
 def _check_connected(sock: socket.socket, code: int) -> None:

@@ -13,9 +13,9 @@ from typing import Final
 
 import attrs
 
-from rwsplit.config.model import NodeConfig, SslMode, TlsConfig
+from rwsplit.config.model import NodeConfig, SslMode, TcpConfig, TlsConfig
 from rwsplit.errors import NodeUnreachable
-from rwsplit.server.wire import format_address
+from rwsplit.server.wire import TCP, format_address
 
 #: PostgreSQL's protocol in TLS's list of protocols.
 ALPN: Final = "postgresql"
@@ -23,7 +23,7 @@ ALPN: Final = "postgresql"
 
 @attrs.frozen(kw_only=True)
 class Endpoint:
-    """Where a node listens and how TLS is to be spoken to it."""
+    """Where a node listens, how TLS is to be spoken to it, and how its connections are watched."""
 
     host: str
     """A name, an address, or the directory of a Unix socket."""
@@ -32,9 +32,10 @@ class Endpoint:
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    tcp: TcpConfig = TCP
 
     @classmethod
-    def from_config(cls, node: NodeConfig, tls: TlsConfig) -> Endpoint:
+    def from_config(cls, node: NodeConfig, tls: TlsConfig, tcp: TcpConfig = TCP) -> Endpoint:
         """Return the endpoint of *node*."""
         return cls(
             host=node.host,
@@ -43,6 +44,7 @@ class Endpoint:
             ca_file=tls.server_tls_ca_file,
             cert_file=tls.server_tls_cert_file,
             key_file=tls.server_tls_key_file,
+            tcp=tcp,
         )
 
     def __str__(self) -> str:
