@@ -97,21 +97,22 @@ class HealthTracker:
             case _:
                 assert_never(self.health)
 
-    def failed(self, now: float, reason: str) -> None:
-        """Take note of a probe that failed."""
+    def failed(self, now: float, reason: str, *, refuses: bool = False) -> None:
+        """Take note of a probe that failed; *refuses*: the node answered, and would not let it in."""
         self.seen = True
         self._successes = 0
         self._failures += 1
         match self.health:
             case Up() | Suspect() | Frozen():
                 if self._failures >= self.fall:
-                    self.health = Down(since=now, reason=reason)
+                    self.health = Down(since=now, reason=reason, refuses=refuses)
             case Banned():
                 self._strikes = 0
-                self.health = Down(since=now, reason=reason)
-            case Down(since=since, reason=known):
-                if known != reason:
-                    self.health = Down(since=since, reason=reason)
+                self.health = Down(since=now, reason=reason, refuses=refuses)
+            case Down(since=since) as known:
+                told = Down(since=since, reason=reason, refuses=refuses)
+                if known != told:
+                    self.health = told
             case _:
                 assert_never(self.health)
 

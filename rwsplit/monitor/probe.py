@@ -308,7 +308,7 @@ class Probe:
             reason = self._without_address(exc)
             if credentials is None and exc.server_sqlstate == INVALID_PASSWORD:
                 reason = "asks for a password, and monitor.password is not set"
-            raise ProbeFailed(reason, lost=True) from exc
+            raise ProbeFailed(reason, lost=True, refuses=True) from exc
         except NodeUnreachable as exc:
             raise ProbeFailed(self._without_address(exc), lost=True) from exc
         return WireStream(dialed.wire, dialed.unread)
@@ -325,7 +325,7 @@ class Probe:
                 text = path.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as exc:
                 reason = f"monitor.password_file: cannot be read: {exc}"
-                raise ProbeFailed(reason, lost=True) from exc
+                raise ProbeFailed(reason, lost=True, refuses=True) from exc
             password = text.partition("\n")[0].rstrip("\r")
         secret = Plain((password or "").encode())
         if self._credentials.secret != secret:

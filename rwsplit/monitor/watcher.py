@@ -149,7 +149,9 @@ class Watcher:
         try:
             look = await self._probe.look()
         except ProbeFailed as failure:
-            self._board.failed(self.name, str(failure), lost=failure.lost)
+            self._board.failed(
+                self.name, str(failure), lost=failure.lost, refuses=failure.refuses
+            )
         else:
             self._board.observed(self.name, look, started)
         finally:

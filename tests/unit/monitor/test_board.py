@@ -9,7 +9,7 @@ import trio
 import trio.testing
 from structlog.testing import LogCapture
 
-from rwsplit.cluster.node import AdminState, Refusal, Role
+from rwsplit.cluster.node import AdminState, Down, Refusal, Role
 from rwsplit.cluster.observation import Observation
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config, ConsistencyConfig, MonitorConfig, NodeConfig
@@ -163,6 +163,16 @@ def test_what_the_operator_wanted_before_a_restart_still_holds(clock: Clock):
     board = Board(configure(), admin={"pg1": AdminState.DETACHED}, clock=clock)
 
     assert board.view.nodes[1].admin is AdminState.DETACHED
+
+
+def test_a_node_that_is_down_may_still_answer_those_it_has_let_in(clock: Clock):
+    board = running(clock)
+    for _ in range(2):
+        board.failed("pg1", "wrong password", lost=True, refuses=True)
+    node = board.view.node("pg1")
+    assert node is not None
+    assert isinstance(node.health, Down)
+    assert node.health.refuses
 
 
 def test_statistics_tell_what_was_done(clock: Clock):

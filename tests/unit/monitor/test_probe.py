@@ -180,6 +180,7 @@ async def test_nobody_listening_is_a_lost_connection(probe_of):
     failed = await failure(probe)
 
     assert (str(failed), failed.lost) == ("connection refused", True)
+    assert not failed.refuses, "nobody has answered"
     probe.close()
 
 
@@ -406,7 +407,8 @@ async def test_a_password_is_hashed_once_however_often_it_is_refused(
         probe = probe_of(port, MonitorConfig(password_file=file))
         for password in ("first", "first", "second"):
             file.write_text(password)
-            assert str(await failure(probe)) == "wrong password"
+            failed = await failure(probe)
+            assert (str(failed), failed.refuses) == ("wrong password", True)
 
     assert hashed == [b"first", b"second"]
 
