@@ -289,6 +289,10 @@ class OverrideConfig:
     """As `pool.server_lifetime`."""
     query_timeout: Seconds | None = attrs.field(default=None, validator=optional(at_least(0)))
     """As `pool.query_timeout`."""
+    transaction_timeout: Seconds | None = attrs.field(
+        default=None, validator=optional(at_least(0))
+    )
+    """As `pool.transaction_timeout`."""
     idle_transaction_timeout: Seconds | None = attrs.field(
         default=None, validator=optional(at_least(0))
     )
@@ -297,6 +301,10 @@ class OverrideConfig:
         default=None, validator=optional(at_least(0))
     )
     """As `pool.client_idle_timeout`."""
+    client_write_timeout: Seconds | None = attrs.field(
+        default=None, validator=optional(at_least(0))
+    )
+    """As `pool.client_write_timeout`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -347,13 +355,19 @@ class PoolConfig:
     """Short reads of known shapes that may be pipelined on one shared server; 0 turns sharing off."""
     query_wait_timeout: Seconds = attrs.field(default=120.0, validator=at_least(0))
     """How long a statement may wait for a server before it is refused; 0: as long as it takes. Its client is told
-    by a notice after half of that, at most 5 s."""
+    by a notice after half of that, at most 5 s. A server is given as long for what rwsplit itself asks of it."""
     query_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
     """A statement that runs longer is cancelled with 57014."""
+    transaction_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
+    """A client whose transaction, or whose statement outside one, takes longer is disconnected with 25P04, the transaction rolled back."""
     idle_transaction_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
-    """A client that idles longer in a transaction is disconnected with 25P03, the transaction rolled back."""
+    """A client that idles longer in a transaction is disconnected with 25P03, the transaction rolled back; also one that has said
+    Flush and no Sync, or half a message, and says nothing more."""
     client_idle_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
     """A client that idles longer outside a transaction is disconnected with 57P05."""
+    client_write_timeout: Seconds = attrs.field(default=600.0, validator=at_least(0))
+    """A client that takes nothing of what is sent to it for longer is disconnected with 08006, what it runs cancelled. One that reads
+    slowly is left alone, however slow it is."""
     pin_idle_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
     """A session that idles longer gives back the server it keeps for state that no query can show (currval, setseed(),
     LOAD, what an unknown function has done), and loses that state; what can be seen (LISTEN, temporary tables, session
@@ -367,6 +381,9 @@ class PoolConfig:
     """A server idle for longer than this is closed, down to min_size."""
     server_connect_timeout: Seconds = attrs.field(default=5.0, validator=more_than(0))
     """Connecting and logging in to a node may take this long."""
+    server_silence_timeout: Seconds = attrs.field(default=120.0, validator=at_least(0))
+    """A server that cannot be at work and says nothing for longer is closed, its session disconnected with 08006: one that owes an
+    answer on a node that is down, or has broken off in the middle of a long message."""
     databases: tuple[DatabaseConfig, ...] = ()
     """What single databases have instead, by name."""
     users: tuple[UserConfig, ...] = ()

@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import fcntl
 import math
 import socket
 import ssl
+import sys
+import termios
 from typing import ClassVar, Final
 
 from rwsplit.config.model import TcpConfig
@@ -79,6 +82,15 @@ class Wire(abc.ABC):
         Raises:
             OSError: the connection is dead.
         """
+
+    def unacknowledged(self) -> int:
+        """Return how many bytes the system still keeps for the peer, whose machine has not acknowledged them; 0 if it does not say."""
+        count = bytearray(4)
+        try:
+            fcntl.ioctl(self._socket, termios.TIOCOUTQ, count)
+        except (OSError, ValueError):  # it is closed, or a Unix socket of another system
+            return 0
+        return int.from_bytes(count, sys.byteorder)
 
     def shutdown(self) -> None:
         """Tell the peer that nothing more will be sent; it can still be read from."""

@@ -53,6 +53,8 @@ class CancelReason(Enum):
 
     REQUEST = "canceling statement due to user request"
     QUERY_TIMEOUT = "canceling statement due to query_timeout"
+    TRANSACTION_TIMEOUT = "canceling statement due to transaction_timeout"
+    ABANDONED = "canceling statement because its client is gone"
 
 
 class Piece:

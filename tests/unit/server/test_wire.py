@@ -224,6 +224,23 @@ def test_the_largest_times_are_taken_by_the_system():
     assert watched(tcp)["USER_TIMEOUT"] == 2_000_000_000
 
 
+def test_what_the_peers_machine_has_not_acknowledged_is_known():
+    with socket.socket() as client, socket.create_server(("127.0.0.1", 0)) as listener:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(listener.getsockname())
+        wire = PlainWire(listener.accept()[0])
+        assert wire.unacknowledged() == 0
+        while wire.send(bytes(65_536)):
+            pass
+        full = wire.unacknowledged()
+        assert full > 0
+        client.settimeout(10)
+        while wire.unacknowledged() >= full:
+            assert client.recv(65_536)
+        wire.close()
+        assert wire.unacknowledged() == 0
+
+
 def test_a_plain_wire_never_holds_anything_back():
     one, other = plain_pair()
 
