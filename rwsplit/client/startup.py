@@ -134,12 +134,18 @@ class _Startup:
         login = None
         with trio.move_on_after(timeout) as scope:
             login = await self._log_in()
+            if login is not None and login.database not in CONSOLE:
+                self._log_login(login)
+                await self._establish(login)
         if scope.cancelled_caught:
             raise LoginTimeout(
                 f"canceling authentication due to timeout (client_login_timeout = {timeout:g} s)"
             )
-        if login is None:
-            return
+        if login is not None and login.database in CONSOLE:
+            self._log_login(login)
+            await self._lobby.console(login, self.stream)
+
+    def _log_login(self, login: Login) -> None:
         log.debug(
             "client_logged_in",
             user=self._user,
@@ -147,10 +153,6 @@ class _Startup:
             peer=login.peer,
             tls=login.tls,
         )
-        if login.database in CONSOLE:
-            await self._lobby.console(login, self.stream)
-        else:
-            await self._establish(login)
 
     async def _log_in(self) -> Login | None:
         """Come to an authenticated login; None when the client wanted something else, and got it."""
