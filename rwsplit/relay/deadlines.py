@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 NOTIFY: Final = 5.0
 #: Seconds between two looks at timers that are long by nature.
 ROUND: Final = 1.0
+#: Seconds between two looks beyond which rwsplit itself was held up: what others have said meanwhile has not been read.
+HELD_UP: Final = 1.0
 
 
 class Deadlines:
@@ -37,6 +39,10 @@ class Deadlines:
         self._own: dict[Client, None] = {}
         """Sessions with timeouts of their own."""
         self._next_round = 0.0
+        self._last = relay.now
+        """Moment of the last look."""
+        self._awake = 0.0
+        """Seconds in which rwsplit has run: others are not silent while nobody listens."""
         self.server_timers = ServerTimers(relay, self)
         self.silence = Silence(relay)
         self.stalls = Stalls(relay)
@@ -57,14 +63,16 @@ class Deadlines:
 
     def look(self, now: float) -> None:
         """Do what is due."""
+        self._awake += min(now - self._last, HELD_UP)
+        self._last = now
         self._notify_waiting(now)
         is_round = now >= self._next_round
         if self._watches_servers or is_round:
-            self.server_timers.look(now)
+            self.server_timers.look(now, self._awake)
         if is_round:
             self._next_round = now + ROUND
-            self.silence.look(now)
-            self.stalls.look(now)
+            self.silence.look(self._awake)
+            self.stalls.look(self._awake)
         if self._shortest_idle < math.inf and now >= self._next_clients:
             self._look_at_clients(now)
         for client in list(self._own):

@@ -44,6 +44,8 @@ class Look(NamedTuple):
     client: Client | None
     """Whose business that is, or who has the server while it owes nothing."""
     now: float
+    awake: float
+    """Seconds in which rwsplit has run."""
 
 
 class ServerTimers:
@@ -71,8 +73,8 @@ class ServerTimers:
         }
         """Those of a server's timers that are not seen to by others."""
 
-    def look(self, now: float) -> None:
-        """Do what is due."""
+    def look(self, now: float, awake: float) -> None:
+        """Do what is due at the moment *now*, after rwsplit has run for *awake* seconds."""
         late, self._late = self._late, {}
         rested, self._rested = self._rested, {}
         self._before, self._seen = self._seen, {}
@@ -90,19 +92,19 @@ class ServerTimers:
             elif unit in rested:
                 self._rested[unit] = rested[unit]
             client: Client | None = server.holder if head is None else client_of(head)  # type: ignore[assignment]
-            look = Look(server, about, head, client, now)
+            look = Look(server, about, head, client, now, awake)
             for timer in TIMERS[about]:
                 check = self.checks.get(timer)
                 if check is not None:
                     check(look)
         self._last = now
 
-    def _since(self, look: Look, *mark: object) -> float:
-        """Return since when *mark* has been what the server is about, as far as looks can tell."""
+    def _for(self, look: Look, *mark: object) -> float:
+        """Return for how many seconds *mark* has been what the server is about, as far as looks can tell."""
         known = self._before.get(look.server)
-        since = known[1] if known is not None and known[0] == mark else look.now
+        since = known[1] if known is not None and known[0] == mark else look.awake
         self._seen[look.server] = (mark, since)
-        return since
+        return look.awake - since
 
     # Statements and transactions...
 
@@ -163,7 +165,7 @@ class ServerTimers:
     def _idle_transaction(self, look: Look) -> None:
         timeout = look.server.pool.config.idle_transaction_timeout
         client = look.client
-        if timeout and client is not None and look.now - self._idle_since(look) >= timeout:
+        if timeout and client is not None and self._idles_for(look) >= timeout:
             self._deadlines.end_idle_transaction(client, timeout)
 
     def _client_idle(self, look: Look) -> None:
@@ -172,17 +174,17 @@ class ServerTimers:
         client = look.client
         if not timeout or client is None or client.tx != codes.IDLE:
             return
-        if look.now - self._idle_since(look) >= timeout:
+        if self._idles_for(look) >= timeout:
             self._deadlines.end_idle(client, timeout)
 
-    def _idle_since(self, look: Look) -> float:
-        """Return since when the session has said nothing, now if it waits itself."""
+    def _idles_for(self, look: Look) -> float:
+        """Return for how many seconds the session has said nothing; it does not idle if it waits itself."""
         client, head = look.client, look.head
         if client is None or client.closed or client.pending:
-            return look.now
+            return 0.0
         if head is None:
-            return look.server.last_done
-        return self._since(look, head, head.done, client.missing)
+            return look.now - look.server.last_done
+        return self._for(look, head, head.done, client.missing)
 
     # What rwsplit itself has asked for...
 
@@ -196,7 +198,7 @@ class ServerTimers:
             what = "end a statement that was cancelled"
         else:
             return
-        if timeout and look.now - self._since(look, head) >= timeout:
+        if timeout and self._for(look, head) >= timeout:
             self._give_up(look.server, what, timeout)
 
     def _give_up(self, server: Server, what: str, timeout: float) -> None:

@@ -33,8 +33,8 @@ class Silence:
         self._quiet: dict[Server, tuple[object, float]] = {}
         """Servers that may have, by what they had said by when."""
 
-    def look(self, now: float) -> None:
-        """Give up who has been silent for too long."""
+    def look(self, awake: float) -> None:
+        """Give up who has been silent for too long; rwsplit has run for *awake* seconds."""
         relay = self._relay
         before, self._quiet = self._quiet, {}
         timeout = relay.config.pool.server_silence_timeout
@@ -47,13 +47,13 @@ class Silence:
         }
         for server in list(relay.servers.values()):
             heard = down.get(server.pool.node)
-            is_cut_off = server.responses.missing > SEND_BUFFER and not server.paused
-            if not is_cut_off and (heard is None or not server.responses.owed):
+            is_cut_off = server.responses.missing > SEND_BUFFER
+            if server.paused or not (is_cut_off or (heard is not None and server.owed_count)):
                 continue
             mark = (server.responses.progress, heard)
             known = before.get(server)
-            since = known[1] if known is not None and known[0] == mark else now
-            if now - since < timeout:
+            since = known[1] if known is not None and known[0] == mark else awake
+            if awake - since < timeout:
                 self._quiet[server] = mark, since
             else:
                 self._give_up(server, timeout, is_cut_off=is_cut_off)

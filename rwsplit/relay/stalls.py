@@ -27,20 +27,24 @@ class Stalls:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
+        self._awake = 0.0
+        """Seconds in which rwsplit had run at the last look."""
         self._stalled: dict[Client, tuple[int, float]] = {}
-        """By client: the bytes its machine had not acknowledged when they were last fewer than before, and when."""
+        """By client: the bytes its machine had not acknowledged when they were last fewer than before, and the
+        time of that."""
 
     def note(self, client: Client) -> None:
         """Take note that the socket of *client* takes no more now, or has just taken something and takes no more again."""
         assert client.wire is not None
-        self._stalled[client] = client.wire.unacknowledged(), self._relay.now
+        self._stalled[client] = client.wire.unacknowledged(), self._awake
 
     def forget(self, client: Client) -> None:
         """Take note that *client* has taken all that was sent to it."""
         self._stalled.pop(client, None)
 
-    def look(self, now: float) -> None:
-        """End the sessions of clients that have taken nothing for too long."""
+    def look(self, awake: float) -> None:
+        """End the sessions of clients that have taken nothing for too long; rwsplit has run for *awake* seconds."""
+        self._awake = awake
         for client, (before, since) in list(self._stalled.items()):
             timeout = client.settings.client_write_timeout
             if client.closed or client.wire is None:
@@ -48,8 +52,8 @@ class Stalls:
                 continue
             level = client.wire.unacknowledged()
             if level < before:
-                self._stalled[client] = level, now
-            elif timeout and now - since >= timeout:
+                self._stalled[client] = level, awake
+            elif timeout and awake - since >= timeout:
                 del self._stalled[client]
                 self._end(client, timeout)
 

@@ -197,3 +197,27 @@ def test_nobody_is_given_up_where_it_is_turned_off():
     assert server.use is not CLOSED
     rig.primary_is(Up())
     rig.turn_servers([(server, ANSWER)])
+
+
+def test_time_in_which_rwsplit_itself_did_not_run_does_not_count():
+    rig = Rig()
+    server = rig.runs("update t set a = 1 returning b")
+    rig.turn_servers([(server, begun(1_000_000))])
+    rig.pass_time(10)
+    rig.now += 10 * TIMEOUT
+    rig.pass_time(TIMEOUT - 15)
+    assert server.use is not CLOSED
+    rig.pass_time(10)
+    assert server.use is CLOSED
+
+
+def test_a_server_of_a_node_that_is_down_is_not_silent_while_it_is_not_read():
+    rig = Rig()
+    [client] = rig.clients
+    wire_of(client).room = 0
+    server = rig.runs("update t set a = 1 returning b")
+    rig.turn_servers([(server, frames.COLUMNS + frames.row(1_000_000 * "x"))])
+    assert server.paused
+    rig.primary_is(DOWN)
+    rig.pass_time(4 * TIMEOUT)
+    assert server.use is not CLOSED
