@@ -319,7 +319,7 @@ class Replies:
         """Return whether the error came of sharing the server: nobody outside could explain it."""
         if state == b"26000":
             # It relied on another session's Parse, which failed; it is parsed again for itself.
-            return bool(unit.piece.needs) and not unit.restarts
+            return bool(unit.piece.needs) and not (unit.restarts or unit.cancelled)
         if state == b"57014" and unit.cancelled:
             return False
         if state != b"57014":

@@ -15,6 +15,7 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay.injected import Injected
 from rwsplit.relay.standing import TIMERS, Standing, Timer, client_of, standing, unit_of
+from rwsplit.relay.trials import Trial
 from rwsplit.server.server import LANE, Server
 from rwsplit.session.unit import CancelReason, Unit
 
@@ -41,6 +42,8 @@ class Look(NamedTuple):
     about: Standing
     head: Owed | None
     """What it owes first."""
+    unit: Unit | None
+    """What it runs."""
     client: Client | None
     """Whose business that is, or who has the server while it owes nothing."""
     now: float
@@ -84,15 +87,14 @@ class ServerTimers:
                 continue
             owed = server.responses.owed
             head = owed[0] if owed else None
-            unit = None if head is None else unit_of(head)
+            unit = unit_of(server)
             if unit in late:
                 self._late[unit] = late[unit]
             if unit is not None and about is Standing.UNFINISHED:
                 self._rested[unit] = now
             elif unit in rested:
                 self._rested[unit] = rested[unit]
-            client: Client | None = server.holder if head is None else client_of(head)  # type: ignore[assignment]
-            look = Look(server, about, head, client, now, awake)
+            look = Look(server, about, head, unit, client_of(server), now, awake)
             for timer in TIMERS[about]:
                 check = self.checks.get(timer)
                 if check is not None:
@@ -111,7 +113,7 @@ class ServerTimers:
     def _query(self, look: Look) -> None:
         server, now = look.server, look.now
         timeout = server.pool.config.query_timeout
-        unit = None if look.head is None else unit_of(look.head)
+        unit = look.unit
         if not timeout or unit is None:
             return
         client = look.client
@@ -143,7 +145,7 @@ class ServerTimers:
         timeout = server.pool.config.transaction_timeout
         if not timeout or server.use is LANE:
             return
-        unit = None if look.head is None else unit_of(look.head)
+        unit = look.unit
         if client is not None and client.tx != codes.IDLE:
             begun = client.begun
         elif unit is not None:
@@ -192,12 +194,12 @@ class ServerTimers:
         """Give up a server that does not come to an end with what rwsplit itself asked, or has cancelled."""
         timeout = self._relay.config.pool.query_wait_timeout
         head = look.head
-        if isinstance(head, Injected):
+        if isinstance(head, Injected) and (look.unit is None or isinstance(head, Trial)):
             what = head.purpose.value
-        elif isinstance(head, Unit) and head.cancelled is not None:
+        elif look.unit is not None and look.unit.cancelled is not None:
             what = "end a statement that was cancelled"
         else:
-            return
+            return  # it may have an effect
         if timeout and self._for(look, head) >= timeout:
             self._give_up(look.server, what, timeout)
 

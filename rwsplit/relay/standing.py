@@ -72,9 +72,6 @@ TIMERS: Final[Mapping[Standing | Waiting, tuple[Timer, ...]]] = {
     Waiting.PARSING: (Timer.PARSING,),
 }
 
-#: What rwsplit asks for that may wait for locks, as the session's statement itself would.
-_LIKE_STATEMENTS: Final = frozenset({Purpose.TRIAL, Purpose.TEACH})
-
 
 def standing(server: Server) -> Standing:
     """Return what *server* is about."""
@@ -89,30 +86,38 @@ def standing(server: Server) -> Standing:
 
 def _of_owed(server: Server, head: Owed) -> Standing:
     """Return what *server* is about, which owes *head* first."""
-    client = client_of(head)
-    if isinstance(head, Injected):
-        has_client = client is not None and not client.closed
-        if head.purpose in _LIKE_STATEMENTS:
-            return Standing.RUNNING if has_client else Standing.ABANDONED
+    unit = unit_of(server)
+    if unit is None:
         return Standing.PREPARING if server.holder is not None else Standing.CLEANING
+    client = client_of(server)
     if client is None:
         return Standing.ABANDONED
-    assert isinstance(head, Unit)
-    return Standing.UNFINISHED if _is_unfinished(server, client, head) else Standing.RUNNING
+    if head is unit and _is_unfinished(server, client, unit):
+        return Standing.UNFINISHED
+    return Standing.RUNNING
 
 
-def client_of(owed: Owed) -> Client | None:
-    """Return on whose behalf *owed* is owed, None if nobody waits for it."""
-    if isinstance(owed, Unit):
-        return owed.session  # type: ignore[return-value]  # the relay's are all Clients
-    return owed.client if isinstance(owed, Injected) else None
+def unit_of(server: Server) -> Unit | None:
+    """Return what *server* runs, or parses to run it: that may wait for locks. None: it does what rwsplit itself needs."""
+    for owed in server.responses.owed:
+        if isinstance(owed, Unit):
+            return owed
+        if isinstance(owed, Trial):
+            return owed.unit
+        if not (isinstance(owed, Injected) and owed.purpose is Purpose.TEACH):
+            break  # what is taught is what EXECUTE names in the unit behind
+    return None
 
 
-def unit_of(owed: Owed) -> Unit | None:
-    """Return the statement that runs, or is tried, for *owed*."""
-    if isinstance(owed, Trial):
-        return owed.unit
-    return owed if isinstance(owed, Unit) else None
+def client_of(server: Server) -> Client | None:
+    """Return whose business *server* is about, None if nobody waits for it."""
+    owed = server.responses.owed
+    head = owed[0] if owed else None
+    if isinstance(head, Trial):
+        client = head.client
+        return client if client is not None and client.settling is head else None
+    unit = unit_of(server)
+    return server.holder if unit is None else unit.session  # type: ignore[return-value]  # all are Clients
 
 
 def _is_unfinished(server: Server, client: Client, unit: Unit) -> bool:

@@ -283,6 +283,57 @@ def test_a_copy_and_an_open_unit_take_their_time_too(cancelled: list[Server]):
     assert cancelled == [server]
 
 
+# What rwsplit parses for a session...
+
+
+def executes_by_name(rig: Rig) -> Server:
+    """Have the only client prepare a statement and EXECUTE it on a server that does not know it; return that."""
+    server = rig.says(frames.parse("s", "insert into t values (1)") + frames.SYNC)
+    rig.turn_servers([(server, frames.PARSE_COMPLETE + frames.ready())])
+    for server in list(rig.relay.servers.values()):
+        server.forget()
+    server = rig.says(frames.query("execute s"))
+    assert len(server.responses.owed) == 2
+    return server
+
+
+def test_it_may_wait_for_locks_as_long_as_the_statement_itself():
+    rig = Rig(query_wait_timeout=60)
+    server = executes_by_name(rig)
+    assert standing(server) is Standing.RUNNING
+    rig.pass_time(1000)
+    assert not rig.is_over
+    assert server.use is not CLOSED
+
+
+def test_it_is_cancelled_as_the_statement_would_be(cancelled: list[Server]):
+    rig = Rig(query_timeout=60)
+    server = executes_by_name(rig)
+    rig.pass_time(61)
+    assert cancelled == [server]
+    rig.turn_servers(
+        [
+            (
+                server,
+                frames.error("57014") + frames.ready() + frames.error("26000") + frames.ready(),
+            )
+        ]
+    )
+    assert b"canceling statement due to query_timeout" in rig.heard
+    assert rig.heard.endswith(frames.ready())
+    assert not rig.is_over
+    assert not rig.busy()
+
+
+def test_left_behind_it_is_not_waited_for_for_ever(cancelled: list[Server]):
+    rig = Rig(query_timeout=60)
+    server = executes_by_name(rig)
+    rig.relay.loss.client_gone(rig.clients[0])
+    assert standing(server) is Standing.ABANDONED
+    rig.pass_time(61)
+    assert cancelled == [server]
+
+
 # What rwsplit itself asks...
 
 
