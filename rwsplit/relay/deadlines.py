@@ -54,6 +54,9 @@ class Deadlines:
         self._watches_servers = _any(
             config, "query_timeout", "transaction_timeout", "idle_transaction_timeout"
         )
+        self.server_timers.shortest = min(
+            _shortest(config, "query_timeout"), _shortest(config, "transaction_timeout")
+        )
         self._shortest_idle = min(
             _shortest(config, "client_idle_timeout"),
             _shortest(config, "idle_transaction_timeout"),

@@ -16,7 +16,7 @@ from rwsplit.protocol.backend import error_response
 from rwsplit.relay.injected import Injected
 from rwsplit.relay.standing import TIMERS, Standing, Timer, client_of, standing, unit_of
 from rwsplit.relay.trials import Trial
-from rwsplit.server.server import LANE, Server
+from rwsplit.server.server import IDLE, LANE, Server
 from rwsplit.session.unit import CancelReason, Unit
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ PATIENCE: Final = 5.0
 #: Standings whose timers others see to: the janitor, `pins`, the look at all clients, who sends cancel requests.
 ELSEWHERE: Final = frozenset({Standing.POOLED, Standing.IDLE, Standing.CANCELLING})
 
+_IDLE: Final = codes.IDLE
 _log = structlog.get_logger("rwsplit.relay")
 
 
@@ -59,6 +60,8 @@ class ServerTimers:
         self._deadlines = deadlines
         self._last = 0.0
         """Moment of the last look."""
+        self.shortest = 0.0
+        """The shortest time any statement may have."""
         self._late: dict[Unit, float] = {}
         """Statements over query_timeout that still run, and since when they have been cancelled."""
         self._rested: dict[Unit, float] = {}
@@ -82,11 +85,15 @@ class ServerTimers:
         rested, self._rested = self._rested, {}
         self._before, self._seen = self._seen, {}
         for server in list(self._relay.servers.values()):
-            about = standing(server)
-            if about in ELSEWHERE:
+            if server.use is IDLE:
                 continue
             owed = server.responses.owed
             head = owed[0] if owed else None
+            if isinstance(head, Unit) and head not in rested and self._is_young(head, now):
+                continue
+            about = standing(server)
+            if about in ELSEWHERE:
+                continue
             unit = unit_of(server)
             if unit in late:
                 self._late[unit] = late[unit]
@@ -100,6 +107,16 @@ class ServerTimers:
                 if check is not None:
                     check(look)
         self._last = now
+
+    def _is_young(self, unit: Unit, now: float) -> bool:
+        """Return whether no timer can be due for *unit*, which runs: most do, of which no more needs to be known."""
+        client = unit.session
+        return (
+            now - unit.sent < self.shortest
+            and client is not None
+            and client.tx == _IDLE
+            and not (unit.is_open or unit.row_limit)
+        )
 
     def _for(self, look: Look, *mark: object) -> float:
         """Return for how many seconds *mark* has been what the server is about, as far as looks can tell."""

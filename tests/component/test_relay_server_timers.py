@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from rwsplit.config.model import PoolConfig
+from rwsplit.relay.client import Waiting
 from rwsplit.relay.relay import Relay
 from rwsplit.relay.standing import TIMERS, Standing, Timer, standing
 from rwsplit.server.server import CLOSED, Server
@@ -134,6 +135,18 @@ def test_a_statement_behind_a_flush_has_all_its_time(cancelled: list[Server]):
     assert cancelled == [server]
 
 
+def test_so_has_one_that_ends_with_its_sync(cancelled: list[Server]):
+    rig = Rig(query_timeout=10)
+    server = rig.asks_by_flush()
+    rig.pass_time(8)
+    rig.say(rig.clients[0], frames.bind() + frames.execute() + frames.SYNC)
+    rig.turn_clients(rig.clients)
+    rig.pass_time(9)
+    assert cancelled == []
+    rig.pass_time(2)
+    assert cancelled == [server]
+
+
 def test_what_runs_is_not_idle():
     rig = Rig(idle_transaction_timeout=10, client_idle_timeout=10)
     server = rig.says(
@@ -226,6 +239,46 @@ def test_the_statement_that_runs_in_it_is_cancelled(cancelled: list[Server]):
     assert b"25P04" in rig.heard
     assert cancelled == [server]
     assert standing(server) is Standing.ABANDONED
+
+
+def test_so_is_one_that_has_just_begun(cancelled: list[Server]):
+    rig = Rig(transaction_timeout=60)
+    server = rig.begins()
+    rig.pass_time(59)
+    rig.ask(rig.clients[0], b"update t set a = 1")
+    rig.turn_clients(rig.clients)
+    rig.pass_time(2)
+    assert b"25P04" in rig.heard
+    assert cancelled == [server]
+
+
+def test_a_session_that_waits_itself_does_not_idle():
+    rig = Rig(2, idle_transaction_timeout=10, size=1)
+    waiting, idling = rig.clients
+    for server in list(rig.relay.servers.values()):
+        if len(server.pool.servers) > 1:
+            rig.relay.close_server(server)
+    rig.ask(waiting, b"begin")
+    rig.turn_clients([waiting])
+    rig.ask(waiting, b"select 1")
+    rig.turn_clients([waiting])
+    [replica] = rig.busy()
+    rig.turn_servers(
+        [(replica, frames.complete("BEGIN") + frames.ready("T") + ANSWER[:-1] + b"T")]
+    )
+    rig.ask(idling, b"begin isolation level serializable")
+    rig.turn_clients([idling])
+    [primary] = rig.busy()
+    rig.turn_servers([(primary, frames.complete("BEGIN") + frames.ready("T"))])
+    rig.pass_time(8)
+    rig.ask(waiting, b"update t set a = 1")
+    rig.turn_clients([waiting])
+    assert waiting.waiting is Waiting.SERVER
+    assert waiting.server is replica
+
+    rig.pass_time(20)
+    assert not waiting.closed
+    assert idling.closed
 
 
 def test_a_statement_outside_a_transaction_is_one(cancelled: list[Server]):
