@@ -127,7 +127,6 @@ def _is_unfinished(server: Server, client: Client, unit: Unit) -> bool:
     """
     if (
         server.copying > 0
-        or server.out
         or server.armed
         or client.paused
         or client.pending

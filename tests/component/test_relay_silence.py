@@ -221,3 +221,13 @@ def test_a_server_of_a_node_that_is_down_is_not_silent_while_it_is_not_read():
     rig.primary_is(DOWN)
     rig.pass_time(4 * TIMEOUT)
     assert server.use is not CLOSED
+
+
+def test_servers_that_owe_nothing_have_nothing_to_say():
+    rig = Rig()
+    server = rig.runs("begin isolation level serializable")
+    rig.turn_servers([(server, frames.complete("BEGIN") + frames.ready("T"))])
+    rig.primary_is(DOWN)
+    rig.pass_time(4 * TIMEOUT)
+    assert server.use is not CLOSED
+    assert server.pool.idle
