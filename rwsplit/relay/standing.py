@@ -60,14 +60,19 @@ TIMERS: Final[Mapping[Standing | Waiting, tuple[Timer, ...]]] = {
     Standing.POOLED: (Timer.SERVER_IDLE, Timer.SERVER_AGE),
     Standing.IDLE: (Timer.CLIENT_IDLE, Timer.PIN_IDLE),
     Standing.IN_TRANSACTION: (Timer.IDLE_TRANSACTION, Timer.TRANSACTION),
-    Standing.UNFINISHED: (Timer.IDLE_TRANSACTION, Timer.CLIENT_IDLE, Timer.TRANSACTION),
+    Standing.UNFINISHED: (
+        Timer.IDLE_TRANSACTION,
+        Timer.CLIENT_IDLE,
+        Timer.QUERY,  # in half a message
+        Timer.TRANSACTION,
+    ),
     Standing.RUNNING: (Timer.QUERY, Timer.TRANSACTION, Timer.SILENCE),
     Standing.PREPARING: (Timer.WAIT, Timer.TRANSACTION, Timer.SILENCE),
     Standing.CLEANING: (Timer.WAIT, Timer.SILENCE),
     Standing.ABANDONED: (Timer.QUERY, Timer.TRANSACTION, Timer.WAIT, Timer.SILENCE),
     Standing.CANCELLING: (Timer.CANCEL,),
     Waiting.SERVER: (Timer.WAIT,),
-    Waiting.NODE: (Timer.WAIT,),
+    Waiting.NODE: (Timer.WAIT, Timer.FRESHNESS),
     Waiting.FRESHNESS: (Timer.FRESHNESS,),
     Waiting.PARSING: (Timer.PARSING,),
 }

@@ -51,6 +51,13 @@ def test_every_state_and_its_timers_are_in_the_table(state: Enum):
             assert f"`{timer.value}`" in text
 
 
+@pytest.mark.parametrize("state", STATES, ids=str)
+def test_the_table_names_no_other_timer_of_a_state(state: Enum):
+    named = {name for cells in rows_of(state) for name in re.findall(r"`([a-z_.]+)`", cells[1])}
+    common = {Timer.SILENCE.value}  # where a server is silent it ends whatever it is about
+    assert named <= {timer.value for timer in TIMERS[state]} | common  # type: ignore[index]
+
+
 def test_the_table_has_no_other_states():
     named = {match[1] for cells in rows() if (match := re.match(r"`([A-Z_]+)`", cells[0]))}
     assert named == {state.name for state in STATES}

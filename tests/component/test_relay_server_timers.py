@@ -178,6 +178,19 @@ def test_a_session_that_says_half_a_message_idles(setting: str, code: bytes):
     assert server.use is CLOSED
 
 
+def test_half_a_message_is_not_sent_for_longer_than_a_statement_may_run(
+    cancelled: list[Server],
+):
+    rig = Rig(query_timeout=10)
+    server = rig.says(half_a_query())
+    rig.pass_time(11)
+    assert cancelled == [server]
+    rig.pass_time(6)
+    assert b"57014" in rig.heard
+    assert rig.is_over
+    assert server.use is CLOSED
+
+
 def test_one_that_sends_it_slowly_does_not():
     rig = Rig(idle_transaction_timeout=10)
     rig.says(half_a_query())

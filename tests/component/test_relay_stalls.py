@@ -134,3 +134,12 @@ def test_nobody_is_ended_where_it_is_turned_off():
     rig.gets(frames.row(300_000 * "x"))
     rig.pass_time(3 * TIMEOUT)
     assert not rig.client.closed
+
+
+def test_one_that_has_gone_is_forgotten():
+    rig = Rig()
+    server = rig.gets(frames.row(300_000 * "x"))
+    rig.relay.loss.client_gone(rig.client)
+    rig.turn_servers([(server, frames.error("57014") + frames.ready())])
+    rig.pass_time(TIMEOUT + 2)
+    assert rig.relay.counters.timeouts == 0
