@@ -77,8 +77,8 @@ class Down:
 
     since: float
     reason: str
-    refuses: bool = False
-    """It does answer, by refusing the monitor: it may be at work for those it has let in."""
+    silent: bool = False
+    """Nothing at all comes from it. One that refuses the monitor, say, may be at work for those it has let in."""
 
 
 Health = Up | Suspect | Frozen | Banned | Down

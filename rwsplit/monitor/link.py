@@ -33,12 +33,12 @@ DEADLY: Final = frozenset({"FATAL", "PANIC"})
 
 
 class ProbeFailed(NodeError):
-    """A node was not seen; *lost* says that the connection is gone, False that it was only slow; *refuses* that the node said no."""
+    """A node was not seen; *lost* says that the connection is gone, False that it was only slow; *silent* that nothing at all came from it."""
 
-    def __init__(self, reason: str, *, lost: bool, refuses: bool = False) -> None:
+    def __init__(self, reason: str, *, lost: bool, silent: bool = False) -> None:
         super().__init__(reason.strip().partition("\n")[0])
         self.lost = lost
-        self.refuses = refuses
+        self.silent = silent
 
 
 class Link:

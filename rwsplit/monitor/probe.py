@@ -20,6 +20,8 @@ node runs.
 
 from __future__ import annotations
 
+import errno
+import socket
 from typing import Final, NamedTuple
 
 import attrs
@@ -39,6 +41,17 @@ from rwsplit.server.credentials import Credentials, Plain
 from rwsplit.server.dialer import dial
 from rwsplit.server.endpoint import Endpoint
 from rwsplit.server.stream import WireStream
+
+#: What the system says of a machine that does not answer, or on which nobody listens.
+_NOBODY: Final = frozenset(
+    {
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.ETIMEDOUT,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+    }
+)
 
 _IDENTITY: Final = """
 select current_setting('server_version'),
@@ -216,7 +229,7 @@ class Probe:
             return  # the node has left, and may have said why: that is still to be read
         if not whole:
             self.close()
-            raise ProbeFailed("takes no question", lost=True)
+            raise ProbeFailed("takes no question", lost=True, silent=True)
 
     def answer(self) -> Observation | None:
         """Return what the look has seen, None while its answer is incomplete. Raises ProbeFailed."""
@@ -233,7 +246,7 @@ class Probe:
         Without a link rwsplit would not notice that the node restarts, and replays from further back.
         """
         self.close()
-        return ProbeFailed(f"no answer in {self.timeout:g} s", lost=True)
+        return ProbeFailed(f"no answer in {self.timeout:g} s", lost=True, silent=True)
 
     async def rest(self) -> None:
         """Block until the node says something unasked, or ends the link; for ever if there is none."""
@@ -308,9 +321,10 @@ class Probe:
             reason = self._without_address(exc)
             if credentials is None and exc.server_sqlstate == INVALID_PASSWORD:
                 reason = "asks for a password, and monitor.password is not set"
-            raise ProbeFailed(reason, lost=True, refuses=True) from exc
+            raise ProbeFailed(reason, lost=True) from exc
         except NodeUnreachable as exc:
-            raise ProbeFailed(self._without_address(exc), lost=True) from exc
+            silent = _is_silence(exc.__cause__)
+            raise ProbeFailed(self._without_address(exc), lost=True, silent=silent) from exc
         return WireStream(dialed.wire, dialed.unread)
 
     def _read_credentials(self) -> Credentials | None:
@@ -325,7 +339,7 @@ class Probe:
                 text = path.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as exc:
                 reason = f"monitor.password_file: cannot be read: {exc}"
-                raise ProbeFailed(reason, lost=True, refuses=True) from exc
+                raise ProbeFailed(reason, lost=True) from exc
             password = text.partition("\n")[0].rstrip("\r")
         secret = Plain((password or "").encode())
         if self._credentials.secret != secret:
@@ -394,6 +408,15 @@ async def _ask(link: Link, query: str) -> Row:
         if exc.lost:
             raise
         return ()
+
+
+def _is_silence(exc: BaseException | None) -> bool:
+    """Return whether nobody was there who could have answered; a name that is not resolved says nothing of its node."""
+    return isinstance(exc, trio.TooSlowError) or (
+        isinstance(exc, OSError)
+        and exc.errno in _NOBODY
+        and not isinstance(exc, socket.gaierror)
+    )
 
 
 def _nonsense(exc: Exception) -> ProbeFailed:

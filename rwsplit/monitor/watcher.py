@@ -150,7 +150,7 @@ class Watcher:
             look = await self._probe.look()
         except ProbeFailed as failure:
             self._board.failed(
-                self.name, str(failure), lost=failure.lost, refuses=failure.refuses
+                self.name, str(failure), lost=failure.lost, silent=failure.silent
             )
         else:
             self._board.observed(self.name, look, started)

@@ -43,7 +43,7 @@ class Silence:
         down = {
             node.name: self._last_answer(node.name)
             for node in relay.view.nodes
-            if isinstance(node.health, Down) and not node.health.refuses
+            if isinstance(node.health, Down) and node.health.silent
         }
         for server in list(relay.servers.values()):
             heard = down.get(server.pool.node)

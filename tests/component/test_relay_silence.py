@@ -14,8 +14,8 @@ from rwsplit.server.server import CLOSED, Server
 from tests.support import frames
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
 
-DOWN = Down(since=1.0, reason="no answer in 2 s")
-REFUSES = Down(since=1.0, reason="password authentication failed", refuses=True)
+DOWN = Down(since=1.0, reason="no answer in 2 s", silent=True)
+REFUSES = Down(since=1.0, reason="password authentication failed")
 TIMEOUT = 120.0
 
 

@@ -165,14 +165,15 @@ def test_what_the_operator_wanted_before_a_restart_still_holds(clock: Clock):
     assert board.view.nodes[1].admin is AdminState.DETACHED
 
 
-def test_a_node_that_is_down_may_still_answer_those_it_has_let_in(clock: Clock):
+@pytest.mark.parametrize("silent", [False, True])
+def test_the_view_tells_whether_a_node_that_is_down_is_silent(clock: Clock, silent: bool):
     board = running(clock)
     for _ in range(2):
-        board.failed("pg1", "wrong password", lost=True, refuses=True)
+        board.failed("pg1", "down", lost=True, silent=silent)
     node = board.view.node("pg1")
     assert node is not None
     assert isinstance(node.health, Down)
-    assert node.health.refuses
+    assert node.health.silent is silent
 
 
 def test_statistics_tell_what_was_done(clock: Clock):
