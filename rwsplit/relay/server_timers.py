@@ -16,7 +16,7 @@ from rwsplit.protocol.backend import error_response
 from rwsplit.relay.injected import Injected
 from rwsplit.relay.standing import TIMERS, Standing, Timer, client_of, standing, unit_of
 from rwsplit.relay.trials import Trial
-from rwsplit.server.server import IDLE, LANE, Server
+from rwsplit.server.server import CLOSED, IDLE, LANE, Server
 from rwsplit.session.unit import CancelReason, Unit
 
 if TYPE_CHECKING:
@@ -101,12 +101,17 @@ class ServerTimers:
                 self._rested[unit] = now
             elif unit in rested:
                 self._rested[unit] = rested[unit]
-            look = Look(server, about, head, unit, client_of(server), now, awake)
-            for timer in TIMERS[about]:
-                check = self.checks.get(timer)
-                if check is not None:
-                    check(look)
+            self._check(Look(server, about, head, unit, client_of(server), now, awake))
         self._last = now
+
+    def _check(self, look: Look) -> None:
+        """Do what is due by one look, until something has come to its end."""
+        for timer in TIMERS[look.about]:
+            check = self.checks.get(timer)
+            if check is not None:
+                check(look)
+                if look.server.use is CLOSED or (look.client and look.client.closed):
+                    return
 
     def _is_young(self, unit: Unit, now: float) -> bool:
         """Return whether no timer can be due for *unit*, which runs: most do, of which no more needs to be known."""

@@ -491,6 +491,15 @@ def test_but_not_for_longer_than_a_transaction_may_take(cancelled: list[Server])
     assert cancelled == [server]
 
 
+def test_a_session_ends_once_however_many_timers_are_due(cancelled: list[Server]):
+    rig = Rig(transaction_timeout=10, idle_transaction_timeout=10, client_idle_timeout=10)
+    rig.asks_by_flush()
+    rig.now += 20
+    rig.pass_time(15)
+    assert rig.is_over
+    assert rig.relay.counters.timeouts == 1
+
+
 # All of them...
 
 
