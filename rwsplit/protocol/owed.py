@@ -1,4 +1,4 @@
-"""Owed: the answers one unit is owed, and what to do with each of them."""
+"""Owed: the answers one unit is owed, and what is to be done with each."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response, notice_response
 from rwsplit.relay.server_timers import ServerTimers
 from rwsplit.relay.silence import Silence
-from rwsplit.relay.stalls import Stalls
+from rwsplit.relay.unread import Unread
 from rwsplit.session.unit import Unit
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Deadlines:
         """Seconds in which rwsplit has run: others are not silent while nobody listens."""
         self.server_timers = ServerTimers(relay, self)
         self.silence = Silence(relay)
-        self.stalls = Stalls(relay)
+        self.unread = Unread(relay)
         self.reconfigure(relay.config.pool)
 
     def reconfigure(self, config: PoolConfig) -> None:
@@ -75,7 +75,7 @@ class Deadlines:
         if is_round:
             self._next_round = now + ROUND
             self.silence.look(self._awake)
-            self.stalls.look(self._awake)
+            self.unread.look(self._awake)
         if self._shortest_idle < math.inf and now >= self._next_clients:
             self._look_at_clients(now)
         for client in list(self._own):

@@ -96,7 +96,7 @@ class Outboxes:
         if blocked is not client.blocked:
             self._block(client, blocked=blocked)
         elif left < waited:
-            self._relay.deadlines.stalls.note(client)
+            self._relay.deadlines.unread.note(client)
         server = client.server
         if server is not None and server.use is not LANE:
             if left > HIGH_WATER and not server.paused:
@@ -112,9 +112,9 @@ class Outboxes:
         client.blocked = blocked
         self._arm(client.fd, read=not client.paused, write=blocked)
         if blocked:
-            self._relay.deadlines.stalls.note(client)
+            self._relay.deadlines.unread.note(client)
         else:
-            self._relay.deadlines.stalls.forget(client)
+            self._relay.deadlines.unread.forget(client)
 
     # Who is not read...
 
