@@ -55,7 +55,7 @@ class Timer(Enum):
 
 
 #: Where `Deadlines` looks, in this order. A server may be silent, and a client not read, in any of them: that is seen
-#: to by `silence` and `stalls`.
+#: to by `silence` and `unread`.
 TIMERS: Final[Mapping[Standing | Waiting, tuple[Timer, ...]]] = {
     Standing.POOLED: (Timer.SERVER_IDLE, Timer.SERVER_AGE),
     Standing.IDLE: (Timer.CLIENT_IDLE, Timer.PIN_IDLE),
