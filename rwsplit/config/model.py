@@ -367,7 +367,7 @@ class PoolConfig:
     """A client that idles longer outside a transaction is disconnected with 57P05."""
     client_write_timeout: Seconds = attrs.field(default=600.0, validator=at_least(0))
     """A client that takes nothing of what is sent to it for longer is disconnected with 08006, what it runs cancelled. One that reads
-    slowly is left alone, however slow it is."""
+    slowly is left alone."""
     pin_idle_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
     """A session that idles longer gives back the server it keeps for state that no query can show (currval, setseed(),
     LOAD, what an unknown function has done), and loses that state; what can be seen (LISTEN, temporary tables, session
