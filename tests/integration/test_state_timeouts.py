@@ -236,6 +236,7 @@ def test_what_runs_on_a_primary_that_freezes_ends_in_the_end(
     )
     with proxy.raw(timeout=30) as client:
         begin(client)
+        assert wait_until(lambda: working(fragile_cluster), timeout=20)
         primary.pause()
         try:
             assert last_error(client) == "08006"
