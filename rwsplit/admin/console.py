@@ -10,12 +10,14 @@ After an error in the extended protocol everything up to Sync is skipped (manual
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
 import attrs
 import structlog
+import trio
 
 from rwsplit.admin.commands import Chatter, Command, count_parameters, parse_commands
 from rwsplit.admin.execute import PARAMETERS, Answer, execute, result_columns
@@ -30,6 +32,8 @@ from rwsplit.admin.operator import Operator
 from rwsplit.admin.record import recorded
 from rwsplit.admin.table import Table, Type, describe, encode_row
 from rwsplit.admin.tokens import tokenize
+from rwsplit.config.model import PoolConfig
+from rwsplit.config.overrides import pool_config
 from rwsplit.errors import ClientError, ConfigError, ProtocolViolation, RwsplitError
 from rwsplit.protocol import backend, codes
 from rwsplit.server.stream import WireStream
@@ -38,6 +42,9 @@ from rwsplit.server.stream import WireStream
 MAX_MESSAGE: Final = 1 << 20
 #: Statements and portals one session may keep; nobody needs many of a console.
 MAX_PREPARED: Final = 1000
+
+#: Seconds a client that is turned away is given to take what it is told.
+GOODBYE_SECONDS: Final = 1.0
 
 _log = structlog.get_logger("rwsplit.admin")
 
@@ -95,10 +102,12 @@ async def serve_console(stream: WireStream, login: Login, operator: Operator) ->
         see_that_it_may(login.user, operator)
         await conversation.run()
     except NoOperator as exc:
-        await stream.send_all(_fatal(exc))
+        with trio.move_on_after(GOODBYE_SECONDS):
+            await stream.send_all(_fatal(exc))
     except ProtocolViolation as exc:
-        await stream.send_all(backend.error_response("FATAL", exc.sqlstate, str(exc)))
-    except (EOFError, OSError):
+        with trio.move_on_after(GOODBYE_SECONDS):
+            await stream.send_all(backend.error_response("FATAL", exc.sqlstate, str(exc)))
+    except (EOFError, OSError, trio.TooSlowError):
         return
 
 
@@ -131,7 +140,7 @@ class Conversation:
     async def run(self) -> None:
         """Greet, then answer until Terminate.
 
-        Raises: ProtocolViolation, NoOperator, EOFError, OSError.
+        Raises: ProtocolViolation, NoOperator, EOFError, OSError, trio.TooSlowError (it does not read).
         """
         reported = [*PARAMETERS, "application_name", "session_authorization"]
         for name in reported:
@@ -139,10 +148,11 @@ class Conversation:
         await self._ready()
 
         while True:
-            code, payload = await self._stream.read_frame(MAX_MESSAGE)
-            if code == codes.TERMINATE:
+            frame = await self._next_frame()
+            if frame is None or frame[0] == codes.TERMINATE:
                 return
             see_that_it_may(self._login.user, self._operator)
+            code, payload = frame
             if code == codes.QUERY:
                 await self._query(payload)
             elif code == codes.SYNC:
@@ -150,6 +160,20 @@ class Conversation:
                 await self._ready()
             elif not self._skipping:
                 await self._extended(code, payload)
+
+    async def _next_frame(self) -> tuple[int, bytes] | None:
+        """Return what the client says next; None if it idles for too long, which it is told."""
+        timeout = self._settings.client_idle_timeout
+        with trio.move_on_after(timeout or math.inf):
+            return await self._stream.read_frame(MAX_MESSAGE)
+        message = "terminating connection due to idle-session timeout"
+        self._out += backend.error_response("FATAL", "57P05", message)
+        await self._send()
+        return None
+
+    @property
+    def _settings(self) -> PoolConfig:
+        return pool_config(self._operator.config.pool, self._login.database, self._login.user)
 
     async def _query(self, payload: bytes) -> None:
         """Answer a simple Query: every command until one fails, then ReadyForQuery."""
@@ -307,7 +331,8 @@ class Conversation:
     async def _send(self) -> None:
         data = bytes(self._out)
         self._out.clear()
-        await self._stream.send_all(data)
+        with trio.fail_after(self._settings.client_write_timeout or math.inf):
+            await self._stream.send_all(data)
 
 
 def _fatal(exc: NoOperator) -> bytes:

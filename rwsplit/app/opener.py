@@ -53,7 +53,9 @@ class Opener:
         """
         for known in self.config.nodes:
             if known.name == node:
-                return Endpoint.from_config(known, self.config.tls, self.config.auth)
+                return Endpoint.from_config(
+                    known, self.config.tls, self.config.auth, self.config.tcp
+                )
         raise NodeUnreachable(f"node {node} is not configured")
 
     async def open(self, pool: Pool) -> Server:

@@ -86,7 +86,7 @@ async def start_client(sock: socket.socket, lobby: Lobby, entry: Entry | None = 
     cancellation.
     """
     try:
-        stream = WireStream(PlainWire(sock))
+        stream = WireStream(PlainWire(sock, tcp=lobby.config.tcp))
     except OSError:
         sock.close()
         return

@@ -97,21 +97,22 @@ class HealthTracker:
             case _:
                 assert_never(self.health)
 
-    def failed(self, now: float, reason: str) -> None:
-        """Take note of a probe that failed."""
+    def failed(self, now: float, reason: str, *, silent: bool = False) -> None:
+        """Take note of a probe that failed; *silent*: nothing at all came from the node."""
         self.seen = True
         self._successes = 0
         self._failures += 1
         match self.health:
             case Up() | Suspect() | Frozen():
                 if self._failures >= self.fall:
-                    self.health = Down(since=now, reason=reason)
+                    self.health = Down(since=now, reason=reason, silent=silent)
             case Banned():
                 self._strikes = 0
-                self.health = Down(since=now, reason=reason)
-            case Down(since=since, reason=known):
-                if known != reason:
-                    self.health = Down(since=since, reason=reason)
+                self.health = Down(since=now, reason=reason, silent=silent)
+            case Down(since=since) as known:
+                told = Down(since=since, reason=reason, silent=silent)
+                if known != told:
+                    self.health = told
             case _:
                 assert_never(self.health)
 

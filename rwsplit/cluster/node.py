@@ -77,6 +77,8 @@ class Down:
 
     since: float
     reason: str
+    silent: bool = False
+    """Nothing at all comes from it. One that refuses the monitor, say, may be at work for those it has let in."""
 
 
 Health = Up | Suspect | Frozen | Banned | Down

@@ -164,13 +164,15 @@ class Picture:
         elif name == self.topology.primary:
             self.clock.sampled(sent, look.lsn)
 
-    def failed(self, name: str, reason: str, now: float, *, lost: bool) -> None:
-        """Take note of a failed probe; *lost* says that the connection is gone, not just slow.
+    def failed(
+        self, name: str, reason: str, now: float, *, lost: bool, silent: bool = False
+    ) -> None:
+        """Take note of a failed probe; *lost* says that the connection is gone, not just slow, *silent* that nothing at all came from it.
 
         A replica may have restarted behind a lost connection, and replay from further back.
         """
         node = self._nodes[name]
-        node.health.failed(now, reason)
+        node.health.failed(now, reason, silent=silent)
         if lost:
             self._lose(node, now)
         self._reconsider(now)

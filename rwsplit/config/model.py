@@ -306,6 +306,10 @@ class OverrideConfig:
     """As `pool.server_lifetime`."""
     query_timeout: Seconds | None = attrs.field(default=None, validator=optional(at_least(0)))
     """As `pool.query_timeout`."""
+    transaction_timeout: Seconds | None = attrs.field(
+        default=None, validator=optional(at_least(0))
+    )
+    """As `pool.transaction_timeout`."""
     idle_transaction_timeout: Seconds | None = attrs.field(
         default=None, validator=optional(at_least(0))
     )
@@ -314,6 +318,10 @@ class OverrideConfig:
         default=None, validator=optional(at_least(0))
     )
     """As `pool.client_idle_timeout`."""
+    client_write_timeout: Seconds | None = attrs.field(
+        default=None, validator=optional(at_least(0))
+    )
+    """As `pool.client_write_timeout`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -364,13 +372,19 @@ class PoolConfig:
     """Short reads of known shapes that may be pipelined on one shared server; 0 turns sharing off."""
     query_wait_timeout: Seconds = attrs.field(default=120.0, validator=at_least(0))
     """How long a statement may wait for a server before it is refused; 0: as long as it takes. Its client is told
-    by a notice after half of that, at most 5 s."""
+    by a notice after half of that, at most 5 s. A server is given as long for what rwsplit itself asks of it."""
     query_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
     """A statement that runs longer is cancelled with 57014."""
+    transaction_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
+    """A client whose transaction, or whose statement outside one, takes longer is disconnected with 25P04, the transaction rolled back."""
     idle_transaction_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
-    """A client that idles longer in a transaction is disconnected with 25P03, the transaction rolled back."""
+    """A client that idles longer in a transaction is disconnected with 25P03, the transaction rolled back; also one that has said
+    Flush and no Sync, or half a message, and says nothing more."""
     client_idle_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
     """A client that idles longer outside a transaction is disconnected with 57P05."""
+    client_write_timeout: Seconds = attrs.field(default=600.0, validator=at_least(0))
+    """A client that takes nothing of what is sent to it for longer is disconnected with 08006, what it runs cancelled. One that reads
+    slowly is left alone."""
     pin_idle_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
     """A session that idles longer gives back the server it keeps for state that no query can show (currval, setseed(),
     LOAD, what an unknown function has done), and loses that state; what can be seen (LISTEN, temporary tables, session
@@ -384,6 +398,9 @@ class PoolConfig:
     """A server idle for longer than this is closed, down to min_size."""
     server_connect_timeout: Seconds = attrs.field(default=5.0, validator=more_than(0))
     """Connecting and logging in to a node may take this long."""
+    server_silence_timeout: Seconds = attrs.field(default=120.0, validator=at_least(0))
+    """A server that cannot be at work and says nothing for longer is closed, its session disconnected with 08006: one that owes an
+    answer on a node that is down, or has broken off in the middle of a long message."""
     databases: tuple[DatabaseConfig, ...] = ()
     """What single databases have instead, by name."""
     users: tuple[UserConfig, ...] = ()
@@ -405,6 +422,25 @@ class LimitsConfig:
     """How long a graceful shutdown waits for running transactions."""
     max_prepared_statements: int = attrs.field(default=200, validator=at_least(1))
     """Prepared statements kept per server, least recently used first out."""
+
+
+@attrs.frozen(kw_only=True)
+class TcpConfig:
+    """How it is noticed that the machine at the other end of a connection is gone; of clients' connections and of servers', from the next one on.
+    In idle, interval and count 0 means what the system has (net.ipv4.tcp_keepalive_time and so on: two hours)."""
+
+    keepalive: bool = True
+    """Whether a connection on which nothing happens is probed; one whose machine does not answer is closed."""
+    keepidle: Seconds = attrs.field(default=30.0, validator=between(0, 32_767))
+    """Time without traffic before the first probe; whole seconds."""
+    keepintvl: Seconds = attrs.field(default=10.0, validator=between(0, 32_767))
+    """Time between two probes; whole seconds."""
+    keepcnt: int = attrs.field(default=3, validator=between(0, 127))
+    """Probes without an answer after which the connection is closed."""
+    user_timeout: Seconds = attrs.field(default=0.0, validator=between(0, 2_000_000))
+    """Time without an acknowledgement of what was sent after which a connection is closed; 0: what the system has, some 15
+    minutes. Linux also closes connections whose other end is alive and reads nothing meanwhile: a client that pauses in
+    its result, a server at work behind a pipeline or a COPY. So it must be longer than any of these."""
 
 
 @attrs.frozen(kw_only=True)
@@ -490,6 +526,7 @@ class Config:
     auth: AuthConfig = attrs.field(factory=AuthConfig)
     users: UsersConfig = attrs.field(factory=UsersConfig)
     tls: TlsConfig = attrs.field(factory=TlsConfig)
+    tcp: TcpConfig = attrs.field(factory=TcpConfig)
     admin: AdminConfig = attrs.field(factory=AdminConfig)
     log: LogConfig = attrs.field(factory=LogConfig)
     path: Path | None = None

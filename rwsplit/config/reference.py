@@ -44,7 +44,8 @@ your comments, SIGHUP or `RELOAD` takes changes over: all of them, or none and t
 * **addresses** are written `10.0.0.10:5432`, `db.example.com:5432`, `[::1]:5432`
 * relative **paths** start at the directory of the file
 * where PgBouncer has the same setting, the name is PgBouncer's or a shorter one: `pool.size` is `default_pool_size`, `min_size`
-  `min_pool_size`, `reserve_size` `reserve_pool_size`, `reserve_timeout` `reserve_pool_timeout`, `mode` `pool_mode`, `users.file` `auth_file`
+  `min_pool_size`, `reserve_size` `reserve_pool_size`, `reserve_timeout` `reserve_pool_timeout`, `mode` `pool_mode`, `users.file` `auth_file`,
+  `tcp.keepalive` `tcp_keepalive` and so on
 
 Complete examples: [rwsplit.minimal.yaml](../config/rwsplit.minimal.yaml),
 [rwsplit.example.yaml](../config/rwsplit.example.yaml).

@@ -108,13 +108,13 @@ class Board:
         self.picture.observed(name, look, sent, now)
         self._publish(now)
 
-    def failed(self, name: str, reason: str, *, lost: bool) -> None:
-        """Publish that a probe of *name* failed; *lost*: with its connection."""
+    def failed(self, name: str, reason: str, *, lost: bool, silent: bool = False) -> None:
+        """Publish that a probe of *name* failed; *lost*: with its connection; *silent*: nothing at all came from it."""
         if self.view.node(name) is None:
             return
         self._count(name, probes=1, failed_probes=1)
         now = self.now()
-        self.picture.failed(name, reason, now, lost=lost)
+        self.picture.failed(name, reason, now, lost=lost, silent=silent)
         self._publish(now)
 
     def report_failure(self, node: str, reason: str, now: float) -> None:

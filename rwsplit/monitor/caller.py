@@ -5,7 +5,12 @@ There is one way to log in as that role - address, TLS, password, precautions - 
 
 from __future__ import annotations
 
+import errno
+import socket
 from collections.abc import Mapping
+from typing import Final
+
+import trio
 
 from rwsplit.config.loader import read_password
 from rwsplit.config.model import AuthConfig, MonitorConfig, NodeConfig, TlsConfig
@@ -17,6 +22,17 @@ from rwsplit.server.dialer import dial
 from rwsplit.server.endpoint import Endpoint
 from rwsplit.server.files import Purpose
 from rwsplit.server.stream import WireStream
+
+#: What the system says of a machine that does not answer, or on which nobody listens.
+_NOBODY: Final = frozenset(
+    {
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.ETIMEDOUT,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+    }
+)
 
 
 class Caller:
@@ -56,7 +72,8 @@ class Caller:
                 reason = "asks for a password, and monitor.password is not set"
             raise ProbeFailed(reason, lost=True) from exc
         except NodeUnreachable as exc:
-            raise ProbeFailed(self._without_address(exc), lost=True) from exc
+            silent = _is_silence(exc.__cause__)
+            raise ProbeFailed(self._without_address(exc), lost=True, silent=silent) from exc
         return Link(WireStream(dialed.wire, dialed.unread))
 
     def _read_credentials(self) -> Credentials | None:
@@ -79,3 +96,12 @@ class Caller:
     def _without_address(self, exc: NodeError) -> str:
         """Return what *exc* says but for the address, which is shown beside it everywhere."""
         return str(exc).removeprefix(f"{self.endpoint}: ")
+
+
+def _is_silence(exc: BaseException | None) -> bool:
+    """Return whether nobody was there who could have answered; a name that is not resolved says nothing of its node."""
+    return isinstance(exc, trio.TooSlowError) or (
+        isinstance(exc, OSError)
+        and exc.errno in _NOBODY
+        and not isinstance(exc, socket.gaierror)
+    )

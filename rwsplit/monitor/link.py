@@ -33,11 +33,12 @@ DEADLY: Final = frozenset({"FATAL", "PANIC"})
 
 
 class ProbeFailed(NodeError):
-    """A node was not seen; *lost* says that the connection is gone, False that it was only slow."""
+    """A node was not seen; *lost* says that the connection is gone, False that it was only slow; *silent* that nothing at all came from it."""
 
-    def __init__(self, reason: str, *, lost: bool) -> None:
+    def __init__(self, reason: str, *, lost: bool, silent: bool = False) -> None:
         super().__init__(reason.strip().partition("\n")[0])
         self.lost = lost
+        self.silent = silent
 
 
 def question(query: str) -> bytes:

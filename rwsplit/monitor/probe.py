@@ -217,7 +217,7 @@ class Probe:
             return  # the node has left, and may have said why: that is still to be read
         if not whole:
             self.close()
-            raise ProbeFailed("takes no question", lost=True)
+            raise ProbeFailed("takes no question", lost=True, silent=True)
 
     def answer(self) -> Observation | None:
         """Return what the look has seen, None while its answer is incomplete. Raises ProbeFailed."""
@@ -234,7 +234,7 @@ class Probe:
         Without a link rwsplit would not notice that the node restarts, and replays from further back.
         """
         self.close()
-        return ProbeFailed(f"no answer in {self.timeout:g} s", lost=True)
+        return ProbeFailed(f"no answer in {self.timeout:g} s", lost=True, silent=True)
 
     async def rest(self) -> None:
         """Block until the node says something unasked, or ends the link; for ever if there is none."""

@@ -130,4 +130,4 @@ class Pulse:
     def _failed(self, failure: ProbeFailed) -> None:
         self._waiting = False
         self._end()
-        self._board.failed(self._name, str(failure), lost=failure.lost)
+        self._board.failed(self._name, str(failure), lost=failure.lost, silent=failure.silent)

@@ -156,7 +156,9 @@ class Watcher:
         try:
             look = await self._probe.look()
         except ProbeFailed as failure:
-            self._board.failed(self.name, str(failure), lost=failure.lost)
+            self._board.failed(
+                self.name, str(failure), lost=failure.lost, silent=failure.silent
+            )
         except OutOfFiles as error:
             # Nothing was seen, so nothing has changed: the node is what it was known to be.
             if self._out_of_files.is_due(started):

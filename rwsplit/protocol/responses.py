@@ -20,14 +20,21 @@ are void and exactly one ReadyForQuery remains owed (PostgreSQL manual, "Extende
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from enum import IntEnum
-from typing import ClassVar, Final
+from typing import Final
 
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length, frame
 from rwsplit.protocol.looks import Look, Overheard
+from rwsplit.protocol.owed import (
+    FORWARD as FORWARD,
+    SWALLOW as SWALLOW,
+    UNTOLD as UNTOLD,
+    Owed as Owed,
+    Step as Step,
+)
 from rwsplit.protocol.refusals import (
     LOSING as LOSING,
     is_fatal as is_fatal,
@@ -41,13 +48,6 @@ from rwsplit.protocol.refusals import (
 HOLD_LIMIT: Final = 16 * 1024
 #: A frame that must be understood (an error, a notice) may be this large.
 MESSAGE_LIMIT: Final = 16 * 1024 * 1024
-
-#: Step of a unit: the answer to one message. A `bytes` step is an answer to make up, a `Look` one to swallow and look at.
-FORWARD: Final = 0
-SWALLOW: Final = 1
-#: The last step of a unit whose client must not hear of its end, since it has said Flush where rwsplit says Sync.
-UNTOLD: Final = 2
-Step = int | bytes | Look
 
 
 class What(IntEnum):
@@ -65,65 +65,6 @@ class What(IntEnum):
     """An ErrorResponse came while nothing was owed; the value is the frame."""
     ASYNC = 6
     """A message that belongs to no unit (a notification) was appended to the owner's sink."""
-
-
-class Owed:
-    """The answers one unit is owed."""
-
-    __slots__ = (
-        "done",
-        "error",
-        "failed",
-        "failed_at",
-        "forwarded",
-        "guarded",
-        "kept",
-        "reports",
-        "sink",
-        "size",
-        "steps",
-        "told",
-    )
-
-    vital: ClassVar[bool] = False
-    """What was sent behind it relies on it: after an error nothing more of what the server says counts."""
-
-    def __init__(self, sink: list[bytes] | None, *, guarded: bool = False) -> None:
-        self.sink = sink
-        """Where answers go; None: they are swallowed."""
-        self.steps: deque[Step] | None = None
-        """What to do with the answer to each message; None: forward all."""
-        self.guarded = guarded
-        self.forwarded = False
-        """Something of the answer has been handed to the sink."""
-        self.failed = False
-        """An ErrorResponse came for it."""
-        self.failed_at = 0
-        """Bytes of the answer in front of the ErrorResponse."""
-        self.error: bytes | None = None
-        """The ErrorResponse frame for which the answer is kept back."""
-        self.kept: list[bytes] | None = None
-        """What is kept back of the answer of a guarded unit."""
-        self.size = 0
-        """Bytes of the answer so far."""
-        self.done = 0
-        """Steps that are through; those that follow it did not happen if the unit failed."""
-        self.told = 0
-        """Those of them whose answer the client got: as many of its messages did what they say."""
-        self.reports: list[bytes] | None = None
-        """Where ParameterStatus goes although the answer is swallowed."""
-
-    def reword(self, frame: bytes) -> bytes:
-        """Return the ErrorResponse *frame* in the client's own words."""
-        return frame
-
-    def deliver(self) -> None:
-        """Hand over what was kept back: it is the answer after all."""
-        if self.kept is not None and self.sink is not None:
-            self.sink.extend(self.kept)
-        self.kept = None
-        self.error = None
-        self.forwarded = True
 
 
 Event = tuple[What, Owed | None, bytes | int]
@@ -217,6 +158,21 @@ class ResponseQueue:
         self.owed.popleft()
         current.forwarded = True
         return True
+
+    @property
+    def missing(self) -> int:
+        """Bytes that are still to come of a frame whose beginning, with its length, has come."""
+        if self._through or len(self._rest) < HEADER_SIZE:
+            return self._through
+        length: int = _header(self._rest, 0)[1]
+        return 1 + length - len(self._rest)
+
+    @property
+    def progress(self) -> Hashable:
+        """A value that is another one whenever something has come since."""
+        head = self.owed[0] if self.owed else None
+        size = 0 if head is None else head.size
+        return len(self.owed), id(head), size, self._through, len(self._rest)
 
     def discard_input(self) -> None:
         """Forget bytes of an incomplete frame (the server is being closed)."""

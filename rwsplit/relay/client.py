@@ -120,7 +120,7 @@ class Client(Session):
         self.lingers = False
         """It is being told why its session ends."""
         self.begun = 0.0
-        """When the transaction began that began nowhere."""
+        """When its transaction began, wherever that is."""
         self.notified = 0.0
         """When the statement arrived whose wait it was told of."""
         self.statements = 0
@@ -141,3 +141,8 @@ class Client(Session):
         """What it was warned of in its hints."""
         self.waits_for: Pool | None = None
         """The pool in whose queue it stands."""
+
+    @property
+    def missing(self) -> int:
+        """Bytes still to be received of a frame whose beginning has been passed on."""
+        return self._through

@@ -1,20 +1,22 @@
 """Deadlines: what is done about clients that wait, statements that run, and clients that idle for too long.
 
-One look every tick of `upkeep` instead of a timer per statement: everything here is worked out from moments that
-are recorded anyway. A look at all clients is taken no sooner than one of them can be due.
+One look every tick of `upkeep` instead of a timer per statement: everything is worked out from moments that are recorded
+anyway. All servers are looked at every tick only where a timeout is set for what they run, else every second
+(`server_timers`); all clients no sooner than one of them can be due.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.config.model import OverrideConfig, PoolConfig
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response, notice_response
-from rwsplit.relay.trials import Trial
-from rwsplit.server.server import Server
+from rwsplit.relay.server_timers import ServerTimers
+from rwsplit.relay.silence import Silence
+from rwsplit.relay.unread import Unread
 from rwsplit.session.unit import Unit
 
 if TYPE_CHECKING:
@@ -23,10 +25,10 @@ if TYPE_CHECKING:
 
 #: Seconds a statement waits, at most, before its client is told what for.
 NOTIFY: Final = 5.0
-#: Seconds between two cancel requests for one statement: the first may have come too early.
-AGAIN: Final = 1.0
-#: Seconds a cancelled statement is given to end (its client may not read); then its session ends, and then its server.
-PATIENCE: Final = 5.0
+#: Seconds between two looks at timers that are long by nature.
+ROUND: Final = 1.0
+#: Seconds between two looks beyond which rwsplit itself was held up: what others have said meanwhile has not been read.
+HELD_UP: Final = 1.0
 
 
 class Deadlines:
@@ -34,34 +36,50 @@ class Deadlines:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
-        self._last = 0.0
-        """Moment of the last look."""
-        self._late: dict[Unit, float] = {}
-        """Statements over query_timeout that still run, and since when they have been cancelled."""
         self._own: dict[Client, None] = {}
         """Sessions with timeouts of their own."""
+        self._next_round = 0.0
+        self._last = relay.now
+        """Moment of the last look."""
+        self._awake = 0.0
+        """Seconds in which rwsplit has run: others are not silent while nobody listens."""
+        self.server_timers = ServerTimers(relay, self)
+        self.silence = Silence(relay)
+        self.unread = Unread(relay)
         self.reconfigure(relay.config.pool)
 
     def reconfigure(self, config: PoolConfig) -> None:
         """Heed the settings of *config* from now on."""
         self._notify = min(NOTIFY, config.query_wait_timeout / 2 or NOTIFY)
-        self._watches_servers = _any(config, "query_timeout", "idle_transaction_timeout")
+        self._watches_servers = _any(
+            config, "query_timeout", "transaction_timeout", "idle_transaction_timeout"
+        )
+        self.server_timers.shortest = min(
+            _shortest(config, "query_timeout"), _shortest(config, "transaction_timeout")
+        )
         self._shortest_idle = min(
             _shortest(config, "client_idle_timeout"),
             _shortest(config, "idle_transaction_timeout"),
+            _shortest(config, "transaction_timeout"),
         )
         self._next_clients = 0.0
 
     def look(self, now: float) -> None:
         """Do what is due."""
+        self._awake += min(now - self._last, HELD_UP)
+        self._last = now
         self._notify_waiting(now)
-        if self._watches_servers:
-            self._look_at_servers(now)
+        is_round = now >= self._next_round
+        if self._watches_servers or is_round:
+            self.server_timers.look(now, self._awake)
+        if is_round:
+            self._next_round = now + ROUND
+            self.silence.look(self._awake)
+            self.unread.look(self._awake)
         if self._shortest_idle < math.inf and now >= self._next_clients:
             self._look_at_clients(now)
         for client in list(self._own):
             self._look_at_own(client, now)
-        self._last = now
 
     def heed(self, client: Client) -> None:
         """Heed the timeouts that *client* has set for itself, where no server does."""
@@ -99,79 +117,35 @@ class Deadlines:
             self._relay.outboxes.touch_client(client)
         return True
 
-    # What runs, and who idles in a transaction...
-
-    def _look_at_servers(self, now: float) -> None:
-        before, self._late = self._late, {}
-        for server in list(self._relay.servers.values()):
-            config = server.pool.config
-            owed = server.responses.owed
-            if not owed:
-                if config.idle_transaction_timeout:
-                    self._in_transaction(server, now - config.idle_transaction_timeout)
-            elif config.query_timeout and isinstance(owed[0], Unit | Trial):
-                unit = owed[0].unit if isinstance(owed[0], Trial) else owed[0]
-                self._running(server, unit, now, before.get(unit))
-
-    def _in_transaction(self, server: Server, since: float) -> None:
-        client: Client | None = server.holder  # type: ignore[assignment]  # the relay's are all Clients
-        if (
-            client is None
-            or client.tx == codes.IDLE
-            or client.in_flight
-            or client.pending
-            or server.last_done > since
-        ):
-            return
-        self._end_transaction(client, server.pool.config.idle_transaction_timeout)
-
-    def _running(self, server: Server, unit: Unit, now: float, since: float | None) -> None:
-        timeout = server.pool.config.query_timeout
-        if unit.is_open and not unit.steps and server.copying <= 0:
-            unit.sent = now  # all is answered, its client has not said what comes next
-        if now - max(unit.sent, server.last_done) < timeout:
-            return
-        relay = self._relay
-        client: Client | None = unit.session  # type: ignore[assignment]
-        if since is None:
-            since = now
-            relay.canceller.time_out(server, unit)
-        elif now - since < PATIENCE:
-            if int((now - since) / AGAIN) > int((self._last - since) / AGAIN):
-                relay.canceller.time_out(server, unit)
-        elif client is not None:
-            message = "terminating connection because its statement could not be cancelled"
-            self._end(client, "57014", message, f"query_timeout is {timeout:g} s")
-        elif now - since >= 2 * PATIENCE:
-            relay.lose_server(server, None)
-            return
-        self._late[unit] = since
-
     # Who idles...
 
     def _look_at_clients(self, now: float) -> None:
         earliest = now + self._shortest_idle
         for client in list(self._relay.clients.values()):
-            if client.in_flight or client.pending:
-                continue
-            nowhere = client.tx != codes.IDLE and client.server is None
-            if client.tx != codes.IDLE and not nowhere:
-                continue  # its server tells
-            settings = client.settings
-            timeout = (
-                settings.idle_transaction_timeout if nowhere else settings.client_idle_timeout
-            )
-            if not timeout:
-                continue
-            due = max(client.connected_at, client.last_answer, client.begun) + timeout
+            due, end = self._due(client)
             if due > now:
                 earliest = min(earliest, due)
-            elif nowhere:
-                self._end_transaction(client, timeout)
             else:
-                message = "terminating connection due to idle-session timeout"
-                self._end(client, "57P05", message, f"client_idle_timeout is {timeout:g} s")
+                end(client)
         self._next_clients = earliest
+
+    def _due(self, client: Client) -> tuple[float, Callable[[Client], None]]:
+        """Return when the timer of *client* that ends first is due, and what is done then; its server's looks tell the rest."""
+        settings = client.settings
+        idles = not (client.in_flight or client.pending)
+        since = max(client.connected_at, client.last_answer, client.begun)
+        if client.tx == codes.IDLE:
+            timeout = settings.client_idle_timeout
+            due = since + timeout if timeout and idles else math.inf
+            return due, lambda client: self.end_idle(client, timeout)
+        if client.server is not None:
+            return math.inf, _nothing
+        idle, whole = settings.idle_transaction_timeout, settings.transaction_timeout
+        idle_due = since + idle if idle and idles else math.inf
+        whole_due = client.begun + whole if whole else math.inf
+        if idle_due <= whole_due:
+            return idle_due, lambda client: self.end_idle_transaction(client, idle)
+        return whole_due, lambda client: self.end_long_transaction(client, whole)
 
     def _look_at_own(self, client: Client, now: float) -> None:
         """End a session that idles without a server for longer than it wants to itself."""
@@ -193,9 +167,27 @@ class Deadlines:
             client, error_response("FATAL", "57P05" if idles else "25P03", message)
         )
 
-    def _end_transaction(self, client: Client, timeout: float) -> None:
+    # How sessions end...
+
+    def end_idle(self, client: Client, timeout: float) -> None:
+        """End the session of *client*, which has idled for *timeout* seconds."""
+        message = "terminating connection due to idle-session timeout"
+        self._end(client, "57P05", message, f"client_idle_timeout is {timeout:g} s")
+
+    def end_idle_transaction(self, client: Client, timeout: float) -> None:
+        """End the session of *client*, which has idled in a transaction for *timeout* seconds."""
         message = "terminating connection due to idle-in-transaction timeout"
         self._end(client, "25P03", message, f"idle_transaction_timeout is {timeout:g} s")
+
+    def end_long_transaction(self, client: Client, timeout: float) -> None:
+        """End the session of *client*, whose transaction has taken *timeout* seconds."""
+        message = "terminating connection due to transaction timeout"
+        self._end(client, "25P04", message, f"transaction_timeout is {timeout:g} s")
+
+    def end_uncancelled(self, client: Client, timeout: float) -> None:
+        """End the session of *client*, whose statement goes on although it was cancelled *timeout* seconds after it had begun."""
+        message = "terminating connection because its statement could not be cancelled"
+        self._end(client, "57014", message, f"query_timeout is {timeout:g} s")
 
     def _end(self, client: Client, code: str, message: str, detail: str) -> None:
         self._relay.counters.timeouts += 1
@@ -211,3 +203,7 @@ def _shortest(config: PoolConfig, setting: str) -> float:
     overrides: Iterable[OverrideConfig] = [*config.databases, *config.users]
     found = [getattr(config, setting), *(getattr(each, setting) for each in overrides)]
     return min((timeout for timeout in found if timeout), default=math.inf)
+
+
+def _nothing(_client: Client) -> None:
+    """It is not up to a look at this client."""

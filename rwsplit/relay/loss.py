@@ -19,7 +19,7 @@ from rwsplit.relay.outboxes import IN
 from rwsplit.relay.replies import MOST_RESTARTS
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import CLOSED, IDLE, LANE, Server
-from rwsplit.session.unit import SIMPLE, Unit
+from rwsplit.session.unit import SIMPLE, CancelReason, Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -51,27 +51,38 @@ class Loss:
         if server is None:
             return
         client.server = None
-        streaming = False
-        for unit in server.responses.owed:
-            if isinstance(unit, Unit) and unit.session is client:
-                unit.session = None
-                unit.sink = None
-                streaming = streaming or unit.is_open or unit.row_limit or _copies_in(unit)
+        units = [
+            unit
+            for unit in server.responses.owed
+            if isinstance(unit, Unit) and unit.session is client
+        ]
+        for unit in units:
+            unit.session = None
+            unit.sink = None
         if server.use is LANE:
             return
         server.holder = None
         server.responses.owner = None
-        if client.in_flight and (streaming or client.sync_lost or server.copying > 0):
-            relay.close_server(server)  # nobody will send the rest
-        elif client.in_flight:
-            if server.tx != codes.IDLE or all(
-                u.guarded for u in server.responses.owed if isinstance(u, Unit)
-            ):
-                relay.canceller.cancel_server(server)
+        if client.in_flight:
+            self._leave_running(client, server, units)
         else:
             relay.replies.settle(server)
         if server.paused and server.use is not CLOSED:
             relay.outboxes.resume_server(server)
+
+    def _leave_running(self, client: Client, server: Server, units: list[Unit]) -> None:
+        """Cancel *units*, which a client that is gone has in flight on *server*, unless they may have an effect."""
+        relay = self._relay
+        late = any(unit.cancelled is CancelReason.TRANSACTION_TIMEOUT for unit in units)
+        streaming = any(unit.is_open or unit.row_limit or _copies_in(unit) for unit in units)
+        if streaming or client.sync_lost or server.copying > 0:
+            if late:
+                relay.canceller.cancel_server(server)
+            relay.close_server(server)  # nobody will send the rest
+        elif late or server.tx != codes.IDLE or all(unit.guarded for unit in units):
+            for unit in units:
+                unit.cancelled = unit.cancelled or CancelReason.ABANDONED
+            relay.canceller.cancel_server(server)
 
     def stop_waiting(self, client: Client) -> None:
         """Take the client out of every queue."""

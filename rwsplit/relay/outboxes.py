@@ -90,11 +90,13 @@ class Outboxes:
     def send_client(self, client: Client) -> None:
         wire = client.wire
         assert wire is not None
+        waited = sum(map(len, client.sink)) if client.blocked else 0
         left = send(wire, client.sink)
         blocked = left > 0 or wire.wants_write
         if blocked is not client.blocked:
-            client.blocked = blocked
-            self._arm(client.fd, read=not client.paused, write=blocked)
+            self._block(client, blocked=blocked)
+        elif left < waited:
+            self._relay.deadlines.unread.note(client)
         server = client.server
         if server is not None and server.use is not LANE:
             if left > HIGH_WATER and not server.paused:
@@ -104,6 +106,15 @@ class Outboxes:
                 self.resume_server(server)
         if not left and client.pending and client.waiting is None and not client.in_flight:
             self._relay.dispatcher.pump(client)
+
+    def _block(self, client: Client, *, blocked: bool) -> None:
+        """Take note that the socket of *client* takes no more, or takes more again."""
+        client.blocked = blocked
+        self._arm(client.fd, read=not client.paused, write=blocked)
+        if blocked:
+            self._relay.deadlines.unread.note(client)
+        else:
+            self._relay.deadlines.unread.forget(client)
 
     # Who is not read...
 

@@ -442,8 +442,7 @@ class Relay:
             self._nursery.start_soon(self._parse, client, unit, name="parse")
 
     async def _parse(self, client: Client, unit: Unit) -> None:
-        limiter = parsing.limiter(unit)
-        await trio.to_thread.run_sync(self.upkeep.parse, client, unit, limiter=limiter)
+        await parsing.parse(self.upkeep.parse, client, unit)
         self.now = self.clock()
         if client.waiting is Waiting.PARSING and not client.closed:
             self.upkeep.parsed(client, unit)

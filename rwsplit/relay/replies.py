@@ -29,6 +29,7 @@ from rwsplit.session.autocommit import HINT, REFUSAL
 from rwsplit.session.parameters import NONE
 from rwsplit.session.pinning import PinReason, leaves_state
 from rwsplit.session.teaching import unlearn
+from rwsplit.session.transaction import ends_one
 from rwsplit.session.unit import EXTENDED, Unit
 from rwsplit.sql.statement import TRANSACTION_CONTROL, Script
 
@@ -176,6 +177,8 @@ class Replies:
             if unit.failed and unit.is_untold:
                 client.skipped = unit
         relay.moments.done(client, server, unit, status, now)
+        if status != codes.IDLE and (client.tx == codes.IDLE or _begins_anew(unit, script)):
+            client.begun = max(unit.sent, server.last_done)
         client.tx = status
         controls = script.controls_transaction and _only_controls(script)
         if route is not None and unit.executes and not controls:
@@ -316,7 +319,7 @@ class Replies:
         """Return whether the error came of sharing the server: nobody outside could explain it."""
         if state == b"26000":
             # It relied on another session's Parse, which failed; it is parsed again for itself.
-            return bool(unit.piece.needs) and not unit.restarts
+            return bool(unit.piece.needs) and not (unit.restarts or unit.cancelled)
         if state == b"57014" and unit.cancelled:
             return False
         if state != b"57014":
@@ -469,6 +472,15 @@ def _leaves_state(unit: Unit, error: bytes) -> bool:
 def _only_controls(script: Script) -> bool:
     """Return whether *script* begins, ends or marks a transaction and does nothing else: `last_route` does not tell of it."""
     return all(statement.verb in TRANSACTION_CONTROL for statement in script.statements)
+
+
+def _begins_anew(unit: Unit, script: Script) -> bool:
+    """Return whether *unit*, behind which a transaction is open, has ended the one before: AND CHAIN, or `COMMIT; BEGIN`."""
+    return (
+        script.controls_transaction
+        and not unit.failed
+        and any(map(ends_one, script.statements))
+    )
 
 
 def _begins(client: Client, unit: Unit) -> bool:

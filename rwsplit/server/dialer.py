@@ -232,7 +232,7 @@ async def _connect(endpoint: Endpoint, purpose: Purpose) -> WireStream:
     """Connect to the first address that answers; the error is the last one's."""
     if endpoint.is_local:
         path = f"{endpoint.host}/.s.PGSQL.{endpoint.port}"
-        return await _connect_address(socket.AF_UNIX, path, str(endpoint), purpose)
+        return await _connect_address(socket.AF_UNIX, path, endpoint, purpose)
     found = await trio.socket.getaddrinfo(
         endpoint.host, endpoint.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
     )
@@ -241,7 +241,7 @@ async def _connect(endpoint: Endpoint, purpose: Purpose) -> WireStream:
         left = trio.current_effective_deadline() - trio.current_time()
         try:
             with trio.fail_after(max(left, 0) / (len(found) - position)):
-                return await _connect_address(family, address, str(endpoint), purpose)
+                return await _connect_address(family, address, endpoint, purpose)
         except trio.TooSlowError:
             if position == len(found) - 1:
                 raise
@@ -252,7 +252,7 @@ async def _connect(endpoint: Endpoint, purpose: Purpose) -> WireStream:
 
 
 async def _connect_address(
-    family: int, address: str | tuple[object, ...], peer: str, purpose: Purpose
+    family: int, address: str | tuple[object, ...], endpoint: Endpoint, purpose: Purpose
 ) -> WireStream:
     sock = _make_socket(family, purpose)
     try:
@@ -266,7 +266,7 @@ async def _connect_address(
     except BaseException:
         sock.close()
         raise
-    return WireStream(PlainWire(sock, peer))
+    return WireStream(PlainWire(sock, str(endpoint), endpoint.tcp))
 
 
 def _make_socket(family: int, purpose: Purpose) -> socket.socket:

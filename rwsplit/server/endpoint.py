@@ -13,11 +13,11 @@ from typing import Final
 
 import attrs
 
-from rwsplit.config.model import AuthConfig, NodeConfig, SslMode, TlsConfig
+from rwsplit.config.model import AuthConfig, NodeConfig, SslMode, TcpConfig, TlsConfig
 from rwsplit.errors import ConfigError, NodeUnreachable
 from rwsplit.server.certificates import tls_reason
 from rwsplit.server.demands import Demands
-from rwsplit.server.wire import format_address
+from rwsplit.server.wire import TCP, format_address
 
 #: PostgreSQL's protocol in TLS's list of protocols.
 ALPN: Final = "postgresql"
@@ -25,7 +25,7 @@ ALPN: Final = "postgresql"
 
 @attrs.frozen(kw_only=True)
 class Endpoint:
-    """Where a node listens and how TLS is to be spoken to it."""
+    """Where a node listens, how TLS is to be spoken to it, and how its connections are watched."""
 
     host: str
     """A name, an address, or the directory of a Unix socket."""
@@ -37,9 +37,15 @@ class Endpoint:
     demands: Demands = attrs.field(factory=Demands)
     """What it must ask for before anything is proved to it."""
 
+    tcp: TcpConfig = TCP
+
     @classmethod
     def from_config(
-        cls, node: NodeConfig, tls: TlsConfig, auth: AuthConfig | None = None
+        cls,
+        node: NodeConfig,
+        tls: TlsConfig,
+        auth: AuthConfig | None = None,
+        tcp: TcpConfig = TCP,
     ) -> Endpoint:
         """Return the endpoint of *node*."""
         return cls(
@@ -50,6 +56,7 @@ class Endpoint:
             cert_file=tls.server_tls_cert_file,
             key_file=tls.server_tls_key_file,
             demands=Demands() if auth is None else Demands.from_config(auth),
+            tcp=tcp,
         )
 
     def __str__(self) -> str:

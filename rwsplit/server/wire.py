@@ -14,9 +14,15 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import fcntl
+import math
 import socket
 import ssl
+import sys
+import termios
 from typing import ClassVar, Final
+
+from rwsplit.config.model import TcpConfig
 
 #: Most bytes taken from a socket at once. `recv(n)` costs no more for a large *n*: 1.6 µs for 50 bytes and 4.6 µs
 #: for 60 kB with n = 64 kB and with 256 kB alike, against 1.7 and 5.8 µs of `recv_into` a shared buffer and a copy
@@ -25,11 +31,8 @@ READ_SIZE: Final = 65_536
 #: Most plaintext encrypted before the socket is asked to take it, and so the bound of *wants_write* data.
 ENCRYPT_SIZE: Final = 65_536
 
-KEEPALIVE_IDLE: Final = 30
-KEEPALIVE_INTERVAL: Final = 10
-KEEPALIVE_COUNT: Final = 3
-#: Milliseconds after which unacknowledged data means that the peer is gone.
-USER_TIMEOUT: Final = 60_000
+#: How connections are watched that nobody has said anything else about.
+TCP: Final = TcpConfig()
 
 
 class Wire(abc.ABC):
@@ -80,6 +83,15 @@ class Wire(abc.ABC):
             OSError: the connection is dead.
         """
 
+    def unacknowledged(self) -> int:
+        """Return how many bytes the system still keeps for the peer, whose machine has not acknowledged them; 0 if it does not say."""
+        count = bytearray(4)
+        try:
+            fcntl.ioctl(self._socket, termios.TIOCOUTQ, count)
+        except (OSError, ValueError):  # it is closed, or a Unix socket of another system
+            return 0
+        return int.from_bytes(count, sys.byteorder)
+
     def shutdown(self) -> None:
         """Tell the peer that nothing more will be sent; it can still be read from."""
         with contextlib.suppress(OSError):
@@ -120,9 +132,11 @@ class PlainWire(Wire):
     wants_write = False
     has_pending = False
 
-    def __init__(self, sock: socket.socket, peer: str | None = None) -> None:
+    def __init__(
+        self, sock: socket.socket, peer: str | None = None, tcp: TcpConfig = TCP
+    ) -> None:
         super().__init__(sock, peer_of(sock) if peer is None else peer)
-        prepare(sock)
+        prepare(sock, tcp)
         self._recv = sock.recv
         self._send = sock.send
 
@@ -272,20 +286,24 @@ class TlsWire(Wire):
                 self.flush()
 
 
-def prepare(sock: socket.socket) -> None:
-    """Make *sock* non-blocking, without Nagle's delay, and notice when its peer is gone."""
+def prepare(sock: socket.socket, tcp: TcpConfig = TCP) -> None:
+    """Make *sock* non-blocking, without Nagle's delay, and watch it as *tcp* says.
+
+    Keepalives find out that a machine is gone, and only that. TCP_USER_TIMEOUT, which Linux also applies to a peer that
+    answers and takes nothing (its receive window is zero), is for those who ask for it.
+    """
     sock.settimeout(0)
     if sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, tcp.keepalive)
     for option, value in (
-        ("TCP_KEEPIDLE", KEEPALIVE_IDLE),
-        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL),
-        ("TCP_KEEPCNT", KEEPALIVE_COUNT),
-        ("TCP_USER_TIMEOUT", USER_TIMEOUT),
+        ("TCP_KEEPIDLE", math.ceil(tcp.keepidle)),
+        ("TCP_KEEPINTVL", math.ceil(tcp.keepintvl)),
+        ("TCP_KEEPCNT", tcp.keepcnt),
+        ("TCP_USER_TIMEOUT", math.ceil(tcp.user_timeout * 1000)),
     ):
-        if hasattr(socket, option):
+        if value and hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 

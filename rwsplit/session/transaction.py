@@ -344,6 +344,11 @@ def ends(script: Script) -> bool:
     return statement is not None and statement.verb in _ENDS and not statement.chain
 
 
+def ends_one(statement: Statement) -> bool:
+    """Return whether *statement* is a COMMIT or ROLLBACK, AND CHAIN or not."""
+    return statement.verb in _ENDS
+
+
 def ends_first(script: Script) -> bool:
     """Return whether *script* ends the transaction it is in before it does anything else."""
     return len(script.statements) > 1 and script.statements[0].verb in _ENDS

@@ -30,6 +30,8 @@ Taught = tuple[bytes, Prepared]
 
 _NOTHING: Final = ()
 _BARE_MARK: Final = b"\0s%s\0" % BARE_MARK.encode()
+#: What a statement that is cancelled fails with: 26000 where that struck the Parse of what EXECUTE names.
+_CANCELLED: Final = frozenset({b"57014", b"26000"})
 #: Never appended to: a unit that teaches gets a list of its own.
 _NO_LESSONS: Final[list[Lesson]] = []
 
@@ -53,6 +55,8 @@ class CancelReason(Enum):
 
     REQUEST = "canceling statement due to user request"
     QUERY_TIMEOUT = "canceling statement due to query_timeout"
+    TRANSACTION_TIMEOUT = "canceling statement due to transaction_timeout"
+    ABANDONED = "canceling statement because its client is gone"
 
 
 class Piece:
@@ -274,7 +278,7 @@ class Unit(Owed):
         """Return the ErrorResponse *frame* with the client's names of statements in place of ours, and nothing of our own words."""
         if self.refusal and sqlstate(frame) == b"25P02":
             frame = self.refusal
-        if self.cancelled is CancelReason.QUERY_TIMEOUT and sqlstate(frame) == b"57014":
+        if self.cancelled is CancelReason.QUERY_TIMEOUT and sqlstate(frame) in _CANCELLED:
             return error_response("ERROR", "57014", self.cancelled.value)
         if self._is_of_changed_result(frame):
             return STALE_PLAN

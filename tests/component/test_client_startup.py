@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 from struct import pack
 
+import attrs
 import pytest
 import trio
 from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
+from rwsplit.client.lobby import Admission, Login
 from rwsplit.client.startup import start_client
 from rwsplit.config.model import AuthType
 from rwsplit.errors import NoEligibleNode, ServerRefused
@@ -270,6 +272,38 @@ async def test_a_client_that_dawdles_is_turned_away(connect, autojump_clock):
     assert error["C"] == "57014"
     assert "client_login_timeout = 30 s" in error["M"]
     assert trio.current_time() >= 30
+
+
+async def test_one_whom_no_node_welcomes_is_not_kept_waiting_for_ever(connect, autojump_clock):
+    class Waiting(OpenLobby):
+        async def welcome(self, login: Login) -> Admission:
+            await trio.sleep_forever()
+            raise AssertionError
+
+    client = connect(Waiting(method=AuthType.TRUST, client_login_timeout=30))
+    await client.says(frontend.startup_message({"user": "app"}))
+    assert (await client.hears())[0] == b"R"
+
+    error = await client.hears_error()
+    assert error["C"] == "57014"
+    assert trio.current_time() >= 30
+
+
+async def test_one_that_does_not_read_its_welcome_is_left(autojump_clock):
+    class Talking(OpenLobby):
+        async def welcome(self, login: Login) -> Admission:
+            admission = await super().welcome(login)
+            return attrs.evolve(admission, parameters=(("motto", "x" * 1_000_000),))
+
+    lobby = Talking(method=AuthType.TRUST, client_login_timeout=30)
+    ours, theirs = socket.socketpair()
+    ours.sendall(frontend.startup_message({"user": "app"}))
+    await start_client(theirs, lobby)
+
+    assert trio.current_time() >= 30
+    assert len(lobby.abandoned) == 1
+    assert theirs.fileno() == -1
+    ours.close()
 
 
 async def test_a_refused_client_that_never_closes_is_closed_after_a_moment(

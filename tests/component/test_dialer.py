@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from rwsplit.config.model import NodeConfig, SslMode, TlsConfig
+from rwsplit.config.model import NodeConfig, SslMode, TcpConfig, TlsConfig
 from rwsplit.embedded.certificates import Certificates, make_certificates
 from rwsplit.errors import NodeUnreachable, ServerRefused
 from rwsplit.protocol import backend, frontend
@@ -235,7 +235,7 @@ def test_an_endpoint_is_made_of_the_configuration(tmp_path: Path):
         server_tls_key_file=tmp_path / "key",
     )
 
-    endpoint = Endpoint.from_config(node_config, tls)
+    endpoint = Endpoint.from_config(node_config, tls, TcpConfig(keepidle=7))
 
     assert str(endpoint) == "10.0.0.1:5433"
     assert endpoint == Endpoint(
@@ -245,7 +245,21 @@ def test_an_endpoint_is_made_of_the_configuration(tmp_path: Path):
         ca_file=tmp_path / "ca",
         cert_file=tmp_path / "cert",
         key_file=tmp_path / "key",
+        tcp=TcpConfig(keepidle=7),
     )
+
+
+async def test_a_server_is_watched_as_its_endpoint_says():
+    async with node(says(OK, KEY, READY)) as port:
+        endpoint = Endpoint(
+            host="127.0.0.1", port=port, sslmode=SslMode.DISABLE, tcp=TcpConfig(keepidle=7)
+        )
+        result = await dial(
+            endpoint, database="shop", user="app", parameters={}, credentials=None, timeout=5.0
+        )
+        sock = result.wire._socket
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 7
+        result.wire.close()
 
 
 # -- TLS --------------------------------------------------------------------------------------------

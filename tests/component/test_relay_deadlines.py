@@ -6,8 +6,8 @@ import attrs
 import pytest
 
 from rwsplit.config.model import PoolConfig
-from rwsplit.relay.deadlines import PATIENCE
 from rwsplit.relay.relay import Relay
+from rwsplit.relay.server_timers import PATIENCE
 from rwsplit.server.server import Server
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
 

@@ -51,9 +51,9 @@ _DESCRIBED: Final = b"t\0\0\0\6\0\0" + _FRAMES[0]
 
 
 class MemoryWire(Wire):
-    """Gives out what is put into *incoming*, keeps what it is sent."""
+    """Gives out what is put into *incoming*, keeps what it is sent, as long as there is *room*."""
 
-    __slots__ = ("_number", "incoming", "sends", "sent")
+    __slots__ = ("_number", "incoming", "kept", "room", "sends", "sent")
 
     is_tls = False
     wants_write = False
@@ -65,6 +65,10 @@ class MemoryWire(Wire):
         self.incoming: bytes | None = None
         self.sent = b""
         self.sends = 0
+        self.room: int | None = None
+        """Bytes it still takes, None: all."""
+        self.kept = 0
+        """Bytes the peer has not acknowledged."""
 
     def fileno(self) -> int:
         return self._number
@@ -75,8 +79,15 @@ class MemoryWire(Wire):
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
         self.sends += 1
+        if self.room is not None:
+            data = data[: self.room]
+            self.room -= len(data)
+            self.kept += len(data)
         self.sent = bytes(data)
         return len(data)
+
+    def unacknowledged(self) -> int:
+        return self.kept
 
     def flush(self) -> bool:
         return True

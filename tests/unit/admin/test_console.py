@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 
 from rwsplit.admin.console import MAX_PREPARED, serve_console
 from rwsplit.config.loader import load
+from rwsplit.config.model import PoolConfig
 from rwsplit.protocol import frontend
 from rwsplit.protocol.fields import parse_error_fields
 from rwsplit.server.stream import WireStream
@@ -388,3 +389,41 @@ async def test_terminate_and_a_lost_client_end_it_quietly(peer, operator):
     with trio.fail_after(5):
         await serve_console(stream, FakeLogin(), operator)
     stream.close()
+
+
+async def test_a_client_that_idles_is_told_and_ends(operator, nursery, autojump_clock):
+    pool = PoolConfig(client_idle_timeout=30)
+    operator.config = attrs.evolve(operator.config, pool=pool)
+    ours, theirs = socket.socketpair()
+    stream = WireStream(PlainWire(theirs))
+    nursery.start_soon(serve_console, stream, FakeLogin(), operator)
+    peer = Peer(ours)
+    await peer.hear()
+    await trio.sleep(29)
+    await peer.say(frontend.query("SHOW VERSION"))
+    assert (await peer.hear())[-1][0] == "Z"
+
+    begun = trio.current_time()
+    code, payload = await peer.stream.read_frame()
+
+    assert (chr(code), parse_error_fields(payload)["C"]) == ("E", "57P05")
+    assert trio.current_time() - begun == pytest.approx(30)
+    peer.stream.close()
+    stream.close()
+
+
+async def test_one_that_does_not_read_is_left_in_the_end(operator, autojump_clock):
+    ours, theirs = socket.socketpair()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    client = Peer(ours)
+    await client.say(frontend.query("SHOW CONFIG") * 500)
+    stream = WireStream(PlainWire(theirs))
+
+    begun = trio.current_time()
+    await serve_console(stream, FakeLogin(), operator)
+
+    assert trio.current_time() - begun == pytest.approx(
+        operator.config.pool.client_write_timeout
+    )
+    stream.close()
+    ours.close()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import resource
 import socket
 
+import attrs
 import pytest
 import trio
 from structlog.testing import capture_logs
 
 from rwsplit.client.listener import serve_listener
-from rwsplit.config.model import Address, AuthType
+from rwsplit.config.model import Address, AuthType, TcpConfig
 from rwsplit.errors import ConfigError
-from rwsplit.protocol import frontend
+from rwsplit.protocol import codes, frontend
 from rwsplit.server.stream import WireStream
 from rwsplit.server.wire import PlainWire
 from tests.support.lobby import OpenLobby, served
@@ -54,6 +55,17 @@ async def test_clients_of_a_free_port_are_served(trusting):
 
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
+
+
+async def test_connections_are_watched_as_the_configuration_says(trusting):
+    trusting.config = attrs.evolve(trusting.config, tcp=TcpConfig(keepidle=7))
+    async with served(trusting) as port:
+        stream = await connect(port)
+        while (await stream.read_frame())[0] != codes.READY:
+            pass
+        [(_, wire, _)] = trusting.established
+        assert wire._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 7
+        stream.close()
 
 
 async def test_anywhere_is_every_address_on_one_port(trusting):

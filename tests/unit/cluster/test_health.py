@@ -110,6 +110,18 @@ def test_the_same_reason_again_keeps_the_same_value():
     assert node.health is before
 
 
+def test_a_node_that_is_down_may_be_silent_or_not():
+    node = tracker(fall=1)
+    node.failed(1.0, "no answer in 2 s", silent=True)
+    assert node.health == Down(since=1.0, reason="no answer in 2 s", silent=True)
+
+    node.failed(2.0, "wrong password")
+    assert node.health == Down(since=1.0, reason="wrong password")
+
+    node.failed(3.0, "wrong password", silent=True)
+    assert node.health == Down(since=1.0, reason="wrong password", silent=True)
+
+
 def test_a_strike_bans_it_at_once():
     node = tracker()
 

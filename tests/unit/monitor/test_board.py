@@ -9,7 +9,7 @@ import trio
 import trio.testing
 from structlog.testing import LogCapture
 
-from rwsplit.cluster.node import AdminState, Refusal, Role
+from rwsplit.cluster.node import AdminState, Down, Refusal, Role
 from rwsplit.cluster.observation import Observation
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config, ConsistencyConfig, MonitorConfig, NodeConfig
@@ -163,6 +163,17 @@ def test_what_the_operator_wanted_before_a_restart_still_holds(clock: Clock):
     board = Board(configure(), admin={"pg1": AdminState.DETACHED}, clock=clock)
 
     assert board.view.nodes[1].admin is AdminState.DETACHED
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_the_view_tells_whether_a_node_that_is_down_is_silent(clock: Clock, silent: bool):
+    board = running(clock)
+    for _ in range(2):
+        board.failed("pg1", "down", lost=True, silent=silent)
+    node = board.view.node("pg1")
+    assert node is not None
+    assert isinstance(node.health, Down)
+    assert node.health.silent is silent
 
 
 def test_statistics_tell_what_was_done(clock: Clock):

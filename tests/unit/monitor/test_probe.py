@@ -5,6 +5,7 @@ The nodes follow scripts; looks at real ones are in tests/integration.
 
 from __future__ import annotations
 
+import errno
 import socket
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from rwsplit.cluster.node import Role
 from rwsplit.cluster.observation import Observation, Source
 from rwsplit.config.model import AuthConfig, MonitorConfig, NodeConfig, SslMode, TlsConfig
 from rwsplit.lsn import LSN
+from rwsplit.monitor.caller import _is_silence
 from rwsplit.monitor.link import ProbeFailed
 from rwsplit.monitor.precautions import startup_options
 from rwsplit.monitor.probe import Probe, startup_parameters
@@ -184,7 +186,26 @@ async def test_nobody_listening_is_a_lost_connection(probe_of):
     failed = await failure(probe)
 
     assert (str(failed), failed.lost) == ("connection refused", True)
+    assert failed.silent
     probe.close()
+
+
+@pytest.mark.parametrize(
+    ("cause", "silent"),
+    [
+        (trio.TooSlowError(), True),
+        (OSError(errno.EHOSTUNREACH, "no route"), True),
+        (OSError(errno.EMFILE, "too many files"), False),
+        (socket.gaierror(socket.EAI_NONAME, "unknown"), False),
+        (socket.gaierror(errno.ECONNREFUSED, "a resolver's own number"), False),
+        (EOFError(), False),
+        (None, False),
+    ],
+)
+def test_only_a_machine_that_does_not_answer_is_silent(
+    cause: BaseException | None, silent: bool
+):
+    assert _is_silence(cause) is silent
 
 
 async def test_a_refusal_is_told_in_the_words_of_the_node(probe_of):
@@ -277,6 +298,7 @@ async def test_a_silent_node_fails_the_look_in_time(script: Script, autojump_clo
         failed = await failure(probe)
 
         assert (str(failed), failed.lost) == ("no answer in 0.1 s", True)
+        assert failed.silent
         assert trio.current_time() - begun == pytest.approx(0.1)
 
 
@@ -421,7 +443,8 @@ async def test_a_password_is_hashed_once_however_often_it_is_refused(
         probe = probe_of(port, MonitorConfig(password_file=file))
         for password in ("first", "first", "second"):
             file.write_text(password)
-            assert str(await failure(probe)) == "wrong password"
+            failed = await failure(probe)
+            assert (str(failed), failed.silent) == ("wrong password", False)
 
     assert hashed == [b"first", b"second"]
 

@@ -808,3 +808,28 @@ def test_an_error_that_might_heal_is_kept_without_it(server: Server) -> None:
     assert sink == []
     unit.deliver()
     assert told(sink) == error("42P01")
+
+
+def test_how_much_is_missing_of_a_message_is_known_from_its_beginning():
+    queue = ResponseQueue()
+    queue.owed.append(Owed([]))
+    assert queue.missing == 0
+    whole = row(100_000 * "x")
+    seen = [queue.progress]
+    for piece in (COLUMNS, whole[:3], whole[3:5], whole[5:6], whole[6:40_000]):
+        queue.receive(piece)
+        seen.append(queue.progress)
+    assert queue.missing == len(whole) - 40_000
+    assert len(set(seen)) == len(seen), "something came each time"
+    queue.receive(whole[40_000:])
+    assert queue.missing == 0
+
+
+def test_of_a_message_that_is_held_it_is_known_as_well():
+    queue = ResponseQueue()
+    queue.owed.append(Owed([]))
+    whole = error(said=1000 * "x")
+    queue.receive(whole[:4])
+    assert queue.missing == 0, "its length has not come"
+    queue.receive(whole[4:10])
+    assert queue.missing == len(whole) - 10

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from rwsplit.config.model import TcpConfig
 from rwsplit.embedded.certificates import Certificates, make_certificates
 from rwsplit.server.wire import (
     ENCRYPT_SIZE,
@@ -162,11 +164,81 @@ def test_a_tcp_wire_knows_its_peer_and_does_not_delay():
 
         assert wire.peer == f"127.0.0.1:{client.getsockname()[1]}"
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
         assert sock.gettimeout() == 0
         assert not wire.is_tls
         wire.close()
+
+
+def watched(tcp: TcpConfig | None) -> dict[str, int]:
+    """What is set on a wire that is watched as *tcp* says."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
+        accepted = listener.accept()[0]
+        wire = PlainWire(accepted) if tcp is None else PlainWire(accepted, tcp=tcp)
+        found = {
+            name: accepted.getsockopt(socket.IPPROTO_TCP, getattr(socket, f"TCP_{name}"))
+            for name in ("KEEPIDLE", "KEEPINTVL", "KEEPCNT", "USER_TIMEOUT")
+        }
+        found["KEEPALIVE"] = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        wire.close()
+    return found
+
+
+def test_a_machine_that_is_gone_is_found_out_by_keepalives_alone():
+    assert watched(None) == {
+        "KEEPALIVE": 1,
+        "KEEPIDLE": 30,
+        "KEEPINTVL": 10,
+        "KEEPCNT": 3,
+        "USER_TIMEOUT": 0,
+    }
+
+
+def test_how_it_is_found_out_can_be_said():
+    tcp = TcpConfig(keepalive=True, keepidle=61, keepintvl=0.5, keepcnt=9, user_timeout=90.5)
+    assert watched(tcp) == {
+        "KEEPALIVE": 1,
+        "KEEPIDLE": 61,
+        "KEEPINTVL": 1,
+        "KEEPCNT": 9,
+        "USER_TIMEOUT": 90_500,
+    }
+
+
+def test_zero_leaves_it_to_the_system():
+    system = Path("/proc/sys/net/ipv4")
+    tcp = TcpConfig(keepalive=False, keepidle=0, keepintvl=0, keepcnt=0)
+    assert watched(tcp) == {
+        "KEEPALIVE": 0,
+        "KEEPIDLE": int((system / "tcp_keepalive_time").read_text()),
+        "KEEPINTVL": int((system / "tcp_keepalive_intvl").read_text()),
+        "KEEPCNT": int((system / "tcp_keepalive_probes").read_text()),
+        "USER_TIMEOUT": 0,
+    }
+
+
+def test_the_largest_times_are_taken_by_the_system():
+    tcp = TcpConfig(keepidle=32_767, keepintvl=32_767, keepcnt=127, user_timeout=2_000_000)
+    assert watched(tcp)["USER_TIMEOUT"] == 2_000_000_000
+
+
+def test_what_the_peers_machine_has_not_acknowledged_is_known():
+    with socket.socket() as client, socket.create_server(("127.0.0.1", 0)) as listener:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(listener.getsockname())
+        wire = PlainWire(listener.accept()[0])
+        assert wire.unacknowledged() == 0
+        while wire.send(bytes(65_536)):
+            pass
+        full = wire.unacknowledged()
+        assert full > 0
+        client.settimeout(10)
+        while wire.unacknowledged() >= full:
+            assert client.recv(65_536)
+        wire.close()
+        assert wire.unacknowledged() == 0
 
 
 def test_a_plain_wire_never_holds_anything_back():

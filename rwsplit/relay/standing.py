@@ -1,0 +1,143 @@
+"""Standing: what a server, or the session that has it, is about; and which timers end that.
+
+Nobody keeps a standing: it is read off what is owed and who holds the server, so that it cannot be wrong. Each has its timers in
+`TIMERS`, and so has each way in which a session waits without a server (`Waiting`). docs/operations.md has the same table
+in an operator's words, with what both sides are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from rwsplit.protocol import codes
+from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.injected import Injected, Purpose
+from rwsplit.relay.trials import Trial
+from rwsplit.server.server import IDLE, Server
+from rwsplit.session.unit import Unit
+
+if TYPE_CHECKING:
+    from rwsplit.protocol.responses import Owed
+
+
+class Standing(Enum):
+    """What a server, or the session that has it, is about."""
+
+    POOLED = "the server waits in its pool for a session"
+    IDLE = "the session idles outside a transaction, with a server or without one"
+    IN_TRANSACTION = "the session idles in a transaction, on a server or nowhere yet"
+    UNFINISHED = "the server has answered all there is, and waits for the rest of what the session has begun"
+    RUNNING = "the server runs a statement, or takes part in a COPY"
+    PREPARING = "the server does what rwsplit itself needs for its session"
+    CLEANING = "the server does what rwsplit itself needs, for no session"
+    ABANDONED = "the server runs what a client has left behind that is gone"
+    CANCELLING = "the server is kept until a cancel request is through"
+
+
+class Timer(Enum):
+    """What ends a standing: a setting, or a constant that is long enough for anybody."""
+
+    QUERY = "pool.query_timeout"
+    TRANSACTION = "pool.transaction_timeout"
+    IDLE_TRANSACTION = "pool.idle_transaction_timeout"
+    CLIENT_IDLE = "pool.client_idle_timeout"
+    PIN_IDLE = "pool.pin_idle_timeout"
+    WAIT = "pool.query_wait_timeout"
+    FRESHNESS = "consistency.wait"
+    SILENCE = "pool.server_silence_timeout"
+    WRITE = "pool.client_write_timeout"
+    SERVER_IDLE = "pool.server_idle_timeout"
+    SERVER_AGE = "pool.server_lifetime"
+    CANCEL = "rwsplit.app.opener.CANCEL_TIMEOUT"
+    PARSING = "rwsplit.relay.parsing.PATIENCE"
+
+
+#: Where `Deadlines` looks, in this order. A server may be silent, and a client not read, in any of them: that is seen
+#: to by `silence` and `unread`.
+TIMERS: Final[Mapping[Standing | Waiting, tuple[Timer, ...]]] = {
+    Standing.POOLED: (Timer.SERVER_IDLE, Timer.SERVER_AGE),
+    Standing.IDLE: (Timer.CLIENT_IDLE, Timer.PIN_IDLE),
+    Standing.IN_TRANSACTION: (Timer.IDLE_TRANSACTION, Timer.TRANSACTION),
+    Standing.UNFINISHED: (
+        Timer.IDLE_TRANSACTION,
+        Timer.CLIENT_IDLE,
+        Timer.QUERY,  # in half a message
+        Timer.TRANSACTION,
+    ),
+    Standing.RUNNING: (Timer.QUERY, Timer.TRANSACTION, Timer.SILENCE),
+    Standing.PREPARING: (Timer.WAIT, Timer.TRANSACTION, Timer.SILENCE),
+    Standing.CLEANING: (Timer.WAIT, Timer.SILENCE),
+    Standing.ABANDONED: (Timer.QUERY, Timer.TRANSACTION, Timer.WAIT, Timer.SILENCE),
+    Standing.CANCELLING: (Timer.CANCEL,),
+    Waiting.SERVER: (Timer.WAIT,),
+    Waiting.NODE: (Timer.WAIT, Timer.FRESHNESS),
+    Waiting.FRESHNESS: (Timer.FRESHNESS,),
+    Waiting.PARSING: (Timer.PARSING,),
+}
+
+
+def standing(server: Server) -> Standing:
+    """Return what *server* is about."""
+    owed = server.responses.owed
+    if owed:
+        return _of_owed(server, owed[0])
+    client: Client | None = server.holder  # type: ignore[assignment]  # the relay's are all Clients
+    if client is not None:
+        return Standing.IN_TRANSACTION if client.tx != codes.IDLE else Standing.IDLE
+    return Standing.POOLED if server.use is IDLE else Standing.CANCELLING
+
+
+def _of_owed(server: Server, head: Owed) -> Standing:
+    """Return what *server* is about, which owes *head* first."""
+    unit = unit_of(server)
+    if unit is None:
+        return Standing.PREPARING if server.holder is not None else Standing.CLEANING
+    client = client_of(server)
+    if client is None:
+        return Standing.ABANDONED
+    if head is unit and _is_unfinished(server, client, unit):
+        return Standing.UNFINISHED
+    return Standing.RUNNING
+
+
+def unit_of(server: Server) -> Unit | None:
+    """Return what *server* runs, or parses to run it: that may wait for locks. None: it does what rwsplit itself needs."""
+    for owed in server.responses.owed:
+        if isinstance(owed, Unit):
+            return owed
+        if isinstance(owed, Trial):
+            return owed.unit
+        if not (isinstance(owed, Injected) and owed.purpose is Purpose.TEACH):
+            break  # what is taught is what EXECUTE names in the unit behind
+    return None
+
+
+def client_of(server: Server) -> Client | None:
+    """Return whose business *server* is about, None if nobody waits for it."""
+    owed = server.responses.owed
+    head = owed[0] if owed else None
+    if isinstance(head, Trial):
+        client = head.client
+        return client if client is not None and client.settling is head else None
+    unit = unit_of(server)
+    return server.holder if unit is None else unit.session  # type: ignore[return-value]  # all are Clients
+
+
+def _is_unfinished(server: Server, client: Client, unit: Unit) -> bool:
+    """Return whether *server* has nothing to do for *unit* until *client* says more.
+
+    In a COPY nobody can tell: a trigger may be slow, or the data.
+    """
+    if (
+        server.copying > 0
+        or server.armed
+        or client.paused
+        or client.pending
+        or len(server.responses.owed) > 1
+    ):
+        return False
+    if client.is_mid_frame:  # of what is in front of it all must be answered
+        return len(unit.steps or ()) <= 1
+    return unit.is_open and not unit.steps
