@@ -144,6 +144,7 @@ class Proxy:
             report_owing=self._report_owing,
             clock=clock,
             driver=driver,
+            effort=self.knowledge.effort,
         )
         self.opener = Opener(config, keyring, self.relay.rebasing)
         self.welcomes = Welcomes(self.board, self.opener, self.relay.rebasing)

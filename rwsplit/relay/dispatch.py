@@ -19,6 +19,7 @@ from rwsplit.protocol.backend import error_response
 from rwsplit.relay import lanes, skipping
 from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.slices import UNIT
 from rwsplit.relay.trials import Trial, is_wanted
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
@@ -54,25 +55,34 @@ class Dispatcher:
             and self._relay.plain.send(client)
         ):
             return
-        pending = client.pending
+        pending, slices, effort = client.pending, self._relay.slices, client.effort
         while pending and client.waiting is None and not client.closed:
+            if client.allowance <= 0:
+                slices.later(client)
+                break
+            client.allowance -= UNIT
+            effort.words += UNIT
             item = pending[0]
             if client.skipped is not None and _is_for_a_server(item):
                 size = self._skip(client, item)
             elif isinstance(item, Unit):
                 if not self._unit(client, item):
-                    return
+                    break
                 size = item.size_in
             else:
                 if not self._chunk(client, item):
-                    return
+                    break
                 size = sum(len(part) for part in item.parts if isinstance(part, bytes))
             # Sending may have failed the client, or failed the unit back to the head of the queue.
             if pending and pending[0] is item:
                 pending.popleft()
                 client.pending_bytes = max(0, client.pending_bytes - size) if pending else 0
-        if client.paused and not pending:
-            self._relay.outboxes.resume_when_sent(client)
+        outboxes = self._relay.outboxes
+        if client.is_behind:
+            outboxes.pause_client(client)
+            outboxes.resume_when_sent(client)
+        elif client.paused and not pending:
+            outboxes.resume_when_sent(client)
 
     def _resume(self, client: Client, held: Chunk) -> bool:
         """Have the session look at what it held back, if the names that uses are settled; say whether it did."""
@@ -89,7 +99,7 @@ class Dispatcher:
         try:
             client.resume()
             if held.is_last:
-                self._relay.client_ended(client)
+                self._relay.reading.client_ended(client)
         except ProtocolViolation as violation:
             message = error_response("FATAL", violation.sqlstate, str(violation))
             self._relay.fail_client(client, message)

@@ -136,7 +136,7 @@ class Loss:
             if pool.node == node:
                 for server in list(pool.idle):
                     if server.use is IDLE:
-                        relay.serve_server(server, IN)
+                        relay.reading.serve_server(server, IN)
 
     def _report(self, server: Server, message: bytes | None) -> None:
         """Tell the monitor what the loss of *server* says of its node."""

@@ -95,6 +95,12 @@ class Outboxes:
         if blocked is not client.blocked:
             client.blocked = blocked
             self._arm(client.fd, read=not client.paused, write=blocked)
+        if left > HIGH_WATER:
+            client.is_stuffed = True
+            self.pause_client(client)
+        elif client.is_stuffed and left < HIGH_WATER // 2:
+            client.is_stuffed = False
+            self.resume_when_sent(client)
         server = client.server
         if server is not None and server.use is not LANE:
             if left > HIGH_WATER and not server.paused:
@@ -119,7 +125,7 @@ class Outboxes:
             server.paused = False
             self._arm(server.fd, read=True, write=server.armed)
             if server.wire.has_pending:
-                self._relay.serve_server(server, IN)
+                self._relay.slices.later(server)
 
     def resume_when_sent(self, client: Client) -> None:
         """Read a paused client again unless what it sent still waits for its server."""
@@ -129,12 +135,22 @@ class Outboxes:
             self.resume_client(client)
 
     def resume_client(self, client: Client) -> None:
-        """Read a paused client again."""
-        if client.paused and not client.closed and client.pending_bytes <= HIGH_WATER:
-            client.paused = False
-            self._arm(client.fd, read=True, write=client.blocked)
-            if client.wire is not None and client.wire.has_pending:
-                self._relay.serve_client(client, IN)
+        """Read a paused client again, unless there is enough of what it has sent already."""
+        slices = self._relay.slices
+        if (
+            not client.paused
+            or client.closed
+            or client.pending_bytes > HIGH_WATER
+            or not slices.may_go_on(client)
+        ):
+            return
+        if client.is_behind:
+            slices.later(client)
+            return
+        client.paused = False
+        self._arm(client.fd, read=True, write=client.blocked)
+        if client.wire is not None and client.wire.has_pending:
+            slices.later(client)
 
     def _arm(self, fd: int, *, read: bool, write: bool) -> None:
         """Say what to wait for on *fd*. Without any wish it leaves the set: a hang-up would spin."""

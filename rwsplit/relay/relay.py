@@ -26,8 +26,7 @@ from rwsplit.cluster.node import NEVER, NodeView
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config
 from rwsplit.config.overrides import pool_config
-from rwsplit.errors import NodeError, ProtocolViolation, ServerRefused
-from rwsplit.protocol.backend import error_response
+from rwsplit.errors import NodeError, ServerRefused
 from rwsplit.relay import parsing
 from rwsplit.relay.bringing import Bringing
 from rwsplit.relay.cancelling import Canceller
@@ -44,10 +43,11 @@ from rwsplit.relay.late import Late
 from rwsplit.relay.lingering import Lingering
 from rwsplit.relay.loss import Loss
 from rwsplit.relay.moments import Moments
-from rwsplit.relay.outboxes import HIGH_WATER, IN, OUT, Outboxes, send
+from rwsplit.relay.outboxes import IN, Outboxes, send
 from rwsplit.relay.pins import Pins
 from rwsplit.relay.plain import PlainReads
 from rwsplit.relay.readback import ReadBack
+from rwsplit.relay.reading import Reading
 from rwsplit.relay.rebasing import Rebasing
 from rwsplit.relay.replies import Replies
 from rwsplit.relay.resetting import Reset
@@ -55,6 +55,7 @@ from rwsplit.relay.rooms import Rooms
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.sequences import Sequences
 from rwsplit.relay.signalling import Signaller
+from rwsplit.relay.slices import BUSY, READABLE, SLICE, TURN, Slices
 from rwsplit.relay.trials import Trials
 from rwsplit.relay.upkeep import Upkeep
 from rwsplit.routing.balancing import Chooser
@@ -63,7 +64,8 @@ from rwsplit.server.pool import Pool
 from rwsplit.server.pools import Pools
 from rwsplit.server.server import CLOSED, HELD, Server
 from rwsplit.server.wire import Wire
-from rwsplit.session.unit import Chunk, Unit
+from rwsplit.session.unit import Unit
+from rwsplit.sql.effort import Effort
 
 #: Seconds between two looks at deadlines.
 TICK: Final = 0.05
@@ -87,6 +89,7 @@ class Relay:
         report_owing: Callable[[str, float, float], None] = lambda *_: None,
         clock: Callable[[], float],
         driver: Driver | None = None,
+        effort: Effort | None = None,
     ) -> None:
         self.driver = driver or TrioDriver()
         self.config = config
@@ -117,7 +120,11 @@ class Relay:
         """When anybody's last write was acknowledged."""
         self.unended: dict[Client, float] = {}
         """Sessions whose last messages lack their Sync, and since when."""
+        self.effort = effort if effort is not None else Effort()
+        """What has been done for sessions, to say when it is the others' turn."""
         self.outboxes = Outboxes(self, self.driver.epoll)
+        self.slices = Slices(self)
+        self.reading = Reading(self)
         self.choice = Choice(self)
         self.sender = Sender(self)
         self.sequences = Sequences()
@@ -157,6 +164,7 @@ class Relay:
         finally:
             self._nursery = None
             self._alarm.clear()
+            self.driver.pressed = False
             for client in list(self.clients.values()):
                 self.drop_client(client)
             for server in list(self.servers.values()):
@@ -181,108 +189,31 @@ class Relay:
         self.floor = self.oldest(self.config.consistency.max_lag)
         self.counters.turns += 1
         clients, servers, watched = self.clients, self.servers, self.driver.watched
+        effort, reading, slices = self.effort, self.reading, self.slices
+        begun = effort.words
+        limit = begun + TURN
         for fd, mask in events:
             server = servers.get(fd)
             if server is not None:
-                self.serve_server(server, mask)
+                if effort.words > limit and mask == READABLE:
+                    slices.put_off(server)
+                else:
+                    reading.serve_server(server, mask)
                 continue
             client = clients.get(fd)
             if client is not None:
-                self.serve_client(client, mask)
+                if effort.words > limit and mask == READABLE:
+                    slices.put_off(client)
+                elif not client.queued or mask & _MORE:
+                    reading.serve_client(client, mask)
             elif fd in watched:
                 watched[fd]()
         self.outboxes.flush()
-
-    # Reading...
-
-    def serve_client(self, client: Client, mask: int) -> None:  # noqa: C901 - one branch an end
-        wire = client.wire
-        assert wire is not None
-        try:
-            if (mask != _READABLE or client.paused) and not self._may_read_client(client, mask):
-                return
-            data = wire.recv()
-            while data:
-                self.counters.bytes_in += len(data)
-                client.receive(data)
-                if not wire.has_pending:
-                    break
-                data = wire.recv()
-            if client.pending and client.waiting is None:
-                self.dispatcher.pump(client)
-            if client.unended:
-                client.unended = False
-                self.unended[client] = self.now
-            if data == b"":
-                self.client_ended(client)
-            elif client.pending_bytes > HIGH_WATER:
-                self.outboxes.pause_client(client)
-        except ProtocolViolation as violation:
-            self.fail_client(
-                client, error_response("FATAL", violation.sqlstate, str(violation))
-            )
-        except OSError:
-            self.loss.client_gone(client)
-        except Exception:  # noqa: BLE001 - one session's failure must not end the others
-            _log.exception("client_failed", client=repr(client))
-            self.fail_client(
-                client, error_response("FATAL", "XX000", "rwsplit failed; its log says how")
-            )
-
-    def _may_read_client(self, client: Client, mask: int) -> bool:
-        """Do what *mask* says besides that there is something to read; return whether to read it."""
-        if mask & OUT:
-            self.outboxes.send_client(client)
-            if client.closed:
-                return False
-        if mask & ~OUT and not client.paused:
-            return True
-        if mask & (_HUP | _ERR):
-            self.loss.client_gone(client)
-        return False
-
-    def client_ended(self, client: Client) -> None:
-        """The client closed its sending side: what it sent before a Terminate is still done."""
-        last = client.pending[-1] if client.pending else None
-        if isinstance(last, Chunk) and (last.terminates or last.holds):
-            last.is_last = True
-            self.outboxes.pause_client(client)
-        else:
-            self.loss.client_gone(client)
-
-    def serve_server(self, server: Server, mask: int) -> None:
-        wire = server.wire
-        try:
-            if (mask != _READABLE or server.paused) and not self._may_read_server(server, mask):
-                return
-            data = wire.recv()
-            while data:
-                now = self.clock()
-                self.counters.bytes_out += len(data)
-                self.replies.received(server, data, now)
-                if not wire.has_pending or server.use is CLOSED:
-                    break
-                data = wire.recv()
-            if data == b"":
-                self.lose_server(server, None)
-        except ProtocolViolation as violation:
-            _log.warning("server_violation", server=repr(server), error=str(violation))
-            self.lose_server(server, None)
-        except OSError:
-            self.lose_server(server, None)
-        except Exception:  # noqa: BLE001 - one session's failure must not end the others
-            _log.exception("server_failed", server=repr(server))
-            self.lose_server(server, None)
-
-    def _may_read_server(self, server: Server, mask: int) -> bool:
-        """Do what *mask* says besides that there is something to read; return whether to read it."""
-        if mask & OUT:
-            self.outboxes.send_server(server)
-        if mask & ~OUT and not server.paused:
-            return True
-        if mask & (_HUP | _ERR) and server.use is not CLOSED:
-            self.lose_server(server, None)
-        return False
+        if self.driver.pressed:
+            slices.serve(limit)
+            self.outboxes.flush()
+        if effort.words - begun > BUSY:
+            slices.note(self.clock() - self.now, effort.words - begun, len(events))
 
     # Clients come and go...
 
@@ -295,15 +226,11 @@ class Relay:
         self.by_pid[client.pid] = client
         self.rebasing.begin(client)
         self.outboxes.epoll.register(client.fd, IN)
+        client.allowance = SLICE
         if unread:
-            try:
-                client.receive(unread)
-                self.dispatcher.pump(client)
-            except ProtocolViolation as violation:
-                message = error_response("FATAL", violation.sqlstate, str(violation))
-                self.fail_client(client, message)
+            self.reading.take(client, unread)
         if wire.has_pending and not client.closed:
-            self.serve_client(client, IN)
+            self.slices.later(client)
         self.outboxes.flush()
 
     def fail_client(self, client: Client, message: bytes) -> None:
@@ -494,7 +421,6 @@ class Relay:
         self.homes.note_reader(client, index)
 
 
-_READABLE: Final = select.EPOLLIN
-_HUP: Final = select.EPOLLHUP
-_ERR: Final = select.EPOLLERR
+#: What is done although the client waits for its slice.
+_MORE: Final = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 _TERMINATE: Final = b"X\0\0\0\4"

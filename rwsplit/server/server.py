@@ -66,6 +66,7 @@ class Server(ServerState):
         "paused",
         "pid",
         "pool",
+        "queued",
         "soiled",
         "stray_cancel",
         "tx",
@@ -118,6 +119,8 @@ class Server(ServerState):
         """EPOLLOUT is armed."""
         self.paused = False
         """Not read, because the client does not keep up."""
+        self.queued = False
+        """Something it has sent waits to be read."""
 
     def __repr__(self) -> str:
         return (

@@ -50,6 +50,8 @@ class Knowledge:
 
     def __init__(self, statements: StatementCache, functions: FunctionBook) -> None:
         self.parameters = ParameterStore()
+        self.effort = statements.effort
+        """What has been done for sessions."""
         self.on_ddl: Callable[[str], None] = lambda _database: None
         """Called with the name of a database when DDL has ended there."""
         self.last_definition = NEVER
@@ -212,7 +214,9 @@ class Knowledge:
         if vocabulary is None:
             book = self._book(database, path)
             vocabulary = Vocabulary(
-                book, StatementCache(book, size=self._size), numbers=self._numbers
+                book,
+                StatementCache(book, size=self._size, effort=self.effort),
+                numbers=self._numbers,
             )
             self._vocabularies[database, path] = vocabulary
             self._share_out()

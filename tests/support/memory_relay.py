@@ -116,7 +116,9 @@ class MemoryRelay:
         )
         self.relay.outboxes.epoll.close()
         self.relay.outboxes.epoll = _NoEpoll()  # type: ignore[assignment]
-        self.knowledge = Knowledge(StatementCache(FunctionBook(), size=1000), FunctionBook())
+        self.knowledge = Knowledge(
+            StatementCache(FunctionBook(), size=1000, effort=self.relay.effort), FunctionBook()
+        )
         self.parameters = self.knowledge.parameters.intern({})
         self.clients = [self._client(100 + number) for number in range(clients)]
         number = 100_000
