@@ -77,12 +77,15 @@ class Dispatcher:
             if pending and pending[0] is item:
                 pending.popleft()
                 client.pending_bytes = max(0, client.pending_bytes - size) if pending else 0
+        if client.is_behind or (client.paused and not pending):
+            self._look_at_more(client)
+
+    def _look_at_more(self, client: Client) -> None:
+        """Have more of what *client* sends looked at, now that there is room: what has been read comes first."""
         outboxes = self._relay.outboxes
         if client.is_behind:
             outboxes.pause_client(client)
-            outboxes.resume_when_sent(client)
-        elif client.paused and not pending:
-            outboxes.resume_when_sent(client)
+        outboxes.resume_when_sent(client)
 
     def _resume(self, client: Client, held: Chunk) -> bool:
         """Have the session look at what it held back, if the names that uses are settled; say whether it did."""

@@ -14,7 +14,7 @@ from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay.client import Client
 from rwsplit.relay.outboxes import HIGH_WATER, OUT
-from rwsplit.relay.slices import MOST_PENDING, READABLE, SLICE
+from rwsplit.relay.slices import MOST_PENDING, READABLE
 from rwsplit.server.server import CLOSED, Server
 from rwsplit.session.unit import Chunk
 
@@ -93,6 +93,8 @@ class Reading:
             client.unended = False
             relay.unended[client] = relay.now
         self._keep_back(client)
+        if client.paused and not client.is_behind:
+            relay.outboxes.resume_when_sent(client)  # it was kept back for what is through now
 
     def _keep_back(self, client: Client) -> None:
         """Stop reading *client* while there is enough of what it has sent; go on with that as soon as others had their turn."""
@@ -106,7 +108,7 @@ class Reading:
         elif client.pending_bytes > HIGH_WATER or len(client.pending) >= MOST_PENDING:
             relay.outboxes.pause_client(client)
         if client.allowance <= 0 and not (client.is_behind or client.pending):
-            client.allowance = SLICE
+            client.allowance = relay.slices.size
 
     def _may_read_client(self, client: Client, mask: int) -> bool:
         """Do what *mask* says besides that there is something to read; return whether to read it."""

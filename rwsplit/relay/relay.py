@@ -55,7 +55,7 @@ from rwsplit.relay.rooms import Rooms
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.sequences import Sequences
 from rwsplit.relay.signalling import Signaller
-from rwsplit.relay.slices import BUSY, READABLE, SLICE, TURN, Slices
+from rwsplit.relay.slices import BUSY, READABLE, TURN, Slices
 from rwsplit.relay.trials import Trials
 from rwsplit.relay.upkeep import Upkeep
 from rwsplit.routing.balancing import Chooser
@@ -226,7 +226,7 @@ class Relay:
         self.by_pid[client.pid] = client
         self.rebasing.begin(client)
         self.outboxes.epoll.register(client.fd, IN)
-        client.allowance = SLICE
+        client.allowance = self.slices.size
         if unread:
             self.reading.take(client, unread)
         if wire.has_pending and not client.closed:

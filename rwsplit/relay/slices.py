@@ -53,10 +53,13 @@ class Slices:
         "_parses",
         "_relay",
         "longest",
+        "size",
     )
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
+        self.size = SLICE
+        """Words of a slice."""
         self._fresh: deque[Client | Server] = deque()
         """Whose sockets a turn had no time for."""
         self._left: deque[Client | Server] = deque()
@@ -112,7 +115,7 @@ class Slices:
             return
         if party.closed:
             return
-        party.allowance = SLICE
+        party.allowance = self.size
         if party.is_behind or party.pending:
             self._relay.reading.go_on(party)
         if not (party.paused or party.queued or party.closed):
@@ -122,7 +125,7 @@ class Slices:
 
     def weigh(self, client: Client) -> None:
         """Take note of what is being done for *client*, if it is more than for any other in this turn."""
-        words = SLICE - client.allowance
+        words = self.size - client.allowance
         if words > self._heaviest_words:
             self._heaviest, self._heaviest_words = client, words
 
