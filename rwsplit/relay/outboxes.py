@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 HIGH_WATER: Final = 256 * 1024
 
 
+#: Parts of an outbox beyond which they are put together.
+MANY: Final = 64
+
+
 class Outboxes:
     """The epoll set, and the outboxes that were written to."""
 
@@ -83,8 +87,12 @@ class Outboxes:
 
     def _hold_back(self, server: Server) -> None:
         """Stop reading the client that fills the outbox of a server that takes nothing now."""
-        holder = server.holder
-        if holder is not None and sum(map(len, server.out)) > HIGH_WATER:
+        holder, out = server.holder, server.out
+        if holder is None or holder.paused:  # type: ignore[attr-defined]
+            return
+        if len(out) > MANY:  # or each look would take longer than the one before
+            out[:] = [b"".join(out)]
+        if sum(map(len, out)) > HIGH_WATER:
             self.pause_client(holder)  # type: ignore[arg-type]
 
     def send_client(self, client: Client) -> None:

@@ -27,7 +27,7 @@ class Apart(Exception):
 class Renaming:
     """What one unit does to the names of *session*."""
 
-    __slots__ = ("_before", "_entries", "_left", "_session")
+    __slots__ = ("_before", "_entries", "_left", "_places", "_session")
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -37,6 +37,8 @@ class Renaming:
         """What the unnamed statement was behind its unit."""
         self._entries: list[tuple[int, dict[bytes, Any], bytes, Any, Any]] = []
         """For each change the number of the message that makes it, the table, the name, what it meant and means."""
+        self._places: dict[Any, list[int]] = {}
+        """Where the entries are that let a name mean a statement."""
 
     def name(self, number: int, name: bytes, prepared: Prepared) -> None:
         """Let *name* mean *prepared*, by the unit's message *number*."""
@@ -62,16 +64,21 @@ class Renaming:
         session = self._session
         if not name and session.unnamed_by is not self:
             self._before, session.unnamed_by = session.unnamed_by, self
+        if table is session.names and new is not _NOTHING:
+            self._places.setdefault(new, []).append(len(self._entries))
         self._entries.append((number, table, name, table.get(name, _NOTHING), new))
         _put(table, name, new)
 
     def exchange(self, old: Prepared, new: Prepared) -> None:
         """Let the names that the unit has given to *old* mean *new*: what it has parsed turned out to be that, or is told apart."""
-        for at, (number, table, name, before, meant) in enumerate(self._entries):
-            if meant is old:
-                self._entries[at] = (number, table, name, before, new)
-                if table.get(name) is old:
-                    table[name] = new
+        places = self._places.pop(old, ())
+        for at in places:
+            number, table, name, before, _ = self._entries[at]
+            self._entries[at] = (number, table, name, before, new)
+            if table.get(name) is old:
+                table[name] = new
+        if places:
+            self._places.setdefault(new, []).extend(places)
 
     # Until it is settled...
 
@@ -101,6 +108,7 @@ class Renaming:
         if any(not name for _, _, name, _, _ in self._entries):
             self._settle_unnamed(told)
         self._entries.clear()
+        self._places.clear()
 
     def _settle_unnamed(self, told: int | None) -> None:
         """Only the unnamed statement can have been changed by several units of which none has ended."""
@@ -122,6 +130,8 @@ class Renaming:
 def _put(table: dict[bytes, Any], name: bytes, value: Any) -> None:
     if value is _NOTHING:
         table.pop(name, None)
+        if not table:
+            table.clear()  # or a dict keeps the room for all it has ever held
     else:
         table[name] = value
 

@@ -183,7 +183,8 @@ class StatementCache:
         else:
             script = parse_scan(found, self._functions) if found else unreadable()
             self._parses += 1
-            self.effort.parsed(len(found.tokens) if found else len(query))
+            words = len(found.tokens) if found else len(query)
+            self.effort.parsed(words, len(script.statements))
             self._unparsed += script.primary_only is PrimaryOnly.UNPARSED
             if mark is not None:
                 self._shapes.put(mark, _Shape(script, b""), len(query))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-#: What it takes to classify a text besides its words.
+#: What it takes to classify a statement besides its words.
 PARSE: Final = 12
 
 
@@ -21,7 +21,7 @@ class Effort:
         self.words = 0
         self.parses = 0
 
-    def parsed(self, words: int) -> None:
-        """Take note that a text of so many *words* was classified."""
-        self.words += PARSE + words
+    def parsed(self, words: int, statements: int) -> None:
+        """Take note that a text of so many *words* in so many *statements* was classified."""
+        self.words += PARSE * statements + words
         self.parses += 1

@@ -45,29 +45,16 @@ class Model(ModelServer):
         return b"" if code == "H" else super()._answer(code, payload)
 
 
-class RecordingWire(type(wire_of(MemoryRelay(1, size=1).clients[0]))):  # type: ignore[misc]
-    """Keeps all it has sent."""
-
-    __slots__ = ()
-    log: dict[int, list[bytes]]
-
-    def send(self, data: bytes | bytearray | memoryview) -> int:
-        self.log.setdefault(self.fileno(), []).append(bytes(data))
-        return len(data)
-
-
 def converse(said: list[bytes], cuts: list[int], size: int) -> tuple[bytes, int]:
     """Return what a client gets that says *said*, cut at *cuts*, if slices have *size* words, and how many units were answered."""
-    RecordingWire.log = {}
     rig = MemoryRelay(1, size=2)
     [client] = rig.clients
     client.allowance = rig.relay.slices.size = size
-    wire = wire_of(client)
-    wire.__class__ = RecordingWire
+    told = wire_of(client).log = []
     models: dict[Server, Model] = {}
     broken = {"select broken"}
     for server in rig.relay.servers.values():
-        wire_of(server).__class__ = RecordingWire
+        wire_of(server).log = []
         models[server] = Model(broken)
     data = b"".join(said)
     bounds = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
@@ -75,7 +62,7 @@ def converse(said: list[bytes], cuts: list[int], size: int) -> tuple[bytes, int]
     for _ in range(PATIENCE):
         ready = []
         for server, model in models.items():
-            sent = b"".join(RecordingWire.log.pop(server.fd, []))
+            sent, wire_of(server).log = b"".join(wire_of(server).log or ()), []
             answer = model.answers(sent) if sent else b""
             if answer:
                 ready.append((server, answer))
@@ -92,7 +79,7 @@ def converse(said: list[bytes], cuts: list[int], size: int) -> tuple[bytes, int]
         raise AssertionError("there is no end to it")
     assert not pieces, "the client is not read any more"
     assert not client.is_behind
-    return b"".join(RecordingWire.log.get(client.fd, [])), client.statements
+    return b"".join(told), client.statements
 
 
 @settings(max_examples=120, deadline=None)

@@ -53,7 +53,7 @@ _DESCRIBED: Final = b"t\0\0\0\6\0\0" + _FRAMES[0]
 class MemoryWire(Wire):
     """Gives out what is put into *incoming*, keeps what it is sent."""
 
-    __slots__ = ("_number", "incoming", "sends", "sent")
+    __slots__ = ("_number", "incoming", "log", "sends", "sent")
 
     is_tls = False
     wants_write = False
@@ -65,6 +65,8 @@ class MemoryWire(Wire):
         self.incoming: bytes | None = None
         self.sent = b""
         self.sends = 0
+        self.log: list[bytes] | None = None
+        """If there is a list, everything it is sent."""
 
     def fileno(self) -> int:
         return self._number
@@ -76,6 +78,8 @@ class MemoryWire(Wire):
     def send(self, data: bytes | bytearray | memoryview) -> int:
         self.sends += 1
         self.sent = bytes(data)
+        if self.log is not None:
+            self.log.append(self.sent)
         return len(data)
 
     def flush(self) -> bool:
