@@ -23,7 +23,14 @@ from rwsplit.session.draft import (
     ends_at_once,
 )
 from rwsplit.session.pinning import renames
-from rwsplit.session.prepared import OWN_NAME, PARSED, Part, Prepared
+from rwsplit.session.prepared import (
+    OWN_NAME,
+    PARSED,
+    TOO_MANY,
+    TOO_MANY_PORTALS,
+    Part,
+    Prepared,
+)
 from rwsplit.session.renaming import Apart, Renaming, Unsettled
 from rwsplit.session.stand_ins import NAMING, OPAQUE, ORPHAN
 from rwsplit.session.substitution import (
@@ -119,10 +126,12 @@ class Assembly(Draft):
         portal_end = find_zero(data, start + HEADER_SIZE, end)
         name_end = find_zero(data, portal_end + 1, end)
         name = data[portal_end + 1 : name_end]
+        portal = data[start + HEADER_SIZE : portal_end]
+        if portal and len(self._portals) >= self._session.most_names:
+            return self._refuse(TOO_MANY_PORTALS)
         called = self._use(name)
         self._plan.append(FORWARD)
         bound = self._used
-        portal = data[start + HEADER_SIZE : portal_end]
         if portal:
             if self._portals is NO_PORTALS:
                 self._portals = {}
@@ -210,6 +219,8 @@ class Assembly(Draft):
             raise ProtocolViolation("a Parse message has no zero byte behind its query")
         if name in session.unsettled and name:
             raise Unsettled
+        if name and session.names_too_many and name not in session.names:
+            return self._refuse(TOO_MANY)
         prepared = identify(session, tail)
         sent = prepared
         if names_another(prepared.script):
@@ -243,6 +254,13 @@ class Assembly(Draft):
         self._plan.append(PARSED)
         self._planned = True
         return sent
+
+    def _refuse(self, by: bytes) -> bytes:
+        """Have PostgreSQL refuse a message, and skip what follows it: *by* a name it does not know (`Unit.reword`)."""
+        self._scripts.append(ORPHAN)
+        self._plan.append(FORWARD)
+        self._planned = True
+        return frame(codes.DESCRIBE, b"S" + by + b"\0")
 
     def await_name(self, code: int, data: bytes, start: int) -> None:
         """Raise Unsettled if the long message that begins at *start* must wait for its name."""

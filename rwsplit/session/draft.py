@@ -102,6 +102,11 @@ class Draft:
         return bool(self._parts)
 
     @property
+    def steps(self) -> int:
+        """Answers to what has come since the last piece was taken."""
+        return len(self._plan)
+
+    @property
     def describes(self) -> bool:
         """It asks what the portals of all statements it uses return."""
         said, called = self._described, self._called

@@ -30,6 +30,8 @@ from rwsplit.sql.classify import PARSE_LIMIT
 STREAM_LIMIT: Final = 64 * 1024
 #: A unit without a Sync is opened beyond this.
 UNIT_LIMIT: Final = 256 * 1024
+#: So it is beyond so many answers to come: a server is sent a unit in one go.
+STEPS_LIMIT: Final = 2048
 #: The allowance of a session that nobody gives one.
 UNBOUNDED: Final = 1 << 62
 #: Bytes of a frame that count as one word: 1 << 9.
@@ -205,7 +207,7 @@ class Frames(SessionState):
         if assembly is not None:
             if run < pos:
                 assembly.add_raw(data[run:pos])
-            if assembly.size > UNIT_LIMIT:
+            if assembly.size > UNIT_LIMIT or assembly.steps > STEPS_LIMIT:
                 self._open_up()
             self.unended = not self.is_behind
         self._inbox.keep(data[pos:], wanted)

@@ -67,7 +67,7 @@ class Renaming:
         if table is session.names and new is not _NOTHING:
             self._places.setdefault(new, []).append(len(self._entries))
         self._entries.append((number, table, name, table.get(name, _NOTHING), new))
-        _put(table, name, new)
+        self._put(table, name, new)
 
     def exchange(self, old: Prepared, new: Prepared) -> None:
         """Let the names that the unit has given to *old* mean *new*: what it has parsed turned out to be that, or is told apart."""
@@ -104,11 +104,17 @@ class Renaming:
                 continue
             if told is None or number < told or table.get(name, _NOTHING) is not new:
                 continue
-            _put(table, name, old)
+            self._put(table, name, old)
         if any(not name for _, _, name, _, _ in self._entries):
             self._settle_unnamed(told)
         self._entries.clear()
         self._places.clear()
+
+    def _put(self, table: dict[bytes, Any], name: bytes, value: Any) -> None:
+        session = self._session
+        if table is session.names and name:
+            session.named_bytes += _size(value) - _size(table.get(name, _NOTHING))
+        _put(table, name, value)
 
     def _settle_unnamed(self, told: int | None) -> None:
         """Only the unnamed statement can have been changed by several units of which none has ended."""
@@ -125,6 +131,11 @@ class Renaming:
         if session.unnamed_by is self:
             session.unnamed_by = None
             _put(session.names, b"", left)
+
+
+def _size(value: Any) -> int:
+    """Return how many bytes of text *value*, what a name means, has."""
+    return len(value.tail) if value is not _NOTHING else 0
 
 
 def _put(table: dict[bytes, Any], name: bytes, value: Any) -> None:

@@ -16,10 +16,18 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, frame
-from rwsplit.protocol.refusals import BARE_MARK, STALE_PLAN, bare, move_position
+from rwsplit.protocol.refusals import BARE_MARK, STALE_PLAN, bare, move_position, too_many
 from rwsplit.protocol.responses import UNTOLD, Owed, Step, sqlstate
 from rwsplit.routing.route import Route
-from rwsplit.session.prepared import CHANGED, OWN_NAME, Meaning, Part, Prepared
+from rwsplit.session.prepared import (
+    CHANGED,
+    OWN_NAME,
+    TOO_MANY,
+    TOO_MANY_PORTALS,
+    Meaning,
+    Part,
+    Prepared,
+)
 from rwsplit.session.renaming import Renaming
 from rwsplit.session.stand_ins import Effects
 from rwsplit.session.teaching import Lesson, Lessons
@@ -291,7 +299,7 @@ class Unit(Owed):
         """It may run more than *script* tells of: what a portal does that an earlier unit has made, or what came later."""
         return self.follows or self.continued
 
-    def reword(self, frame: bytes) -> bytes:
+    def reword(self, frame: bytes) -> bytes:  # noqa: C901 - one line a case
         """Return the ErrorResponse *frame* with the client's names of statements in place of ours, and nothing of our own words."""
         if self.refusal and sqlstate(frame) == b"25P02":
             frame = self.refusal
@@ -299,6 +307,8 @@ class Unit(Owed):
             return error_response("ERROR", "57014", self.cancelled.value)
         if self._is_of_changed_result(frame):
             return STALE_PLAN
+        if TOO_MANY in frame and self.session is not None:
+            return too_many(self.session.most_names, portals=TOO_MANY_PORTALS in frame)
         if _BARE_MARK in frame:
             return bare(frame)
         if any(self.piece.shift):

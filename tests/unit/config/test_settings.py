@@ -18,8 +18,8 @@ from rwsplit.config.model import (
 from rwsplit.config.settings import all_settings, values
 
 
-def test_there_are_at_most_sixty_settings():
-    assert len(all_settings()) <= 60
+def test_there_are_at_most_seventy_settings():
+    assert len(all_settings()) <= 70
 
 
 def test_a_setting_knows_its_path_and_default():
