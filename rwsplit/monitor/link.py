@@ -38,6 +38,8 @@ class ProbeFailed(NodeError):
     def __init__(self, reason: str, *, lost: bool) -> None:
         super().__init__(reason.strip().partition("\n")[0])
         self.lost = lost
+        self.overdue = 0.0
+        """How long after the probe's deadline that was noticed: by more than a moment, rwsplit itself was held up."""
 
 
 class Link:

@@ -175,6 +175,7 @@ class Probe:
         Raises:
             ProbeFailed: it did not answer, or not in time.
         """
+        deadline = trio.current_time() + self.timeout
         try:
             with trio.fail_after(self.timeout):
                 link = self._link
@@ -185,8 +186,13 @@ class Probe:
                     self._past = await self._read_past(link, look.timeline)
                     look = self._with_past(look)
                 return look
+        except ProbeFailed as exc:
+            exc.overdue = trio.current_time() - deadline
+            raise
         except trio.TooSlowError as exc:
-            raise self.too_late() from exc
+            failure = self.too_late()
+            failure.overdue = trio.current_time() - deadline
+            raise failure from exc
         except (ValueError, ArithmeticError) as exc:
             raise _nonsense(exc) from exc
 

@@ -56,6 +56,7 @@ from rwsplit.relay.sending import Sender
 from rwsplit.relay.sequences import Sequences
 from rwsplit.relay.signalling import Signaller
 from rwsplit.relay.slices import BUSY, READABLE, TURN, Slices
+from rwsplit.relay.stalls import Stalls
 from rwsplit.relay.trials import Trials
 from rwsplit.relay.upkeep import Upkeep
 from rwsplit.routing.balancing import Chooser
@@ -87,6 +88,7 @@ class Relay:
         hurry: Callable[[], None],
         report_failure: Callable[[str, str], None],
         report_owing: Callable[[str, float, float], None] = lambda *_: None,
+        report_stall: Callable[[], None] = lambda: None,
         clock: Callable[[], float],
         driver: Driver | None = None,
         effort: Effort | None = None,
@@ -102,6 +104,8 @@ class Relay:
         self.hurry = hurry
         self.report_failure = report_failure
         self.report_owing = report_owing
+        self.report_stall = report_stall
+        """Called when rwsplit itself was held up: nothing that is overdue by the clock tells anything of a node."""
         self.counters = Counters()
         self.counters.renumber([], [node.name for node in view.nodes])
         self.pools = Pools(config.pool, self._open_later)
@@ -124,6 +128,7 @@ class Relay:
         """What has been done for sessions, to say when it is the others' turn."""
         self.outboxes = Outboxes(self, self.driver.epoll)
         self.slices = Slices(self)
+        self.stalls = Stalls()
         self.reading = Reading(self)
         self.choice = Choice(self)
         self.sender = Sender(self)
@@ -152,6 +157,8 @@ class Relay:
         self._open_server = open_server
         self._nursery: trio.Nursery | None = None
         self._alarm = self.driver.alarms.add(self._tick)
+        self._due = math.inf
+        """When the next tick is due."""
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry bytes until cancelled; then close every connection."""
@@ -172,8 +179,12 @@ class Relay:
             self.driver.close()
 
     def _tick(self) -> None:
-        self.now = self.clock()
+        self.now = now = self.clock()
+        late = now - self._due
         self._alarm.set(self._next_tick())
+        if self.stalls.excuses(late, now):
+            self.report_stall()
+            return
         self.upkeep.tick()
         self.outboxes.flush()
 
@@ -181,7 +192,8 @@ class Relay:
         """Return when the next tick is due: on a grid, as probes are, so that the process wakes up once for all."""
         now = self.clock()
         due = (now // TICK + 1) * TICK
-        return due if due - now > TICK / 10 else due + TICK
+        self._due = due if due - now > TICK / 10 else due + TICK
+        return self._due
 
     def turn(self, events: list[tuple[int, int]]) -> None:
         """Serve every socket in *events*, then send what came of it."""
