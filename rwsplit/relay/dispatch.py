@@ -19,7 +19,7 @@ from rwsplit.protocol.backend import error_response
 from rwsplit.relay import lanes, skipping
 from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client, Waiting
-from rwsplit.relay.slices import UNIT
+from rwsplit.relay.slices import CHUNK, UNIT
 from rwsplit.relay.trials import Trial, is_wanted
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
@@ -60,8 +60,7 @@ class Dispatcher:
             if client.allowance <= 0:
                 slices.later(client)
                 break
-            client.allowance -= UNIT
-            effort.words += UNIT
+            words = UNIT
             item = pending[0]
             if client.skipped is not None and _is_for_a_server(item):
                 size = self._skip(client, item)
@@ -73,6 +72,9 @@ class Dispatcher:
                 if not self._chunk(client, item):
                     break
                 size = sum(len(part) for part in item.parts if isinstance(part, bytes))
+                words = CHUNK
+            client.allowance -= words
+            effort.words += words
             # Sending may have failed the client, or failed the unit back to the head of the queue.
             if pending and pending[0] is item:
                 pending.popleft()

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 #: Bytes of one read of a server that are worked off faster than they can be counted.
 FEW: Final = 4096
-#: Bytes from a server that count as one word: 1 << 8.
-SHIFT: Final = 8
+#: Bytes from a server that count as one word: 1 << 9.
+SHIFT: Final = 9
 
 _log = structlog.get_logger("rwsplit.relay")
 

@@ -2,8 +2,8 @@
 
 A client may send in one go what takes a second to work off, a server answer it as fast. So what is done is counted, in words
 (`sql.effort`): a client gets a SLICE, a turn of the loop may take TURN altogether, and what is left over waits in a queue
-here. It gets its next slice in the next turn, which comes at once (`Driver.press`), first in, first out. Sockets a turn had no
-time for come before them: they have had nothing yet.
+here. It gets its next slice behind all others, first in, first out, mostly in the next turn, which comes at once (`Driver.press`).
+Sockets a turn had no time for are what the next one begins with: they have had nothing yet.
 
 Nothing is polled for that: a client with something left over is not read (`Outboxes.pause_client`).
 """
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 SLICE: Final = 256
 #: Words of work of one turn, beyond which it serves nobody else.
 TURN: Final = 1024
-#: What it takes to send a unit, and to take in its answer.
+#: Slices one client gets in a turn, at most, while nobody else is there.
+SLICES: Final = TURN // SLICE
+#: What it takes to send a unit, and to take in its answer; and to pass on what needs no thought.
 UNIT: Final = 3
+CHUNK: Final = 1
 #: Units and chunks of one client that may wait before more of what it sends is looked at.
 MOST_PENDING: Final = 256
 #: Words of work beyond which it is looked at how long a turn took.
@@ -93,19 +96,24 @@ class Slices:
         """Return whether what *client* has left over can be looked at: what there is of it already has somewhere to go."""
         return len(client.pending) < MOST_PENDING and not client.is_stuffed
 
-    def serve(self, limit: int) -> None:
-        """Give those who wait a slice each, one at least, until *limit* words of work have been done.
+    def serve_put_off(self, limit: int) -> None:
+        """Begin a turn with those the last one had no time for, until *limit* words of work have been done."""
+        fresh, effort = self._fresh, self._relay.effort
+        for _ in range(len(fresh)):
+            self._serve(fresh.popleft())
+            if effort.words > limit:
+                break
 
-        To be called once in each turn.
-        """
-        relay, effort = self._relay, self._relay.effort
-        fresh, left = self._fresh, self._left
-        for queue in (fresh, left):
-            for position in range(len(queue)):
-                if effort.words > limit and (position or queue is fresh):
-                    break
-                self._serve(queue.popleft())
-        relay.driver.pressed = bool(fresh or left)
+    def serve_left_over(self, limit: int) -> None:
+        """End a turn with those who have something left over, one at least, until *limit* words of work have been done."""
+        left, effort = self._left, self._relay.effort
+        for _ in range(len(left) + SLICES):
+            if not left:
+                break
+            self._serve(left.popleft())
+            if effort.words > limit:
+                break
+        self._relay.driver.pressed = bool(self._fresh or left)
 
     def _serve(self, party: Client | Server) -> None:
         party.queued = False

@@ -11,7 +11,7 @@ from rwsplit.relay.client import Client
 from rwsplit.relay.outboxes import HIGH_WATER
 from rwsplit.relay.slices import MOST_PENDING, SLICE, TURN
 from tests.support import frames
-from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
+from tests.support.memory_relay import ANSWER, MemoryRelay, MemoryWire, wire_of
 
 SYNCED = frames.message("1") + frames.ready()
 BEGUN = frames.message("C", b"BEGIN\0") + frames.ready()
@@ -285,6 +285,75 @@ def test_a_session_that_waits_in_the_middle_of_its_slices_goes_on_later():
     assert client.statements == 800
     assert client.is_idle
     assert b"a" not in client.names
+
+
+class BufferedWire(MemoryWire):
+    """Has decrypted more than one read returns, as TLS does: epoll tells nothing of that."""
+
+    __slots__ = ("pieces",)
+
+    def __init__(self, number: int, pieces: list[bytes]) -> None:
+        super().__init__(number)
+        self.pieces = pieces
+
+    @property
+    def has_pending(self) -> bool:  # type: ignore[override]
+        return bool(self.pieces)
+
+    def recv(self) -> bytes | None:
+        return self.pieces.pop(0) if self.pieces else None
+
+
+def test_what_tls_has_decrypted_already_waits_for_the_next_turn_too():
+    rig = MemoryRelay(1)
+    [client] = rig.clients
+    client.wire = BufferedWire(client.fd, [new_shapes(10) for _ in range(40)])
+    rig.turn_clients([client])
+    assert rig.relay.driver.pressed
+    assert rig.relay.effort.words <= TURN + BEYOND
+    play_out(rig)
+    assert client.statements == 400
+    assert not client.paused
+
+
+def test_so_does_what_a_server_has_sent():
+    rig = MemoryRelay(1)
+    [reader] = rig.clients
+    rig.ask(reader, b"select 1")
+    rig.turn_clients([reader])
+    [server] = rig.busy()
+    rows = frames.row("x" * 1000) * 60
+    pieces = [ANSWER[:34], *[rows] * 100, ANSWER[-20:]]
+    server.wire = BufferedWire(server.fd, pieces)
+    turns = 0
+    rig.relay.turn([(server.fd, select.EPOLLIN)])
+    while rig.relay.driver.pressed:
+        turns += 1
+        rig.relay.turn([])
+    assert turns >= 10
+    assert reader.statements == 1
+
+
+def test_servers_that_flood_do_not_keep_a_turn_from_all_others():
+    """They use up each turn; whose socket was put off begins the next."""
+    rig = MemoryRelay(40)
+    bystander, *readers = rig.clients
+    for reader in readers:
+        rig.ask(reader, b"select 1")
+    rig.turn_clients(readers)
+    play_servers = rig.busy()
+    assert len(play_servers) > 20
+    rows = frames.row("x" * 1000) * 60
+    for turn in range(12):
+        for server in play_servers:
+            wire_of(server).incoming = (ANSWER[:34] if turn == 0 else b"") + rows
+        events = [(server.fd, select.EPOLLIN) for server in play_servers]
+        if turn >= 1 and wire_of(bystander).incoming is None and not bystander.in_flight:
+            rig.ask(bystander, b"select 2")
+        if wire_of(bystander).incoming is not None:
+            events.append((bystander.fd, select.EPOLLIN))
+        rig.relay.turn(events)
+    assert bystander.in_flight == 1
 
 
 def test_a_long_turn_is_logged_with_whose_it_was(monkeypatch: pytest.MonkeyPatch):
