@@ -22,12 +22,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
-from typing import ClassVar, Final
+from typing import Final
 
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length, frame
 from rwsplit.protocol.looks import Look, Overheard
+from rwsplit.protocol.owed import (
+    FORWARD as FORWARD,
+    SWALLOW as SWALLOW,
+    UNTOLD as UNTOLD,
+    Owed as Owed,
+    Step as Step,
+)
 from rwsplit.protocol.refusals import (
     LOSING as LOSING,
     is_fatal as is_fatal,
@@ -41,13 +48,6 @@ from rwsplit.protocol.refusals import (
 HOLD_LIMIT: Final = 16 * 1024
 #: A frame that must be understood (an error, a notice) may be this large.
 MESSAGE_LIMIT: Final = 16 * 1024 * 1024
-
-#: Step of a unit: the answer to one message. A `bytes` step is an answer to make up, a `Look` one to swallow and look at.
-FORWARD: Final = 0
-SWALLOW: Final = 1
-#: The last step of a unit whose client must not hear of its end, since it has said Flush where rwsplit says Sync.
-UNTOLD: Final = 2
-Step = int | bytes | Look
 
 
 class What(IntEnum):
@@ -67,72 +67,13 @@ class What(IntEnum):
     """A message that belongs to no unit (a notification) was appended to the owner's sink."""
 
 
-class Owed:
-    """The answers one unit is owed."""
-
-    __slots__ = (
-        "done",
-        "error",
-        "failed",
-        "failed_at",
-        "forwarded",
-        "guarded",
-        "kept",
-        "reports",
-        "sink",
-        "size",
-        "steps",
-        "told",
-    )
-
-    vital: ClassVar[bool] = False
-    """What was sent behind it relies on it: after an error nothing more of what the server says counts."""
-
-    def __init__(self, sink: list[bytes] | None, *, guarded: bool = False) -> None:
-        self.sink = sink
-        """Where answers go; None: they are swallowed."""
-        self.steps: deque[Step] | None = None
-        """What to do with the answer to each message; None: forward all."""
-        self.guarded = guarded
-        self.forwarded = False
-        """Something of the answer has been handed to the sink."""
-        self.failed = False
-        """An ErrorResponse came for it."""
-        self.failed_at = 0
-        """Bytes of the answer in front of the ErrorResponse."""
-        self.error: bytes | None = None
-        """The ErrorResponse frame for which the answer is kept back."""
-        self.kept: list[bytes] | None = None
-        """What is kept back of the answer of a guarded unit."""
-        self.size = 0
-        """Bytes of the answer so far."""
-        self.done = 0
-        """Steps that are through; those that follow it did not happen if the unit failed."""
-        self.told = 0
-        """Those of them whose answer the client got: as many of its messages did what they say."""
-        self.reports: list[bytes] | None = None
-        """Where ParameterStatus goes although the answer is swallowed."""
-
-    def reword(self, frame: bytes) -> bytes:
-        """Return the ErrorResponse *frame* in the client's own words."""
-        return frame
-
-    def deliver(self) -> None:
-        """Hand over what was kept back: it is the answer after all."""
-        if self.kept is not None and self.sink is not None:
-            self.sink.extend(self.kept)
-        self.kept = None
-        self.error = None
-        self.forwarded = True
-
-
 Event = tuple[What, Owed | None, bytes | int]
 
 
 class ResponseQueue:
     """What one server owes, and the sorting of what it sends."""
 
-    __slots__ = ("_rest", "_through", "owed", "owner", "shown_pid")
+    __slots__ = ("_missing", "_more", "_rest", "_through", "owed", "owner", "shown_pid")
 
     def __init__(self) -> None:
         self.owed: deque[Owed] = deque()
@@ -141,9 +82,14 @@ class ResponseQueue:
         self.owner: list[bytes] | None = None
         """Sink of the session that holds the server: notifications go there."""
         self._rest = b""
+        """The beginning of a frame, or of one's header."""
+        self._more: list[bytes] = []
+        """What has come of that frame since; put together once it is complete."""
+        self._missing = 0
+        """How many bytes of it are still to come; zero if that need not be awaited."""
         self._through = 0
 
-    def receive(self, data: bytes) -> list[Event]:  # noqa: C901 - the hot loop, kept in one frame
+    def receive(self, data: bytes) -> list[Event]:  # noqa: C901 - the hot loop, in one frame
         """Sort *data*, forward what is to be forwarded, return what happened, in order.
 
         Raises:
@@ -151,8 +97,9 @@ class ResponseQueue:
         """
         events: list[Event] = []
         if self._rest:
-            data = self._rest + data
-            self._rest = b""
+            data = self._put_together(data)
+            if not data:
+                return events
         size = len(data)
         start = pos = 0
         owed = self.owed
@@ -221,9 +168,22 @@ class ResponseQueue:
     def discard_input(self) -> None:
         """Forget bytes of an incomplete frame (the server is being closed)."""
         self._rest = b""
+        self._more.clear()
+        self._missing = 0
         self._through = 0
 
     # The parts...
+
+    def _put_together(self, data: bytes) -> bytes:
+        """Return the frame that has begun with *data* behind it; nothing while it must be awaited whole."""
+        if len(data) < self._missing:
+            self._more.append(data)
+            self._missing -= len(data)
+            return b""
+        whole = b"".join((self._rest, *self._more, data))
+        self._more.clear()
+        self._rest = b""
+        return whole
 
     def _finish(self, current: Owed, data: bytes, start: int, pos: int, end: int) -> None:
         """Hand over the end of a unit's answer; with an error that might heal it is kept, too."""
@@ -456,11 +416,13 @@ class ResponseQueue:
     ) -> None:
         """Forward a run whose unit goes on, keep an incomplete frame or let it pass through."""
         stop = pos
+        self._missing = 0
         if size - pos >= HEADER_SIZE:
             code, length = _header(data, pos)
-            if (
-                code in _PASSED_ON
-                and length > HOLD_LIMIT
+            if code not in _PASSED_ON:
+                self._missing = pos + 1 + length - size  # nothing can be done with a part of it
+            elif (
+                length > HOLD_LIMIT
                 and current is not None
                 and (current.steps is None or code not in codes.COMPLETES)
                 and not _is_looked_at(current)
