@@ -16,8 +16,8 @@ from tests.support.counted_turns import counted
 #: How much more four times as much may take, in calls and in time.
 MORE_CALLS = 5.0
 MORE_TIME = 9.0
-FEW = 250
-MANY = 1500
+FEW = 100
+MANY = 800
 ATTEMPTS = 4
 #: Seconds below which time tells nothing.
 NOTHING = 0.01
