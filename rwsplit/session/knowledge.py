@@ -162,7 +162,9 @@ class Knowledge:
         before, catalog = self._doubted(database), self._catalogs.get(database)
         self._doubts.setdefault(database, []).append(doubt)
         about = frozenset() if catalog is None else doubt.about(catalog)
-        if not about <= before:  # a transaction may define thousands of things: each is looked at once
+        if (
+            not about <= before
+        ):  # a transaction may define thousands of things: each is looked at once
             self._doubtful[database] = before | about
             self._teach(database)
         return doubt

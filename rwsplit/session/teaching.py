@@ -50,10 +50,11 @@ class Lessons(list[Lesson]):
 
     __slots__ = ("latest",)
 
-    def __init__(self) -> None:
+    def __init__(self, first: Sequence[Lesson] = ()) -> None:
         super().__init__()
         self.latest: dict[Prepared, Lesson] = {}
         """The last that taught each statement."""
+        self.learn(first)
 
     def learn(self, lessons: Sequence[Lesson]) -> None:
         """Put *lessons* behind those there are."""

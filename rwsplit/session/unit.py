@@ -379,9 +379,10 @@ class Unit(Owed):
 
     def learn(self, lessons: list[Lesson]) -> None:
         """Take note that one more piece of it, which is or was open, is to teach its server *lessons*."""
-        if not isinstance(self.lessons, Lessons):
-            self.lessons = Lessons()
-        self.lessons.learn(lessons)
+        known = self.lessons
+        if not isinstance(known, Lessons):
+            self.lessons = known = Lessons(known)
+        known.learn(lessons)
 
     def add_effects(self, effects: Script | Effects) -> None:
         """Take note of the *effects* of what continues it."""
