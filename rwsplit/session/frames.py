@@ -31,7 +31,7 @@ STREAM_LIMIT: Final = 64 * 1024
 #: A unit without a Sync is opened beyond this.
 UNIT_LIMIT: Final = 256 * 1024
 #: So it is beyond so many answers to come: a server is sent a unit in one go.
-STEPS_LIMIT: Final = 2048
+STEPS_LIMIT: Final = 1024
 #: The allowance of a session that nobody gives one.
 UNBOUNDED: Final = 1 << 62
 #: Bytes of a frame that count as one word: 1 << 9.

@@ -4,7 +4,7 @@
     taken.calls      Python and C functions called in the turns
     taken.seconds    of CPU time in the turns
     taken.words      of work, as rwsplit itself counts it
-    taken.turns
+    taken.turns      and of one of them, `slowest` and `longest`
 
 What builds the messages, or plays the servers, is not counted.
 """
@@ -54,6 +54,8 @@ class Taken:
     turns: int
     longest: int
     """Words of the turn that took most."""
+    slowest: float
+    """Seconds of CPU time of the turn that took longest."""
     client: Client
     rig: MemoryRelay
 
@@ -111,6 +113,7 @@ def counted(
         words=rig.relay.effort.words - words,
         turns=turns,
         longest=meter.longest,
+        slowest=meter.slowest,
         client=client,
         rig=rig,
     )
@@ -161,6 +164,7 @@ class _Meter:
         self.calls = 0
         self.seconds = 0.0
         self.longest = 0
+        self.slowest = 0.0
         self._profile = profile
 
     @contextmanager
@@ -173,7 +177,9 @@ class _Meter:
         try:
             yield
         finally:
-            self.seconds += time.process_time() - began
+            took = time.process_time() - began
+            self.seconds += took
+            self.slowest = max(self.slowest, took)
             if self._profile:
                 sys.setprofile(before)
             self.longest = max(self.longest, rig.relay.effort.words - words)
