@@ -47,7 +47,7 @@ class Dispatcher:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
-    def pump(self, client: Client) -> None:
+    def pump(self, client: Client) -> None:  # noqa: C901 - one branch a case
         """Send as many of the session's pending units and chunks as can go now, in order."""
         if (
             client.server is None
@@ -55,11 +55,8 @@ class Dispatcher:
             and self._relay.plain.send(client)
         ):
             return
-        pending, slices, effort = client.pending, self._relay.slices, client.effort
+        pending, slices = client.pending, self._relay.slices
         while pending and client.waiting is None and not client.closed:
-            if client.allowance <= 0:
-                slices.later(client)
-                break
             words = UNIT
             item = pending[0]
             if client.skipped is not None and _is_for_a_server(item):
@@ -73,12 +70,14 @@ class Dispatcher:
                     break
                 size = sum(len(part) for part in item.parts if isinstance(part, bytes))
                 words = CHUNK
-            client.allowance -= words
-            effort.words += words
             # Sending may have failed the client, or failed the unit back to the head of the queue.
             if pending and pending[0] is item:
                 pending.popleft()
                 client.pending_bytes = max(0, client.pending_bytes - size) if pending else 0
+            if not pending:
+                break  # mostly: what comes alone need not be counted
+            if not slices.goes_on(client, words):
+                break
         if client.is_behind or (client.paused and not pending):
             self._look_at_more(client)
 

@@ -55,7 +55,7 @@ from rwsplit.relay.rooms import Rooms
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.sequences import Sequences
 from rwsplit.relay.signalling import Signaller
-from rwsplit.relay.slices import BUSY, READABLE, TURN, Slices
+from rwsplit.relay.slices import BUSY, FEW, READABLE, TURN, Slices
 from rwsplit.relay.stalls import Stalls
 from rwsplit.relay.trials import Trials
 from rwsplit.relay.upkeep import Upkeep
@@ -195,17 +195,39 @@ class Relay:
         self._due = due if due - now > TICK / 10 else due + TICK
         return self._due
 
-    def turn(self, events: list[tuple[int, int]]) -> None:  # noqa: C901 - the loop, kept in one
+    def turn(self, events: list[tuple[int, int]]) -> None:
         """Serve every socket in *events*, then send what came of it."""
         self.now = self.clock()
         self.floor = self.oldest(self.config.consistency.max_lag)
         self.counters.turns += 1
+        effort = self.effort
+        begun = effort.words
+        if len(events) > FEW or self.driver.pressed:
+            self._take_turns(events, begun + TURN)
+        else:
+            clients, servers, reading = self.clients, self.servers, self.reading
+            for fd, mask in events:
+                server = servers.get(fd)
+                if server is not None:
+                    reading.serve_server(server, mask)
+                    continue
+                client = clients.get(fd)
+                if client is not None:
+                    reading.serve_client(client, mask)
+                elif fd in self.driver.watched:
+                    self.driver.watched[fd]()
+        self.outboxes.flush()
+        if self.driver.pressed:
+            self.slices.serve_left_over(begun + TURN)
+            self.outboxes.flush()
+        if effort.words - begun > BUSY:
+            self.slices.note(self.clock() - self.now, effort.words - begun, len(events))
+
+    def _take_turns(self, events: list[tuple[int, int]], limit: int) -> None:
+        """Serve the sockets in *events* until *limit* words of work have been done; put the others off."""
         clients, servers, watched = self.clients, self.servers, self.driver.watched
         effort, reading, slices = self.effort, self.reading, self.slices
-        begun = effort.words
-        limit = begun + TURN
-        if self.driver.pressed:
-            slices.serve_put_off(limit)
+        slices.serve_put_off(limit)
         for fd, mask in events:
             server = servers.get(fd)
             if server is not None:
@@ -222,12 +244,6 @@ class Relay:
                     reading.serve_client(client, mask)
             elif fd in watched:
                 watched[fd]()
-        self.outboxes.flush()
-        if self.driver.pressed:
-            slices.serve_left_over(limit)
-            self.outboxes.flush()
-        if effort.words - begun > BUSY:
-            slices.note(self.clock() - self.now, effort.words - begun, len(events))
 
     # Clients come and go...
 

@@ -28,6 +28,8 @@ SLICE: Final = 256
 TURN: Final = 1024
 #: Slices one client gets in a turn, at most, while nobody else is there.
 SLICES: Final = TURN // SLICE
+#: Sockets that are ready beyond which a turn may have to put some off.
+FEW: Final = 8
 #: What it takes to send a unit, and to take in its answer; and to pass on what needs no thought.
 UNIT: Final = 3
 CHUNK: Final = 1
@@ -84,6 +86,15 @@ class Slices:
             party.queued = True
             self._left.append(party)
             self._relay.driver.press()
+
+    def goes_on(self, client: Client, words: int) -> bool:
+        """Count *words* of work done for *client*; return whether more may be done for it now. Else it waits for its slice."""
+        client.effort.words += words
+        client.allowance -= words
+        if client.allowance > 0:
+            return True
+        self.later(client)
+        return False
 
     def put_off(self, party: Client | Server) -> None:
         """Read the socket of *party* in the next turn: there is no time in this one."""

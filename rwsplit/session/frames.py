@@ -34,6 +34,8 @@ UNIT_LIMIT: Final = 256 * 1024
 STEPS_LIMIT: Final = 1024
 #: The allowance of a session that nobody gives one.
 UNBOUNDED: Final = 1 << 62
+#: Bytes in which there cannot be enough frames to be worth counting; texts that are classified are counted all the same.
+FEW: Final = 512
 #: Bytes of a frame that count as one word: 1 << 9.
 SHIFT: Final = 9
 
@@ -171,6 +173,7 @@ class Frames(SessionState):
         effort = self.effort
         limit = effort.words + self.allowance
         pos, size = 0, len(data)
+        counts = size > FEW
         wanted = HEADER_SIZE
         if self._through:
             pos = min(self._through, size)
@@ -193,13 +196,14 @@ class Frames(SessionState):
                         return
                     wanted = self._wanted(code, end - pos)
                     break
-                effort.words += 1 + (length >> SHIFT)
+                if counts:
+                    effort.words += 1 + (length >> SHIFT)
                 run = self._frame(code, data, run, pos, end)
             except Unsettled:
                 self._hold(size - pos)
                 break
             pos = end
-            if effort.words >= limit and pos < size:
+            if counts and effort.words >= limit and pos < size:
                 self.is_behind = True
                 break
         self.allowance = limit - effort.words
@@ -210,7 +214,8 @@ class Frames(SessionState):
             if assembly.size > UNIT_LIMIT or assembly.steps > STEPS_LIMIT:
                 self._open_up()
             self.unended = not self.is_behind
-        self._inbox.keep(data[pos:], wanted)
+        if pos < size:
+            self._inbox.keep(data[pos:], wanted)
 
     def _frame(self, code: int, data: bytes, run: int, pos: int, end: int) -> int:
         """Take the complete frame `data[pos:end]`; return where the run of unchanged frames begins."""

@@ -19,10 +19,9 @@ class Inbox:
 
     def keep(self, data: bytes, wanted: int = 0) -> None:
         """Keep *data*, in an empty inbox, until there are *wanted* bytes."""
-        if data:
-            self._pieces.append(data)
-            self.size = len(data)
-            self._wanted = wanted
+        self._pieces.append(data)
+        self.size = len(data)
+        self._wanted = wanted
 
     def add(self, data: bytes) -> bool:
         """Put *data* behind what there is; return whether there are as many bytes as are wanted."""
