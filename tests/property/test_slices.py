@@ -27,6 +27,7 @@ messages = st.one_of(
     st.just(frames.describe_portal()),
     st.just(frames.execute()),
     st.just(frames.SYNC),
+    st.just(frames.FLUSH),
     st.just(frames.bind() + frames.execute() + frames.SYNC),
     st.builds(
         lambda name, text: (
