@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Words of work done for one client in one turn: some 2 ms, a hundred short statements or twenty that were never seen.
 SLICE: Final = 256
 #: Words of work of one turn, beyond which it serves nobody else.
-TURN: Final = 1024
+TURN: Final = 512
 #: Slices one client gets in a turn, at most, while nobody else is there.
 SLICES: Final = TURN // SLICE
 #: Sockets that are ready beyond which a turn may have to put some off.

@@ -44,7 +44,7 @@ TOO_MANY_PORTALS: Final = b"rwsplit_too_many_portals"
 #: Bytes of a Parse beyond which its identity is not shared: such texts rarely come again.
 SHARED_LIMIT: Final = 16 * 1024
 #: Bytes of the Parse messages whose identities are remembered.
-MOST_BYTES: Final = 16 << 20
+MOST_BYTES: Final = 64 << 20
 
 
 class Meaning(NamedTuple):

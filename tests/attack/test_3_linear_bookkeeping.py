@@ -6,12 +6,15 @@ itself, and best of several, so that a slow machine does not matter.
 
 from __future__ import annotations
 
+import select
 import struct
+import sys
 
 import pytest
 
 from tests.support import frames
 from tests.support.counted_turns import counted
+from tests.support.memory_relay import MemoryRelay, wire_of
 
 #: How much more four times as much may take, in calls and in time.
 MORE_CALLS = 5.0
@@ -218,6 +221,50 @@ def test_four_times_as_many_take_four_times_the_calls(conversation):
         for n in (FEW, 4 * FEW)
     )
     assert many <= MORE_CALLS * few, f"{many / few:.1f} times the calls"
+
+
+FLOODS = {
+    "notices": frames.notice(),
+    "parameters": frames.parameter("application_name", "x"),
+    "notifications": frames.notification("channel"),
+    "rows": frames.row("1"),
+}
+
+
+@pytest.mark.parametrize("is_listening", [False, True])
+@pytest.mark.parametrize("kind", FLOODS)
+def test_what_a_server_says_takes_work_in_proportion(kind: str, is_listening: bool):
+    few, many = (flooded(FLOODS[kind], n, is_listening=is_listening) for n in (FEW, 4 * FEW))
+    assert many <= MORE_CALLS * few
+
+
+def flooded(message: bytes, count: int, *, is_listening: bool) -> int:
+    """Return the calls it takes that a server says *message* so often within one answer, in reads of 1000 bytes."""
+    rig = MemoryRelay(1)
+    [client] = rig.clients
+    rig.ask(client, b"listen channel" if is_listening else b"select 1")
+    rig.turn_clients([client])
+    [server] = rig.busy()
+    if is_listening:
+        rig.turn_servers([(server, frames.complete("LISTEN") + frames.ready())])
+        rig.ask(client, b"select 1")
+        rig.turn_clients([client])
+    said = message * count + frames.complete() + frames.ready()
+    calls = 0
+
+    def count_call(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    for at in range(0, len(said), 1000):
+        wire_of(server).incoming = said[at : at + 1000]
+        sys.setprofile(count_call)
+        try:
+            rig.relay.turn([(server.fd, select.EPOLLIN)])
+        finally:
+            sys.setprofile(None)
+    assert client.in_flight == 0
+    return calls
 
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda c: c.__name__.strip("_"))

@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from rwsplit.session.prepared import MOST_BYTES, Prepared, PreparedRegistry
+from rwsplit.session import prepared
+from rwsplit.session.prepared import PreparedRegistry
 from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.functions import FunctionBook
 from tests.support import frames
@@ -16,6 +17,7 @@ from tests.support.counted_turns import Taken, counted
 #: Of rwsplit's own things, how many may stay for each statement a server or the process remembers.
 ROOM = 3
 STORM = 3000
+MOST_BYTES = 1 << 20
 
 
 def things() -> Counter[str]:
@@ -93,14 +95,14 @@ def test_a_session_that_ends_leaves_what_the_process_remembers():
     assert things()["Prepared"] <= before + 10
 
 
-def test_what_is_remembered_of_long_texts_is_bounded_in_bytes():
+def test_what_is_remembered_of_long_texts_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(prepared, "MOST_BYTES", MOST_BYTES)
     registry = PreparedRegistry(StatementCache(FunctionBook(), size=10))
     text = b"select '" + b"x" * 15_000 + b"' as a%d\0\0\0"
     for number in range(2 * MOST_BYTES // 15_000):
         registry.get(text.replace(b"%d", b"%d" % number))
     assert registry._weight <= MOST_BYTES
     assert registry._weight == sum(len(key[1]) for key in registry._by_key)
-    for prepared in list(registry._by_key.values()):
-        assert isinstance(prepared, Prepared)
-        registry.retire(prepared)
+    for known in list(registry._by_key.values()):
+        registry.retire(known)
     assert registry._weight == 0
