@@ -167,8 +167,9 @@ class Loss:
         ):
             return
         may_move = through or self._may_move(client, units)
-        if may_move and not units:
-            return  # its transaction is nowhere again, or it had nothing there
+        if may_move and not units:  # its transaction is nowhere again, or it had nothing there
+            relay.outboxes.resume_when_sent(client)
+            return
         if may_move:
             relay.counters.retries += 1
             for unit in units:

@@ -166,6 +166,8 @@ class Replies:
         self._leave(client, server)
         if client.pending:
             relay.dispatcher.pump(client)
+        elif client.paused:
+            relay.outboxes.resume_when_sent(client)
 
     def _remember(
         self, client: Client, server: Server, unit: Unit, status: int, now: float

@@ -49,7 +49,7 @@ class Bystander:
 
     def __enter__(self) -> Bystander:
         self._thread.start()
-        wait_until(lambda: self.asked > 3, "the bystander is served", timeout=PATIENCE)
+        assert wait_until(lambda: self.asked > 3, timeout=PATIENCE)
         return self
 
     def __exit__(self, *_: object) -> None:

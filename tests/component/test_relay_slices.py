@@ -287,6 +287,29 @@ def test_a_session_that_waits_in_the_middle_of_its_slices_goes_on_later():
     assert b"a" not in client.names
 
 
+def test_what_is_left_over_survives_the_loss_of_servers():
+    rig = MemoryRelay(1)
+    [client] = rig.clients
+    rig.say(client, new_shapes(300))
+    rig.turn_clients([client])
+    lost = 0
+    for turn in range(10_000):
+        busy = rig.busy()
+        if not (busy or rig.relay.driver.pressed):
+            break
+        if busy and turn % 7 == 0 and lost < 20:
+            rig.relay.lose_server(busy[0], None)
+            rig.relay.outboxes.flush()
+            lost += 1
+        elif busy:
+            rig.answer(busy, ANSWER)
+        else:
+            rig.relay.turn([])
+    assert lost >= 3
+    assert client.statements == 300
+    assert not client.paused
+
+
 class BufferedWire(MemoryWire):
     """Has decrypted more than one read returns, as TLS does: epoll tells nothing of that."""
 
