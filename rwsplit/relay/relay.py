@@ -315,6 +315,7 @@ class Relay:
         self._nursery.start_soon(self._open, pool, name=f"dial {pool.node}")
 
     async def _open(self, pool: Pool) -> None:
+        stalls = self.stalls.number
         try:
             server = await self._open_server(pool)
         except ServerRefused as error:
@@ -323,7 +324,10 @@ class Relay:
         except NodeError as error:
             self.now = self.clock()
             pool.dial_failed(error, self.now)
-            self.report_failure(pool.node, str(error))
+            if (
+                self.stalls.number == stalls
+            ):  # else it may have been rwsplit that was late: it tries again
+                self.report_failure(pool.node, str(error))
         else:
             self.now = self.clock()
             self.adopt_server(pool, server)

@@ -64,6 +64,26 @@ def test_a_relay_that_was_held_up_reads_before_it_ends_anything():
     assert relay.stalls.longest == pytest.approx(STALL, abs=0.01)
 
 
+@pytest.mark.parametrize("stalls", [0, 1])
+async def test_a_login_that_fails_beside_a_stall_is_not_held_against_its_node(stalls: int):
+    rig = MemoryRelay(1)
+    relay = rig.relay
+    told: list[str] = []
+
+    async def fails(_: object) -> NoReturn:
+        await trio.lowlevel.checkpoint()
+        relay.stalls.number += stalls
+        raise NodeUnreachable("no answer within 5 s")
+
+    relay._open_server = fails  # type: ignore[assignment]
+    relay.report_failure = lambda node, _: told.append(node)
+    pool = next(iter(relay.pools))
+    pool.starting += 1
+    await relay._open(pool)
+    assert told == [pool.node] * (1 - stalls)
+    assert pool.failures == 1  # it tries again, a little later
+
+
 # Nodes...
 
 
