@@ -219,7 +219,7 @@ class Assembly(Draft):
             raise ProtocolViolation("a Parse message has no zero byte behind its query")
         if name in session.unsettled and name:
             raise Unsettled
-        if name and session.names_too_many and name not in session.names:
+        if name and self._may_not_name(name):
             return self._refuse(TOO_MANY)
         prepared = identify(session, tail)
         sent = prepared
@@ -254,6 +254,13 @@ class Assembly(Draft):
         self._plan.append(PARSED)
         self._planned = True
         return sent
+
+    def _may_not_name(self, name: bytes) -> bool:
+        """Return whether the session has named as many statements as it may, or this unit has many times over."""
+        session = self._session
+        if session.names_too_many and name not in session.names:
+            return True
+        return self.renaming is not None and self.renaming.named > 4 * session.most_names
 
     def _refuse(self, by: bytes) -> bytes:
         """Have PostgreSQL refuse a message, and skip what follows it: *by* a name it does not know (`Unit.reword`)."""

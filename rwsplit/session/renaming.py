@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rwsplit.session.session import Session
 
 
+#: Changes of one unit that are simply kept.
+MANY: Final = 4096
+
+
 class Unsettled(Exception):
     """A message uses a name of which it is not known yet what it means."""
 
@@ -27,7 +31,7 @@ class Apart(Exception):
 class Renaming:
     """What one unit does to the names of *session*."""
 
-    __slots__ = ("_before", "_entries", "_left", "_places", "_session")
+    __slots__ = ("_before", "_entries", "_left", "_many", "_places", "_session", "named")
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -37,6 +41,10 @@ class Renaming:
         """What the unnamed statement was behind its unit."""
         self._entries: list[tuple[int, dict[bytes, Any], bytes, Any, Any]] = []
         """For each change the number of the message that makes it, the table, the name, what it meant and means."""
+        self._many = MANY
+        """Changes beyond which it is looked for what they leave."""
+        self.named = 0
+        """How many of them are of statements that have a name."""
         self._places: dict[Any, list[int]] = {}
         """Where the entries are that let a name mean a statement."""
 
@@ -64,10 +72,30 @@ class Renaming:
         session = self._session
         if not name and session.unnamed_by is not self:
             self._before, session.unnamed_by = session.unnamed_by, self
+        self.named += bool(name)
         if table is session.names and new is not _NOTHING:
             self._places.setdefault(new, []).append(len(self._entries))
         self._entries.append((number, table, name, table.get(name, _NOTHING), new))
         self._put(table, name, new)
+
+    def tidy(self, told: int) -> None:
+        """Forget what has been made of the unnamed statement on the way, now that *told* messages did what they say.
+
+        A client may send any number of statements up to its Sync, and only what the last of these has left counts.
+        """
+        if len(self._entries) <= self._many:
+            return
+        done = [
+            at for at, entry in enumerate(self._entries) if not entry[2] and entry[0] < told
+        ]
+        # The first tells what was before all of them.
+        passed = set(done[1:-1])
+        self._entries = [entry for at, entry in enumerate(self._entries) if at not in passed]
+        self._many = max(MANY, 2 * len(self._entries))
+        self._places.clear()
+        for at, (_, table, _, _, new) in enumerate(self._entries):
+            if table is self._session.names and new is not _NOTHING:
+                self._places.setdefault(new, []).append(at)
 
     def exchange(self, old: Prepared, new: Prepared) -> None:
         """Let the names that the unit has given to *old* mean *new*: what it has parsed turned out to be that, or is told apart."""

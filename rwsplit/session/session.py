@@ -238,6 +238,8 @@ class Session(Frames):
         self._former = assembly
         if self._opened is not None:
             self._opened.renaming = assembly.renaming
+            if assembly.renaming is not None:
+                assembly.renaming.tidy(self._opened.told)
             self._continue(piece, size)
             return
         self._open = True
