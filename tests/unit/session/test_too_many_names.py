@@ -133,3 +133,13 @@ def test_a_unit_of_too_many_messages_is_opened(session: Session):
     assert isinstance(unit, Unit)
     assert unit.is_open
     assert spelled(chunk) == execute() + SYNC
+
+
+def test_a_unit_cannot_name_and_close_statements_for_ever(session: Session):
+    """What it has done to names is remembered up to its Sync."""
+    session.most_names = 3
+    cycle = parse("a", "select 1") + close("a")
+    unit = one(session, cycle * 20 + SYNC)
+    assert REFUSED in spelled(unit)
+    assert spelled(unit).count(REFUSED) < 20
+    assert REFUSED not in spelled(one(session, cycle * 3 + SYNC))
