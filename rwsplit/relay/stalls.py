@@ -14,7 +14,7 @@ import structlog
 from rwsplit.server.patience import HELD_UP
 
 #: Seconds that make a stall one to be logged, and between two such lines in the log.
-LONG: Final = 0.5
+LONG: Final = 2.0
 QUIET: Final = 5.0
 
 _log = structlog.get_logger("rwsplit.relay")
