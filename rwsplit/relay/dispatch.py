@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 #: Units of one session that may be in flight at once.
 PIPELINE_LIMIT: Final = 256
 
+#: Statements of a session that asks which it has: all of them are parsed on its server for that, in one go.
+MOST_LISTED: Final = 1000
+TOO_MANY_TO_LIST: Final = f"a session with more than {MOST_LISTED} prepared statements cannot list them through rwsplit"
+CLOSE_SOME: Final = "Close those it does not need any more (DEALLOCATE)."
+
 _SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
 _SAME_PINNED: Final = Route(Target.SAME, RouteReason.PINNED)
 
@@ -146,7 +151,9 @@ class Dispatcher:
             if script.hints is not None:
                 relay.hinting.note(client, script.hints)
         if client.mode is PoolMode.STATEMENT and unit.executes and leaves_open(script):
-            return self._refuse(client, unit)
+            return self._refuse(client, unit, "0A000", REFUSAL, HINT)
+        if script.lists_prepared and len(client.names) > MOST_LISTED:
+            return self._refuse(client, unit, "54000", TOO_MANY_TO_LIST, CLOSE_SOME)
         server = client.server
         if server is not None:
             return self._follow(client, server, unit, script)
@@ -178,11 +185,11 @@ class Dispatcher:
             return False
         return self.to_node(client, unit, node)
 
-    def _refuse(self, client: Client, unit: Unit) -> bool:
-        """Answer a unit that statement mode forbids when its turn has come; return whether it has."""
+    def _refuse(self, client: Client, unit: Unit, code: str, message: str, hint: str) -> bool:
+        """Answer a unit that may not be run by an error when its turn has come; return whether it has."""
         if client.in_flight:
             return False
-        self._relay.loss.refuse(client, unit, "0A000", REFUSAL, hint=HINT)
+        self._relay.loss.refuse(client, unit, code, message, hint=hint)
         return True
 
     def to_node(self, client: Client, unit: Unit, node: NodeView) -> bool:
@@ -349,7 +356,7 @@ class Dispatcher:
         self._relay.parse_later(client, unit)
         return None
 
-    def _chunk(  # noqa: C901, PLR0911 - one line a case
+    def _chunk(  # noqa: C901, PLR0911, PLR0912 - one line a case
         self, client: Client, chunk: Chunk
     ) -> bool:
         """Pass on what continues an open unit or a COPY."""
@@ -376,6 +383,10 @@ class Dispatcher:
             return True
         if chunk.script is None:
             chunk.script = OPAQUE
+        if chunk.script.lists_prepared and len(client.names) > MOST_LISTED:
+            error = error_response("FATAL", "54000", TOO_MANY_TO_LIST, hint=CLOSE_SOME)
+            self._relay.fail_client(client, error)
+            return True
         unit = next(
             (u for u in reversed(server.responses.owed) if isinstance(u, Unit) and u.is_open),
             None,
