@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rwsplit.relay.client import Client
     from rwsplit.relay.relay import Relay
 
-#: Words of work done for one client in one turn: some 2 ms, a hundred short statements or twenty that were never seen.
+#: Words of work done for one client in one turn: some 2 ms, sixty short statements or ten that were never seen.
 SLICE: Final = 256
 #: Words of work of one turn, beyond which it serves nobody else.
 TURN: Final = 512
