@@ -22,9 +22,9 @@ from tests.support.raw_client import RawClient
 
 pytestmark = pytest.mark.integration
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 #: Seconds nobody has to wait for, however slow the machine is: a turn is counted in work, see tests/component/test_relay_slices.py.
-STALL = 3.0
+STALL = 15.0
 BLAMED = (
     "node_down",
     "node_banned",
@@ -125,25 +125,24 @@ def server(cluster: EmbeddedCluster, make_proxy: MakeProxy) -> Proxy:
 
 
 def test_shapes_nobody_has_seen(server: Proxy):
-    """64 kB at once, from fifteen clients, twice."""
+    """Hundreds at once, from ten clients: in the time these take the bystander is served again and again."""
 
     def attack(number: int) -> None:
-        with server.raw() as client:
-            for again in range(2):
-                texts = [
-                    f"select {n} as c{number}_{again}_{n}, {n} as d{n}" for n in range(1200)
-                ]
-                client.send(b"".join(map(frames.query, texts)))
-                assert not read_all(client, len(texts))
+        with server.raw(timeout=PATIENCE) as client:
+            texts = [f"select {n} as c{number}_{n}, {n} as d{n}" for n in range(600)]
+            client.send(b"".join(map(frames.query, texts)))
+            assert not read_all(client, len(texts))
 
-    with bystander(server):
-        attackers(15, attack)
+    with bystander(server) as one:
+        before = one.asked
+        attackers(10, attack)
+        assert one.asked - before >= 20
 
 
 @pytest.mark.parametrize("count", [1000, 4000])
 def test_parses_in_one_unit(server: Proxy, count: int):
     def attack(number: int) -> None:
-        with server.raw() as client:
+        with server.raw(timeout=PATIENCE) as client:
             parses = [frames.parse(f"s{n}", f"select {n}, {number}") for n in range(count)]
             client.send(b"".join(parses) + frames.SYNC)
             assert not read_all(client, 1)
@@ -157,7 +156,7 @@ def test_parses_in_one_unit(server: Proxy, count: int):
 
 def test_portals_in_one_transaction(server: Proxy):
     def attack(_: int) -> None:
-        with server.raw() as client:
+        with server.raw(timeout=PATIENCE) as client:
             client.send(frames.query("begin") + frames.parse("s", "select 1") + frames.SYNC)
             assert not read_all(client, 2)
             for at in range(0, 20_000, 500):
@@ -173,7 +172,7 @@ def test_portals_in_one_transaction(server: Proxy):
 
 def test_syncs_whose_answers_are_never_read(server: Proxy):
     before = memory(server)
-    with bystander(server), server.raw() as client:
+    with bystander(server), server.raw(timeout=PATIENCE) as client:
         sock: socket.socket = client.socket
         sock.settimeout(2.0)
         sent = 0
@@ -193,7 +192,7 @@ def test_copy_of_many_small_frames_is_whole(server: Proxy):
         admin.commit()
 
         def attack(number: int) -> None:
-            with server.raw() as client:
+            with server.raw(timeout=PATIENCE) as client:
                 client.send(frames.query("copy copied from stdin"))
                 wait_for(client, b"G")
                 data = b"".join(
@@ -224,7 +223,7 @@ def memory(proxy: Proxy) -> int:
 
 def test_memory_is_used_again_by_the_next_storm(server: Proxy):
     def storm() -> int:
-        with server.raw() as client:
+        with server.raw(timeout=PATIENCE) as client:
             parses = [
                 frames.parse(f"s{n}", f"select {n} as {'x' * 40}{n}") for n in range(10_000)
             ]
@@ -243,7 +242,7 @@ def test_statements_beyond_the_limit_are_refused(
     cluster: EmbeddedCluster, make_proxy: MakeProxy
 ):
     proxy = make_proxy(cluster, {"limits": {"max_statements_per_client": 5}})
-    with proxy.connect(autocommit=True) as other, proxy.raw() as client:
+    with proxy.connect(autocommit=True) as other, proxy.raw(timeout=PATIENCE) as client:
         for n in range(7):
             client.send(
                 frames.parse(f"s{n}", f"select {n}")
