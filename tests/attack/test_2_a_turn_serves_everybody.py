@@ -298,8 +298,7 @@ def test_a_process_that_was_stopped_blames_nobody(server: Proxy, during: str):
     log = server.log_path.read_text()
     assert "stalled" in log
     assert not [event for event in BLAMED if event in log]
-    metrics = "\n".join(str(row[0]) for row in server.console("show metrics"))
-    assert "rwsplit_stalls_total" in metrics
+    assert "rwsplit_stalls_total" in str(server.console("show metrics"))
 
 
 def keep_reading(proxy: Proxy, stop: threading.Event) -> None:
