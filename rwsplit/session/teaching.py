@@ -181,7 +181,8 @@ def _spare(
 ) -> Iterator[Prepared]:
     """Yield the statements *known* that a unit of *needs* and *parts* can do without, the one used longest ago first."""
     wanted = {*needs, *(part for part in parts if not isinstance(part, bytes))}
-    yield from [prepared for prepared in known if prepared not in wanted]
+    while spare := [prepared for prepared in known if prepared not in wanted]:
+        yield from spare
 
 
 def unlearn(server: ServerState, lessons: Sequence[Lesson], done: int) -> None:
