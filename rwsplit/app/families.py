@@ -91,6 +91,12 @@ def families(proxy: Proxy) -> Iterator[Family]:
         counter=True,
     )
     for name, documentation, value in (
+        ("rwsplit_longest_stall_seconds", "Longest stall so far.", relay.stalls.longest),
+        ("rwsplit_longest_turn_seconds", "Longest turn so far.", relay.slices.longest),
+        ("rwsplit_left_over", "Parties that wait for their next slice.", len(relay.slices)),
+    ):
+        yield Family(name, documentation, {(): value})
+    for name, documentation, value in (
         ("rwsplit_retries", "Units run again elsewhere.", counters.retries),
         ("rwsplit_shared_units", "Units pipelined on a lane.", counters.shared),
         ("rwsplit_cancels", "Cancel requests.", counters.cancels),
@@ -98,5 +104,8 @@ def families(proxy: Proxy) -> Iterator[Family]:
         ("rwsplit_sessions_failed", "Sessions ended by an error.", counters.errors),
         ("rwsplit_received_bytes", "Bytes from clients.", counters.bytes_in),
         ("rwsplit_sent_bytes", "Bytes from servers.", counters.bytes_out),
+        ("rwsplit_stalls", "Times rwsplit itself was held up.", relay.stalls.number),
+        ("rwsplit_stalled_seconds", "How long, altogether.", relay.stalls.seconds),
+        ("rwsplit_parses", "Texts classified on the way.", relay.effort.parses),
     ):
         yield Family(name, documentation, {(): value}, counter=True)

@@ -58,12 +58,12 @@ class Host(Driver):
                 for _ in range(len(calls)):
                     calls.popleft()()
                 patience = _FOREVER
-                if calls or self._result:
+                if calls or self.pressed or self._result:
                     patience = 0
                 elif alarms.next < UNSET:
                     patience = max(0.0, alarms.next - self._clock())
                 events = poll(patience, BATCH)
-                if events:
+                if events or self.pressed:
                     self._guard(self._turn, events)
                 if alarms.next <= self._clock():
                     self._guard(alarms.ring, self._clock())
@@ -82,6 +82,7 @@ class Host(Driver):
             await self._failed.wait()
         finally:
             self._turn = _nothing
+            self.pressed = False
         assert self._failure is not None
         raise self._failure
 
@@ -96,6 +97,7 @@ class Host(Driver):
         except BaseException as failure:  # noqa: BLE001 - it belongs to the task that asked for the turns
             self._failure = failure
             self._turn = _nothing
+            self.pressed = False
             self._failed.set()
 
     def _ring(self, call: Callable[[], object]) -> None:

@@ -149,8 +149,10 @@ class Proxy:
             hurry=self.board.hurry,
             report_failure=self._report_failure,
             report_owing=self._report_owing,
+            report_stall=self.board.held_up,
             clock=clock,
             driver=driver,
+            effort=self.knowledge.effort,
         )
         self.opener = Opener(config, keyring, self.relay.rebasing)
         self.budget = DialBudget(self._pool_size, self.relay.pools.quotas)

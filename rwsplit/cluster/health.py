@@ -165,6 +165,12 @@ class HealthTracker:
                 assert_never(self.health)
         return False
 
+    def held_up(self, now: float) -> None:
+        """Take note that rwsplit itself did not run for a while: how long the node has been silent is counted from *now*."""
+        self._reports = 0
+        if isinstance(self.health, Suspect):
+            self.health = Suspect(now)
+
     def _heard(self, now: float, *, bannable: bool) -> None:
         """It gives a sign of life: it is up, unless it was frozen a moment ago."""
         self._reports = 0

@@ -195,6 +195,11 @@ class Picture:
         bannable = name != self.topology.primary
         return self._nodes[name].health.owes(now, heard=heard, asked=asked, bannable=bannable)
 
+    def held_up(self, now: float) -> None:
+        """Take note that rwsplit itself did not run for a while: nobody is to be blamed for what was not heard."""
+        for node in self._nodes.values():
+            node.health.held_up(now)
+
     def health(self, name: str) -> Health:
         """Return the health of *name*. Raises KeyError if there is no such node."""
         return self._nodes[name].health.health

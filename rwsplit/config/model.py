@@ -422,6 +422,9 @@ class LimitsConfig:
     """How long a graceful shutdown waits for running transactions."""
     max_prepared_statements: int = attrs.field(default=200, validator=at_least(1))
     """Prepared statements kept per server, least recently used first out."""
+    max_statements_per_client: int = attrs.field(default=10_000, validator=at_least(1))
+    """Prepared statements a session may have, and 4 kB of their text for each; one more is refused with 53400. So are
+    as many named portals between two Syncs. Drivers keep some hundreds, at most a thousand or two."""
 
 
 @attrs.frozen(kw_only=True)

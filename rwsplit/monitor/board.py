@@ -137,6 +137,10 @@ class Board:
         if self.picture.health(node) is not known.health:
             self._publish(now)
 
+    def held_up(self) -> None:
+        """Take note that rwsplit itself did not run for a while; see `Picture.held_up`."""
+        self.picture.held_up(self.now())
+
     def set_admin(self, node: str, state: AdminState) -> None:
         """Publish what the operator wants of *node*. Raises KeyError if there is no such node."""
         if self.picture.admin(node) is state:

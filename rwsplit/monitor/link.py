@@ -39,6 +39,8 @@ class ProbeFailed(NodeError):
         super().__init__(reason.strip().partition("\n")[0])
         self.lost = lost
         self.silent = silent
+        self.overdue = 0.0
+        """How long after the probe's deadline that was noticed: by more than a moment, rwsplit itself was held up."""
 
 
 def question(query: str) -> bytes:

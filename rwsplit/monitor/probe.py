@@ -176,6 +176,7 @@ class Probe:
             ProbeFailed: it did not answer, or not in time.
             OutOfFiles: there is no descriptor for a connection; that says nothing of the node.
         """
+        deadline = trio.current_time() + self.timeout
         try:
             with trio.fail_after(self.timeout):
                 link = self._link
@@ -186,8 +187,13 @@ class Probe:
                     self._past = await self._read_past(link, look.timeline)
                     look = self._with_past(look)
                 return look
+        except ProbeFailed as exc:
+            exc.overdue = trio.current_time() - deadline
+            raise
         except trio.TooSlowError as exc:
-            raise self.too_late() from exc
+            failure = self.too_late()
+            failure.overdue = trio.current_time() - deadline
+            raise failure from exc
         except (ValueError, ArithmeticError) as exc:
             raise _nonsense(exc) from exc
 

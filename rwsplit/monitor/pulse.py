@@ -17,6 +17,7 @@ from rwsplit.cluster.observation import Observation
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.link import ProbeFailed
 from rwsplit.relay.driving import Driver
+from rwsplit.server.patience import HELD_UP
 
 
 class Asker(Protocol):
@@ -53,6 +54,10 @@ class Pulse:
         self._asked = 0.0
         self._waiting = False
         """A question is out."""
+        self._due = 0.0
+        """When its answer is overdue."""
+        self._excused = False
+        """It has been given more time, since rwsplit itself was held up."""
         self._stopping = False
         self._over = trio.Event()
         self._fd = -1
@@ -99,15 +104,26 @@ class Pulse:
     def _ring(self) -> None:
         """A look is due, or its answer is overdue."""
         if self._waiting:
-            self._failed(self._probe.too_late())
+            late = self._board.now() - self._due
+            if late > HELD_UP and not self._excused:
+                # It was rwsplit that was late: what the node has said may be there and unread.
+                self._excused = True
+                self._wait(min(late, self._probe.timeout))
+            else:
+                self._failed(self._probe.too_late())
             return
         self._asked = self._board.now()
-        self._waiting = True
-        self._alarm.set(self._asked + self._probe.timeout)
+        self._waiting, self._excused = True, False
+        self._wait(self._probe.timeout)
         try:
             self._probe.ask()
         except ProbeFailed as failure:
             self._failed(failure)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait so long, at most, for the answer."""
+        self._due = self._board.now() + seconds
+        self._alarm.set(self._due)
 
     def _ready(self) -> None:
         """The link can be read."""

@@ -38,11 +38,14 @@ from rwsplit.monitor.probe import Probe
 from rwsplit.monitor.pulse import Pulse
 from rwsplit.relay.driving import Driver
 from rwsplit.server.files import Seldom
+from rwsplit.server.patience import HELD_UP
 
 #: Seconds after which a replica that is chased is looked at again; doubles each time.
 CHASE_DELAY: Final = 0.001
 #: Part of the interval by which replicas are probed after the primary.
 REPLICA_PHASE: Final = 0.1
+#: Failures in a row that are not held against a node since rwsplit itself was held up.
+MOST_EXCUSED: Final = 3
 #: Seconds between the starts of two rounds at least, however many ask for them.
 ROUND_SPACING: Final = 0.005
 
@@ -108,6 +111,8 @@ class Watcher:
         self._chased = NEVER
         self._chase_delay = CHASE_DELAY
         self._out_of_files = Seldom()
+        self._excused = 0
+        """Failures in a row that were not the node's."""
 
     def kick(self, *, until_fresh: float = NEVER) -> None:
         """Probe at once, or right after the probe in flight.
@@ -156,6 +161,11 @@ class Watcher:
         try:
             look = await self._probe.look()
         except ProbeFailed as failure:
+            if failure.overdue > HELD_UP and self._excused < MOST_EXCUSED:
+                self._excused += 1
+                self._kicked = True  # it was rwsplit that was late: look again
+                return
+            self._excused = 0
             self._board.failed(
                 self.name, str(failure), lost=failure.lost, silent=failure.silent
             )
@@ -164,6 +174,7 @@ class Watcher:
             if self._out_of_files.is_due(started):
                 _log.warning("node_not_probed", node=self.name, reason=str(error))
         else:
+            self._excused = 0
             self._board.observed(self.name, look, started)
         finally:
             done.set()

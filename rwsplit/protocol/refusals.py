@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from rwsplit.protocol import codes
+from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import HEADER_SIZE, frame as framed
 
 #: SQLSTATEs with which a server ends a connection although the session could go on elsewhere.
@@ -85,6 +86,23 @@ def bare(frame: bytes) -> bytes:
     fields = frame[HEADER_SIZE:].split(b"\0")
     return framed(
         frame[0], b"".join(field + b"\0" for field in fields if field[:1] in _SAID) + b"\0"
+    )
+
+
+def too_many(limit: int, *, portals: bool = False) -> bytes:
+    """Return the ErrorResponse to a session that has named as many statements, or *portals*, as it may."""
+    if portals:
+        return error_response(
+            "ERROR",
+            "53400",
+            f"a session may not have more than {limit} named portals at once",
+            hint="Send a Sync in between, or raise limits.max_statements_per_client.",
+        )
+    return error_response(
+        "ERROR",
+        "53400",
+        f"a session may not have more than {limit} prepared statements, nor {limit * 4} kB of their text",
+        hint="Close those it does not need any more (DEALLOCATE), or raise limits.max_statements_per_client.",
     )
 
 

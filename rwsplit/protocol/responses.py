@@ -73,7 +73,7 @@ Event = tuple[What, Owed | None, bytes | int]
 class ResponseQueue:
     """What one server owes, and the sorting of what it sends."""
 
-    __slots__ = ("_rest", "_through", "owed", "owner", "shown_pid")
+    __slots__ = ("_missing", "_more", "_rest", "_through", "owed", "owner", "shown_pid")
 
     def __init__(self) -> None:
         self.owed: deque[Owed] = deque()
@@ -82,9 +82,14 @@ class ResponseQueue:
         self.owner: list[bytes] | None = None
         """Sink of the session that holds the server: notifications go there."""
         self._rest = b""
+        """The beginning of a frame, or of one's header."""
+        self._more: list[bytes] = []
+        """What has come of that frame since; put together once it is complete."""
+        self._missing = 0
+        """How many bytes of it are still to come; zero if that need not be awaited."""
         self._through = 0
 
-    def receive(self, data: bytes) -> list[Event]:  # noqa: C901 - the hot loop, kept in one frame
+    def receive(self, data: bytes) -> list[Event]:  # noqa: C901 - the hot loop, in one frame
         """Sort *data*, forward what is to be forwarded, return what happened, in order.
 
         Raises:
@@ -92,8 +97,9 @@ class ResponseQueue:
         """
         events: list[Event] = []
         if self._rest:
-            data = self._rest + data
-            self._rest = b""
+            data = self._put_together(data)
+            if not data:
+                return events
         size = len(data)
         start = pos = 0
         owed = self.owed
@@ -162,24 +168,34 @@ class ResponseQueue:
     @property
     def missing(self) -> int:
         """Bytes that are still to come of a frame whose beginning, with its length, has come."""
-        if self._through or len(self._rest) < HEADER_SIZE:
-            return self._through
-        length: int = _header(self._rest, 0)[1]
-        return 1 + length - len(self._rest)
+        return self._through or self._missing
 
     @property
     def progress(self) -> Hashable:
         """A value that is another one whenever something has come since."""
         head = self.owed[0] if self.owed else None
         size = 0 if head is None else head.size
-        return len(self.owed), id(head), size, self._through, len(self._rest)
+        return len(self.owed), id(head), size, self._through, self._missing, len(self._rest)
 
     def discard_input(self) -> None:
         """Forget bytes of an incomplete frame (the server is being closed)."""
         self._rest = b""
+        self._more.clear()
+        self._missing = 0
         self._through = 0
 
     # The parts...
+
+    def _put_together(self, data: bytes) -> bytes:
+        """Return the frame that has begun with *data* behind it; nothing while it must be awaited whole."""
+        if len(data) < self._missing:
+            self._more.append(data)
+            self._missing -= len(data)
+            return b""
+        whole = b"".join((self._rest, *self._more, data))
+        self._more.clear()
+        self._rest = b""
+        return whole
 
     def _finish(self, current: Owed, data: bytes, start: int, pos: int, end: int) -> None:
         """Hand over the end of a unit's answer; with an error that might heal it is kept, too."""
@@ -412,11 +428,13 @@ class ResponseQueue:
     ) -> None:
         """Forward a run whose unit goes on, keep an incomplete frame or let it pass through."""
         stop = pos
+        self._missing = 0
         if size - pos >= HEADER_SIZE:
             code, length = _header(data, pos)
-            if (
-                code in _PASSED_ON
-                and length > HOLD_LIMIT
+            if code not in _PASSED_ON:
+                self._missing = pos + 1 + length - size  # nothing can be done with a part of it
+            elif (
+                length > HOLD_LIMIT
                 and current is not None
                 and (current.steps is None or code not in codes.COMPLETES)
                 and not _is_looked_at(current)

@@ -46,11 +46,13 @@ class Client(Session):
         "doubted",
         "fd",
         "host",
+        "is_stuffed",
         "lingers",
         "notified",
         "paused",
         "pid",
         "pools",
+        "queued",
         "rules",
         "settings",
         "settling",
@@ -114,6 +116,10 @@ class Client(Session):
         """It is on the list of those to be flushed at the end of the turn."""
         self.paused = False
         """Not read, because its server or its own queue does not keep up."""
+        self.queued = False
+        """It has something left over that waits for its slice."""
+        self.is_stuffed = False
+        """It does not read its answers: nothing more of what it asks is looked at."""
         self.blocked = False
         """EPOLLOUT is armed: it does not take what is sent."""
         self.closed = False

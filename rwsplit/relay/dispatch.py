@@ -19,6 +19,7 @@ from rwsplit.protocol.backend import error_response
 from rwsplit.relay import lanes, skipping
 from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.slices import CHUNK, UNIT
 from rwsplit.relay.trials import Trial, is_wanted
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
 #: Units of one session that may be in flight at once.
 PIPELINE_LIMIT: Final = 256
 
+#: Statements of a session that asks which it has: all of them are parsed on its server for that, in one go.
+MOST_LISTED: Final = 1000
+TOO_MANY_TO_LIST: Final = f"a session with more than {MOST_LISTED} prepared statements cannot list them through rwsplit"
+CLOSE_SOME: Final = "Close those it does not need any more (DEALLOCATE)."
+
 _SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
 _SAME_PINNED: Final = Route(Target.SAME, RouteReason.PINNED)
 
@@ -46,7 +52,7 @@ class Dispatcher:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
-    def pump(self, client: Client) -> None:
+    def pump(self, client: Client) -> None:  # noqa: C901 - one branch a case
         """Send as many of the session's pending units and chunks as can go now, in order."""
         if (
             client.server is None
@@ -54,25 +60,38 @@ class Dispatcher:
             and self._relay.plain.send(client)
         ):
             return
-        pending = client.pending
+        pending, slices = client.pending, self._relay.slices
         while pending and client.waiting is None and not client.closed:
+            words = UNIT
             item = pending[0]
             if client.skipped is not None and _is_for_a_server(item):
                 size = self._skip(client, item)
             elif isinstance(item, Unit):
                 if not self._unit(client, item):
-                    return
+                    break
                 size = item.size_in
             else:
                 if not self._chunk(client, item):
-                    return
+                    break
                 size = sum(len(part) for part in item.parts if isinstance(part, bytes))
+                words = CHUNK
             # Sending may have failed the client, or failed the unit back to the head of the queue.
             if pending and pending[0] is item:
                 pending.popleft()
                 client.pending_bytes = max(0, client.pending_bytes - size) if pending else 0
-        if client.paused and not pending:
-            self._relay.outboxes.resume_when_sent(client)
+            if not pending:
+                break  # mostly: what comes alone need not be counted
+            if not slices.goes_on(client, words):
+                break
+        if client.is_behind or (client.paused and not pending):
+            self._look_at_more(client)
+
+    def _look_at_more(self, client: Client) -> None:
+        """Have more of what *client* sends looked at, now that there is room: what has been read comes first."""
+        outboxes = self._relay.outboxes
+        if client.is_behind:
+            outboxes.pause_client(client)
+        outboxes.resume_when_sent(client)
 
     def _resume(self, client: Client, held: Chunk) -> bool:
         """Have the session look at what it held back, if the names that uses are settled; say whether it did."""
@@ -89,7 +108,7 @@ class Dispatcher:
         try:
             client.resume()
             if held.is_last:
-                self._relay.client_ended(client)
+                self._relay.reading.client_ended(client)
         except ProtocolViolation as violation:
             message = error_response("FATAL", violation.sqlstate, str(violation))
             self._relay.fail_client(client, message)
@@ -132,7 +151,9 @@ class Dispatcher:
             if script.hints is not None:
                 relay.hinting.note(client, script.hints)
         if client.mode is PoolMode.STATEMENT and unit.executes and leaves_open(script):
-            return self._refuse(client, unit)
+            return self._refuse(client, unit, "0A000", REFUSAL, HINT)
+        if script.lists_prepared and len(client.names) > MOST_LISTED:
+            return self._refuse(client, unit, "54000", TOO_MANY_TO_LIST, CLOSE_SOME)
         server = client.server
         if server is not None:
             return self._follow(client, server, unit, script)
@@ -164,11 +185,11 @@ class Dispatcher:
             return False
         return self.to_node(client, unit, node)
 
-    def _refuse(self, client: Client, unit: Unit) -> bool:
-        """Answer a unit that statement mode forbids when its turn has come; return whether it has."""
+    def _refuse(self, client: Client, unit: Unit, code: str, message: str, hint: str) -> bool:
+        """Answer a unit that may not be run by an error when its turn has come; return whether it has."""
         if client.in_flight:
             return False
-        self._relay.loss.refuse(client, unit, "0A000", REFUSAL, hint=HINT)
+        self._relay.loss.refuse(client, unit, code, message, hint=hint)
         return True
 
     def to_node(self, client: Client, unit: Unit, node: NodeView) -> bool:
@@ -335,7 +356,7 @@ class Dispatcher:
         self._relay.parse_later(client, unit)
         return None
 
-    def _chunk(  # noqa: C901, PLR0911 - one line a case
+    def _chunk(  # noqa: C901, PLR0911, PLR0912 - one line a case
         self, client: Client, chunk: Chunk
     ) -> bool:
         """Pass on what continues an open unit or a COPY."""
@@ -362,6 +383,10 @@ class Dispatcher:
             return True
         if chunk.script is None:
             chunk.script = OPAQUE
+        if chunk.script.lists_prepared and len(client.names) > MOST_LISTED:
+            error = error_response("FATAL", "54000", TOO_MANY_TO_LIST, hint=CLOSE_SOME)
+            self._relay.fail_client(client, error)
+            return True
         unit = next(
             (u for u in reversed(server.responses.owed) if isinstance(u, Unit) and u.is_open),
             None,

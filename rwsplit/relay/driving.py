@@ -33,6 +33,12 @@ class Driver(ABC):
         self.alarms = Alarms()
         self.watched: dict[int, Callable[[], None]] = {}
         """Sockets in the set that are neither a session's nor a server's, and what a turn calls for each."""
+        self.pressed = False
+        """Something is left over for the next turn, which must come although nothing is ready."""
+
+    def press(self) -> None:
+        """Have the next turn come at once: something is left over for it."""
+        self.pressed = True
 
     def watch(self, fd: int, call: Callable[[], None]) -> None:
         """Have *call* made in each turn in which *fd* can be read."""
@@ -47,7 +53,7 @@ class Driver(ABC):
 
     @abstractmethod
     async def drive(self, turn: Callable[[Events], None]) -> NoReturn:
-        """Call *turn* whenever sockets are ready, until cancelled; what it raises is raised here."""
+        """Call *turn* whenever sockets are ready, or it is pressed for, until cancelled; what it raises is raised here."""
 
     @abstractmethod
     def close(self) -> None:
@@ -57,8 +63,19 @@ class Driver(ABC):
 class TrioDriver(Driver):
     """Drives a relay from a trio task."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._wake: Callable[[], None] = _nothing
+        """Ends the waiting."""
+
+    def press(self) -> None:
+        """Have the next turn come at once."""
+        if not self.pressed:
+            self.pressed = True
+            self._wake()
+
     async def drive(self, turn: Callable[[Events], None]) -> NoReturn:
-        """Call *turn* whenever sockets are ready, until cancelled."""
+        """Call *turn* whenever sockets are ready, or it is pressed for, until cancelled."""
         fd = self.epoll.fileno()
         poll = self.epoll.poll
         alarms = self.alarms
@@ -69,14 +86,25 @@ class TrioDriver(Driver):
                     scope.deadline = alarms.next
 
                 alarms.on_change = expire
-                await trio.lowlevel.wait_readable(fd)
+                self._wake = scope.cancel
+                if self.pressed:
+                    await trio.lowlevel.checkpoint()
+                else:
+                    await trio.lowlevel.wait_readable(fd)
+            self._wake = _nothing
             alarms.ring(trio.current_time())
             for _ in range(TURNS):
                 events = poll(0, BATCH)
-                if not events:
+                if not (events or self.pressed):
                     break
                 turn(events)
+                if self.pressed:
+                    break  # there may be no end to it, and others want their turn
 
     def close(self) -> None:
         """Close the set."""
         self.epoll.close()
+
+
+def _nothing() -> None:
+    """Nobody waits."""

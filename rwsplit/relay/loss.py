@@ -147,7 +147,7 @@ class Loss:
             if pool.node == node:
                 for server in list(pool.idle):
                     if server.use is IDLE:
-                        relay.serve_server(server, IN)
+                        relay.reading.serve_server(server, IN)
 
     def _report(self, server: Server, message: bytes | None) -> None:
         """Tell the monitor what the loss of *server* says of its node."""
@@ -178,8 +178,9 @@ class Loss:
         ):
             return
         may_move = through or self._may_move(client, units)
-        if may_move and not units:
-            return  # its transaction is nowhere again, or it had nothing there
+        if may_move and not units:  # its transaction is nowhere again, or it had nothing there
+            relay.outboxes.resume_when_sent(client)
+            return
         if may_move:
             relay.counters.retries += 1
             for unit in units:

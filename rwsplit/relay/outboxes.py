@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 HIGH_WATER: Final = 256 * 1024
 
 
+#: Parts of an outbox beyond which they are put together.
+MANY: Final = 64
+
+
 class Outboxes:
     """The epoll set, and the outboxes that were written to."""
 
@@ -83,8 +87,12 @@ class Outboxes:
 
     def _hold_back(self, server: Server) -> None:
         """Stop reading the client that fills the outbox of a server that takes nothing now."""
-        holder = server.holder
-        if holder is not None and sum(map(len, server.out)) > HIGH_WATER:
+        holder, out = server.holder, server.out
+        if holder is None or holder.paused:  # type: ignore[attr-defined]
+            return
+        if len(out) > MANY:  # or each look would take longer than the one before
+            out[:] = [b"".join(out)]
+        if sum(map(len, out)) > HIGH_WATER:
             self.pause_client(holder)  # type: ignore[arg-type]
 
     def send_client(self, client: Client) -> None:
@@ -97,6 +105,12 @@ class Outboxes:
             self._block(client, blocked=blocked)
         elif left < waited:
             self._relay.deadlines.unread.note(client)
+        if left > HIGH_WATER:
+            client.is_stuffed = True
+            self.pause_client(client)
+        elif client.is_stuffed and left < HIGH_WATER // 2:
+            client.is_stuffed = False
+            self.resume_when_sent(client)
         server = client.server
         if server is not None and server.use is not LANE:
             if left > HIGH_WATER and not server.paused:
@@ -130,7 +144,7 @@ class Outboxes:
             server.paused = False
             self._arm(server.fd, read=True, write=server.armed)
             if server.wire.has_pending:
-                self._relay.serve_server(server, IN)
+                self._relay.slices.later(server)
 
     def resume_when_sent(self, client: Client) -> None:
         """Read a paused client again unless what it sent still waits for its server."""
@@ -140,12 +154,22 @@ class Outboxes:
             self.resume_client(client)
 
     def resume_client(self, client: Client) -> None:
-        """Read a paused client again."""
-        if client.paused and not client.closed and client.pending_bytes <= HIGH_WATER:
-            client.paused = False
-            self._arm(client.fd, read=True, write=client.blocked)
-            if client.wire is not None and client.wire.has_pending:
-                self._relay.serve_client(client, IN)
+        """Read a paused client again, unless there is enough of what it has sent already."""
+        slices = self._relay.slices
+        if (
+            not client.paused
+            or client.closed
+            or client.pending_bytes > HIGH_WATER
+            or not slices.may_go_on(client)
+        ):
+            return
+        if client.is_behind:
+            slices.later(client)
+            return
+        client.paused = False
+        self._arm(client.fd, read=True, write=client.blocked)
+        if client.wire is not None and client.wire.has_pending:
+            slices.later(client)
 
     def _arm(self, fd: int, *, read: bool, write: bool) -> None:
         """Say what to wait for on *fd*. Without any wish it leaves the set: a hang-up would spin."""

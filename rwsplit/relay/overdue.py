@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.cluster.health import PATIENCE
 from rwsplit.cluster.node import NEVER, Frozen, NodeView, Suspect
 from rwsplit.routing.route import Target
+from rwsplit.server.patience import HELD_UP
 from rwsplit.server.server import IDLE
 from rwsplit.session.unit import Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
-#: Seconds between two looks beyond which rwsplit itself was held up: what it has not read yet may be there.
-HELD_UP: Final = 0.15
 #: Seconds a read waits, at most, while a server is being opened for it.
 OPENING: Final = 0.5
 
@@ -33,11 +32,14 @@ class Overdue:
         self._relay = relay
         self._last = NEVER
         """Moment of the last look."""
+        self._resumed = NEVER
+        """When rwsplit went on after it was held up: until then nobody has listened."""
 
     def look(self, now: float) -> None:
         """Report the nodes that owe answers for long, and see what frozen ones owe run elsewhere."""
         last, self._last = self._last, now
-        if now - last > HELD_UP:
+        if now - last > HELD_UP:  # what has not been read yet may be there
+            self._resumed = now if last > NEVER else NEVER
             return
         relay = self._relay
         heard: dict[str, float] = {}
@@ -52,7 +54,7 @@ class Overdue:
                 owed = server.responses.owed
                 if owed:
                     sent = owed[0].sent if isinstance(owed[0], Unit) else server.idle_since
-                    oldest = min(oldest, max(sent, server.last_done))
+                    oldest = min(oldest, max(sent, server.last_done, self._resumed))
             heard[name], asked[name] = latest, oldest
         for node in relay.view.nodes:
             latest, oldest = heard.get(node.name, NEVER), asked.get(node.name, math.inf)

@@ -175,6 +175,8 @@ class PlainReads:
             lanes.observe(script.cost, now - max(unit.sent, server.last_done), unit.size)
         server.last_done = now
         client.server = None
+        if client.paused:
+            relay.outboxes.resume_when_sent(client)
 
 
 def _is_ready(server: Server, client: Client, unit: Unit) -> bool:

@@ -26,8 +26,7 @@ from rwsplit.cluster.node import NEVER, NodeView
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config
 from rwsplit.config.overrides import pool_config
-from rwsplit.errors import ProtocolViolation, RwsplitError
-from rwsplit.protocol.backend import error_response
+from rwsplit.errors import RwsplitError
 from rwsplit.relay import parsing
 from rwsplit.relay.bringing import Bringing
 from rwsplit.relay.cancelling import Canceller
@@ -44,10 +43,11 @@ from rwsplit.relay.late import Late
 from rwsplit.relay.lingering import Lingering
 from rwsplit.relay.loss import Loss
 from rwsplit.relay.moments import Moments
-from rwsplit.relay.outboxes import HIGH_WATER, IN, OUT, Outboxes, send
+from rwsplit.relay.outboxes import IN, Outboxes, send
 from rwsplit.relay.pins import Pins
 from rwsplit.relay.plain import PlainReads
 from rwsplit.relay.readback import ReadBack
+from rwsplit.relay.reading import Reading
 from rwsplit.relay.rebasing import Rebasing
 from rwsplit.relay.replies import Replies
 from rwsplit.relay.resetting import Reset
@@ -55,6 +55,8 @@ from rwsplit.relay.rooms import Rooms
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.sequences import Sequences
 from rwsplit.relay.signalling import Signaller
+from rwsplit.relay.slices import BUSY, FEW, READABLE, TURN, Slices
+from rwsplit.relay.stalls import Stalls
 from rwsplit.relay.trials import Trials
 from rwsplit.relay.upkeep import Upkeep
 from rwsplit.routing.balancing import Chooser
@@ -63,7 +65,8 @@ from rwsplit.server.pool import Pool
 from rwsplit.server.pools import Pools
 from rwsplit.server.server import CLOSED, HELD, Server
 from rwsplit.server.wire import Wire
-from rwsplit.session.unit import Chunk, Unit
+from rwsplit.session.unit import Unit
+from rwsplit.sql.effort import Effort
 
 #: Seconds between two looks at deadlines.
 TICK: Final = 0.05
@@ -85,8 +88,10 @@ class Relay:
         hurry: Callable[[], None],
         report_failure: Callable[[str, str], None],
         report_owing: Callable[[str, float, float], None] = lambda *_: None,
+        report_stall: Callable[[], None] = lambda: None,
         clock: Callable[[], float],
         driver: Driver | None = None,
+        effort: Effort | None = None,
     ) -> None:
         self.driver = driver or TrioDriver()
         self.config = config
@@ -99,6 +104,8 @@ class Relay:
         self.hurry = hurry
         self.report_failure = report_failure
         self.report_owing = report_owing
+        self.report_stall = report_stall
+        """Called when rwsplit itself was held up: nothing that is overdue by the clock tells anything of a node."""
         self.counters = Counters()
         self.counters.renumber([], [node.name for node in view.nodes])
         self.pools = Pools(config.pool, self._open_later)
@@ -117,7 +124,12 @@ class Relay:
         """When anybody's last write was acknowledged."""
         self.unended: dict[Client, float] = {}
         """Sessions whose last messages lack their Sync, and since when."""
+        self.effort = effort if effort is not None else Effort()
+        """What has been done for sessions, to say when it is the others' turn."""
         self.outboxes = Outboxes(self, self.driver.epoll)
+        self.slices = Slices(self)
+        self.stalls = Stalls()
+        self.reading = Reading(self)
         self.choice = Choice(self)
         self.sender = Sender(self)
         self.sequences = Sequences()
@@ -145,6 +157,8 @@ class Relay:
         self._open_server = open_server
         self._nursery: trio.Nursery | None = None
         self._alarm = self.driver.alarms.add(self._tick)
+        self._due = math.inf
+        """When the next tick is due."""
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry bytes until cancelled; then close every connection."""
@@ -157,6 +171,7 @@ class Relay:
         finally:
             self._nursery = None
             self._alarm.clear()
+            self.driver.pressed = False
             for client in list(self.clients.values()):
                 self.drop_client(client)
             for server in list(self.servers.values()):
@@ -164,8 +179,12 @@ class Relay:
             self.driver.close()
 
     def _tick(self) -> None:
-        self.now = self.clock()
+        self.now = now = self.clock()
+        late = now - self._due
         self._alarm.set(self._next_tick())
+        if self.stalls.excuses(late, now):
+            self.report_stall()
+            return
         self.upkeep.tick()
         self.outboxes.flush()
 
@@ -173,116 +192,58 @@ class Relay:
         """Return when the next tick is due: on a grid, as probes are, so that the process wakes up once for all."""
         now = self.clock()
         due = (now // TICK + 1) * TICK
-        return due if due - now > TICK / 10 else due + TICK
+        self._due = due if due - now > TICK / 10 else due + TICK
+        return self._due
 
     def turn(self, events: list[tuple[int, int]]) -> None:
         """Serve every socket in *events*, then send what came of it."""
         self.now = self.clock()
         self.floor = self.oldest(self.config.consistency.max_lag)
         self.counters.turns += 1
+        effort = self.effort
+        begun = effort.words
+        if len(events) > FEW or self.driver.pressed:
+            self._take_turns(events, begun + TURN)
+        else:
+            clients, servers, reading = self.clients, self.servers, self.reading
+            for fd, mask in events:
+                server = servers.get(fd)
+                if server is not None:
+                    reading.serve_server(server, mask)
+                    continue
+                client = clients.get(fd)
+                if client is not None:
+                    reading.serve_client(client, mask)
+                elif fd in self.driver.watched:
+                    self.driver.watched[fd]()
+        self.outboxes.flush()
+        if self.driver.pressed:
+            self.slices.serve_left_over(begun + TURN)
+            self.outboxes.flush()
+        if effort.words - begun > BUSY:
+            self.slices.note(self.clock() - self.now, effort.words - begun, len(events))
+
+    def _take_turns(self, events: list[tuple[int, int]], limit: int) -> None:
+        """Serve the sockets in *events* until *limit* words of work have been done; put the others off."""
         clients, servers, watched = self.clients, self.servers, self.driver.watched
+        effort, reading, slices = self.effort, self.reading, self.slices
+        slices.serve_put_off(limit)
         for fd, mask in events:
             server = servers.get(fd)
             if server is not None:
-                self.serve_server(server, mask)
+                if effort.words > limit and mask == READABLE:
+                    slices.put_off(server)
+                else:
+                    reading.serve_server(server, mask)
                 continue
             client = clients.get(fd)
             if client is not None:
-                self.serve_client(client, mask)
+                if effort.words > limit and mask == READABLE:
+                    slices.put_off(client)
+                elif not client.queued or mask & _MORE:
+                    reading.serve_client(client, mask)
             elif fd in watched:
                 watched[fd]()
-        self.outboxes.flush()
-
-    # Reading...
-
-    def serve_client(self, client: Client, mask: int) -> None:  # noqa: C901 - one branch an end
-        wire = client.wire
-        assert wire is not None
-        try:
-            if (mask != _READABLE or client.paused) and not self._may_read_client(client, mask):
-                return
-            data = wire.recv()
-            while data:
-                self.counters.bytes_in += len(data)
-                client.receive(data)
-                if not wire.has_pending:
-                    break
-                data = wire.recv()
-            if client.pending and client.waiting is None:
-                self.dispatcher.pump(client)
-            if client.unended:
-                client.unended = False
-                self.unended[client] = self.now
-            if data == b"":
-                self.client_ended(client)
-            elif client.pending_bytes > HIGH_WATER:
-                self.outboxes.pause_client(client)
-        except ProtocolViolation as violation:
-            self.fail_client(
-                client, error_response("FATAL", violation.sqlstate, str(violation))
-            )
-        except OSError:
-            self.loss.client_gone(client)
-        except Exception:  # noqa: BLE001 - one session's failure must not end the others
-            _log.exception("client_failed", client=repr(client))
-            self.fail_client(
-                client, error_response("FATAL", "XX000", "rwsplit failed; its log says how")
-            )
-
-    def _may_read_client(self, client: Client, mask: int) -> bool:
-        """Do what *mask* says besides that there is something to read; return whether to read it."""
-        if mask & OUT:
-            self.outboxes.send_client(client)
-            if client.closed:
-                return False
-        if mask & ~OUT and not client.paused:
-            return True
-        if mask & (_HUP | _ERR):
-            self.loss.client_gone(client)
-        return False
-
-    def client_ended(self, client: Client) -> None:
-        """The client closed its sending side: what it sent before a Terminate is still done."""
-        last = client.pending[-1] if client.pending else None
-        if isinstance(last, Chunk) and (last.terminates or last.holds):
-            last.is_last = True
-            self.outboxes.pause_client(client)
-        else:
-            self.loss.client_gone(client)
-
-    def serve_server(self, server: Server, mask: int) -> None:
-        wire = server.wire
-        try:
-            if (mask != _READABLE or server.paused) and not self._may_read_server(server, mask):
-                return
-            data = wire.recv()
-            while data:
-                now = self.clock()
-                self.counters.bytes_out += len(data)
-                self.replies.received(server, data, now)
-                if not wire.has_pending or server.use is CLOSED:
-                    break
-                data = wire.recv()
-            if data == b"":
-                self.lose_server(server, None)
-        except ProtocolViolation as violation:
-            _log.warning("server_violation", server=repr(server), error=str(violation))
-            self.lose_server(server, None)
-        except OSError:
-            self.lose_server(server, None)
-        except Exception:  # noqa: BLE001 - one session's failure must not end the others
-            _log.exception("server_failed", server=repr(server))
-            self.lose_server(server, None)
-
-    def _may_read_server(self, server: Server, mask: int) -> bool:
-        """Do what *mask* says besides that there is something to read; return whether to read it."""
-        if mask & OUT:
-            self.outboxes.send_server(server)
-        if mask & ~OUT and not server.paused:
-            return True
-        if mask & (_HUP | _ERR) and server.use is not CLOSED:
-            self.lose_server(server, None)
-        return False
 
     # Clients come and go...
 
@@ -295,15 +256,12 @@ class Relay:
         self.by_pid[client.pid] = client
         self.rebasing.begin(client)
         self.outboxes.epoll.register(client.fd, IN)
+        client.allowance = self.slices.size
+        client.most_names = self.config.limits.max_statements_per_client
         if unread:
-            try:
-                client.receive(unread)
-                self.dispatcher.pump(client)
-            except ProtocolViolation as violation:
-                message = error_response("FATAL", violation.sqlstate, str(violation))
-                self.fail_client(client, message)
+            self.reading.take(client, unread)
         if wire.has_pending and not client.closed:
-            self.serve_client(client, IN)
+            self.slices.later(client)
         self.outboxes.flush()
 
     def fail_client(self, client: Client, message: bytes) -> None:
@@ -357,11 +315,13 @@ class Relay:
         self._nursery.start_soon(self._open, pool, name=f"dial {pool.node}")
 
     async def _open(self, pool: Pool) -> None:
+        stalls = self.stalls.number
         try:
             server = await self._open_server(pool)
         except RwsplitError as error:
             self.now = self.clock()
-            self.rooms.dial_failed(pool, error)
+            # If the loop was held up meanwhile, it may have been rwsplit that was late: it tries again.
+            self.rooms.dial_failed(pool, error, excused=self.stalls.number != stalls)
         else:
             self.now = self.clock()
             self.adopt_server(pool, server)
@@ -474,6 +434,7 @@ class Relay:
         for client in self.clients.values():
             client.settings = pool_config(config.pool, client.database, client.user)
             client.default_level = config.consistency.level
+            client.most_names = config.limits.max_statements_per_client
             client.rules = Rules(
                 config.routing.rules,
                 user=client.user,
@@ -489,7 +450,6 @@ class Relay:
         self.homes.note_reader(client, index)
 
 
-_READABLE: Final = select.EPOLLIN
-_HUP: Final = select.EPOLLHUP
-_ERR: Final = select.EPOLLERR
+#: What is done although the client waits for its slice.
+_MORE: Final = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 _TERMINATE: Final = b"X\0\0\0\4"

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
 
+#: Events of one read that need not be counted.
+FEW: Final = 4
 #: Times a unit is run again before its error is what the client gets.
 MOST_RESTARTS: Final = 8
 
@@ -61,7 +63,10 @@ class Replies:
             assert isinstance(unit, Unit)  # nothing else is guarded
             if relay.plain.answered(server, unit, data, now):
                 return
-        for what, owed, value in server.responses.receive(data):
+        events = server.responses.receive(data)
+        if len(events) > FEW:
+            relay.effort.words += len(events)
+        for what, owed, value in events:
             if what is _DONE:
                 self._done(server, owed, value, now)  # type: ignore[arg-type]
             elif what is What.PARTIAL:
@@ -162,6 +167,8 @@ class Replies:
         self._leave(client, server)
         if client.pending:
             relay.dispatcher.pump(client)
+        elif client.paused:
+            relay.outboxes.resume_when_sent(client)
 
     def _remember(
         self, client: Client, server: Server, unit: Unit, status: int, now: float

@@ -54,15 +54,19 @@ class Rooms:
 
     # What nodes say...
 
-    def dial_failed(self, pool: Pool, error: RwsplitError) -> None:
-        """Go on without a server for *pool*, which could not be opened. Raises what is neither a node's fault nor a shortage."""
+    def dial_failed(self, pool: Pool, error: RwsplitError, *, excused: bool = False) -> None:
+        """Go on without a server for *pool*, which could not be opened; *excused*: that may not be its node's fault.
+
+        Raises what is neither a node's fault nor a shortage.
+        """
         relay = self._relay
         match error:
             case ServerRefused():
                 self.refuse(pool, error)
             case NodeError():
                 pool.dial_failed(error, relay.now)
-                relay.report_failure(pool.node, str(error))
+                if not excused:
+                    relay.report_failure(pool.node, str(error))
             case CapacityError():
                 pool.dial_put_off(error, relay.now)
                 if self._out_of_files.is_due(relay.now):

@@ -27,7 +27,7 @@ from rwsplit.session.pinning import (
     pin_reason,
 )
 from rwsplit.session.prepared import SYNC, Prepared
-from rwsplit.session.stand_ins import merge
+from rwsplit.session.stand_ins import Effects
 from rwsplit.session.teaching import Lesson, compose, unlearn
 from rwsplit.session.transaction import Transaction
 from rwsplit.session.unit import SIMPLE, Chunk, Piece, Unit
@@ -124,14 +124,14 @@ class Sender:
             server.known.clear()
             server.unnamed = None
 
-    def _listed(self, client: Client, piece: Piece) -> list[Prepared] | None:
+    def _listed(self, client: Client, piece: Piece) -> dict[Prepared, None] | None:
         """Return the statements the session has when *piece* runs, if that asks for them."""
         if piece.script is None or not piece.script.lists_prepared:
             return None
         pieces = [item.piece if isinstance(item, Unit) else item for item in client.pending]
         later = {prepared for each in (piece, *pieces) for _, prepared in each.taught}
         listed = [p for name, p in client.names.items() if name and p not in later]
-        return list(dict.fromkeys(listed))
+        return dict.fromkeys(listed)
 
     def _compose(self, client: Client, server: Server, unit: Unit, piece: Piece) -> None:
         limit = self._relay.config.limits.max_prepared_statements
@@ -177,7 +177,7 @@ class Sender:
             )
         if unit.planned or unit.is_open:
             if piece.litter is not None:
-                unit.litter = [*unit.litter, piece.litter]
+                unit.leave_litter(piece.litter)
             unit.planned += len(steps or ())
             if unit.failed:  # the server skips it all, up to the Sync
                 unlearn(server, lessons, 0)
@@ -186,7 +186,7 @@ class Sender:
             if unit.steps is None:
                 unit.steps = deque()
             unit.steps.extend(steps or ())
-            unit.lessons = [*unit.lessons, *lessons]
+            unit.learn(lessons)
         else:
             unit.steps = steps
             unit.lessons = lessons
@@ -296,8 +296,7 @@ class Sender:
             elif chunk.unnamed_parse is not None and not unit.failed:
                 server.unnamed = chunk.unnamed_parse
         if chunk.needs or chunk.taught:
-            unit.piece.needs = [*unit.piece.needs, *chunk.needs]
-            unit.piece.taught = [*unit.piece.taught, *chunk.taught]
+            unit.piece.add(chunk)
         self._note_chunk(client, server, unit, chunk, script)
         if chunk.completes:
             unit.is_open = False
@@ -317,9 +316,11 @@ class Sender:
         if script.notable:
             self._note_state(client, server, unit, script)
         if chunk.effects is not None:
-            unit.piece.effects = merge([*filter(None, [unit.piece.effects]), chunk.effects])
-            if not self._restores_itself(client, unit):
-                self._restore_later(client, unit)
+            unit.add_effects(chunk.effects)
+        # All of it decides, so it is looked at once.
+        added = chunk.completes and isinstance(unit.piece.effects, Effects)
+        if added and not self._restores_itself(client, unit):
+            self._restore_later(client, unit)
 
 
 def _keep(client: Client, server: Server) -> None:

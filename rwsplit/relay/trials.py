@@ -202,8 +202,7 @@ class Trials:
         if unit.failed:
             return False
         for prepared in _relied_on(chunk):
-            lessons = (each for each in reversed(unit.lessons) if each.prepared is prepared)
-            lesson = next((each for each in lessons if each.known), None)
+            lesson = unit.lesson_about(prepared)
             if lesson is not None and lesson.look.shape is None:
                 skipping.is_undecided(server, unit)  # nobody may have asked for the answer
                 self._relay.outboxes.touch_server(server)
@@ -225,7 +224,7 @@ class Trials:
             unit.steps = steps
         else:
             unit.steps.extend(steps)
-        unit.lessons = [*unit.lessons, *lessons]
+        unit.learn(lessons)
         self._relay.outboxes.touch_server(server)
 
     # Afterwards...

@@ -33,6 +33,7 @@ from rwsplit.server.authentication import Authentication
 from rwsplit.server.credentials import Credentials
 from rwsplit.server.endpoint import Endpoint as Endpoint, server_tls_context
 from rwsplit.server.files import EXHAUSTED, Purpose, is_short, is_spent, out_of_files
+from rwsplit.server.patience import HELD_UP
 from rwsplit.server.stream import WireStream
 from rwsplit.server.wire import PlainWire, Wire
 
@@ -77,9 +78,21 @@ async def dial(
         NodeUnreachable: nobody answers there, or not within *timeout* seconds, or not as PostgreSQL.
         ServerRefused: the node said no.
         OutOfFiles: this process may open no connection for *purpose*.
+
+    Where it was rwsplit that was late, it is tried once more.
     """
     login = _Login(endpoint, database, user, parameters, credentials, purpose)
-    with _one_sentence(endpoint, timeout), trio.fail_after(timeout):
+    deadline = trio.current_time() + timeout
+    try:
+        return await _dial_within(login, timeout)
+    except NodeUnreachable:
+        if trio.current_time() - deadline <= HELD_UP:
+            raise
+    return await _dial_within(login, timeout)
+
+
+async def _dial_within(login: _Login, seconds: float) -> Dialed:
+    with _one_sentence(login.endpoint, seconds), trio.fail_after(seconds):
         return await _dial_as_libpq(login)
 
 

@@ -67,6 +67,7 @@ class Server(ServerState):
         "paused",
         "pid",
         "pool",
+        "queued",
         "soiled",
         "stray_cancel",
         "tx",
@@ -121,6 +122,8 @@ class Server(ServerState):
         """EPOLLOUT is armed."""
         self.paused = False
         """Not read, because the client does not keep up."""
+        self.queued = False
+        """Something it has sent waits to be read."""
 
     def __repr__(self) -> str:
         return (

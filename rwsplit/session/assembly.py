@@ -7,18 +7,32 @@ Describe, Execute, Sync of one statement) costs one replacement and no object pe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, find_zero, frame
 from rwsplit.protocol.looks import Overheard
-from rwsplit.protocol.responses import FORWARD, SWALLOW, UNTOLD, Step
+from rwsplit.protocol.responses import FORWARD, SWALLOW, Step
 from rwsplit.session import inband
+from rwsplit.session.draft import (
+    NO_PORTALS,
+    NOTHING_PARSED,
+    NOTHING_SAID,
+    Draft,
+    ends_at_once,
+)
 from rwsplit.session.pinning import renames
-from rwsplit.session.prepared import OWN_NAME, PARSED, Part, Prepared
+from rwsplit.session.prepared import (
+    OWN_NAME,
+    PARSED,
+    TOO_MANY,
+    TOO_MANY_PORTALS,
+    Part,
+    Prepared,
+)
 from rwsplit.session.renaming import Apart, Renaming, Unsettled
-from rwsplit.session.stand_ins import NAMING, OPAQUE, ORPHAN, merge, merged
+from rwsplit.session.stand_ins import NAMING, OPAQUE, ORPHAN
 from rwsplit.session.substitution import (
     NONE,
     answered_anew,
@@ -28,11 +42,7 @@ from rwsplit.session.substitution import (
     told_apart,
     up_to_date,
 )
-from rwsplit.session.unit import Piece
 from rwsplit.sql.statement import Script
-
-if TYPE_CHECKING:
-    from rwsplit.session.session import Session
 
 #: What is closed in place of a client's statement, which other clients may still use. To close a
 #: statement that does not exist is not an error (PostgreSQL manual, "Extended Query").
@@ -42,149 +52,12 @@ _CLOSE_UNNAMED: Final = frame(codes.CLOSE, b"S\0")
 #: Bytes of an Execute and of a Describe that name no portal.
 _EXECUTE_UNNAMED: Final = HEADER_SIZE + 1 + 4
 _DESCRIBE_UNNAMED: Final = HEADER_SIZE + 1 + 1
-_NO_PORTALS: Final[dict[bytes, Prepared | None]] = {}
 
 
-class Assembly:
+class Assembly(Draft):
     """A unit of the extended protocol in the making."""
 
-    __slots__ = (
-        "_bound",
-        "_called",
-        "_described",
-        "_drops",
-        "_effects",
-        "_ends_failed",
-        "_litter",
-        "_needs",
-        "_parts",
-        "_plan",
-        "_planned",
-        "_portals",
-        "_scripts",
-        "_session",
-        "_shift",
-        "_taught",
-        "_unexecuted",
-        "_unnamed",
-        "_unnamed_parse",
-        "_used",
-        "executes",
-        "follows",
-        "renaming",
-        "row_limit",
-        "said",
-        "size",
-        "waiting_for",
-    )
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.renaming: Renaming | None = None
-        """What it does to names; None while that is nothing."""
-        self.said = 0
-        """Messages of the unit so far."""
-        self._described: tuple[Prepared | None, ...] = ()
-        self.follows = False
-        """It uses a portal that an earlier unit has made."""
-        self.executes = False
-        self.row_limit = False
-        self.size = 0
-        self._unnamed_parse: Prepared | None = None
-        self._bound: Prepared | None = None
-        """What its unnamed portal runs."""
-        self._portals: dict[bytes, Prepared | None] = _NO_PORTALS
-        """What its named portals run."""
-        self._unexecuted = False
-        """Its unnamed portal has not been executed yet."""
-        self._ends_failed = False
-        """It ends, or rolls back in, a transaction that has failed: a server parses nothing else before."""
-        self._called: list[tuple[bytes, Prepared]] = []
-        self._used: Prepared | None = None
-        """What its last Bind or Describe is for."""
-        self._begin()
-
-    def _begin(self) -> None:
-        self._parts: list[Part] = []
-        self._plan: list[Step] = []
-        self._planned = False
-        self._drops: list[Prepared] = []
-        self._shift = (0, 0)
-        self._effects: list[Script] = []
-        self._litter: bytes | None = None
-        self._needs: list[Prepared] = []
-        self._taught: list[tuple[bytes, Prepared]] = []
-        self._unnamed: Prepared | None = None
-        self._scripts: list[Script | None] = []
-        self.waiting_for: list[bytes] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._parts)
-
-    @property
-    def describes(self) -> bool:
-        """It asks what the portals of all statements it uses return."""
-        said, called = self._described, self._called
-        if len(called) == 1:
-            return called[0][1] in said
-        return bool(said) and all(used in said for _, used in called)
-
-    @property
-    def keeps_portal(self) -> bool:
-        """A portal of it may be executed later in the transaction: by a row limit, or a name, or not at all so far."""
-        is_named = not all(map(_ends_at_once, self._portals.values()))
-        return self.row_limit or self._unexecuted or is_named
-
-    @property
-    def only_asks(self) -> bool:
-        """It parses, describes and closes statements and does nothing else."""
-        binds = self._unexecuted or self._portals is not _NO_PORTALS
-        return not (binds or self.executes or self.follows)
-
-    def leave_untold(self) -> None:
-        """Have its end, a Sync that the client has not said, kept from the client."""
-        self._plan.append(UNTOLD)
-        self._planned = True
-
-    def continues(self, before: Assembly) -> None:
-        """Be the rest of the unit whose messages so far *before* has taken."""
-        self.renaming, self.said = before.renaming, before.said
-        self.row_limit, self._unexecuted = before.row_limit, before._unexecuted
-        self._bound, self._portals = before._bound, before._portals
-
-    def add_raw(self, data: bytes) -> None:
-        """Append frames that need no change."""
-        self._parts.append(data)
-        self.size += len(data)
-
-    def take(self, *, keep_plan: bool) -> Piece:
-        """Return what has been assembled since the last call as one piece.
-
-        *keep_plan*: the unit is or stays open, so every answer is counted.
-        """
-        script = merged(self._scripts)
-        piece = Piece(self._parts, script)
-        if script is not None and script.copies_in:
-            self._planned = True  # it may go on behind its Sync (`Dispatcher`)
-        if self._planned or keep_plan or self._effects:
-            piece.plan = self._plan
-        piece.needs = self._needs
-        piece.drops = self._drops
-        piece.shift = self._shift
-        piece.litter = self._litter
-        piece.taught = self._taught
-        piece.called = self._called
-        piece.unnamed = self._unnamed
-        piece.unnamed_parse = self._unnamed_parse
-        if self._effects:
-            piece.effects = merge(self._effects)
-        self._begin()
-        return piece
-
-    def add_part(self, part: Part) -> None:
-        """Append what replaces a message."""
-        self._parts.append(part)
-        self.size += len(part) if isinstance(part, bytes) else len(part.tail)
+    __slots__ = ()
 
     def message(self, code: int, data: bytes, start: int, end: int) -> Part | None:
         """Take note of the message in `data[start:end]`.
@@ -210,7 +83,7 @@ class Assembly:
                 self._run(bound, bound.script)
             self._plan.append(FORWARD)
             self.executes = True
-            if data[end - 4 : end] != b"\0\0\0\0" and not _ends_at_once(bound):
+            if data[end - 4 : end] != b"\0\0\0\0" and not ends_at_once(bound):
                 self.row_limit = True
             part = None
         elif code == codes.DESCRIBE:
@@ -257,12 +130,16 @@ class Assembly:
         portal_end = find_zero(data, start + HEADER_SIZE, end)
         name_end = find_zero(data, portal_end + 1, end)
         name = data[portal_end + 1 : name_end]
+        portal = data[start + HEADER_SIZE : portal_end]
+        if portal and len(self._portals) >= self._session.most_names:
+            return self._refuse(TOO_MANY_PORTALS)
         called = self._use(name)
         self._plan.append(FORWARD)
         bound = self._used
-        portal = data[start + HEADER_SIZE : portal_end]
         if portal:
-            self._portals = {**self._portals, portal: bound}
+            if self._portals is NO_PORTALS:
+                self._portals = {}
+            self._portals[portal] = bound
         else:
             self._bound = bound
             self._unexecuted = True
@@ -279,7 +156,10 @@ class Assembly:
             named = end - start > _DESCRIBE_UNNAMED
             bound = self._named_portal(data, start + 1, end) if named else self._bound
             self.follows = self.follows or bound is None
-            self._described += (bound,)
+            if self._described is NOTHING_SAID:
+                self._described = {bound}
+            else:
+                self._described.add(bound)
             return None
         name = data[start + HEADER_SIZE + 1 : find_zero(data, start + HEADER_SIZE + 1, end)]
         called = self._use(name)
@@ -343,6 +223,8 @@ class Assembly:
             raise ProtocolViolation("a Parse message has no zero byte behind its query")
         if name in session.unsettled and name:
             raise Unsettled
+        if name and self._may_not_name(name):
+            return self._refuse(TOO_MANY)
         prepared = identify(session, tail)
         sent = prepared
         if names_another(prepared.script):
@@ -370,9 +252,26 @@ class Assembly:
             return closed + frame(codes.PARSE, name + b"\0\0\0\0") + again
         self._renames().name(self.said, name, prepared)
         self._taught.append((name, sent))
+        if self._parsed is NOTHING_PARSED:
+            self._parsed = set()
+        self._parsed.add(sent)
         self._plan.append(PARSED)
         self._planned = True
         return sent
+
+    def _may_not_name(self, name: bytes) -> bool:
+        """Return whether the session has named as many statements as it may, or this unit has many times over."""
+        session = self._session
+        if session.names_too_many and name not in session.names:
+            return True
+        return self.renaming is not None and self.renaming.named > 4 * session.most_names
+
+    def _refuse(self, by: bytes) -> bytes:
+        """Have PostgreSQL refuse a message, and skip what follows it: *by* a name it does not know (`Unit.reword`)."""
+        self._scripts.append(ORPHAN)
+        self._plan.append(FORWARD)
+        self._planned = True
+        return frame(codes.DESCRIBE, b"S" + by + b"\0")
 
     def await_name(self, code: int, data: bytes, start: int) -> None:
         """Raise Unsettled if the long message that begins at *start* must wait for its name."""
@@ -433,8 +332,8 @@ class Assembly:
         found = meant.meaning
         if found is not None and found.used is not None:
             self._called.append((found.name, found.used))
-            if not self._teaches(found.used) and found.used not in self._needs:
-                self._needs.append(found.used)
+            if not self._teaches(found.used):
+                self._needs[found.used] = None
             self._shift = found.shift
         return meant
 
@@ -447,7 +346,7 @@ class Assembly:
         return prepared is self._unnamed_parse or self._teaches(prepared)
 
     def _teaches(self, prepared: Prepared) -> bool:
-        return any(taught[1] is prepared for taught in self._taught)
+        return prepared in self._parsed
 
     def _use(self, name: bytes) -> bytes | None:  # noqa: C901 - one line a case
         """Note that the unit uses the statement the client calls *name*; return its name on servers.
@@ -485,7 +384,7 @@ class Assembly:
             return name
         self._called.append((name, prepared))
         if not self._teaches(prepared):
-            self._needs.append(prepared)
+            self._needs[prepared] = None
         return prepared.name
 
     def _use_nothing(self, name: bytes) -> bytes | None:
@@ -494,8 +393,3 @@ class Assembly:
             return None
         # PostgreSQL's error is wanted, not what a stranger may have left under that name.
         return NONE if name.startswith(OWN_NAME) else name
-
-
-def _ends_at_once(bound: Prepared | None) -> bool:
-    """Return whether a portal of *bound* has nothing more to say once it was executed, whatever the limit."""
-    return bound is not None and bound.script is not None and bound.script.controls_transaction

@@ -50,6 +50,8 @@ class Knowledge:
 
     def __init__(self, statements: StatementCache, functions: FunctionBook) -> None:
         self.parameters = ParameterStore()
+        self.effort = statements.effort
+        """What has been done for sessions."""
         self.on_ddl: Callable[[str], None] = lambda _database: None
         """Called with the name of a database when DDL has ended there."""
         self.last_definition = NEVER
@@ -63,6 +65,8 @@ class Knowledge:
         self._common = Vocabulary(functions, statements, numbers=self._numbers)
         self._catalogs: dict[str, Catalog] = {}
         self._doubts: dict[str, list[Doubt]] = {}
+        self._doubtful: dict[str, frozenset[str]] = {}
+        """The names in a database that its doubts are about, once that has been asked."""
         self._scopes: WeakValueDictionary[tuple[str, str, str | None], Scope]
         self._scopes = WeakValueDictionary()
         self._vocabularies: WeakValueDictionary[tuple[str, Path], Vocabulary]
@@ -139,6 +143,7 @@ class Knowledge:
         self._doubts[database] = left
         if not left:
             del self._doubts[database]
+        self._doubtful.pop(database, None)
         if catalog is None:
             self._catalogs.pop(database, None)
         else:
@@ -154,9 +159,13 @@ class Knowledge:
         """Forget what names mean in *database*: DDL that defines them anew is being sent there."""
         self._ages[database] = self._ages.get(database, 0) + 1
         doubt = Doubt(redefined)
-        before = self._doubted(database)
+        before, catalog = self._doubted(database), self._catalogs.get(database)
         self._doubts.setdefault(database, []).append(doubt)
-        if self._doubted(database) != before:
+        about = frozenset() if catalog is None else doubt.about(catalog)
+        if (
+            not about <= before
+        ):  # a transaction may define thousands of things: each is looked at once
+            self._doubtful[database] = before | about
             self._teach(database)
         return doubt
 
@@ -212,7 +221,9 @@ class Knowledge:
         if vocabulary is None:
             book = self._book(database, path)
             vocabulary = Vocabulary(
-                book, StatementCache(book, size=self._size), numbers=self._numbers
+                book,
+                StatementCache(book, size=self._size, effort=self.effort),
+                numbers=self._numbers,
             )
             self._vocabularies[database, path] = vocabulary
             self._share_out()
@@ -224,10 +235,14 @@ class Knowledge:
 
     def _doubted(self, database: str) -> frozenset[str]:
         """Return the names that mean something now and perhaps something else soon."""
-        catalog, doubts = self._catalogs.get(database), self._doubts.get(database)
-        if catalog is None or not doubts:
-            return frozenset()
-        return frozenset().union(*(doubt.about(catalog) for doubt in doubts))
+        found = self._doubtful.get(database)
+        if found is None:
+            catalog, doubts = self._catalogs.get(database), self._doubts.get(database)
+            if catalog is None or not doubts:
+                return frozenset()
+            found = frozenset().union(*(doubt.about(catalog) for doubt in doubts))
+            self._doubtful[database] = found
+        return found
 
     def _share_out(self) -> None:
         """Give every vocabulary its share of what may be remembered."""

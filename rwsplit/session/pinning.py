@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Final
 
 from rwsplit.session.parameters import IDENTITY
+from rwsplit.session.stand_ins import Effects
 from rwsplit.sql.statement import Script, SessionState, Statement, Verb
 
 
@@ -119,7 +120,7 @@ def _left_by(statement: Statement) -> Iterator[SessionState]:
         yield statement.inner.state
 
 
-def reset_parameters(script: Script) -> set[str]:
+def reset_parameters(script: Script | Effects) -> set[str]:
     """Return the parameters *script* puts back to the server's own; `all` among them for all."""
     names: set[str] = set()
     for statement in script.statements:
@@ -135,7 +136,7 @@ def renames(script: Script) -> bool:
     return any(s.verb in _RENAMING or s.discards for s in script.statements)
 
 
-def set_after_reset(script: Script) -> set[str]:
+def set_after_reset(script: Script | Effects) -> set[str]:
     """Return the parameters *script* sets and does not put back again: they are not the server's own."""
     names: set[str] = set()
     for statement in script.statements:

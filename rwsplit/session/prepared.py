@@ -38,8 +38,13 @@ OWN_NAME: Final = b"rwsplit_"
 #: The name of a statement that no server has: a Bind of it fails, and with it the transaction. The error is reworded
 #: to what PostgreSQL says of a statement whose result has changed (`Unit.reword`).
 CHANGED: Final = b"rwsplit_changed"
+#: As CHANGED, for what a session must not name: it has as many statements, or portals, as it may.
+TOO_MANY: Final = b"rwsplit_too_many"
+TOO_MANY_PORTALS: Final = b"rwsplit_too_many_portals"
 #: Bytes of a Parse beyond which its identity is not shared: such texts rarely come again.
 SHARED_LIMIT: Final = 16 * 1024
+#: Bytes of the Parse messages whose identities are remembered.
+MOST_BYTES: Final = 64 << 20
 
 
 class Meaning(NamedTuple):
@@ -161,6 +166,8 @@ class PreparedRegistry:
         self._statements = statements
         self._size = size
         self._by_key: dict[_Key, Prepared] = {}
+        self._weight = 0
+        """Bytes of what it remembers."""
         self._numbers = numbers if numbers is not None else count(1)
         self.version = object()
         """Another one whenever facts may have changed."""
@@ -183,10 +190,17 @@ class PreparedRegistry:
         return found
 
     def _share(self, key: _Key, prepared: Prepared) -> None:
-        if key not in self._by_key and len(self._by_key) >= self._size:
-            del self._by_key[next(iter(self._by_key))]
-        self._by_key[key] = prepared
+        known, weight = self._by_key, len(key[1])
+        if key not in known:
+            while known and (len(known) >= self._size or self._weight + weight > MOST_BYTES):
+                self._forget(next(iter(known)))
+            self._weight += weight
+        known[key] = prepared
         prepared.key = key
+
+    def _forget(self, key: _Key) -> None:
+        del self._by_key[key]
+        self._weight -= len(key[1])
 
     def refresh(self, prepared: Prepared) -> Prepared:
         """Find out anew the facts of *prepared*, which one session has for itself."""
@@ -227,7 +241,7 @@ class PreparedRegistry:
     def retire(self, prepared: Prepared) -> None:
         """Have who parses the same as *prepared* from now on get another identity: its shape is of the past."""
         if prepared.key is not None and self._by_key.get(prepared.key) is prepared:
-            del self._by_key[prepared.key]
+            self._forget(prepared.key)
 
     def apart(self, prepared: Prepared) -> Prepared:
         """Return the identity of *prepared* for one session, whose client is about to be told what it is."""

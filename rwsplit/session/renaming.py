@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rwsplit.session.session import Session
 
 
+#: Changes of one unit that are simply kept.
+MANY: Final = 4096
+
+
 class Unsettled(Exception):
     """A message uses a name of which it is not known yet what it means."""
 
@@ -27,7 +31,7 @@ class Apart(Exception):
 class Renaming:
     """What one unit does to the names of *session*."""
 
-    __slots__ = ("_before", "_entries", "_left", "_session")
+    __slots__ = ("_before", "_entries", "_left", "_many", "_places", "_session", "named")
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -37,6 +41,12 @@ class Renaming:
         """What the unnamed statement was behind its unit."""
         self._entries: list[tuple[int, dict[bytes, Any], bytes, Any, Any]] = []
         """For each change the number of the message that makes it, the table, the name, what it meant and means."""
+        self._many = MANY
+        """Changes beyond which it is looked for what they leave."""
+        self.named = 0
+        """How many of them are of statements that have a name."""
+        self._places: dict[Any, list[int]] = {}
+        """Where the entries are that let a name mean a statement."""
 
     def name(self, number: int, name: bytes, prepared: Prepared) -> None:
         """Let *name* mean *prepared*, by the unit's message *number*."""
@@ -62,16 +72,41 @@ class Renaming:
         session = self._session
         if not name and session.unnamed_by is not self:
             self._before, session.unnamed_by = session.unnamed_by, self
+        self.named += bool(name)
+        if table is session.names and new is not _NOTHING:
+            self._places.setdefault(new, []).append(len(self._entries))
         self._entries.append((number, table, name, table.get(name, _NOTHING), new))
-        _put(table, name, new)
+        self._put(table, name, new)
+
+    def tidy(self, told: int) -> None:
+        """Forget what has been made of the unnamed statement on the way, now that *told* messages did what they say.
+
+        A client may send any number of statements up to its Sync, and only what the last of these has left counts.
+        """
+        if len(self._entries) <= self._many:
+            return
+        done = [
+            at for at, entry in enumerate(self._entries) if not entry[2] and entry[0] < told
+        ]
+        # The first tells what was before all of them.
+        passed = set(done[1:-1])
+        self._entries = [entry for at, entry in enumerate(self._entries) if at not in passed]
+        self._many = max(MANY, 2 * len(self._entries))
+        self._places.clear()
+        for at, (_, table, _, _, new) in enumerate(self._entries):
+            if table is self._session.names and new is not _NOTHING:
+                self._places.setdefault(new, []).append(at)
 
     def exchange(self, old: Prepared, new: Prepared) -> None:
         """Let the names that the unit has given to *old* mean *new*: what it has parsed turned out to be that, or is told apart."""
-        for at, (number, table, name, before, meant) in enumerate(self._entries):
-            if meant is old:
-                self._entries[at] = (number, table, name, before, new)
-                if table.get(name) is old:
-                    table[name] = new
+        places = self._places.pop(old, ())
+        for at in places:
+            number, table, name, before, _ = self._entries[at]
+            self._entries[at] = (number, table, name, before, new)
+            if table.get(name) is old:
+                table[name] = new
+        if places:
+            self._places.setdefault(new, []).extend(places)
 
     # Until it is settled...
 
@@ -97,10 +132,17 @@ class Renaming:
                 continue
             if told is None or number < told or table.get(name, _NOTHING) is not new:
                 continue
-            _put(table, name, old)
+            self._put(table, name, old)
         if any(not name for _, _, name, _, _ in self._entries):
             self._settle_unnamed(told)
         self._entries.clear()
+        self._places.clear()
+
+    def _put(self, table: dict[bytes, Any], name: bytes, value: Any) -> None:
+        session = self._session
+        if table is session.names and name:
+            session.named_bytes += _size(value) - _size(table.get(name, _NOTHING))
+        _put(table, name, value)
 
     def _settle_unnamed(self, told: int | None) -> None:
         """Only the unnamed statement can have been changed by several units of which none has ended."""
@@ -119,9 +161,16 @@ class Renaming:
             _put(session.names, b"", left)
 
 
+def _size(value: Any) -> int:
+    """Return how many bytes of text *value*, what a name means, has."""
+    return len(value.tail) if value is not _NOTHING else 0
+
+
 def _put(table: dict[bytes, Any], name: bytes, value: Any) -> None:
     if value is _NOTHING:
         table.pop(name, None)
+        if not table:
+            table.clear()  # or a dict keeps the room for all it has ever held
     else:
         table[name] = value
 

@@ -1,151 +1,37 @@
 """Session: one client's conversation, from the first statement to Terminate, whatever servers it used.
 
 `receive` takes the client's bytes and appends what they amount to - units and chunks - to *pending*; the relay
-takes them from there, in order, one server at a time. What must survive the change of servers is `state`.
-
-A frame is held whole only if it must be understood: long CopyData, Bind and over-long queries pass
-through as they arrive.
+takes them from there, in order, one server at a time. Where one frame ends and the next begins is the business of `frames`, what
+must survive the change of servers is `state`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
-from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length
+from rwsplit.protocol.framing import HEADER_SIZE
 from rwsplit.session import inband
 from rwsplit.session.assembly import Assembly
+from rwsplit.session.frames import ASSEMBLED, Frames
 from rwsplit.session.function_calls import facts_of_call
-from rwsplit.session.knowledge import Knowledge
-from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pinning import renames
 from rwsplit.session.prepared import SYNC
-from rwsplit.session.renaming import Apart, Renaming, Unsettled
+from rwsplit.session.renaming import Renaming
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
-from rwsplit.session.state import NOTHING_SAID, SessionState
 from rwsplit.session.substitution import special
 from rwsplit.session.unit import EXTENDED, FUNCTION, SIMPLE, Chunk, Piece, Unit
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import PARSE_LIMIT
 from rwsplit.sql.statement import Script
 
-#: A frame that need not be understood is passed through as it comes beyond this; the names it
-#: carries are at its beginning.
-STREAM_LIMIT: Final = 64 * 1024
-#: A unit without a Sync is opened beyond this.
-UNIT_LIMIT: Final = 256 * 1024
 
-_header = HEADER.unpack_from
-
-
-class Session(SessionState):
+class Session(Frames):
     """One established client: its bytes become units."""
 
-    __slots__ = (
-        "_assembly",
-        "_buffer",
-        "_former",
-        "_open",
-        "_opened",
-        "_settled",
-        "_through",
-        "held",
-        "unended",
-    )
-
-    def __init__(
-        self,
-        knowledge: Knowledge,
-        *,
-        user: str,
-        database: str,
-        application_name: str = "",
-        parameters: ParameterSet,
-        opaque: bool = False,
-        started_with: Mapping[str, str] = NOTHING_SAID,
-    ) -> None:
-        super().__init__(
-            knowledge,
-            user=user,
-            database=database,
-            application_name=application_name,
-            parameters=parameters,
-            opaque=opaque,
-            started_with=started_with,
-        )
-        self.unended = False
-        """What came last left messages that no Sync or Flush has ended."""
-        self.held: Chunk | None = None
-        """Stands for what has been received and cannot be looked at before names are settled."""
-        self._buffer = b""
-        self._through = 0
-        self._assembly: Assembly | None = None
-        self._open = False
-        self._opened: Unit | None = None
-        """The open unit."""
-        self._former: Assembly | None = None
-        """What took the messages of the open unit so far."""
-        self._settled = 0
-        """Units in flight whose names are settled all the same, while what was held is looked at."""
-
-    @property
-    def is_idle(self) -> bool:
-        """Nothing is in flight, pending, open or half received."""
-        return not (
-            self.in_flight or self.pending or self._open or self._buffer or self._assembly
-        )
-
-    @property
-    def is_open(self) -> bool:
-        """A unit has been passed on whose end has not been received."""
-        return self._open
-
-    @property
-    def is_mid_frame(self) -> bool:
-        """The beginning of a frame has been passed on and its end has not been received."""
-        return self._through > 0
-
-    def receive(self, data: bytes) -> None:
-        """Append what *data* amounts to to *pending*.
-
-        Raises:
-            ProtocolViolation: it is not what a PostgreSQL client sends.
-        """
-        if self._buffer:
-            data = self._buffer + data
-            if self.held is not None:
-                self.pending_bytes += len(data) - len(self._buffer)
-                self._buffer = data
-                return
-            self._buffer = b""
-        elif self._assembly is None and not self._through and data[0] == _QUERY:
-            size = len(data)
-            if size > HEADER_SIZE and _header(data, 0)[1] == size - 1 and not self.unsettled:
-                self._query(data, 0, size)
-                return
-        self._scan(data)
-
-    def resume(self) -> None:
-        """Look at what was held: the names are settled, so that at least the first message of it is taken.
-
-        Raises:
-            ProtocolViolation: see `receive`.
-        """
-        self.held = None
-        data, self._buffer = self._buffer, b""
-        self.pending_bytes = max(0, self.pending_bytes - len(data))
-        self._settled = self.in_flight
-        self._scan(data)
-        self._settled = 0
-        assert len(self._buffer) < len(data)
-
-    def _hold(self, size: int) -> None:
-        """Keep what has been received and not been looked at until all names are settled."""
-        self.held = Chunk([])
-        self.held.holds = True
-        self._append(self.held, size)
+    __slots__ = ()
 
     def is_unsettled(self, name: bytes) -> bool:
         """Return whether it is not known yet what a unit that begins now would mean by *name*."""
@@ -153,74 +39,7 @@ class Session(SessionState):
             return name in self.unsettled
         return not self._open and (self.in_flight > self._settled or bool(self.pending))
 
-    def open_up(self) -> None:
-        """Have the messages sent on that still lack their Sync; the client may wait for an error."""
-        if self._assembly and not self._buffer and not self._through:
-            self._open_up()
-
-    # Frames...
-
-    def _scan(self, data: bytes) -> None:
-        pos, size = 0, len(data)
-        if self._through:
-            pos = min(self._through, size)
-            self._through -= pos
-            rest = Chunk([data[:pos]])
-            rest.is_rest = True
-            self._append(rest, pos)
-        run = pos
-        while size - pos >= HEADER_SIZE:
-            code, length = _header(data, pos)
-            if code not in codes.FRONTEND:
-                raise ProtocolViolation(f"invalid frontend message type {code}")
-            check_length(code, length)
-            end = pos + 1 + length
-            try:
-                if end > size:
-                    if size - pos >= STREAM_LIMIT and self._stream(data, code, run, pos, end):
-                        return
-                    break
-                run = self._frame(code, data, run, pos, end)
-            except Unsettled:
-                self._hold(size - pos)
-                break
-            pos = end
-        assembly = self._assembly
-        if assembly is not None:
-            if run < pos:
-                assembly.add_raw(data[run:pos])
-            if assembly.size > UNIT_LIMIT:
-                self._open_up()
-            self.unended = True
-        self._buffer = data[pos:]
-
-    def _frame(self, code: int, data: bytes, run: int, pos: int, end: int) -> int:
-        """Take the complete frame `data[pos:end]`; return where the run of unchanged frames begins."""
-        if code in _ASSEMBLED:
-            assembly = self._assembly
-            if assembly is None:
-                assembly = self._assembly = self._assemble()
-                run = pos
-            try:
-                replacement = assembly.message(code, data, pos, end)
-            except Apart:
-                self._interrupt(data, run, pos)
-                return self._frame(code, data, pos, pos, end)
-            if replacement is None:
-                return run
-            if run < pos:
-                assembly.add_raw(data[run:pos])
-            assembly.add_part(replacement)
-            return end
-        if code == codes.SYNC:
-            self._sync(data, run, pos, end)
-        elif code == codes.FLUSH:
-            self._flush(data, run, pos, end)
-        else:
-            if self._assembly is not None:
-                self._interrupt(data, run, pos)
-            self._other(code, data, pos, end)
-        return end
+    # Messages...
 
     def _assemble(self) -> Assembly:
         """Return the assembly of a unit, or of the rest of the open one."""
@@ -419,6 +238,8 @@ class Session(SessionState):
         self._former = assembly
         if self._opened is not None:
             self._opened.renaming = assembly.renaming
+            if assembly.renaming is not None:
+                assembly.renaming.tidy(self._opened.told)
             self._continue(piece, size)
             return
         self._open = True
@@ -460,7 +281,7 @@ class Session(SessionState):
                 self._append(unit, size - pos)
                 self._through = end - size
                 return True
-        if code in _ASSEMBLED:
+        if code in ASSEMBLED:
             assembly = self._assembly
             if assembly is None:
                 assembly = self._assembly = self._assemble()
@@ -487,14 +308,7 @@ class Session(SessionState):
         self._through = end - size
         return True
 
-    def _append(self, item: Unit | Chunk, size: int) -> None:
-        self.pending.append(item)
-        self.pending_bytes += size
-
 
 _QUERY: Final = codes.QUERY
 _NOTHING: Final[Sequence[bytes]] = ()
 _COPY: Final = frozenset({codes.COPY_DATA, codes.COPY_DONE, codes.COPY_FAIL})
-_ASSEMBLED: Final = frozenset(
-    {codes.BIND, codes.EXECUTE, codes.PARSE, codes.DESCRIBE, codes.CLOSE}
-)

@@ -27,6 +27,24 @@ OPAQUE: Final = Script(
 )
 
 
+class Effects:
+    """Statements that are executed one piece of a unit after the other; what counts of a Script of that many."""
+
+    __slots__ = ("statements",)
+
+    def __init__(self, first: Script | Effects | None = None) -> None:
+        self.statements: list[Statement] = [] if first is None else [*first.statements]
+
+    def add(self, script: Script | Effects) -> None:
+        """Take note of what follows."""
+        self.statements += script.statements
+
+    @property
+    def discards(self) -> bool:
+        """The last one is DISCARD ALL."""
+        return bool(self.statements) and self.statements[-1].discards
+
+
 def merge(scripts: list[Script]) -> Script:
     """Return the facts of *scripts* run one after the other; hints are the first one's."""
     statements = tuple(statement for script in scripts for statement in script.statements)

@@ -32,6 +32,11 @@ from rwsplit.sql.statement import Script, Verb
 if TYPE_CHECKING:
     from rwsplit.session.transaction import Transaction
 
+#: Statements a session may name unless the operator says otherwise.
+MOST_NAMES: Final = 10_000
+#: Bytes their texts may have together, for each of them.
+BYTES_PER_NAME: Final = 4096
+
 NOTHING_SAID: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -59,6 +64,8 @@ class SessionState:
         "max_lag",
         "meant",
         "mode",
+        "most_names",
+        "named_bytes",
         "names",
         "opaque",
         "parameters",
@@ -118,6 +125,10 @@ class SessionState:
         self.spare: Unit | None = None
         """The unit of an answered plain read, to be used again: most of a session's life is that."""
         self.names: dict[bytes, Prepared] = {}
+        self.most_names = MOST_NAMES
+        """Statements it may name, and portals between two Syncs."""
+        self.named_bytes = 0
+        """Bytes of the statements it has named."""
         self.meant: dict[bytes, Prepared] = {}
         """What was bound last for those of them that name another one (EXECUTE)."""
         self.sql_names: dict[bytes, bool] = {}
@@ -225,6 +236,14 @@ class SessionState:
         if route.reason is RouteReason.NO_FRESH_REPLICA and self.spilled is not None:
             said = describe(self.spilled)
         return f"{node} {route.reason.name}: {said}"
+
+    @property
+    def names_too_many(self) -> bool:
+        """It has named as many statements as it may, or such long ones."""
+        return (
+            len(self.names) + len(self.sql_names) >= self.most_names
+            or self.named_bytes >= self.most_names * BYTES_PER_NAME
+        )
 
     @property
     def has_failed(self) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.protocol import codes
 from rwsplit.session import inband
 from rwsplit.session.pinning import drops_prepared
-from rwsplit.session.prepared import OWN_NAME, Meaning, Prepared
+from rwsplit.session.prepared import OWN_NAME, TOO_MANY, Meaning, Prepared
 from rwsplit.session.renaming import Renaming, Unsettled
 from rwsplit.session.stand_ins import OPAQUE, ORPHAN
 from rwsplit.sql.statement import Script, Verb
@@ -66,7 +66,9 @@ def special(
     return found
 
 
-def meaning(session: Session, query: bytes, script: Script) -> Meaning | None:
+def meaning(  # noqa: PLR0911 - one line a case
+    session: Session, query: bytes, script: Script
+) -> Meaning | None:
     """Return what EXECUTE, DEALLOCATE or another PREPARE of a statement prepared through the protocol means now.
 
     The statement it names must be known to the server; a PREPARE fails because it is. None: the text means what it says.
@@ -83,6 +85,12 @@ def meaning(session: Session, query: bytes, script: Script) -> Meaning | None:
     prepared = session.names.get(name)
     if prepared is not None:
         prepared = up_to_date(session, name, prepared)
+    elif (
+        statement.verb is Verb.PREPARE
+        and session.names_too_many
+        and name not in session.sql_names
+    ):
+        return Meaning(b"EXECUTE " + TOO_MANY, ORPHAN)
     matched = _NAMED.match(query)
     if matched is None:
         return None

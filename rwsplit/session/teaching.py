@@ -7,7 +7,7 @@ sent, and the answer made up. Each statement that is taught is described, too, t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -17,6 +17,9 @@ from rwsplit.protocol.looks import Look
 from rwsplit.protocol.responses import FORWARD, SWALLOW, ResponseQueue, Step
 from rwsplit.session.parameters import NONE, ParameterSet
 from rwsplit.session.prepared import PARSE_COMPLETE, PARSED, Part, Prepared
+
+#: Statements closed, at most, to make room for one.
+MOST_CLOSED: Final = 32
 
 _DESCRIBE_UNNAMED: Final = frame(codes.DESCRIBE, b"S\0")
 
@@ -40,6 +43,25 @@ class Lesson(NamedTuple):
         """It turned out to be something else than clients were told."""
         shape = self.look.shape
         return shape is not None and shape != self.prepared.told
+
+
+class Lessons(list[Lesson]):
+    """Those of an open unit, which come with each of its pieces."""
+
+    __slots__ = ("latest",)
+
+    def __init__(self, first: Sequence[Lesson] = ()) -> None:
+        super().__init__()
+        self.latest: dict[Prepared, Lesson] = {}
+        """The last that taught each statement."""
+        self.learn(first)
+
+    def learn(self, lessons: Sequence[Lesson]) -> None:
+        """Put *lessons* behind those there are."""
+        self.extend(lessons)
+        for lesson in lessons:
+            if lesson.known:
+                self.latest[lesson.prepared] = lesson
 
 
 class ServerState:
@@ -110,17 +132,17 @@ def compose(
     """
     out = server.out
     after: list[Step] = []
-    keep = (needs, parts)
+    spare = _spare(server.known, needs, parts)
     if listed is not None:
         for stranger in [known for known in server.known if known not in listed]:
             _close(server, stranger, after, lessons, first)
-        needs = [*listed, *(prepared for prepared in needs if prepared not in listed)]
+        needs = list(dict.fromkeys((*listed, *needs)))
     for prepared in needs:
         if server.has(prepared):
             server.known[prepared] = server.known.pop(prepared)  # used last, closed last
         else:
             look = _teach(
-                server, prepared, after, lessons, first=first, limit=limit, keep=keep, age=age
+                server, prepared, after, lessons, first=first, limit=limit, spare=spare, age=age
             )
             after += (SWALLOW, look)
     if unnamed is not None and server.unnamed is not unnamed:
@@ -145,13 +167,22 @@ def compose(
                 lessons,
                 first=first,
                 limit=limit,
-                keep=keep,
+                spare=spare,
                 age=age,
                 by_client=True,
             )
             after += (FORWARD, look)
     after.extend(remaining)
     return deque(after)
+
+
+def _spare(
+    known: Mapping[Prepared, Lesson], needs: Sequence[Prepared], parts: Sequence[Part]
+) -> Iterator[Prepared]:
+    """Yield the statements *known* that a unit of *needs* and *parts* can do without, the one used longest ago first."""
+    wanted = {*needs, *(part for part in parts if not isinstance(part, bytes))}
+    while spare := [prepared for prepared in known if prepared not in wanted]:
+        yield from spare
 
 
 def unlearn(server: ServerState, lessons: Sequence[Lesson], done: int) -> None:
@@ -177,18 +208,20 @@ def _teach(
     *,
     first: int,
     limit: int,
-    keep: tuple[Sequence[Prepared], Sequence[Part]],
+    spare: Iterator[Prepared],
     age: int,
     by_client: bool = False,
 ) -> Look:
     """Queue the Parse of *prepared*, *by_client* if it is one, and a look at it; the steps of both are the caller's to append.
 
-    Over *limit* the statement used longest ago is closed before, unless it is one of those to *keep*.
+    Over *limit* the statement used longest ago of the *spare* ones is closed before. One unit may have left many more: they go
+    little by little.
     """
     known = server.known
-    needs, parts = keep
-    while len(known) >= limit and prepared not in known:
-        oldest = next((k for k in known if k not in needs and k not in parts), None)
+    for _ in range(MOST_CLOSED):
+        if len(known) < limit or prepared in known:
+            break
+        oldest = next(spare, None)
         if oldest is None:
             break
         _close(server, oldest, after, lessons, first)

@@ -22,6 +22,7 @@ from rwsplit.protocol.responses import FORWARD
 from rwsplit.routing.route import Route
 from rwsplit.session.prepared import PARSE_COMPLETE, PARSED, Part
 from rwsplit.session.prologue import (
+    MOST_REPEATED,
     READ_COMMITTED,
     SAVEPOINTS,
     Prologue,
@@ -261,7 +262,9 @@ class Transaction:
         statement = script.single
         if statement is None or not (statement.verb in _TAKEN_ALONG or statement.assigns):
             return False
-        if not self.prologue.has_room or (self.snapshot and statement.assigns):
+        if not self.prologue.has_room or len(self.modes) >= MOST_REPEATED:
+            return False
+        if self.snapshot and statement.assigns:
             return False  # a SELECT takes the snapshot, where that must be fresh enough
         if self.late and self.prologue.has_savepoints and sets_modes(script):
             return False  # ROLLBACK TO undoes them, AND CHAIN does not

@@ -7,19 +7,30 @@ the rest follows as chunks.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Self
+from itertools import chain
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, frame
-from rwsplit.protocol.refusals import BARE_MARK, STALE_PLAN, bare, move_position
+from rwsplit.protocol.refusals import BARE_MARK, STALE_PLAN, bare, move_position, too_many
 from rwsplit.protocol.responses import UNTOLD, Owed, Step, sqlstate
 from rwsplit.routing.route import Route
-from rwsplit.session.prepared import CHANGED, OWN_NAME, Meaning, Part, Prepared
+from rwsplit.session.prepared import (
+    CHANGED,
+    OWN_NAME,
+    TOO_MANY,
+    TOO_MANY_PORTALS,
+    Meaning,
+    Part,
+    Prepared,
+)
 from rwsplit.session.renaming import Renaming
-from rwsplit.session.teaching import Lesson
+from rwsplit.session.stand_ins import Effects
+from rwsplit.session.teaching import Lesson, Lessons
 from rwsplit.sql.statement import Script
 
 if TYPE_CHECKING:
@@ -29,11 +40,14 @@ if TYPE_CHECKING:
 Taught = tuple[bytes, Prepared]
 
 _NOTHING: Final = ()
+#: A statement's name on servers, as PostgreSQL quotes it.
+_OWN_NAMES: Final = re.compile(rb'"(%s[0-9]+)"' % OWN_NAME)
 _BARE_MARK: Final = b"\0s%s\0" % BARE_MARK.encode()
 #: What a statement that is cancelled fails with: 26000 where that struck the Parse of what EXECUTE names.
 _CANCELLED: Final = frozenset({b"57014", b"26000"})
 #: Never appended to: a unit that teaches gets a list of its own.
 _NO_LESSONS: Final[list[Lesson]] = []
+_NO_LITTER: Final[list[bytes]] = []
 
 
 class Kind(Enum):
@@ -93,7 +107,7 @@ class Piece:
         self.taught: Sequence[Taught] = _NOTHING
         self.called: Sequence[Taught] = _NOTHING
         """Names of statements it uses, and what they mean to it."""
-        self.effects: Script | None = None
+        self.effects: Script | Effects | None = None
         """Facts of the notable statements it executes; one that is only parsed has no effect."""
         self.drops: Sequence[Prepared] = _NOTHING
         """The statements that DEALLOCATEs in it take from the server."""
@@ -112,6 +126,11 @@ class Piece:
             self.called = ((meaning.name, meaning.used),)
             if meaning.drops:
                 self.drops = (meaning.used,)
+
+    def add(self, more: Piece) -> None:
+        """Take note of what *more*, which continues this one, uses and parses besides."""
+        self.needs = _extended(self.needs, more.needs)
+        self.taught = _extended(self.taught, more.taught)
 
     @classmethod
     def like(cls, piece: Piece) -> Self:
@@ -154,6 +173,16 @@ class Chunk(Piece):
         """The client has closed its end of the connection behind it."""
         self.holds = False
         """It stands for input that is held until names are settled (`Session.resume`)."""
+
+
+_Item = TypeVar("_Item")
+
+
+def _extended(found: Sequence[_Item], more: Sequence[_Item]) -> list[_Item]:
+    """Return *found* with *more* behind it; where *found* is a list, that one."""
+    longer = found if isinstance(found, list) else [*found]
+    longer.extend(more)
+    return longer
 
 
 class Unit(Owed):
@@ -235,7 +264,7 @@ class Unit(Owed):
         """Steps of an open unit so far."""
         self.lessons: list[Lesson] = _NO_LESSONS
         """What it was to teach its server, to be taken back if it fails."""
-        self.litter: Sequence[bytes] = _NOTHING
+        self.litter: list[bytes] = _NO_LITTER
         """Statements an open unit leaves under a client's own names, to be closed when it has ended."""
         self.waiting_for: Sequence[bytes] = _NOTHING
         """Long queries that must be parsed before it can be routed."""
@@ -274,7 +303,7 @@ class Unit(Owed):
         """It may run more than *script* tells of: what a portal does that an earlier unit has made, or what came later."""
         return self.follows or self.continued
 
-    def reword(self, frame: bytes) -> bytes:
+    def reword(self, frame: bytes) -> bytes:  # noqa: C901 - one line a case
         """Return the ErrorResponse *frame* with the client's names of statements in place of ours, and nothing of our own words."""
         if self.refusal and sqlstate(frame) == b"25P02":
             frame = self.refusal
@@ -282,15 +311,21 @@ class Unit(Owed):
             return error_response("ERROR", "57014", self.cancelled.value)
         if self._is_of_changed_result(frame):
             return STALE_PLAN
+        if TOO_MANY in frame and self.session is not None:
+            return too_many(self.session.most_names, portals=TOO_MANY_PORTALS in frame)
         if _BARE_MARK in frame:
             return bare(frame)
         if any(self.piece.shift):
             frame = move_position(frame, *self.piece.shift)
         if OWN_NAME not in frame or self.session is None:
             return frame
-        named = [pair for pair in self.session.names.items() if pair[0]]
-        for name, prepared in (*self.piece.called, *named):
-            frame = frame.replace(b'"%s"' % prepared.name, b'"%s"' % name)
+        named = dict.fromkeys(_OWN_NAMES.findall(frame), b"")
+        for name, prepared in chain(self.piece.called, self.session.names.items()):
+            if all(named.values()):
+                break
+            if name and named.get(prepared.name) == b"":
+                named[prepared.name] = name
+        frame = _OWN_NAMES.sub(lambda found: b'"%s"' % (named[found[1]] or found[1]), frame)
         return HEADER.pack(frame[0], len(frame) - 1) + frame[HEADER_SIZE:]
 
     def _is_of_changed_result(self, frame: bytes) -> bool:
@@ -345,6 +380,32 @@ class Unit(Owed):
         self.forwarded = False
         self.relied_on = True
         self.arrived = 0.0
+
+    def learn(self, lessons: list[Lesson]) -> None:
+        """Take note that one more piece of it, which is or was open, is to teach its server *lessons*."""
+        known = self.lessons
+        if not isinstance(known, Lessons):
+            self.lessons = known = Lessons(known)
+        known.learn(lessons)
+
+    def add_effects(self, effects: Script | Effects) -> None:
+        """Take note of the *effects* of what continues it."""
+        known = self.piece.effects
+        if not isinstance(known, Effects):
+            known = self.piece.effects = Effects(known)
+        known.add(effects)
+
+    def leave_litter(self, name: bytes) -> None:
+        """Take note that a statement it leaves under the client's own *name* is to be closed when it has ended."""
+        if self.litter:
+            self.litter.append(name)
+        else:
+            self.litter = [name]
+
+    def lesson_about(self, prepared: Prepared) -> Lesson | None:
+        """Return what has last taught *prepared* to the server of this open unit."""
+        lessons = self.lessons
+        return lessons.latest.get(prepared) if isinstance(lessons, Lessons) else None
 
     def restart(self) -> None:
         """Make it as it was before it was sent (nothing of its answer has left)."""

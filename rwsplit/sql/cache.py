@@ -21,6 +21,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from rwsplit.sql.classify import PARSE_LIMIT, parse_scan, unreadable
+from rwsplit.sql.effort import Effort
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.generations import Generations
 from rwsplit.sql.hints import parse_hints
@@ -85,11 +86,16 @@ class StatementCache:
         "_texts",
         "_too_long",
         "_unparsed",
+        "effort",
         "size",
     )
 
-    def __init__(self, functions: FunctionBook, *, size: int) -> None:
+    def __init__(
+        self, functions: FunctionBook, *, size: int, effort: Effort | None = None
+    ) -> None:
         self.size = size
+        self.effort = effort if effort is not None else Effort()
+        """What `lookup` has cost, for all caches of a process together."""
         self._functions = functions
         self._texts: Generations[Key, Script] = Generations(size)
         self._shapes: Generations[Key, _Shape] = Generations(size)
@@ -177,6 +183,8 @@ class StatementCache:
         else:
             script = parse_scan(found, self._functions) if found else unreadable()
             self._parses += 1
+            words = len(found.tokens) if found else len(query)
+            self.effort.parsed(words, len(script.statements))
             self._unparsed += script.primary_only is PrimaryOnly.UNPARSED
             if mark is not None:
                 self._shapes.put(mark, _Shape(script, b""), len(query))

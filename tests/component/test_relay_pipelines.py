@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rwsplit.relay.dispatch import MOST_LISTED
 from tests.support import frames
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
 
@@ -29,3 +30,37 @@ def test_what_follows_a_read_that_may_run_elsewhere_waits_for_it():
     assert wire_of(client).sent == frames.error("42P01") + frames.ready()
     rig.answer(rig.busy(), ANSWER)
     assert wire_of(client).sent == ANSWER
+
+
+def test_who_has_very_many_statements_cannot_list_them():
+    """A server must have been taught all of them for that, in one go: everybody would wait."""
+    rig = MemoryRelay(1)
+    [client] = rig.clients
+    client.route_setting = "primary"
+    client.review()
+    question = frames.query("select name from pg_prepared_statements")
+    told = wire_of(client).log = []
+    for few in (True, False):
+        first = 0 if few else 10
+        count = 10 if few else MOST_LISTED
+        parses = b"".join(
+            frames.parse(f"s{n}", f"select {n}") for n in range(first, first + count)
+        )
+        rig.say(client, parses + frames.SYNC)
+        rig.turn_clients([client])
+        while rig.busy() or rig.relay.driver.pressed:
+            if rig.busy():
+                rig.reply(rig.busy())
+            else:
+                rig.relay.turn([])
+        assert len(client.names) == first + count
+        told.clear()
+        rig.say(client, question)
+        rig.turn_clients([client])
+        assert bool(rig.busy()) is few
+        while rig.busy():
+            rig.turn_servers(
+                [(server, frames.ready() * server.owed_count) for server in rig.busy()]
+            )
+    assert b"C54000\0" in b"".join(told)
+    assert not client.closed

@@ -53,7 +53,7 @@ _DESCRIBED: Final = b"t\0\0\0\6\0\0" + _FRAMES[0]
 class MemoryWire(Wire):
     """Gives out what is put into *incoming*, keeps what it is sent, as long as there is *room*."""
 
-    __slots__ = ("_number", "incoming", "kept", "room", "sends", "sent")
+    __slots__ = ("_number", "incoming", "kept", "log", "room", "sends", "sent")
 
     is_tls = False
     wants_write = False
@@ -69,6 +69,8 @@ class MemoryWire(Wire):
         """Bytes it still takes, None: all."""
         self.kept = 0
         """Bytes the peer has not acknowledged."""
+        self.log: list[bytes] | None = None
+        """If there is a list, everything it is sent."""
 
     def fileno(self) -> int:
         return self._number
@@ -84,6 +86,8 @@ class MemoryWire(Wire):
             self.room -= len(data)
             self.kept += len(data)
         self.sent = bytes(data)
+        if self.log is not None:
+            self.log.append(self.sent)
         return len(data)
 
     def unacknowledged(self) -> int:
@@ -127,7 +131,9 @@ class MemoryRelay:
         )
         self.relay.outboxes.epoll.close()
         self.relay.outboxes.epoll = _NoEpoll()  # type: ignore[assignment]
-        self.knowledge = Knowledge(StatementCache(FunctionBook(), size=1000), FunctionBook())
+        self.knowledge = Knowledge(
+            StatementCache(FunctionBook(), size=1000, effort=self.relay.effort), FunctionBook()
+        )
         self.parameters = self.knowledge.parameters.intern({})
         self.clients = [self._client(100 + number) for number in range(clients)]
         number = 100_000

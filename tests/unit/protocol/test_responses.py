@@ -833,3 +833,29 @@ def test_of_a_message_that_is_held_it_is_known_as_well():
     assert queue.missing == 0, "its length has not come"
     queue.receive(whole[4:10])
     assert queue.missing == len(whole) - 10
+
+
+def test_a_long_message_that_comes_in_pieces_is_put_together_once():
+    """Each piece was put behind all before it: of 16 MB in pieces of 64 kB, that is 2 GB copied."""
+    queue = ResponseQueue()
+    sink: list[bytes] = []
+    queue.owed.append(Owed(sink))
+    long = message("E", b"SERROR\0C22000\0M" + b"x" * 400_000 + b"\0\0")
+    whole = BIND_COMPLETE + long + ready()
+    for at in range(0, len(whole), 1000):
+        events = queue.receive(whole[at : at + 1000])
+        if 1000 < at < len(BIND_COMPLETE + long) - 1000:
+            assert events == []
+            assert len(queue._rest) <= 1000
+    assert b"".join(sink) == whole
+    assert not queue.owed
+
+
+def test_the_header_of_a_message_may_come_in_pieces():
+    queue = ResponseQueue()
+    sink: list[bytes] = []
+    queue.owed.append(Owed(sink))
+    whole = message("N", b"SNOTICE\0C00000\0Mhello\0\0") + ready()
+    for byte in whole:
+        queue.receive(bytes([byte]))
+    assert b"".join(sink) == whole

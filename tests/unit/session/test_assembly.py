@@ -11,8 +11,9 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.looks import Overheard
 from rwsplit.protocol.responses import FORWARD, SWALLOW
 from rwsplit.session.assembly import Assembly
+from rwsplit.session.frames import STREAM_LIMIT
 from rwsplit.session.prepared import PARSED, Prepared
-from rwsplit.session.session import STREAM_LIMIT, Session
+from rwsplit.session.session import Session
 from rwsplit.session.stand_ins import NOTHING, OPAQUE, ORPHAN, merge
 from rwsplit.session.unit import Chunk, Unit
 from rwsplit.sql.cache import INLINE_LIMIT

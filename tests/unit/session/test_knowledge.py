@@ -7,7 +7,7 @@ import gc
 import pytest
 
 from rwsplit.cluster.node import NEVER
-from rwsplit.session.knowledge import LEAST_SIZE, MOST_DOUBTS, Knowledge
+from rwsplit.session.knowledge import LEAST_SIZE, MOST_DOUBTS, Doubt, Knowledge
 from rwsplit.session.parameters import NONE
 from rwsplit.session.prologue import is_prologue
 from rwsplit.session.session import Session
@@ -359,3 +359,29 @@ def test_ddl_about_defaults_and_a_catalog_with_other_settings_tell_of_it():
         knowledge.publish("app", Catalog(settings=settings))
     knowledge.publish("app", None)
     assert told == ["defaults", "defaults"]
+
+
+def test_each_of_thousands_of_definitions_is_looked_at_once(
+    knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
+):
+    """A restore in one transaction: what is doubted was put together anew for each, twice."""
+    knowledge.publish("shop", CATALOG)
+    looked, about = 0, Doubt.about
+
+    def counting(doubt: Doubt, catalog: Catalog) -> frozenset[str]:
+        nonlocal looked
+        looked += 1
+        return about(doubt, catalog)
+
+    monkeypatch.setattr(Doubt, "about", counting)
+    count = 500
+    made = [
+        knowledge.doubt("shop", Redefined(views=frozenset({f"v{number % 50}"})))
+        for number in range(count)
+    ]
+    assert looked <= 2 * count
+    assert knowledge._doubted("shop") == {f"v{number}" for number in range(50)}
+
+    knowledge.settle("shop", made)
+    knowledge.publish("shop", CATALOG, knowledge.settled("shop"))
+    assert not knowledge._doubted("shop")

@@ -19,6 +19,7 @@ from rwsplit.session.prepared import (
     Prepared,
     PreparedRegistry,
 )
+from rwsplit.session.session import Session
 from rwsplit.session.teaching import Lesson, ServerState, compose, unlearn
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import parse as parse_facts
@@ -591,3 +592,15 @@ def test_a_session_keeps_what_it_was_told_when_facts_are_found_out_anew(knowledg
     assert registry.renewed(mine) is registry.get(tail)
     registry.renew()
     assert registry.renewed(one) is registry.get(tail)
+
+
+def test_statements_that_are_listed_are_no_more_than_a_server_keeps(session: Session):
+    registry = session.knowledge.prepared
+    listed = [registry.get(b"select %d\0\0\0" % number) for number in range(20)]
+    server = ServerState()
+    lessons: list[Lesson] = []
+    compose(
+        server, [SYNC], (), None, lessons, unnamed=None, limit=5, listed=dict.fromkeys(listed)
+    )
+    assert list(server.known) == listed[-5:]
+    assert len(lessons) == 20 + 15

@@ -6,6 +6,7 @@ import pytest
 
 from rwsplit.protocol.looks import Shape
 from rwsplit.session import inband
+from rwsplit.session.renaming import MANY
 from rwsplit.session.session import Session
 from rwsplit.session.unit import Chunk, Unit
 from tests.support.frames import (
@@ -366,3 +367,47 @@ def test_a_name_that_has_been_given_away_meanwhile_is_not_exchanged(session: Ses
     ends(session, unit)
 
     assert session.names[b"a"] is two
+
+
+def test_what_became_of_the_unnamed_statement_is_not_kept_for_ever(session: Session):
+    """A pipeline may have a million statements in front of its Sync."""
+    text = parse("", "select 1") + bind() + execute()
+    session.receive(text + FLUSH)
+    unit = session.pending.popleft()
+    assert isinstance(unit, Unit)
+    for number in range(3 * MANY):
+        session.receive(parse("", f"select {number % 10}") + bind() + execute() + FLUSH)
+        session.pending.clear()
+        unit.told = 3 * number
+    assert unit.renaming is not None
+    assert len(unit.renaming._entries) <= MANY + 10
+
+    session.receive(parse("", "select 'last'") + bind() + execute() + SYNC)
+    unit.told = 9 * MANY + 3 + 3
+    unit.settle_names()
+    assert session.names[b""].query == b"select 'last'"
+
+
+@pytest.mark.parametrize("failed_at", [0, 1])
+def test_what_is_left_of_many_changes_is_what_the_last_good_one_made(
+    session: Session, failed_at: int
+):
+    session.receive(parse("", "select 0") + bind() + execute() + FLUSH)
+    unit = session.pending.popleft()
+    assert isinstance(unit, Unit)
+    session.receive(parse("a", "select 0") + FLUSH)
+    count = 2 * MANY
+    for number in range(count):
+        session.receive(parse("", f"select {number}") + FLUSH)
+    assert unit.renaming is not None
+    unit.told = 4 + count - 3  # the unnamed, its Bind and Execute, "a"; the last but two fails
+    unit.renaming._many = 0
+    unit.renaming.tidy(unit.told)
+    session.receive(SYNC)
+    session.pending.clear()
+    unit.failed, unit.failed_at = True, failed_at
+    unit.piece.plan = unit.piece.plan or []
+    unit.settle_names()
+    assert b"" not in session.names
+    assert session.names[b"a"].query == b"select 0"
+    assert not session.unsettled

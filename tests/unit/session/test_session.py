@@ -9,9 +9,10 @@ import pytest
 from rwsplit.config.model import ConsistencyLevel, PoolMode
 from rwsplit.errors import ProtocolViolation
 from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.session.frames import STREAM_LIMIT, UNIT_LIMIT
 from rwsplit.session.journal import SERIALIZABLE
 from rwsplit.session.knowledge import Knowledge
-from rwsplit.session.session import STREAM_LIMIT, UNIT_LIMIT, Session
+from rwsplit.session.session import Session
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.unit import Chunk, Kind, Unit
 from rwsplit.sql.cache import INLINE_LIMIT, PARSE_LIMIT

@@ -5,7 +5,9 @@ from __future__ import annotations
 from rwsplit.protocol.looks import Look, Shape
 from rwsplit.protocol.refusals import BARE_MARK, STALE_PLAN
 from rwsplit.protocol.responses import Owed
+from rwsplit.session.pinning import reset_parameters, set_after_reset
 from rwsplit.session.session import Session
+from rwsplit.session.stand_ins import merge
 from rwsplit.session.teaching import Lesson
 from rwsplit.session.unit import CancelReason, Chunk, Kind, Piece, Unit
 from rwsplit.sql.statement import Script
@@ -42,6 +44,42 @@ def test_a_chunk_is_a_piece_that_continues_something():
     assert chunk.script is None
     for kind in ("is_copy", "is_rest", "completes", "by_query", "terminates"):
         assert getattr(chunk, kind) is False
+
+
+def test_what_an_open_unit_teaches_is_found_by_the_statement(session: Session):
+    unit = a_unit(session)
+    registry = session.knowledge.prepared
+    one, other = registry.get(b"select 1\0\0\0"), registry.get(b"select 2\0\0\0")
+    assert unit.lesson_about(one) is None
+    unit.lessons = [Lesson(0, one, known=True)]  # it was sent whole, and goes on all the same
+
+    unit.learn([Lesson(1, other, known=True), Lesson(2, one, known=True)])
+    unit.learn([Lesson(3, one, known=False)])
+
+    assert [lesson.step for lesson in unit.lessons] == [0, 1, 2, 3]
+    found = unit.lesson_about(one)
+    assert found is not None
+    assert found.step == 2
+
+
+def test_what_an_open_unit_does_is_put_together_as_it_comes(session: Session):
+    unit = a_unit(session)
+    scripts = [
+        one_script(session, text) for text in (b"set a.b = 1", b"reset a.b", b"discard all")
+    ]
+    for script in scripts:
+        unit.add_effects(script)
+
+    effects = unit.piece.effects
+    assert effects is not None
+    assert list(effects.statements) == [s for script in scripts for s in script.statements]
+    assert effects.discards
+    assert reset_parameters(effects) == reset_parameters(merge(scripts))
+    assert set_after_reset(effects) == set_after_reset(merge(scripts))
+
+
+def one_script(session: Session, text: bytes) -> Script:
+    return session.knowledge.statements.lookup(text)
 
 
 def test_a_unit_that_runs_again_is_as_it_was_before_it_was_sent(session: Session):

@@ -1,0 +1,189 @@
+"""Reading: what is ready on the sockets of clients and servers becomes pending units and answers.
+
+Each ready socket is read once a turn, and no more of it is worked off than its slice (`slices`).
+"""
+
+from __future__ import annotations
+
+import select
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from rwsplit.errors import ProtocolViolation
+from rwsplit.protocol.backend import error_response
+from rwsplit.relay.client import Client
+from rwsplit.relay.outboxes import HIGH_WATER, OUT
+from rwsplit.relay.slices import MOST_PENDING, READABLE
+from rwsplit.server.server import CLOSED, Server
+from rwsplit.session.unit import Chunk
+
+if TYPE_CHECKING:
+    from rwsplit.relay.relay import Relay
+
+#: Bytes of one read of a server that are worked off faster than they can be counted.
+FEW: Final = 4096
+#: Bytes from a server that count as one word: 1 << 9.
+SHIFT: Final = 9
+
+_log = structlog.get_logger("rwsplit.relay")
+
+
+class Reading:
+    """Reads clients and servers."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    # Clients...
+
+    def serve_client(self, client: Client, mask: int) -> None:
+        """Do what epoll's *mask* says can be done."""
+        relay = self._relay
+        wire = client.wire
+        assert wire is not None
+        try:
+            if (mask != READABLE or client.paused) and not self._may_read_client(client, mask):
+                return
+            data = wire.recv()
+            if data:
+                relay.counters.bytes_in += len(data)
+                client.receive(data)
+                if client.pending and client.waiting is None:
+                    relay.dispatcher.pump(client)
+                if client.unended:
+                    client.unended = False
+                    relay.unended[client] = relay.now
+                if client.pending or client.is_behind:
+                    self._keep_back(client)
+                if wire.has_pending and not client.closed:
+                    relay.slices.later(client)
+            elif data is not None:
+                self.client_ended(client)
+        except Exception as failure:  # noqa: BLE001 - one session's failure must not end the others
+            self._failed(client, failure)
+
+    def take(self, client: Client, data: bytes) -> None:
+        """Take *data*, which was read before *client* was adopted."""
+        try:
+            client.receive(data)
+            self._advance(client)
+        except Exception as failure:  # noqa: BLE001 - as above
+            self._failed(client, failure)
+
+    def go_on(self, client: Client) -> None:
+        """Work off a slice of what has been read of *client*."""
+        try:
+            if client.pending and client.waiting is None:
+                self._relay.dispatcher.pump(client)
+            if client.is_behind and not client.closed and self._relay.slices.may_go_on(client):
+                client.go_on()
+            self._advance(client)
+        except Exception as failure:  # noqa: BLE001 - as above
+            self._failed(client, failure)
+
+    def _advance(self, client: Client) -> None:
+        """Send what can go of what has been looked at."""
+        relay = self._relay
+        if client.closed:
+            return
+        if client.pending and client.waiting is None:
+            relay.dispatcher.pump(client)
+        if client.unended:
+            client.unended = False
+            relay.unended[client] = relay.now
+        self._keep_back(client)
+        if client.paused and not client.is_behind:
+            relay.outboxes.resume_when_sent(client)  # it was kept back for what is through now
+
+    def _keep_back(self, client: Client) -> None:
+        """Stop reading *client* while there is enough of what it has sent; go on with that as soon as others had their turn."""
+        relay = self._relay
+        if client.closed:
+            return
+        relay.slices.weigh(client)
+        if client.is_behind:
+            relay.outboxes.pause_client(client)
+            relay.outboxes.resume_when_sent(client)  # `slices` gives it more, then
+        elif client.pending_bytes > HIGH_WATER or len(client.pending) >= MOST_PENDING:
+            relay.outboxes.pause_client(client)
+        if client.allowance <= 0 and not (client.is_behind or client.pending):
+            client.allowance = relay.slices.size
+
+    def _may_read_client(self, client: Client, mask: int) -> bool:
+        """Do what *mask* says besides that there is something to read; return whether to read it."""
+        relay = self._relay
+        if mask & OUT:
+            relay.outboxes.send_client(client)
+            if client.closed:
+                return False
+        if mask & ~OUT and not (client.paused or client.queued):
+            return True
+        if mask & (_HUP | _ERR):
+            relay.loss.client_gone(client)
+        return False
+
+    def client_ended(self, client: Client) -> None:
+        """The client closed its sending side: what it sent before a Terminate is still done."""
+        last = client.pending[-1] if client.pending else None
+        if isinstance(last, Chunk) and (last.terminates or last.holds):
+            last.is_last = True
+            self._relay.outboxes.pause_client(client)
+        else:
+            self._relay.loss.client_gone(client)
+
+    def _failed(self, client: Client, failure: Exception) -> None:
+        """End the session that cannot go on, or whose connection is gone."""
+        relay = self._relay
+        if isinstance(failure, ProtocolViolation):
+            relay.fail_client(client, error_response("FATAL", failure.sqlstate, str(failure)))
+        elif isinstance(failure, OSError):
+            relay.loss.client_gone(client)
+        else:
+            _log.error("client_failed", client=repr(client), exc_info=failure)
+            relay.fail_client(
+                client, error_response("FATAL", "XX000", "rwsplit failed; its log says how")
+            )
+
+    # Servers...
+
+    def serve_server(self, server: Server, mask: int) -> None:
+        """Do what epoll's *mask* says can be done."""
+        relay = self._relay
+        wire = server.wire
+        try:
+            if (mask != READABLE or server.paused) and not self._may_read_server(server, mask):
+                return
+            data = wire.recv()
+            if data:
+                size = len(data)
+                relay.counters.bytes_out += size
+                if size > FEW:
+                    relay.effort.words += size >> SHIFT
+                relay.replies.received(server, data, relay.clock())
+                if wire.has_pending and server.use is not CLOSED:
+                    relay.slices.later(server)
+            elif data is not None:
+                relay.lose_server(server, None)
+        except ProtocolViolation as violation:
+            _log.warning("server_violation", server=repr(server), error=str(violation))
+            relay.lose_server(server, None)
+        except OSError:
+            relay.lose_server(server, None)
+        except Exception:  # noqa: BLE001 - one session's failure must not end the others
+            _log.exception("server_failed", server=repr(server))
+            relay.lose_server(server, None)
+
+    def _may_read_server(self, server: Server, mask: int) -> bool:
+        """Do what *mask* says besides that there is something to read; return whether to read it."""
+        if mask & OUT:
+            self._relay.outboxes.send_server(server)
+        if mask & ~OUT and not server.paused:
+            return True
+        if mask & (_HUP | _ERR) and server.use is not CLOSED:
+            self._relay.lose_server(server, None)
+        return False
+
+
+_HUP: Final = select.EPOLLHUP
+_ERR: Final = select.EPOLLERR

@@ -1,0 +1,303 @@
+"""Frames: what a client sends, cut into frames, a slice at a time.
+
+A client may send in one go what it takes seconds to look at. So it has an *allowance*, in words of work (`sql.effort`): where that
+is used up, the rest is kept, and the session is *behind* until it is given another one and told to `go_on`. Whether the
+next frame comes now or later makes no difference to what it means, since frames may come one at a time anyway.
+
+A frame is held whole only if it must be understood: long CopyData, Bind and over-long queries pass
+through as they arrive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from rwsplit.errors import ProtocolViolation
+from rwsplit.protocol import codes
+from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length
+from rwsplit.session.assembly import Assembly
+from rwsplit.session.inbox import Inbox
+from rwsplit.session.knowledge import Knowledge
+from rwsplit.session.parameters import ParameterSet
+from rwsplit.session.renaming import Apart, Unsettled
+from rwsplit.session.state import NOTHING_SAID, SessionState
+from rwsplit.session.unit import Chunk, Unit
+from rwsplit.sql.classify import PARSE_LIMIT
+
+#: A frame that need not be understood is passed through as it comes beyond this; the names it
+#: carries are at its beginning.
+STREAM_LIMIT: Final = 64 * 1024
+#: A unit without a Sync is opened beyond this.
+UNIT_LIMIT: Final = 256 * 1024
+#: So it is beyond so many answers to come: a server is sent a unit in one go.
+STEPS_LIMIT: Final = 1024
+#: The allowance of a session that nobody gives one.
+UNBOUNDED: Final = 1 << 62
+#: Bytes in which there cannot be enough frames to be worth counting; texts that are classified are counted all the same.
+FEW: Final = 512
+#: Bytes of a frame that count as one word: 1 << 9.
+SHIFT: Final = 9
+
+_header = HEADER.unpack_from
+
+
+class Frames(SessionState):
+    """One client's input; `session.Session` makes units of it."""
+
+    __slots__ = (
+        "_assembly",
+        "_former",
+        "_inbox",
+        "_open",
+        "_opened",
+        "_settled",
+        "_through",
+        "allowance",
+        "effort",
+        "held",
+        "is_behind",
+        "unended",
+    )
+
+    def __init__(
+        self,
+        knowledge: Knowledge,
+        *,
+        user: str,
+        database: str,
+        application_name: str = "",
+        parameters: ParameterSet,
+        opaque: bool = False,
+        started_with: Mapping[str, str] = NOTHING_SAID,
+    ) -> None:
+        super().__init__(
+            knowledge,
+            user=user,
+            database=database,
+            application_name=application_name,
+            parameters=parameters,
+            opaque=opaque,
+            started_with=started_with,
+        )
+        self.effort = knowledge.effort
+        self.allowance = UNBOUNDED
+        """Words of work that may still be done for it before it lets others go first."""
+        self.is_behind = False
+        """Its allowance was used up before all it has sent was looked at."""
+        self.unended = False
+        """What came last left messages that no Sync or Flush has ended."""
+        self.held: Chunk | None = None
+        """Stands for what has been received and cannot be looked at before names are settled."""
+        self._inbox = Inbox()
+        self._through = 0
+        self._assembly: Assembly | None = None
+        self._open = False
+        self._opened: Unit | None = None
+        """The open unit."""
+        self._former: Assembly | None = None
+        """What took the messages of the open unit so far."""
+        self._settled = 0
+        """Units in flight whose names are settled all the same, while what was held is looked at."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is in flight, pending, open or half received."""
+        return not (
+            self.in_flight or self.pending or self._open or self._inbox.size or self._assembly
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """A unit has been passed on whose end has not been received."""
+        return self._open
+
+    @property
+    def is_mid_frame(self) -> bool:
+        """The beginning of a frame has been passed on and its end has not been received."""
+        return self._through > 0
+
+    def receive(self, data: bytes) -> None:
+        """Append what *data* amounts to to *pending*, as far as the allowance goes.
+
+        Raises:
+            ProtocolViolation: it is not what a PostgreSQL client sends.
+        """
+        inbox = self._inbox
+        if inbox.size:
+            complete = inbox.add(data)
+            if self.held is not None:
+                self.pending_bytes += len(data)
+                return
+            if not complete or self.is_behind:
+                return
+            data = inbox.take()
+        elif self._assembly is None and not self._through and data[0] == _QUERY:
+            size = len(data)
+            if size > HEADER_SIZE and _header(data, 0)[1] == size - 1 and not self.unsettled:
+                self._query(data, 0, size)
+                return
+        self._scan(data)
+
+    def go_on(self) -> None:
+        """Look at what was left when the allowance was used up.
+
+        Raises:
+            ProtocolViolation: see `receive`.
+        """
+        self.is_behind = False
+        self._scan(self._inbox.take())
+
+    def resume(self) -> None:
+        """Look at what was held: the names are settled, so that at least the first message of it is taken.
+
+        Raises:
+            ProtocolViolation: see `receive`.
+        """
+        self.held = None
+        data = self._inbox.take()
+        self.pending_bytes = max(0, self.pending_bytes - len(data))
+        self._settled = self.in_flight
+        self._scan(data)
+        self._settled = 0
+        assert self._inbox.size < len(data)
+
+    def open_up(self) -> None:
+        """Have the messages sent on that still lack their Sync; the client may wait for an error."""
+        if self._assembly and not self._inbox.size and not self._through:
+            self._open_up()
+
+    # Frames...
+
+    def _scan(self, data: bytes) -> None:  # noqa: C901, PLR0915 - the loop over frames, in one
+        effort = self.effort
+        limit = effort.words + self.allowance
+        pos, size = 0, len(data)
+        counts = size > FEW
+        wanted = HEADER_SIZE
+        if self._through:
+            pos = min(self._through, size)
+            self._through -= pos
+            effort.words += pos >> SHIFT
+            rest = Chunk([data[:pos]])
+            rest.is_rest = True
+            self._append(rest, pos)
+        run = pos
+        while size - pos >= HEADER_SIZE:
+            code, length = _header(data, pos)
+            if code not in codes.FRONTEND:
+                raise ProtocolViolation(f"invalid frontend message type {code}")
+            check_length(code, length)
+            end = pos + 1 + length
+            try:
+                if end > size:
+                    if size - pos >= STREAM_LIMIT and self._stream(data, code, run, pos, end):
+                        self.allowance = limit - effort.words
+                        return
+                    wanted = self._wanted(code, end - pos)
+                    break
+                if counts:
+                    effort.words += 1 + (length >> SHIFT)
+                run = self._frame(code, data, run, pos, end)
+            except Unsettled:
+                self._hold(size - pos)
+                break
+            pos = end
+            if counts and effort.words >= limit and pos < size:
+                self.is_behind = True
+                break
+        self.allowance = limit - effort.words
+        assembly = self._assembly
+        if assembly is not None:
+            if run < pos:
+                assembly.add_raw(data[run:pos])
+            if assembly.size > UNIT_LIMIT or assembly.steps > STEPS_LIMIT:
+                self._open_up()
+            self.unended = not self.is_behind
+        if pos < size:
+            self._inbox.keep(data[pos:], wanted)
+
+    def _frame(self, code: int, data: bytes, run: int, pos: int, end: int) -> int:
+        """Take the complete frame `data[pos:end]`; return where the run of unchanged frames begins."""
+        if code in ASSEMBLED:
+            assembly = self._assembly
+            if assembly is None:
+                assembly = self._assembly = self._assemble()
+                run = pos
+            try:
+                replacement = assembly.message(code, data, pos, end)
+            except Apart:
+                self._interrupt(data, run, pos)
+                return self._frame(code, data, pos, pos, end)
+            if replacement is None:
+                return run
+            if run < pos:
+                assembly.add_raw(data[run:pos])
+            assembly.add_part(replacement)
+            return end
+        if code == codes.SYNC:
+            self._sync(data, run, pos, end)
+        elif code == codes.FLUSH:
+            self._flush(data, run, pos, end)
+        else:
+            if self._assembly is not None:
+                self._interrupt(data, run, pos)
+            self._other(code, data, pos, end)
+        return end
+
+    def _wanted(self, code: int, size: int) -> int:
+        """Return how many bytes of an incomplete frame of *size* bytes must be there before it can be looked at."""
+        if code in (codes.QUERY, codes.PARSE) and size <= PARSE_LIMIT:
+            return size
+        return min(size, STREAM_LIMIT)
+
+    def _hold(self, size: int) -> None:
+        """Keep what has been received and not been looked at until all names are settled."""
+        self.held = Chunk([])
+        self.held.holds = True
+        self._append(self.held, size)
+
+    def _append(self, item: Unit | Chunk, size: int) -> None:
+        self.pending.append(item)
+        self.pending_bytes += size
+
+    # What becomes of them...
+
+    def _assemble(self) -> Assembly:
+        """Return the assembly of a unit, or of the rest of the open one."""
+        raise NotImplementedError
+
+    def _query(self, data: bytes, pos: int, end: int) -> None:
+        """Take a Query message; its text ends with the message's only zero byte."""
+        raise NotImplementedError
+
+    def _other(self, code: int, data: bytes, pos: int, end: int) -> None:
+        """Take what is no part of a unit of the extended protocol."""
+        raise NotImplementedError
+
+    def _sync(self, data: bytes, run: int, pos: int, end: int) -> None:
+        """Take a Sync: it ends the unit."""
+        raise NotImplementedError
+
+    def _flush(self, data: bytes, run: int, pos: int, end: int) -> None:
+        """Take a Flush."""
+        raise NotImplementedError
+
+    def _stream(self, data: bytes, code: int, run: int, pos: int, end: int) -> bool:
+        """Pass an incomplete long frame through; False if it must be awaited whole."""
+        raise NotImplementedError
+
+    def _interrupt(self, data: bytes, run: int, pos: int) -> None:
+        """Send an unfinished unit on because something else than its Sync follows."""
+        raise NotImplementedError
+
+    def _open_up(self) -> None:
+        """Send what there is of the unit; the rest follows as it comes."""
+        raise NotImplementedError
+
+
+_QUERY: Final = codes.QUERY
+#: What units of the extended protocol are made of.
+ASSEMBLED: Final = frozenset(
+    {codes.BIND, codes.EXECUTE, codes.PARSE, codes.DESCRIBE, codes.CLOSE}
+)

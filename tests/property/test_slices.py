@@ -1,0 +1,94 @@
+"""What a client gets does not depend on how its input was sliced."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given, settings, strategies as st
+
+from rwsplit.server.server import Server
+from tests.support import frames
+from tests.support.memory_relay import MemoryRelay, wire_of
+from tests.support.model_server import ModelServer
+
+#: Steps beyond which a conversation is taken to hang.
+PATIENCE = 3000
+
+names = st.sampled_from(["", "a", "b"])
+texts = st.sampled_from(
+    ["select 1", "select 2", "insert into t values (1)", "select broken", "at_execute"]
+)
+messages = st.one_of(
+    st.builds(frames.query, texts),
+    st.builds(frames.parse, names, texts),
+    names.map(frames.bind),
+    names.map(frames.describe),
+    names.map(frames.close),
+    st.just(frames.describe_portal()),
+    st.just(frames.execute()),
+    st.just(frames.SYNC),
+    st.just(frames.FLUSH),
+    st.just(frames.bind() + frames.execute() + frames.SYNC),
+    st.builds(
+        lambda name, text: (
+            frames.parse(name, text) + frames.bind(name) + frames.execute() + frames.SYNC
+        ),
+        names,
+        texts,
+    ),
+)
+
+
+class Model(ModelServer):
+    """Answers at once, so that a Flush changes nothing."""
+
+    def _answer(self, code: str, payload: bytes) -> bytes:
+        return b"" if code == "H" else super()._answer(code, payload)
+
+
+def converse(said: list[bytes], cuts: list[int], size: int) -> tuple[bytes, int]:
+    """Return what a client gets that says *said*, cut at *cuts*, if slices have *size* words, and how many units were answered."""
+    rig = MemoryRelay(1, size=2)
+    [client] = rig.clients
+    client.allowance = rig.relay.slices.size = size
+    told = wire_of(client).log = []
+    models: dict[Server, Model] = {}
+    broken = {"select broken"}
+    for server in rig.relay.servers.values():
+        wire_of(server).log = []
+        models[server] = Model(broken)
+    data = b"".join(said)
+    bounds = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    pieces = [data[a:b] for a, b in pairwise(bounds) if a < b]
+    for _ in range(PATIENCE):
+        ready = []
+        for server, model in models.items():
+            sent, wire_of(server).log = b"".join(wire_of(server).log or ()), []
+            answer = model.answers(sent) if sent else b""
+            if answer:
+                ready.append((server, answer))
+        if ready:
+            rig.turn_servers(ready)
+        elif rig.relay.driver.pressed:
+            rig.relay.turn([])
+        elif pieces and not client.paused:
+            rig.say(client, pieces.pop(0))
+            rig.turn_clients([client])
+        else:
+            break
+    else:
+        raise AssertionError("there is no end to it")
+    assert not pieces, "the client is not read any more"
+    assert not client.is_behind
+    return b"".join(told), client.statements
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    st.lists(messages, min_size=1, max_size=25),
+    st.lists(st.integers(0, 10_000), max_size=4),
+    st.integers(1, 30),
+)
+def test_slices_do_not_show(said: list[bytes], cuts: list[int], size: int):
+    said = [*said, frames.SYNC]
+    assert converse(said, cuts, size) == converse(said, cuts, 1 << 30)
