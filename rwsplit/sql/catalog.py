@@ -14,6 +14,7 @@ Relations are not: the first one hides the others.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import attrs
 
@@ -22,6 +23,11 @@ from rwsplit.sql.search_path import DefaultPaths, Path, parse_search_path
 
 Name = tuple[str, str]
 """Schema and name."""
+
+ANY: Final = "\0"
+"""In an excerpt: the schema, or the name, of what stands for all there are. No identifier can be it."""
+MOST_LOOKUPS: Final = 20_000
+"""Names times schemas for which an excerpt is made: some milliseconds."""
 
 
 @attrs.frozen(kw_only=True)
@@ -44,10 +50,20 @@ class Catalog:
     names: frozenset[str] = attrs.field(init=False, eq=False)
     """Of everything, whatever its schema; `operator(+)` for an operator."""
 
+    every_relation: FunctionFacts = attrs.field(init=False, eq=False, repr=False)
+    """The facts of all relations together."""
+    every_type: FunctionFacts = attrs.field(init=False, eq=False, repr=False)
+
     _functions_named: Mapping[str, Sequence[tuple[str, FunctionFacts]]] = attrs.field(
         init=False, eq=False, repr=False
     )
     _relations_named: Mapping[str, Sequence[tuple[str, FunctionFacts]]] = attrs.field(
+        init=False, eq=False, repr=False
+    )
+    _functions_together: Mapping[str, FunctionFacts] = attrs.field(
+        init=False, eq=False, repr=False
+    )
+    _relations_together: Mapping[str, FunctionFacts] = attrs.field(
         init=False, eq=False, repr=False
     )
 
@@ -62,6 +78,14 @@ class Catalog:
             (*(name for _, name in (*self.functions, *self.relations)), *operators)
         )
 
+    @every_relation.default
+    def _combine_relations(self) -> FunctionFacts:
+        return combine(self.relations.values())
+
+    @every_type.default
+    def _combine_types(self) -> FunctionFacts:
+        return combine(self.types.values())
+
     @_functions_named.default
     def _index_functions(self) -> Mapping[str, Sequence[tuple[str, FunctionFacts]]]:
         return _by_name(self.functions)
@@ -69,6 +93,14 @@ class Catalog:
     @_relations_named.default
     def _index_relations(self) -> Mapping[str, Sequence[tuple[str, FunctionFacts]]]:
         return _by_name(self.relations)
+
+    @_functions_together.default
+    def _combine_functions_named(self) -> Mapping[str, FunctionFacts]:
+        return _together(self._functions_named)
+
+    @_relations_together.default
+    def _combine_relations_named(self) -> Mapping[str, FunctionFacts]:
+        return _together(self._relations_named)
 
     def functions_named(self, name: str, schema: str | None) -> Iterator[FunctionFacts]:
         """Yield the facts of every function called *name*, of *schema* if that is given, whatever the search path."""
@@ -83,6 +115,32 @@ class Catalog:
         """There is nothing a name could stand for that is not known without it."""
         return not (
             self.functions or self.relations or self.operators or self.types or self.fields
+        )
+
+    def excerpt(self, names: frozenset[str], path: Path) -> Catalog | None:
+        """Return a catalog in which *names* mean what they mean here, and nothing else means anything.
+
+        *names* are those of everything a text may be about, its schemas too, besides those of *path*; `operator(+)` for an
+        operator. None if it would take too long: they stand for too much.
+        """
+        hits = names & self.names
+        schemas = {*path, "pg_catalog", *(names & self.schemas)}
+        if len(hits) * len(schemas) > MOST_LOOKUPS:
+            return None
+        relations = _excerpt(self.relations, self._relations_together, hits, schemas)
+        return Catalog(
+            functions=_excerpt(self.functions, self._functions_together, hits, schemas),
+            relations={(ANY, ANY): self.every_relation, **relations},
+            operators={
+                symbol: self.operators[symbol]
+                for symbol in map(symbol_of, hits)
+                if symbol in self.operators
+            },
+            types={
+                ANY: self.every_type,
+                **{name: self.types[name] for name in self.types.keys() & names},
+            },
+            fields={name: self.fields[name] for name in self.fields.keys() & names},
         )
 
     def path(self, text: str | None, user: str) -> Path:
@@ -106,6 +164,29 @@ def _by_name(facts: Mapping[Name, FunctionFacts]) -> dict[str, list[tuple[str, F
     for (schema, name), each in facts.items():
         found.setdefault(name, []).append((schema, each))
     return found
+
+
+def _excerpt(
+    facts: Mapping[Name, FunctionFacts],
+    together: Mapping[str, FunctionFacts],
+    names: frozenset[str],
+    schemas: set[str],
+) -> dict[Name, FunctionFacts]:
+    """Return the facts of *names* in *schemas*, and those of each in all schemas together."""
+    found = {
+        (schema, name): facts[schema, name]
+        for name in names
+        for schema in schemas
+        if (schema, name) in facts
+    }
+    found |= {(ANY, name): together[name] for name in names if name in together}
+    return found
+
+
+def _together(
+    named: Mapping[str, Sequence[tuple[str, FunctionFacts]]],
+) -> dict[str, FunctionFacts]:
+    return {name: combine(each for _, each in found) for name, found in named.items()}
 
 
 def _of_schema(

@@ -116,11 +116,11 @@ class FunctionBook:
     def any_relation(self) -> FunctionFacts:
         """Return the facts of reading some relation, or all of them."""
         doubted = UNKNOWN if self._doubted else HARMLESS
-        return combine((ABOUT_THE_PRIMARY, doubted, *self._catalog.relations.values()))
+        return combine((ABOUT_THE_PRIMARY, doubted, self._catalog.every_relation))
 
     def any_type(self) -> FunctionFacts:
         """Return the facts of a cast to some type."""
-        return combine(self._catalog.types.values())
+        return self._catalog.every_type
 
     def of_body(self, body: Body) -> FunctionFacts:
         """Return the facts of *body*, which stands in a statement (DO), and of all it mentions.

@@ -19,6 +19,8 @@ from sqlglot.dialects.postgres import Postgres
 
 BUDGET: Final = 6000
 """What the trees of one text may cost together: some 50 ms."""
+PATIENT_BUDGET: Final = 10 * BUDGET
+"""The same where nobody else waits."""
 
 _SUBSCRIPT: Final = 12
 """A subscript, in words."""
