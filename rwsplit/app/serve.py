@@ -2,6 +2,7 @@
 
     serve
     |- monitor            one watcher per node
+    |- parser             keeps the parser process running
     |- catalogs           what names mean, one task per database in use
     |- relay              established sessions and servers; outlives the listeners
     |- signals
@@ -42,6 +43,7 @@ from rwsplit.config.model import Address, Config
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.catalog import Catalogs
 from rwsplit.monitor.watcher import run_monitor
+from rwsplit.parser.parser import Parser
 from rwsplit.relay.driving import Driver
 from rwsplit.relay.relay import Relay
 from rwsplit.routing.balancing import Chooser, make_chooser
@@ -96,6 +98,7 @@ async def serve(
     try:
         async with trio.open_nursery() as root:
             await root.start(run_monitor, proxy.board, proxy.relay.driver, name="monitor")
+            await root.start(proxy.parser.run, name="parser")
             await root.start(proxy.relay.run, name="relay")
             await root.start(proxy.catalogs.run, name="catalogs")
             if signals:
@@ -132,7 +135,8 @@ class Proxy:
             config, admin=self.memory.states, remembered=self.memory.cluster, clock=clock
         )
         self.knowledge = Knowledge(statements, functions)
-        self.catalogs = Catalogs(self.board, self.knowledge)
+        self.parser = Parser()
+        self.catalogs = Catalogs(self.board, self.knowledge, parser=self.parser)
         self.relay = Relay(
             config,
             self.board.view,
@@ -144,6 +148,7 @@ class Proxy:
             report_owing=self._report_owing,
             clock=clock,
             driver=driver,
+            reader=self.parser,
         )
         self.opener = Opener(config, keyring, self.relay.rebasing)
         self.welcomes = Welcomes(self.board, self.opener, self.relay.rebasing)

@@ -30,6 +30,7 @@ from rwsplit.monitor.census_reader import (
     Parameters,
     read_databases,
 )
+from rwsplit.parser.reader import Reader as TextReader
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.census import Listed
@@ -85,11 +86,13 @@ class Catalogs:
         board: Board,
         knowledge: Knowledge,
         make_reader: Callable[[], Reader] | None = None,
+        *,
+        parser: TextReader | None = None,
     ) -> None:
         limiter = trio.CapacityLimiter(THREADS)
         self._board = board
         self._knowledge = knowledge
-        self._make_reader = make_reader or (lambda: CatalogReader(limiter))
+        self._make_reader = make_reader or (lambda: CatalogReader(limiter, parser))
         self._databases: dict[str, _Database] = {}
         self._news = trio.Event()
         self._new: list[_Database] = []

@@ -94,11 +94,11 @@ select c.oid::int8, coalesce(w.xmin::text, ''), n.nspname, c.relname, c.relkind:
 VIEW_TEXTS: Final = f"""
 select oid::int8, left(pg_get_viewdef(oid), {LIMIT + 1}) from pg_class where oid = any(%s::oid[])
 """  # noqa: S608 - a number of ours
-POLICIES: Final = """
-select p.polrelid::int8, pg_get_expr(p.polqual, p.polrelid)
+POLICIES: Final = f"""
+select p.polrelid::int8, left(pg_get_expr(p.polqual, p.polrelid), {LIMIT + 1})
   from pg_policy p join pg_class c on c.oid = p.polrelid
  where c.relrowsecurity and p.polqual is not null
-"""
+"""  # noqa: S608 - a number of ours
 NAMESAKES: Final = """
 select n.nspname, c.relname
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -114,8 +114,8 @@ select t.typname, c.castfunc::int8
   from pg_cast c join pg_type t on t.oid = c.casttarget
  where c.oid >= 16384 and c.castfunc >= 16384
 """
-CHECKED_TYPES: Final = """
-select t.typname, pg_get_constraintdef(k.oid)
+CHECKED_TYPES: Final = f"""
+select t.typname, left(pg_get_constraintdef(k.oid), {LIMIT + 1})
   from pg_constraint k join pg_type t on t.oid = k.contypid
  where k.oid >= 16384
-"""
+"""  # noqa: S608 - a number of ours

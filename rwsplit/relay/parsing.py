@@ -1,19 +1,87 @@
-"""Parsing: which long texts are parsed at once, in threads of their own; trio's are left to those who log in."""
+"""Parsing: statements that are not read in the turn they arrive in; their sessions wait, nobody else does.
+
+They are read in the parser process (`rwsplit.parser`), one of each session at a time. What cannot be read goes to the primary.
+That is remembered where the text is to blame; else, as when the process was killed, the same text is tried again the next time.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
-import trio
+from rwsplit.parser.inline import Inline
+from rwsplit.parser.reader import Reader
+from rwsplit.relay.client import Client, Waiting
+from rwsplit.session.stand_ins import OPAQUE, merge
+from rwsplit.session.unit import SIMPLE, Unit
+from rwsplit.sql.classify import unreadable
+from rwsplit.sql.statement import Script
 
-from rwsplit.session.unit import Unit
-from rwsplit.sql.cache import SHAPE_LIMIT
+if TYPE_CHECKING:
+    from rwsplit.relay.relay import Relay
 
-LONG: Final = trio.CapacityLimiter(2)
-"""For texts up to SHAPE_LIMIT bytes: the longest do not hold them up."""
-LONGEST: Final = trio.CapacityLimiter(1)
+#: How often a statement is read if what its names mean changes meanwhile.
+TRIES: Final = 2
 
 
-def limiter(unit: Unit) -> trio.CapacityLimiter:
-    """Return what limits how many units like *unit* are parsed at once."""
-    return LONGEST if max(map(len, unit.waiting_for), default=0) > SHAPE_LIMIT else LONG
+class Parsing:
+    """Has statements of sessions read while these wait."""
+
+    def __init__(self, relay: Relay, reader: Reader | None = None) -> None:
+        self._relay = relay
+        self._reader = reader or Inline()
+
+    def begin(self, client: Client, unit: Unit) -> None:
+        """Have the statements read that *unit* waits for, and let *client* go on then."""
+        client.waiting = Waiting.PARSING
+        self._relay.start_task(self._read_all, client, unit)
+
+    async def _read_all(self, client: Client, unit: Unit) -> None:
+        relay = self._relay
+        found = {query: await self._read(client, query) for query in unit.waiting_for}
+        relay.now = relay.clock()
+        if client.waiting is Waiting.PARSING and not client.closed:
+            tell(unit, found)
+            client.waiting = None
+            relay.dispatcher.pump(client)
+            relay.outboxes.flush()
+
+    async def _read(self, client: Client, query: bytes) -> Script | None:
+        """Return the facts of *query*, None if it was not read."""
+        scope = client.scope
+
+        def is_wanted() -> bool:
+            return not client.closed and scope.statements.peek(query) is None
+
+        for _ in range(TRIES):
+            if not is_wanted():
+                break
+            reading = await self._reader.classify(
+                query,
+                lambda: scope.vocabulary.functions,
+                asker=client.pid,
+                is_wanted=is_wanted,
+            )
+            if reading.is_final:
+                scope.statements.store(query, unreadable())
+            elif reading.script is None:
+                break
+            elif (
+                reading.book is scope.vocabulary.functions
+            ):  # nothing else was learned meanwhile
+                scope.statements.store(query, reading.script)
+        return scope.statements.peek(query)
+
+
+def tell(unit: Unit, found: Mapping[bytes, Script | None]) -> None:
+    """Give *unit* the facts *found* of what it waited for."""
+    piece = unit.piece
+    if unit.kind is SIMPLE:
+        piece.script = unit.script = found[unit.waiting_for[0]] or OPAQUE
+        return
+    unnamed = (p for p in (piece.unnamed, piece.unnamed_parse) if p is not None)
+    used = [*(prepared for _, prepared in piece.taught), *piece.needs, *unnamed]
+    for prepared in used:
+        if prepared.script is None:
+            prepared.script = found.get(prepared.query)
+    piece.script = unit.script = merge([prepared.script or OPAQUE for prepared in used])

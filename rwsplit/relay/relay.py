@@ -27,8 +27,8 @@ from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config
 from rwsplit.config.overrides import pool_config
 from rwsplit.errors import NodeError, ProtocolViolation, ServerRefused
+from rwsplit.parser.reader import Reader
 from rwsplit.protocol.backend import error_response
-from rwsplit.relay import parsing
 from rwsplit.relay.bringing import Bringing
 from rwsplit.relay.cancelling import Canceller
 from rwsplit.relay.choice import Choice
@@ -45,6 +45,7 @@ from rwsplit.relay.lingering import Lingering
 from rwsplit.relay.loss import Loss
 from rwsplit.relay.moments import Moments
 from rwsplit.relay.outboxes import HIGH_WATER, IN, OUT, Outboxes, send
+from rwsplit.relay.parsing import Parsing
 from rwsplit.relay.pins import Pins
 from rwsplit.relay.plain import PlainReads
 from rwsplit.relay.readback import ReadBack
@@ -87,6 +88,7 @@ class Relay:
         report_owing: Callable[[str, float, float], None] = lambda *_: None,
         clock: Callable[[], float],
         driver: Driver | None = None,
+        reader: Reader | None = None,
     ) -> None:
         self.driver = driver or TrioDriver()
         self.config = config
@@ -128,6 +130,7 @@ class Relay:
         self.rebasing = Rebasing(self)
         self.bringing = Bringing(self)
         self.trials = Trials(self)
+        self.parsing = Parsing(self, reader)
         self.dispatcher = Dispatcher(self)
         self.replies = Replies(self)
         self.moments = Moments(self)
@@ -436,21 +439,6 @@ class Relay:
         if self.parked.get(client) == until:
             self.now = self.clock()
             del self.parked[client]
-            client.waiting = None
-            self.dispatcher.pump(client)
-            self.outboxes.flush()
-
-    def parse_later(self, client: Client, unit: Unit) -> None:
-        """Have the long statements of *unit* parsed by a worker thread."""
-        if self._nursery is not None:
-            self._nursery.start_soon(self._parse, client, unit, name="parse")
-
-    async def _parse(self, client: Client, unit: Unit) -> None:
-        limiter = parsing.limiter(unit)
-        await trio.to_thread.run_sync(self.upkeep.parse, client, unit, limiter=limiter)
-        self.now = self.clock()
-        if client.waiting is Waiting.PARSING and not client.closed:
-            self.upkeep.parsed(client, unit)
             client.waiting = None
             self.dispatcher.pump(client)
             self.outboxes.flush()
