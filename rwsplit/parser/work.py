@@ -13,7 +13,7 @@ from rwsplit.sql.body import UNREADABLE, Body, read_body
 from rwsplit.sql.classify import read_scan, scan_query, unreadable
 from rwsplit.sql.excerpt import names_of
 from rwsplit.sql.hints import parse_hints
-from rwsplit.sql.parse_cost import PATIENT_BUDGET
+from rwsplit.sql.parse_cost import PATIENT_BUDGET, Budget
 
 
 def classify(query: Query) -> Generator[Names, Known, Facts]:
@@ -27,7 +27,7 @@ def classify(query: Query) -> Generator[Names, Known, Facts]:
     if known is None:
         return Facts(unreadable(hints))
     try:
-        return Facts(read_scan(found, known, hints, PATIENT_BUDGET))
+        return Facts(read_scan(found, known, hints, Budget(PATIENT_BUDGET)))
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - sqlglot is large, and a query it stumbles over must still run

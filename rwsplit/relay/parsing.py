@@ -14,6 +14,8 @@ from rwsplit.parser.reader import Reader
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.session.stand_ins import OPAQUE, merge
 from rwsplit.session.unit import SIMPLE, Unit
+from rwsplit.session.vocabulary import Scope
+from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import unreadable
 from rwsplit.sql.statement import Script
 
@@ -30,15 +32,35 @@ class Parsing:
     def __init__(self, relay: Relay, reader: Reader | None = None) -> None:
         self._relay = relay
         self._reader = reader or Inline()
+        self._learned: set[tuple[Scope, bytes]] = set()
+        """What is being read although nobody waits for it."""
 
     def begin(self, client: Client, unit: Unit) -> None:
         """Have the statements read that *unit* waits for, and let *client* go on then."""
         client.waiting = Waiting.PARSING
         self._relay.start_task(self._read_all, client, unit)
 
+    def learn(self, client: Client, scope: Scope, query: bytes) -> None:
+        """Have *query* read, which *client* has said in *scope*, so that its facts are known sometime."""
+        if (scope, query) not in self._learned:
+            self._learned.add((scope, query))
+            self._relay.start_task(self._learn, client, scope, query)
+
+    async def explain(self, scope: Scope, query: bytes) -> Script:
+        """Return the facts of *query* in *scope*, for whoever only wants to know them."""
+        known = scope.statements.lookup(query) if len(query) <= INLINE_LIMIT else None
+        return known or await self._read(None, scope, query) or OPAQUE
+
+    async def _learn(self, client: Client, scope: Scope, query: bytes) -> None:
+        try:
+            await self._read(client, scope, query)
+        finally:
+            self._learned.discard((scope, query))
+
     async def _read_all(self, client: Client, unit: Unit) -> None:
         relay = self._relay
-        found = {query: await self._read(client, query) for query in unit.waiting_for}
+        scope = client.scope
+        found = {query: await self._read(client, scope, query) for query in unit.waiting_for}
         relay.now = relay.clock()
         if client.waiting is Waiting.PARSING and not client.closed:
             tell(unit, found)
@@ -46,12 +68,12 @@ class Parsing:
             relay.dispatcher.pump(client)
             relay.outboxes.flush()
 
-    async def _read(self, client: Client, query: bytes) -> Script | None:
-        """Return the facts of *query*, None if it was not read."""
-        scope = client.scope
+    async def _read(self, client: Client | None, scope: Scope, query: bytes) -> Script | None:
+        """Return the facts of *query* in *scope*, None if it was not read; *client* is whose it is."""
 
         def is_wanted() -> bool:
-            return not client.closed and scope.statements.peek(query) is None
+            is_there = client is None or not client.closed
+            return is_there and scope.statements.peek(query) is None
 
         for _ in range(TRIES):
             if not is_wanted():
@@ -59,7 +81,7 @@ class Parsing:
             reading = await self._reader.classify(
                 query,
                 lambda: scope.vocabulary.functions,
-                asker=client.pid,
+                asker=0 if client is None else client.pid,
                 is_wanted=is_wanted,
             )
             if reading.is_final:

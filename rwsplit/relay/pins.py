@@ -81,6 +81,9 @@ class Pins:
                 continue
             if client.pin is PinReason.SESSION_MODE:
                 continue
+            if client.unknowns is not None:
+                for scope, text in client.unknowns.unread():
+                    self._relay.parsing.learn(client, scope, text)
             if client.unknowns is not None and client.unknowns.are_dispelled():
                 self._relay.readback.ask(client, server, reviews=True)
             elif timeout and now - server.last_done >= timeout:

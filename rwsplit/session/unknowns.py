@@ -14,6 +14,7 @@ from rwsplit.protocol.framing import HEADER_SIZE
 from rwsplit.session.pinning import UNSEEN, PinReason, pin_reason
 from rwsplit.session.unit import SIMPLE, Unit
 from rwsplit.session.vocabulary import Scope
+from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.statement import Script
 
 #: Texts a session has judged again, and bytes of all of them; with more it keeps its pin.
@@ -48,9 +49,18 @@ class Unknowns:
         if self._is_hopeless:
             return False
         return all(
-            pin_reason(scope.statements.lookup(text)) not in UNSEEN
-            for scope, text in self._texts
+            script is not None and pin_reason(script) not in UNSEEN
+            for script in (_find(scope, text) for scope, text in self._texts)
         )
+
+    def unread(self) -> list[tuple[Scope, bytes]]:
+        """Return what is noted and must be read elsewhere before it can be judged."""
+        return [(scope, text) for scope, text in self._texts if _find(scope, text) is None]
+
+
+def _find(scope: Scope, text: bytes) -> Script | None:
+    statements = scope.statements
+    return statements.lookup(text) if len(text) <= INLINE_LIMIT else statements.peek(text)
 
 
 def texts_of(unit: Unit, script: Script) -> list[bytes]:

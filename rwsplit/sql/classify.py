@@ -12,7 +12,7 @@ from typing import Final
 
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.hints import parse_hints
-from rwsplit.sql.parse_cost import BUDGET, Budget
+from rwsplit.sql.parse_cost import Budget
 from rwsplit.sql.settings import UNRECOGNISED
 from rwsplit.sql.shape import shorten
 from rwsplit.sql.statement import Hints, Script, Statement
@@ -25,10 +25,10 @@ MOST_STATEMENTS: Final = 4000
 """Statements of a query beyond which none is read: whoever is told of them has work with each."""
 
 
-def parse(query: bytes, book: FunctionBook, budget: float = BUDGET) -> Script:
+def parse(query: bytes, book: FunctionBook, budget: Budget | None = None) -> Script:
     """Return the facts of *query* (without a zero byte at its end); never raise.
 
-    *budget*: what its trees may cost (`parse_cost`).
+    *budget*: what its trees may cost.
     """
     found = scan_query(query)
     return unreadable() if found is None else parse_scan(found, book, budget)
@@ -39,16 +39,16 @@ def scan_query(query: bytes) -> Scan | None:
     return scan(shorten(query)) if len(query) <= PARSE_LIMIT else None
 
 
-def parse_scan(found: Scan, book: FunctionBook, budget: float = BUDGET) -> Script:
+def parse_scan(found: Scan, book: FunctionBook, budget: Budget | None = None) -> Script:
     """Return the facts of a query that has been cut into tokens."""
     hints = parse_hints(found.comments)
     try:
-        return read_scan(found, book, hints, budget)
+        return read_scan(found, book, hints, budget or Budget())
     except Exception:  # noqa: BLE001 - sqlglot is large, and a query it stumbles over must still run
         return unreadable(hints)
 
 
-def read_scan(found: Scan, book: FunctionBook, hints: Hints | None, budget: float) -> Script:
+def read_scan(found: Scan, book: FunctionBook, hints: Hints | None, budget: Budget) -> Script:
     """Return the same; what sqlglot stumbles over, or lacks the memory for, is raised."""
     parts = list(split(found.tokens))
     if len(parts) > MOST_STATEMENTS:
@@ -57,14 +57,14 @@ def read_scan(found: Scan, book: FunctionBook, hints: Hints | None, budget: floa
     if len(parts) > 1 and script.redefines is not None and any(script.redefines):
         # What one of its statements defines, another one may use.
         names = script.redefines.functions | script.redefines.views
-        script = _script(parts, book.doubting(names), hints, budget)
+        script = _script(parts, book.doubting(names), hints, Budget(budget.whole))
     return script
 
 
 def _script(
-    parts: Sequence[Sequence[Token]], book: FunctionBook, hints: Hints | None, cost: float
+    parts: Sequence[Sequence[Token]], book: FunctionBook, hints: Hints | None, budget: Budget
 ) -> Script:
-    alone, budget = len(parts) == 1, Budget(cost)
+    alone = len(parts) == 1
     statements = (classify_statement(part, book, budget, alone=alone) for part in parts)
     same: dict[Statement, Statement] = {}
     return Script(tuple(same.setdefault(each, each) for each in statements), hints=hints)

@@ -25,14 +25,14 @@ _MOST_NESTING: Final = 4
 """Literals within literals that are looked into."""
 _READS_LITERALS: Final = BY_LITERAL | {"do"}
 """What stands in a text whose literals may hold SQL."""
-_PUT_IN_FRONT: Final = ("select", "table")
-"""Words that the classifier adds to some texts: CALL f() is judged like SELECT f()."""
+_PUT_IN: Final = ("select", "table", "x")
+"""Words that the classifier adds to some texts: CALL f() is judged like SELECT f(), and any literal is 'x' to sqlglot."""
 _NAME: Final = re.compile(r'"((?:[^"]|"")+)"|([A-Za-z_\x80-\U0010ffff][\w$]*)')
 
 
 def names_of(tokens: Sequence[Token]) -> frozenset[str] | None:
     """Return every name that *tokens* may be about, `operator(+)` for an operator; None if they are too many."""
-    names = {MADE_UP, *_PUT_IN_FRONT}
+    names = {MADE_UP, *_PUT_IN}
     _collect(tokens, names, 0)
     return frozenset(names) if len(names) <= MOST_NAMES else None
 
