@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
+from rwsplit.errors import ProtocolViolation
 from rwsplit.parser.inline import Inline
 from rwsplit.parser.reader import Reader
+from rwsplit.protocol.backend import error_response
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.session.stand_ins import OPAQUE, merge
 from rwsplit.session.unit import SIMPLE, Unit
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
 #: How often a statement is read if what its names mean changes meanwhile.
 TRIES: Final = 2
+
+_log = structlog.get_logger("rwsplit.relay")
 
 
 class Parsing:
@@ -60,13 +66,23 @@ class Parsing:
     async def _read_all(self, client: Client, unit: Unit) -> None:
         relay = self._relay
         scope = client.scope
-        found = {query: await self._read(client, scope, query) for query in unit.waiting_for}
+        texts = dict.fromkeys(unit.waiting_for)  # a unit may mention the same one often
+        found = {query: await self._read(client, scope, query) for query in texts}
         relay.now = relay.clock()
-        if client.waiting is Waiting.PARSING and not client.closed:
+        if client.waiting is not Waiting.PARSING or client.closed:
+            return
+        try:
             tell(unit, found)
             client.waiting = None
             relay.dispatcher.pump(client)
-            relay.outboxes.flush()
+        except ProtocolViolation as violation:
+            message = error_response("FATAL", violation.sqlstate, str(violation))
+            relay.fail_client(client, message)
+        except Exception:  # noqa: BLE001 - one session's failure must not end the others
+            _log.exception("client_failed", client=repr(client))
+            message = error_response("FATAL", "XX000", "rwsplit failed; its log says how")
+            relay.fail_client(client, message)
+        relay.outboxes.flush()
 
     async def _read(self, client: Client | None, scope: Scope, query: bytes) -> Script | None:
         """Return the facts of *query* in *scope*, None if it was not read; *client* is whose it is."""
@@ -88,9 +104,7 @@ class Parsing:
                 scope.statements.store(query, unreadable())
             elif reading.script is None:
                 break
-            elif (
-                reading.book is scope.vocabulary.functions
-            ):  # nothing else was learned meanwhile
+            elif reading.book is scope.vocabulary.functions:  # nothing was learned meanwhile
                 scope.statements.store(query, reading.script)
         return scope.statements.peek(query)
 
