@@ -74,6 +74,13 @@ def families(proxy: Proxy) -> Iterator[Family]:
         ("database",),
         counter=True,
     )
+    yield Family(
+        "rwsplit_parser_endings",
+        "Parser processes that have ended, by reason.",
+        {(ending.name,): count for ending, count in proxy.parser.endings.items()},
+        ("reason",),
+        counter=True,
+    )
     for name, documentation, value in (
         ("rwsplit_retries", "Units run again elsewhere.", counters.retries),
         ("rwsplit_shared_units", "Units pipelined on a lane.", counters.shared),
@@ -82,5 +89,7 @@ def families(proxy: Proxy) -> Iterator[Family]:
         ("rwsplit_sessions_failed", "Sessions ended by an error.", counters.errors),
         ("rwsplit_received_bytes", "Bytes from clients.", counters.bytes_in),
         ("rwsplit_sent_bytes", "Bytes from servers.", counters.bytes_out),
+        ("rwsplit_parser_texts", "Texts read in the parser process.", proxy.parser.texts),
+        ("rwsplit_parser_unread", "Texts it could not read.", proxy.parser.unread),
     ):
         yield Family(name, documentation, {(): value}, counter=True)

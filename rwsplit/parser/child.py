@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from rwsplit.parser.endings import OUT_OF_MEMORY
 from rwsplit.parser.frames import BrokenFrame, Frames, encode
@@ -42,7 +42,7 @@ _UNHEEDED: Final = (
 )
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Serve until standard input ends. Arguments: seconds a text may take, bytes of memory the process may take."""
     for number in _UNHEEDED:
         signal.signal(number, signal.SIG_IGN)
@@ -59,7 +59,6 @@ def main() -> NoReturn:
             os._exit(OUT_OF_MEMORY)
         except (EOFError, OSError):
             pass
-    os._exit(0)
 
 
 def _stand_back() -> None:

@@ -169,7 +169,9 @@ class Parser(Reader):
             return ended.ending
         except OSError as error:
             _log.warning("parser_not_started", error=str(error))
-            return Ending.NOT_STARTED
+        except Exception:  # noqa: BLE001 - logged; rwsplit can do without
+            _log.exception("parser_failed")
+        return Ending.NOT_STARTED
 
     async def _work_with(self, process: Process) -> Ending:
         async with trio.open_nursery() as nursery:

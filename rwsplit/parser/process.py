@@ -26,6 +26,8 @@ from rwsplit.parser.messages import Message, Ready
 _CHUNK: Final = 256 << 10
 #: Seconds a process that was killed, or has closed its socket, may take to be gone.
 _GONE: Final = 5.0
+#: Seconds in which it may end by itself when its socket has closed.
+_GRACE: Final = 0.5
 
 
 @attrs.frozen(kw_only=True)
@@ -142,7 +144,7 @@ async def started(limits: Limits) -> AsyncIterator[Process]:
     with ours, theirs:
         process = await trio.lowlevel.open_process(
             [
-                *(sys.executable, "-P", "-m", "rwsplit.parser"),
+                *(sys.executable or "python3", "-P", "-m", "rwsplit.parser"),
                 *(str(limits.seconds), str(limits.memory)),
             ],
             stdin=theirs,
@@ -159,6 +161,8 @@ async def started(limits: Limits) -> AsyncIterator[Process]:
             yield running
         finally:
             ours.close()
+            with trio.move_on_after(_GRACE, shield=True):
+                await process.wait()
             process.kill()
             with trio.move_on_after(_GONE, shield=True):
                 await process.wait()
