@@ -14,7 +14,7 @@ import sysconfig
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import attrs
 import trio
@@ -27,7 +27,7 @@ _CHUNK: Final = 256 << 10
 #: Seconds a process that was killed, or has closed its socket, may take to be gone.
 _GONE: Final = 5.0
 #: Seconds in which it may end by itself when its socket has closed.
-_GRACE: Final = 0.5
+_GRACE: Final = 2.0
 
 
 @attrs.frozen(kw_only=True)
@@ -65,6 +65,8 @@ class Process:
         self._limits = limits
         self._frames = Frames()
         self.pid: int = process.pid
+        self.is_hopeless = False
+        """It does not do what it should."""
 
     async def send(self, message: Message) -> None:
         """Send *message*. Raises Ended; BrokenFrame: it is too long."""
@@ -75,7 +77,7 @@ class Process:
             except trio.BrokenResourceError:
                 raise Ended(await self._ending()) from None
         if scope.cancelled_caught:
-            raise Ended(Ending.SILENT)
+            self._give_up(Ending.SILENT)
 
     async def receive(self) -> Message:
         """Return its next message. Raises Ended: there is none, or not in time."""
@@ -103,7 +105,7 @@ class Process:
             try:
                 message = self._frames.next()
             except BrokenFrame:
-                raise Ended(Ending.BROKEN) from None
+                self._give_up(Ending.BROKEN)
             if message is not None:
                 return message
             self._frames.feed(await self._receive_some(patience))
@@ -117,7 +119,7 @@ class Process:
             with trio.move_on_after(_TICK):
                 data = await self._receive_now()
         if data is None:
-            raise Ended(Ending.SILENT)
+            self._give_up(Ending.SILENT)
         if not data:
             raise Ended(await self._ending())
         return data
@@ -127,6 +129,10 @@ class Process:
             return bytes(await self._stream.receive_some(_CHUNK))
         except trio.BrokenResourceError:
             return b""
+
+    def _give_up(self, ending: Ending) -> NoReturn:
+        self.is_hopeless = True
+        raise Ended(ending) from None
 
     async def _ending(self) -> Ending:
         with trio.move_on_after(_GONE):
@@ -153,16 +159,17 @@ async def started(limits: Limits) -> AsyncIterator[Process]:
             env=_environment(),
         )
         theirs.close()
+        ours.setblocking(False)  # noqa: FBT003
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+        running = Process(process, stream, limits)
         try:
-            ours.setblocking(False)  # noqa: FBT003
-            stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
-            running = Process(process, stream, limits)
             await running.await_ready()
             yield running
         finally:
             ours.close()
-            with trio.move_on_after(_GRACE, shield=True):
-                await process.wait()
+            if not running.is_hopeless:
+                with trio.move_on_after(_GRACE, shield=True):
+                    await process.wait()
             process.kill()
             with trio.move_on_after(_GONE, shield=True):
                 await process.wait()
