@@ -24,10 +24,11 @@ def classify(query: Query) -> Generator[Names, Known, Facts]:
     hints = parse_hints(found.comments)
     names = names_of(found.tokens)
     known = None if names is None else (yield Names(names)).excerpt
-    if known is None:
+    if known is None or names is None:
         return Facts(unreadable(hints))
     try:
-        return Facts(read_scan(found, known, hints, Budget(PATIENT_BUDGET)))
+        book = known.asked_for(names)
+        return Facts(read_scan(found, book, hints, Budget(PATIENT_BUDGET)))
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - sqlglot is large, and a query it stumbles over must still run

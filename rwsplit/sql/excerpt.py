@@ -8,15 +8,16 @@ is only looked at. What was not asked for is unknown: that costs a read its repl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 from rwsplit.sql.body import Body
-from rwsplit.sql.catalog import ANY
+from rwsplit.sql.catalog import ANY, Catalog
 from rwsplit.sql.dynamic import MADE_UP
 from rwsplit.sql.facts import UNKNOWN, FunctionFacts, combine
 from rwsplit.sql.functions import FunctionBook, split_name
 from rwsplit.sql.given import BY_LITERAL
+from rwsplit.sql.search_path import Path
 from rwsplit.sql.tokens import NAME, OPERATOR, STRING, WORD, Token, scan_text, string_value
 
 MOST_NAMES: Final = 50_000
@@ -77,6 +78,15 @@ class Excerpt(FunctionBook):
         doubted = book._doubted & names | ({ANY} if book._doubted else set())
         return cls(book.within(catalog, book._path, frozenset(doubted)), names)
 
+    def __reduce__(self) -> tuple[Callable[..., Excerpt], tuple[object, ...]]:
+        """Be sent without the names: whoever asked has them (`asked_for`)."""
+        parts = self._reads, self._writes, self._catalog, self._path, self._doubted
+        return _received, parts
+
+    def asked_for(self, names: frozenset[str]) -> Excerpt:
+        """Return this excerpt, which was received, for the *names* it was asked for with."""
+        return Excerpt(self, names)
+
     def doubting(self, names: frozenset[str]) -> Excerpt:
         """Return an excerpt that is the same but does not know *names*."""
         return Excerpt(super().doubting(names), self._given)
@@ -111,3 +121,9 @@ class Excerpt(FunctionBook):
         if all(split_name(name)[1] in self._given for name in names):
             return facts
         return combine((facts, UNKNOWN))
+
+
+def _received(reads: Any, writes: Any, catalog: Catalog, path: Path, doubted: Any) -> Excerpt:
+    book = FunctionBook()
+    book._reads, book._writes = reads, writes
+    return Excerpt(book.within(catalog, path, doubted), frozenset())

@@ -77,13 +77,16 @@ def test_a_script_of_many_equal_statements_is_short():
 def test_bodies_and_excerpts_arrive():
     body = read_body("begin perform f(); set a = 1; end")
     assert through(Read(body)) == Read(body)
-    excerpt = Excerpt.of(BOOK, frozenset({"f", "v", "report_a"}))
+    names = frozenset({"f", "v", "report_a"})
+    excerpt = Excerpt.of(BOOK, names)
     found = through(Known(excerpt))
     assert isinstance(found, Known)
     assert found.excerpt is not None
-    assert found.excerpt.facts("f") == VOLATILE
-    assert found.excerpt.relation("v") == leaving(SessionState.SEED)
-    assert found.excerpt.facts("report_a") == BOOK.facts("report_a")
+    assert found.excerpt.facts("f").state is SessionState.UNKNOWN_FUNCTION
+    book = found.excerpt.asked_for(names)
+    assert book.facts("f") == VOLATILE
+    assert book.relation("v") == leaving(SessionState.SEED)
+    assert book.facts("report_a") == BOOK.facts("report_a")
     assert through(Known(None)) == Known(None)
 
 
