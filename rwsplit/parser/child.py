@@ -29,7 +29,7 @@ from rwsplit.parser.messages import (
     Ready,
 )
 from rwsplit.parser.work import classify, read
-from rwsplit.sql.classify import unreadable
+from rwsplit.sql.classify import unread
 
 _CHUNK: Final = 256 << 10
 _NICENESS: Final = 5
@@ -105,7 +105,7 @@ class Child:
             try:
                 self._send(facts)
             except BrokenFrame:
-                self._send(Facts(unreadable(facts.script.hints)))
+                self._send(Facts(unread(facts.script.hints)))
 
     def _limit(self) -> None:
         """End the process when it has worked for too long from now on."""

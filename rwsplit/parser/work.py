@@ -10,7 +10,7 @@ from collections.abc import Generator
 
 from rwsplit.parser.messages import Facts, Known, Names, Query
 from rwsplit.sql.body import UNREADABLE, Body, read_body
-from rwsplit.sql.classify import read_scan, scan_query, unreadable
+from rwsplit.sql.classify import read_scan, scan_query, unread, unreadable
 from rwsplit.sql.excerpt import names_of
 from rwsplit.sql.hints import parse_hints
 from rwsplit.sql.parse_cost import PATIENT_BUDGET, Budget
@@ -25,7 +25,7 @@ def classify(query: Query) -> Generator[Names, Known, Facts]:
     names = names_of(found.tokens)
     known = None if names is None else (yield Names(names)).excerpt
     if known is None or names is None:
-        return Facts(unreadable(hints))
+        return Facts(unread(hints))
     try:
         book = known.asked_for(names)
         return Facts(read_scan(found, book, hints, Budget(PATIENT_BUDGET)))

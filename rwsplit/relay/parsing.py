@@ -16,11 +16,10 @@ from rwsplit.parser.inline import Inline
 from rwsplit.parser.reader import Reader
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay.client import Client, Waiting
-from rwsplit.session.stand_ins import OPAQUE, merge
+from rwsplit.session.stand_ins import UNREAD, merge
 from rwsplit.session.unit import SIMPLE, Unit
 from rwsplit.session.vocabulary import Scope
 from rwsplit.sql.cache import INLINE_LIMIT
-from rwsplit.sql.classify import unreadable
 from rwsplit.sql.statement import Script
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Parsing:
     async def explain(self, scope: Scope, query: bytes) -> Script:
         """Return the facts of *query* in *scope*, for whoever only wants to know them."""
         known = scope.statements.lookup(query) if len(query) <= INLINE_LIMIT else None
-        return known or await self._read(None, scope, query) or OPAQUE
+        return known or await self._read(None, scope, query) or UNREAD
 
     async def _learn(self, client: Client, scope: Scope, query: bytes) -> None:
         try:
@@ -101,7 +100,7 @@ class Parsing:
                 is_wanted=is_wanted,
             )
             if reading.is_final:
-                scope.statements.store(query, unreadable())
+                scope.statements.store(query, UNREAD)
             elif reading.script is None:
                 break
             elif reading.book is scope.vocabulary.functions:  # nothing was learned meanwhile
@@ -113,11 +112,11 @@ def tell(unit: Unit, found: Mapping[bytes, Script | None]) -> None:
     """Give *unit* the facts *found* of what it waited for."""
     piece = unit.piece
     if unit.kind is SIMPLE:
-        piece.script = unit.script = found[unit.waiting_for[0]] or OPAQUE
+        piece.script = unit.script = found[unit.waiting_for[0]] or UNREAD
         return
     unnamed = (p for p in (piece.unnamed, piece.unnamed_parse) if p is not None)
     used = [*(prepared for _, prepared in piece.taught), *piece.needs, *unnamed]
     for prepared in used:
         if prepared.script is None:
             prepared.script = found.get(prepared.query)
-    piece.script = unit.script = merge([prepared.script or OPAQUE for prepared in used])
+    piece.script = unit.script = merge([prepared.script or UNREAD for prepared in used])

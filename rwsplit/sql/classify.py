@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import attrs
+
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.hints import parse_hints
 from rwsplit.sql.parse_cost import Budget
 from rwsplit.sql.settings import UNRECOGNISED
 from rwsplit.sql.shape import shorten
-from rwsplit.sql.statement import Hints, Script, Statement
+from rwsplit.sql.statement import Hints, Redefined, Script, Statement
 from rwsplit.sql.tokens import MARK, WORD, Scan, Token, scan
 from rwsplit.sql.verbs import classify_statement
 
@@ -52,7 +54,7 @@ def read_scan(found: Scan, book: FunctionBook, hints: Hints | None, budget: Budg
     """Return the same; what sqlglot stumbles over, or lacks the memory for, is raised."""
     parts = list(split(found.tokens))
     if len(parts) > MOST_STATEMENTS:
-        return unreadable(hints)
+        return unread(hints)
     script = _script(parts, book, hints, budget)
     if len(parts) > 1 and script.redefines is not None and any(script.redefines):
         # What one of its statements defines, another one may use.
@@ -73,6 +75,11 @@ def _script(
 def unreadable(hints: Hints | None = None) -> Script:
     """Return the facts of a query that could not be read."""
     return Script((UNRECOGNISED,), hints=hints)
+
+
+def unread(hints: Hints | None = None) -> Script:
+    """Return the facts of a query that could be read, only not by us: it may also define names."""
+    return Script((attrs.evolve(UNRECOGNISED, redefines=Redefined()),), hints=hints)
 
 
 def split(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:

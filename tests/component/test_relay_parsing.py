@@ -16,10 +16,10 @@ from rwsplit.relay import parsing
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.parsing import Parsing
 from rwsplit.server.server import Server
-from rwsplit.session.stand_ins import OPAQUE
+from rwsplit.session.pinning import PinReason
 from rwsplit.sql.body import Body
 from rwsplit.sql.cache import INLINE_LIMIT
-from rwsplit.sql.classify import parse, unreadable
+from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.parse_cost import PATIENT_BUDGET, Budget
 from rwsplit.sql.statement import PrimaryOnly
@@ -152,6 +152,60 @@ async def test_what_was_not_read_goes_to_the_primary_and_is_tried_again():
         assert len(stage.asked) == 2
 
 
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+async def test_what_was_not_read_need_not_pin_its_session_for_good(protocol: str):
+    async with staging() as stage:
+        client = stage.clients[0]
+        if protocol == "simple":
+            await stage.hear(client, LONG)
+        else:
+            stage.say(client, parse_message("", LONG.decode()) + bind("") + execute() + SYNC)
+            stage.turn_clients([client])
+            await trio.testing.wait_all_tasks_blocked()
+        await stage.answer_last(Reading(None))
+        server = stage.only_busy()
+        if protocol == "simple":
+            stage.answer([server], ANSWER)
+        else:
+            stage.reply([server])
+        assert client.pin is PinReason.UNRECOGNISED
+        assert client.settling is None
+
+        for _ in range(2):  # not even then could it be read
+            stage.relay.pins.look(stage.now + len(stage.asked))
+            await trio.testing.wait_all_tasks_blocked()
+            assert client.settling is None
+            await stage.answer_last(Reading(None))
+        stage.relay.pins.look(stage.now + 10.0)
+        await trio.testing.wait_all_tasks_blocked()
+        await stage.answer_last()
+        stage.relay.pins.look(stage.now + 11.0)
+        assert client.settling is not None  # its server is asked what is left there
+
+
+async def test_what_must_not_be_tried_again_pins_its_session():
+    async with staging() as stage:
+        client = stage.clients[0]
+        await stage.hear(client, LONG)
+        await stage.answer_last(Reading(None, is_final=True))
+        stage.answer([stage.only_busy()], ANSWER)
+        stage.relay.pins.look(stage.now + 10.0)
+        await trio.testing.wait_all_tasks_blocked()
+        assert client.pin is PinReason.UNRECOGNISED
+        assert client.settling is None
+        assert len(stage.asked) == 1
+
+
+async def test_what_was_not_read_may_have_defined_names():
+    databases: list[str] = []
+    async with staging() as stage:
+        stage.knowledge.on_ddl = databases.append
+        await stage.hear(stage.clients[0], LONG)
+        await stage.answer_last(Reading(None))
+        stage.answer([stage.only_busy()], ANSWER)
+    assert databases[:1] == ["app"]  # its catalog is to be read again
+
+
 async def test_what_must_not_be_tried_again_is_not():
     async with staging() as stage:
         one, other = stage.clients
@@ -282,8 +336,7 @@ async def test_what_is_only_to_be_explained_is_read_like_any_other():
             await stage.answer_last()
         assert found == [None, None]
         await explain(b"x" * (2 << 20))
-        assert found[2] is OPAQUE.primary_only
-        assert unreadable().primary_only is OPAQUE.primary_only
+        assert found[2] is PrimaryOnly.UNPARSED
 
 
 async def test_what_pinned_a_session_is_read_again_elsewhere():
