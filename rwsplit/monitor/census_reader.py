@@ -13,7 +13,7 @@ change its row when what it mentions is renamed; so if anything has another name
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -57,6 +57,10 @@ from rwsplit.sql.search_path import DEFAULT, DefaultPaths
 TIMEOUT: Final = 60.0
 #: Texts fetched at once.
 BATCH: Final = 200
+#: Rows that are made of a result before others may go on.
+PORTION: Final = 200
+#: Lists of databases read at once.
+_LISTS: Final = trio.CapacityLimiter(2)
 _HAS_DATABASE: Final = "select 1 from pg_catalog.pg_database where datname = %s"
 _DATABASES: Final = "select datname from pg_catalog.pg_database where datallowconn"
 _FROM_ELSEWHERE: Final = frozenset({"database", "user", "database user"})
@@ -160,7 +164,7 @@ async def read_databases(parameters: Parameters, password: str | Path | None) ->
 
     try:
         with trio.fail_after(TIMEOUT):
-            return await trio.to_thread.run_sync(look, abandon_on_cancel=True)
+            return await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=_LISTS)
     except trio.TooSlowError as error:
         raise CensusFailed(f"no answer in {TIMEOUT:g} s", refused=False) from error
     except psycopg.Error as error:
@@ -197,8 +201,8 @@ class CensusReader:
     def _read(self, connection: Connection) -> Census:
         paths = _default_paths(connection)
         connection.execute("set search_path = ''")
-        functions = connection.execute(FUNCTIONS).fetchall()
-        relations = connection.execute(RELATIONS).fetchall()
+        functions = list(_rows(connection, FUNCTIONS))
+        relations = list(_rows(connection, RELATIONS))
         if max(len(functions), len(relations)) >= MOST_ROWS:
             raise CensusFailed(
                 f"it has more than {MOST_ROWS} functions or views", refused=False
@@ -212,8 +216,8 @@ class CensusReader:
         self._update(connection, FUNCTION_TEXTS[sql_bodies], texts)
         self._update(connection, VIEW_TEXTS, views)
         self._bodies = {key: self._bodies[key] for key in (*texts, *views)}
-        policy_texts = connection.execute(POLICIES).fetchall()
-        check_texts = connection.execute(CHECKED_TYPES).fetchall()
+        policy_texts = list(_rows(connection, POLICIES))
+        check_texts = list(_rows(connection, CHECKED_TYPES))
         clauses = self._read_clauses(
             {text for _, text in (*policy_texts, *check_texts) if text}
         )
@@ -277,6 +281,13 @@ class CensusReader:
 
 
 _NONE: Final = ("", UNREADABLE)
+
+
+def _rows(connection: Connection, query: str) -> Iterator[tuple[Any, ...]]:
+    """Yield what *query* finds, in portions: fetching all holds the interpreter's lock, and with it everybody, to the end."""
+    cursor = connection.execute(query.encode())
+    while rows := cursor.fetchmany(PORTION):
+        yield from rows
 
 
 def _read_here(texts: Sequence[str]) -> list[Body | None]:

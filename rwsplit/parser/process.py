@@ -1,4 +1,4 @@
-"""Process: a parser process that runs, seen from rwsplit: its life, and messages to and fro.
+"""Process: a parser process that runs, seen from rwsplit: its life, and the messages to it and from it.
 
 It is started anew (not forked: rwsplit has threads), in a session of its own, so that Ctrl-C does not reach it, with one end of a
 socket pair. It never outlives rwsplit: the other end closes with it, whatever becomes of it.
