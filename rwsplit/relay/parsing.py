@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import structlog
+import trio
 
 from rwsplit.errors import ProtocolViolation
 from rwsplit.parser.inline import Inline
@@ -37,12 +38,17 @@ class Parsing:
     def __init__(self, relay: Relay, reader: Reader | None = None) -> None:
         self._relay = relay
         self._reader = reader or Inline()
+        self._reading: dict[Client, trio.CancelScope] = {}
+        """Whose statements are being read."""
         self._learned: set[tuple[Scope, bytes]] = set()
         """What is being read although nobody waits for it."""
 
     def begin(self, client: Client, unit: Unit) -> None:
         """Have the statements read that *unit* waits for, and let *client* go on then."""
         client.waiting = Waiting.PARSING
+        former = self._reading.get(client)
+        if former is not None:
+            former.cancel()  # of a unit that was cancelled
         self._relay.start_task(self._read_all, client, unit)
 
     def learn(self, client: Client, scope: Scope, query: bytes) -> None:
@@ -63,13 +69,21 @@ class Parsing:
             self._learned.discard((scope, query))
 
     async def _read_all(self, client: Client, unit: Unit) -> None:
+        found: dict[bytes, Script | None] = {}
+        with trio.CancelScope() as reading:
+            self._reading[client] = reading
+            try:
+                for query in dict.fromkeys(unit.waiting_for):  # it may mention one often
+                    found[query] = await self._read(client, client.scope, query)
+            finally:
+                if self._reading.get(client) is reading:
+                    del self._reading[client]
+        if not reading.cancelled_caught and _waits(client, unit):
+            self._go_on(client, unit, found)
+
+    def _go_on(self, client: Client, unit: Unit, found: Mapping[bytes, Script | None]) -> None:
         relay = self._relay
-        scope = client.scope
-        texts = dict.fromkeys(unit.waiting_for)  # a unit may mention the same one often
-        found = {query: await self._read(client, scope, query) for query in texts}
         relay.now = relay.clock()
-        if client.waiting is not Waiting.PARSING or client.closed:
-            return
         try:
             tell(unit, found)
             client.waiting = None
@@ -106,6 +120,11 @@ class Parsing:
             elif reading.book is scope.vocabulary.functions:  # nothing was learned meanwhile
                 scope.statements.store(query, reading.script)
         return scope.statements.peek(query)
+
+
+def _waits(client: Client, unit: Unit) -> bool:
+    is_next = bool(client.pending) and client.pending[0] is unit
+    return is_next and client.waiting is Waiting.PARSING and not client.closed
 
 
 def tell(unit: Unit, found: Mapping[bytes, Script | None]) -> None:

@@ -246,6 +246,33 @@ async def test_what_names_mean_may_change_while_it_is_read():
         assert stage.only_busy().pool.node != stage.primary
 
 
+async def test_a_session_that_is_cancelled_waits_no_more_and_may_ask_again():
+    other = LONG + b" or d"
+    async with staging() as stage:
+        client = stage.clients[0]
+        await stage.hear(client, LONG)
+        stage.relay.canceller.cancel_client(client)
+        assert client.waiting is None
+        await stage.hear(client, other)
+        assert [asked.text for asked in stage.asked] == [LONG, other]
+        stage.asked[0].answer()
+        await trio.testing.wait_all_tasks_blocked()
+        assert client.waiting is Waiting.PARSING
+        assert not stage.busy()
+        await stage.answer_last()
+        assert stage.only_busy().pool.node != stage.primary
+
+
+async def test_a_session_that_is_cancelled_does_not_go_on_when_its_text_is_read():
+    async with staging() as stage:
+        client = stage.clients[0]
+        await stage.hear(client, LONG)
+        stage.relay.canceller.cancel_client(client)
+        await stage.answer_last()
+        assert client.waiting is None
+        assert not stage.busy()
+
+
 async def test_a_session_that_is_gone_wants_nothing():
     async with staging() as stage:
         client = stage.clients[0]
