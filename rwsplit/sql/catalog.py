@@ -13,7 +13,7 @@ Relations are not: the first one hides the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
@@ -54,18 +54,10 @@ class Catalog:
     """The facts of all relations together."""
     every_type: FunctionFacts = attrs.field(init=False, eq=False, repr=False)
 
-    _functions_named: Mapping[str, Sequence[tuple[str, FunctionFacts]]] = attrs.field(
-        init=False, eq=False, repr=False
-    )
-    _relations_named: Mapping[str, Sequence[tuple[str, FunctionFacts]]] = attrs.field(
-        init=False, eq=False, repr=False
-    )
-    _functions_together: Mapping[str, FunctionFacts] = attrs.field(
-        init=False, eq=False, repr=False
-    )
-    _relations_together: Mapping[str, FunctionFacts] = attrs.field(
-        init=False, eq=False, repr=False
-    )
+    functions_named: Mapping[str, FunctionFacts] = attrs.field(init=False, eq=False, repr=False)
+    """The facts of all functions of a name together, whatever their schemas."""
+    relations_named: Mapping[str, FunctionFacts] = attrs.field(init=False, eq=False, repr=False)
+    """The same of relations."""
 
     @schemas.default
     def _every_schema(self) -> frozenset[str]:
@@ -86,29 +78,13 @@ class Catalog:
     def _combine_types(self) -> FunctionFacts:
         return combine(self.types.values())
 
-    @_functions_named.default
-    def _index_functions(self) -> Mapping[str, Sequence[tuple[str, FunctionFacts]]]:
+    @functions_named.default
+    def _combine_functions_named(self) -> Mapping[str, FunctionFacts]:
         return _by_name(self.functions)
 
-    @_relations_named.default
-    def _index_relations(self) -> Mapping[str, Sequence[tuple[str, FunctionFacts]]]:
-        return _by_name(self.relations)
-
-    @_functions_together.default
-    def _combine_functions_named(self) -> Mapping[str, FunctionFacts]:
-        return _together(self._functions_named)
-
-    @_relations_together.default
+    @relations_named.default
     def _combine_relations_named(self) -> Mapping[str, FunctionFacts]:
-        return _together(self._relations_named)
-
-    def functions_named(self, name: str, schema: str | None) -> Iterator[FunctionFacts]:
-        """Yield the facts of every function called *name*, of *schema* if that is given, whatever the search path."""
-        return _of_schema(self._functions_named.get(name, ()), schema)
-
-    def relations_named(self, name: str, schema: str | None) -> Iterator[FunctionFacts]:
-        """Yield the same of relations."""
-        return _of_schema(self._relations_named.get(name, ()), schema)
+        return _by_name(self.relations)
 
     @property
     def is_empty(self) -> bool:
@@ -127,9 +103,9 @@ class Catalog:
         schemas = {*path, "pg_catalog", *(names & self.schemas)}
         if len(hits) * len(schemas) > MOST_LOOKUPS:
             return None
-        relations = _excerpt(self.relations, self._relations_together, hits, schemas)
+        relations = _excerpt(self.relations, self.relations_named, hits, schemas)
         return Catalog(
-            functions=_excerpt(self.functions, self._functions_together, hits, schemas),
+            functions=_excerpt(self.functions, self.functions_named, hits, schemas),
             relations={(ANY, ANY): self.every_relation, **relations},
             operators={
                 symbol: self.operators[symbol]
@@ -158,17 +134,27 @@ class Catalog:
         found = _found(self.relations, schema, name, path)
         return found[0] if found else None
 
+    def any_function(self, schema: str | None, name: str) -> FunctionFacts | None:
+        """Return the facts of a function, of all of that name if there is no *schema*, whatever the search path."""
+        named = self.functions_named.get(name)
+        return named if schema is None else self.functions.get((schema, name))
 
-def _by_name(facts: Mapping[Name, FunctionFacts]) -> dict[str, list[tuple[str, FunctionFacts]]]:
-    found: dict[str, list[tuple[str, FunctionFacts]]] = {}
-    for (schema, name), each in facts.items():
-        found.setdefault(name, []).append((schema, each))
-    return found
+    def any_relation(self, schema: str | None, name: str) -> FunctionFacts | None:
+        """Return the same of a relation."""
+        named = self.relations_named.get(name)
+        return named if schema is None else self.relations.get((schema, name))
+
+
+def _by_name(facts: Mapping[Name, FunctionFacts]) -> dict[str, FunctionFacts]:
+    found: dict[str, list[FunctionFacts]] = {}
+    for (_, name), each in facts.items():
+        found.setdefault(name, []).append(each)
+    return {name: combine(parts) for name, parts in found.items()}
 
 
 def _excerpt(
     facts: Mapping[Name, FunctionFacts],
-    together: Mapping[str, FunctionFacts],
+    named: Mapping[str, FunctionFacts],
     names: frozenset[str],
     schemas: set[str],
 ) -> dict[Name, FunctionFacts]:
@@ -179,20 +165,8 @@ def _excerpt(
         for schema in schemas
         if (schema, name) in facts
     }
-    found |= {(ANY, name): together[name] for name in names if name in together}
+    found |= {(ANY, name): named[name] for name in names if name in named}
     return found
-
-
-def _together(
-    named: Mapping[str, Sequence[tuple[str, FunctionFacts]]],
-) -> dict[str, FunctionFacts]:
-    return {name: combine(each for _, each in found) for name, found in named.items()}
-
-
-def _of_schema(
-    found: Sequence[tuple[str, FunctionFacts]], schema: str | None
-) -> Iterator[FunctionFacts]:
-    return (facts for place, facts in found if schema in {None, place})
 
 
 def symbol_of(name: str) -> str:
