@@ -26,6 +26,8 @@ Name = tuple[str, str]
 
 ANY: Final = "\0"
 """In an excerpt: the schema, or the name, of what stands for all there are. No identifier can be it."""
+MOST_PATH: Final = 50
+"""Schemas of a search path that are looked through; with more a name may be that of any schema."""
 MOST_LOOKUPS: Final = 5000
 """Names times schemas for which an excerpt is made: some milliseconds."""
 
@@ -100,7 +102,8 @@ class Catalog:
         operator. None if it would take too long: they stand for too much.
         """
         hits = names & self.names
-        schemas = {*path, "pg_catalog", *(names & self.schemas)}
+        looked_through = path if len(path) <= MOST_PATH else ()
+        schemas = {*looked_through, "pg_catalog", *(names & self.schemas)}
         if len(hits) * len(schemas) > MOST_LOOKUPS:
             return None
         relations = _excerpt(self.relations, self.relations_named, hits, schemas)
@@ -126,11 +129,15 @@ class Catalog:
 
     def function(self, schema: str | None, name: str, path: Path) -> FunctionFacts | None:
         """Return the facts of a function, None if there is none of that name."""
+        if schema is None and len(path) > MOST_PATH:
+            return self.functions_named.get(name)
         found = _found(self.functions, schema, name, path)
         return combine(found) if found else None
 
     def relation(self, schema: str | None, name: str, path: Path) -> FunctionFacts | None:
         """Return the facts of a relation, None if nothing is known against it."""
+        if schema is None and len(path) > MOST_PATH:
+            return self.relations_named.get(name)
         found = _found(self.relations, schema, name, path)
         return found[0] if found else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rwsplit.sql import catalog, excerpt
-from rwsplit.sql.catalog import Catalog
+from rwsplit.sql.catalog import MOST_PATH, Catalog
 from rwsplit.sql.classify import parse_scan, scan_query
 from rwsplit.sql.excerpt import Excerpt, names_of
 from rwsplit.sql.facts import ABOUT_THE_PRIMARY, HARMLESS, UNKNOWN, VOLATILE, leaving
@@ -81,8 +81,9 @@ def scripts(text: str, book: FunctionBook = BOOK) -> tuple[Script, Script]:
         FunctionBook(),
         BOOK.within(CATALOG, (), frozenset({"f", "v", "operator(===)"})),
         BOOK.within(CATALOG, ("a", "b"), frozenset({"nothing_here"})),
+        BOOK.within(CATALOG, ("a", *(f"s{number}" for number in range(MOST_PATH)))),
     ],
-    ids=["path", "nothing", "doubts", "another path"],
+    ids=["path", "nothing", "doubts", "another path", "a long path"],
 )
 def test_the_verdict_is_that_of_the_whole_book(text: str, book: FunctionBook):
     whole, part = scripts(text, book)
