@@ -68,6 +68,10 @@ class Frames:
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if not module.startswith(_OWN) and (module, name) not in _OTHERS:
-            raise pickle.UnpicklingError(f"{module}.{name} is no value of rwsplit's")
-        return super().find_class(module, name)
+        # A name with dots, or one that is only imported there, leads out of the module.
+        is_own = module.startswith(_OWN) and "." not in name
+        if is_own or (module, name) in _OTHERS:
+            found = super().find_class(module, name)
+            if getattr(found, "__module__", None) == module:
+                return found
+        raise pickle.UnpicklingError(f"{module}.{name} is no value of rwsplit's")

@@ -95,13 +95,15 @@ def test_what_is_no_message_is_not_taken_for_one():
         def __reduce__(self) -> object:
             return os.system, ("false",)
 
-    for value in (
-        pickle.dumps(Evil()),
-        pickle.dumps(("a",)),
-        pickle.dumps(7),
-        b"nonsense",
-        b"",
-    ):
+    # By way of what a module of ours imports.
+    ways = [("rwsplit.sql.queries", b"logging.os.system"), ("rwsplit.sql.queries", b"logging")]
+    detours = [
+        b"\x80\x04\x8c%c%b\x8c%c%b\x93\x8c\x05false\x85R."
+        % (len(module), module.encode(), len(name), name)
+        for module, name in ways
+    ]
+    whole = [pickle.dumps(value) for value in (Evil(), ("a",), 7)]
+    for value in (*whole, *detours, b"nonsense", b""):
         received = Frames()
         received.feed(len(value).to_bytes(4, "big") + value)
         with pytest.raises(BrokenFrame):
