@@ -15,6 +15,7 @@ A shutdown stops the listeners, ends every session as soon as it is between tran
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -56,6 +57,9 @@ from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.telemetry.logs import configure_logs
 
+#: Seconds for which a thread (which composes a catalog, say) may keep the turn loop from going on after a system call.
+SWITCH_INTERVAL: Final = 0.0005
+
 _log = structlog.get_logger("rwsplit.app")
 
 
@@ -68,6 +72,7 @@ def run(path: Path) -> None:
     """
     config = load(path)
     configure_logs(config.log)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     host = Host()
     host.run(_serve_until_signalled, config, host)
 
