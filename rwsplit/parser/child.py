@@ -46,6 +46,7 @@ def main() -> None:
     """Serve until standard input ends. Arguments: seconds a text may take, bytes of memory the process may take."""
     for number in _UNHEEDED:
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     seconds, memory = float(sys.argv[1]), int(sys.argv[2])
     _stand_back()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)

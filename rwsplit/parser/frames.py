@@ -59,6 +59,8 @@ class Frames:
         del data[: _HEADER + size]
         try:
             message = _Unpickler(io.BytesIO(value)).load()
+        except MemoryError:
+            raise
         except Exception as error:
             raise BrokenFrame(f"no message: {error!r}") from error
         if not isinstance(message, Message):

@@ -7,6 +7,7 @@ for the next process. A text that is to blame for that is not tried again (`endi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Final, NoReturn
 
@@ -35,6 +36,8 @@ STEADY: Final = 10.0
 TRIES: Final = 2
 #: Starts in a row that have come to nothing, after which nobody waits for one any more.
 HOPELESS: Final = 4
+#: As many as are counted.
+MOST_FAILURES: Final = 10
 
 _log = structlog.get_logger("rwsplit.parser")
 
@@ -54,6 +57,7 @@ class Parser(Reader):
         self._queue: FairQueue[Job] = FairQueue()
         self._suspects = Suspects()
         self._news = trio.Event()
+        self._ready_at = math.inf
         self._failures = 0
 
     async def run(
@@ -62,18 +66,23 @@ class Parser(Reader):
         """Keep a process running, until cancelled."""
         task_status.started()
         while True:
-            began = trio.current_time()
+            self._ready_at = math.inf
             ending = await self._live()
             self.endings[ending] += 1
-            self._failures = 0 if trio.current_time() - began > STEADY else self._failures
-            pause = 0.0
-            if ending is not Ending.FULL and not ending.is_the_texts:
-                pause = min(PAUSE[1], PAUSE[0] * 2**self._failures)
-                self._failures += 1
+            pause = self._pause(ending, trio.current_time() - self._ready_at)
             tell = _log.info if ending is Ending.FULL else _log.warning
             tell("parser_ended", reason=ending.value, restart_in=round(pause, 2))
             self._news.set()
             await trio.sleep(pause)
+
+    def _pause(self, ending: Ending, lived: float) -> float:
+        """Return how long to wait before the next start, a process having ended that was ready for *lived* seconds."""
+        if lived > STEADY:
+            self._failures = 0
+        if ending is Ending.FULL or ending.is_the_texts:
+            return 0.0
+        self._failures = min(self._failures + 1, MOST_FAILURES)
+        return min(PAUSE[1], PAUSE[0] * 2.0 ** (self._failures - 1))
 
     # For whoever has something to be read...
 
@@ -160,7 +169,7 @@ class Parser(Reader):
         """Start a process and have it job until it ends; return why."""
         try:
             async with started(self.limits) as process:
-                self.pid = process.pid
+                self.pid, self._ready_at = process.pid, trio.current_time()
                 try:
                     return await self._work_with(process)
                 finally:
