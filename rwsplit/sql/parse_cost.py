@@ -21,8 +21,10 @@ BUDGET: Final = 6000
 """What the trees of one text may cost together: some 50 ms."""
 INLINE_BUDGET: Final = 2000
 """The same where everybody waits: a statement of some kilobytes that is not out of the ordinary."""
-PATIENT_BUDGET: Final = 10 * BUDGET
+PATIENT_BUDGET: Final = 100_000
 """The same where nobody else waits."""
+TREE: Final = 20
+"""What any tree costs, however short its statement, in words."""
 
 _SUBSCRIPT: Final = 12
 """A subscript, in words."""
@@ -69,7 +71,7 @@ class Budget:
 
     def affords(self, words: Sequence[str]) -> bool:
         """Return whether sqlglot may read *words*; if so, what that costs is spent."""
-        cost = parse_cost(words, PATIENT_BUDGET)
+        cost = TREE + parse_cost(words, PATIENT_BUDGET)
         if cost > self.left:
             self.is_too_small |= cost <= PATIENT_BUDGET
             return False

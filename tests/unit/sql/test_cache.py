@@ -187,3 +187,11 @@ def test_what_was_read_elsewhere_is_known_whatever_its_literals_and_comments():
     assert cache.lookup(DEAR + b" = 2") is script
     assert cache.lookup(DEAR + b" = 3 /* trace 7 */") is script
     assert cache.lookup(b"/* trace 8 */ " + DEAR + b" = 4") is script
+
+
+def test_many_short_statements_are_dear_together():
+    cache = make()
+    few, many = b"select 1; " * 50, b"select 1; " * 400
+    assert len(many) <= INLINE_LIMIT
+    assert cache.lookup(few) is not None
+    assert cache.lookup(many) is None
