@@ -23,7 +23,7 @@ from rwsplit.sql.body import UNREADABLE, Body
 from rwsplit.sql.functions import FunctionBook
 
 #: Seconds a statement waits for its turn; then it is not read.
-STATEMENT_PATIENCE: Final = 5.0
+STATEMENT_PATIENCE: Final = 10.0
 #: The same of bodies, for which no client waits.
 BODY_PATIENCE: Final = 30.0
 #: Characters of bodies that are read as one piece of work.
