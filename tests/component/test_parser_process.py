@@ -294,6 +294,48 @@ async def test_where_none_can_be_started_nobody_waits_for_one(monkeypatch: pytes
         assert await stage.bodies("select 1") == [None]
 
 
+@pytest.mark.parametrize(
+    ("does", "ending"),
+    [
+        ("printf nonsense >&0; exec sleep 60", Ending.BROKEN),
+        ("exec sleep 60", Ending.SILENT),
+        ("exit 0", Ending.DIED),
+    ],
+)
+async def test_one_that_is_no_parser_is_not_waited_for(
+    does: str, ending: Ending, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{does}\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    async with playing(attrs.evolve(GENEROUS, start=0.2)) as stage:
+        await until(lambda: bool(stage.endings()))
+        assert set(stage.endings()) == {ending}
+        assert stage.parser.pid is None
+
+
+async def test_a_body_at_which_it_always_dies_is_given_up():
+    async with playing() as stage:
+        running = trio.CancelScope()
+
+        async def kill_it_at_work() -> None:
+            with running:
+                while True:
+                    if stage.parser.pid is not None and stage.parser.is_at_work:
+                        os.kill(stage.parser.pid, signal.SIGKILL)
+                        await until(lambda: stage.parser.pid is None)
+                    await trio.sleep(0.001)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(kill_it_at_work)
+            first = await stage.bodies(DEAR_BODY)
+            second = await stage.bodies(DEAR_BODY)
+            running.cancel()
+        assert (first, second) == ([None], [UNREADABLE])
+        assert await stage.bodies("select 1") == [read_body("select 1")]
+
+
 async def test_what_waits_too_long_is_not_read(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(parsing, "STATEMENT_PATIENCE", 0.05)
     parser = Parser(GENEROUS)  # it never runs
