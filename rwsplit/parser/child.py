@@ -1,7 +1,7 @@
 """Child: the parser process itself.
 
 It reads messages from the socket that is its standard input until that ends, which it does when rwsplit does, however that
-ends. Signals meant for rwsplit's process group it does not heed. A timer of the kernel's ends it (SIGPROF) when one text has taken
+ends. Signals meant for rwsplit's process group it does not heed (`__main__`). A timer of the kernel's ends it (SIGPROF) when one text has taken
 more processor time than it may: compiled code asks nobody. It counts the processor's time, so that a busy machine is not a
 dear text; whether the process answers at all, rwsplit sees by its own clock.
 """
@@ -33,20 +33,10 @@ from rwsplit.sql.classify import unread
 
 _CHUNK: Final = 256 << 10
 _NICENESS: Final = 5
-_UNHEEDED: Final = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGHUP,
-    signal.SIGQUIT,
-    signal.SIGPIPE,
-)
 
 
 def main() -> None:
     """Serve until standard input ends. Arguments: seconds a text may take, bytes of memory the process may take."""
-    for number in _UNHEEDED:
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     seconds, memory = float(sys.argv[1]), int(sys.argv[2])
     _stand_back()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)

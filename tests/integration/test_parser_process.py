@@ -69,7 +69,7 @@ def is_there(pid: int) -> bool:
         return False
 
 
-def long_read(length: int = 900) -> tuple[str, int]:
+def long_read(length: int = 500) -> tuple[str, int]:
     """Return a read of a shape nobody has sent, and what it answers."""
     names = [f"c{next(_numbers)}_{n}" for n in range(length)]
     columns = ", ".join(f"{n} as {name}" for n, name in enumerate(names))
@@ -219,6 +219,7 @@ def test_signals_to_the_process_group_leave_it_alone(alone: Proxy):
     pid = awaited(alone)
     with alone.connect() as connection:
         connection.execute("begin")
+        assert ask(connection)  # it is ready
         assert alone.pid is not None
         os.killpg(os.getpgid(alone.pid), signal.SIGINT)
         os.kill(pid, signal.SIGTERM)
