@@ -100,9 +100,17 @@ class Parsing:
     async def _read(self, client: Client | None, scope: Scope, query: bytes) -> Script | None:
         """Return the facts of *query* in *scope*, None if it was not read; *client* is whose it is."""
 
+        before: object = None
+        known: Script | None = None
+
         def is_wanted() -> bool:
-            is_there = client is None or not client.closed
-            return is_there and scope.statements.peek(query) is None
+            nonlocal before, known
+            if client is not None and client.closed:
+                return False
+            now = scope.vocabulary.functions, scope.statements, scope.statements.stored
+            if now != before:  # of a long text, a look takes milliseconds
+                before, known = now, scope.statements.peek(query)
+            return known is None
 
         for _ in range(TRIES):
             if not is_wanted():
@@ -115,11 +123,13 @@ class Parsing:
             )
             if reading.is_final:
                 scope.statements.store(query, UNREAD)
-            elif reading.script is None:
+                return UNREAD
+            if reading.script is None:
                 break
-            elif reading.book is scope.vocabulary.functions:  # nothing was learned meanwhile
+            if reading.book is scope.vocabulary.functions:  # nothing was learned meanwhile
                 scope.statements.store(query, reading.script)
-        return scope.statements.peek(query)
+                return reading.script
+        return None if is_wanted() else known
 
 
 def _waits(client: Client, unit: Unit) -> bool:

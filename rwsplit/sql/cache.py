@@ -90,10 +90,13 @@ class StatementCache:
         "_too_long",
         "_unparsed",
         "size",
+        "stored",
     )
 
     def __init__(self, functions: FunctionBook, *, size: int) -> None:
         self.size = size
+        self.stored = 0
+        """How often `store` was called: as long as that is the same, `peek` need not be repeated."""
         self._functions = functions
         self._texts: Generations[Key, Script] = Generations(size)
         self._shapes: Generations[Key, _Shape] = Generations(size)
@@ -137,6 +140,7 @@ class StatementCache:
 
     def store(self, query: bytes, script: Script) -> None:
         """Remember that *script*, which was found elsewhere, holds the facts of *query*."""
+        self.stored += 1
         if len(query) <= INLINE_LIMIT:
             found = scan(shorten(query))
             mark = fingerprint(found, parse_hints(found.comments)) if found else None
