@@ -54,6 +54,9 @@ _log = structlog.get_logger("rwsplit.monitor")
 class Reader(Protocol):
     """What is needed of a `CatalogReader`."""
 
+    waited: float
+    """Seconds of the last look in which it only waited for texts to be read elsewhere."""
+
     async def read(
         self, parameters: Parameters, password: str | Path | None, listed: Listed
     ) -> Catalog:
@@ -180,7 +183,7 @@ class Catalogs:
         else:
             self._knowledge.publish(database.name, catalog, dispelled, started)
             self._succeeded(database, catalog, trio.current_time() - started)
-        return trio.current_time() - started
+        return trio.current_time() - started - database.reader.waited
 
     def _failed(self, database: _Database, reason: str, *, refused: bool, gone: bool) -> None:
         if self._knowledge.catalog(database.name) is None:

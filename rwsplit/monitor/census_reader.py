@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -84,6 +83,8 @@ class CatalogReader:
 
     def __init__(self, limiter: trio.CapacityLimiter, parser: Reader | None = None) -> None:
         self._limiter = limiter
+        self.waited = 0.0
+        """Seconds of the last look in which it only waited for texts to be read elsewhere."""
         self._parser = parser
         self._reader = self._new_reader()
         self._last: tuple[Census, Listed, Catalog] | None = None
@@ -97,7 +98,7 @@ class CatalogReader:
         Raises:
             CensusFailed: it could not be read, or not in time.
         """
-        reader = self._reader
+        reader, self.waited = self._reader, 0.0
 
         def look() -> Catalog:
             census, last = reader.read(parameters, password), self._last
@@ -127,7 +128,14 @@ class CatalogReader:
         parser = self._parser
         if parser is None:
             return CensusReader()
-        read = partial(parser.read_bodies, asker=self)
+
+        async def read(texts: Sequence[str]) -> list[Body | None]:
+            began = trio.current_time()
+            try:
+                return await parser.read_bodies(texts, asker=self)
+            finally:
+                self.waited += trio.current_time() - began
+
         return CensusReader(lambda texts: trio.from_thread.run(read, texts))
 
     async def is_gone(
