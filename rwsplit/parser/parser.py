@@ -49,8 +49,6 @@ class Parser(Reader):
         self.limits = limits or Limits()
         self.pid: int | None = None
         """The process that runs, if one is ready."""
-        self.is_at_work = False
-        """It has been given a text and has not answered yet."""
         self.texts = 0
         """Statements and bodies that were read."""
         self.unread = 0
@@ -216,7 +214,6 @@ class Parser(Reader):
         """Have *process* do *job*; return why it ended, None: it did not."""
         began = trio.current_time()
         job.begun.set()
-        self.is_at_work = True
         try:
             await job.run(process)
         except Ended as ended:
@@ -226,7 +223,6 @@ class Parser(Reader):
             _log.exception("parser_failed")
             job.ending = Ending.BROKEN
         finally:
-            self.is_at_work = False
             self._queue.charge(job.asker, trio.current_time() - began)
             job.done.set()
         return job.ending

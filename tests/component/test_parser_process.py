@@ -315,30 +315,6 @@ async def test_one_that_is_no_parser_is_not_waited_for(
         assert stage.parser.pid is None
 
 
-async def test_a_body_at_which_it_always_dies_is_given_up():
-    async with playing() as stage:
-        running = trio.CancelScope()
-
-        async def kill_it_at_work() -> None:
-            with running:
-                while True:
-                    if stage.parser.pid is not None and stage.parser.is_at_work:
-                        os.kill(stage.parser.pid, signal.SIGKILL)
-                        await until(lambda: stage.parser.pid is None)
-                    await trio.sleep(0.001)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(kill_it_at_work)
-            first = found = await stage.bodies(DEAR_BODY)
-            with trio.fail_after(PATIENCE):
-                while found == [None]:  # as long as it may be chance
-                    await trio.sleep(0.05)
-                    found = await stage.bodies(DEAR_BODY)
-            running.cancel()
-        assert (first, found) == ([None], [UNREADABLE])
-        assert await stage.bodies("select 1") == [read_body("select 1")]
-
-
 async def test_what_waits_too_long_is_not_read(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(parsing, "STATEMENT_PATIENCE", 0.05)
     parser = Parser(GENEROUS)  # it never runs
