@@ -90,6 +90,13 @@ def families(proxy: Proxy) -> Iterator[Family]:
         ("database",),
         counter=True,
     )
+    yield Family(
+        "rwsplit_parser_endings",
+        "Parser processes that have ended, by reason.",
+        {(ending.name,): count for ending, count in proxy.parser.endings.items()},
+        ("reason",),
+        counter=True,
+    )
     for name, documentation, value in (
         ("rwsplit_longest_stall_seconds", "Longest stall so far.", relay.stalls.longest),
         ("rwsplit_longest_turn_seconds", "Longest turn so far.", relay.slices.longest),
@@ -107,5 +114,7 @@ def families(proxy: Proxy) -> Iterator[Family]:
         ("rwsplit_stalls", "Times rwsplit itself was held up.", relay.stalls.number),
         ("rwsplit_stalled_seconds", "How long, altogether.", relay.stalls.seconds),
         ("rwsplit_parses", "Texts classified on the way.", relay.effort.parses),
+        ("rwsplit_parser_texts", "Texts read in the parser process.", proxy.parser.texts),
+        ("rwsplit_parser_unread", "Texts it could not read.", proxy.parser.unread),
     ):
         yield Family(name, documentation, {(): value}, counter=True)

@@ -286,7 +286,10 @@ class OurOperator:
 
     async def explain_route(self, sql: str, *, in_transaction: bool) -> Explanation:
         """Return where *sql* would go now."""
-        script = self._proxy.knowledge.typical_scope().statements.lookup(sql.encode())
+        proxy = self._proxy
+        script = await proxy.relay.parsing.explain(
+            proxy.knowledge.typical_scope(), sql.encode()
+        )
         route = policy.route_facts(script)
         if script.hints is not None:
             route = policy.route_hints(script, script.hints) or route

@@ -2,6 +2,7 @@
 
     serve
     |- monitor            one watcher per node
+    |- parser             keeps the parser process running
     |- catalogs           what names mean, one task per database in use
     |- relay              established sessions and servers; outlives the listeners
     |- signals
@@ -14,6 +15,7 @@ A shutdown stops the listeners, ends every session as soon as it is between tran
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -44,6 +46,7 @@ from rwsplit.config.overrides import pool_config
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.catalog import Catalogs
 from rwsplit.monitor.watcher import run_monitor
+from rwsplit.parser.parser import Parser
 from rwsplit.relay.driving import Driver
 from rwsplit.relay.relay import Relay
 from rwsplit.routing.balancing import Chooser, make_chooser
@@ -55,6 +58,9 @@ from rwsplit.session.knowledge import Knowledge
 from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.telemetry.logs import configure_logs
+
+#: Seconds for which a thread (which composes a catalog, say) may keep the turn loop from going on after a system call.
+SWITCH_INTERVAL: Final = 0.0005
 
 _log = structlog.get_logger("rwsplit.app")
 
@@ -68,6 +74,7 @@ def run(path: Path) -> None:
     """
     config = load(path)
     configure_logs(config.log)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     host = Host()
     host.run(_serve_until_signalled, config, host)
 
@@ -99,6 +106,7 @@ async def serve(
     try:
         async with trio.open_nursery() as root:
             await root.start(run_monitor, proxy.board, proxy.relay.driver, name="monitor")
+            await root.start(proxy.parser.run, name="parser")
             await root.start(proxy.relay.run, name="relay")
             await root.start(proxy.catalogs.run, name="catalogs")
             proxy.prepare_logins()
@@ -139,7 +147,8 @@ class Proxy:
             config, admin=self.memory.states, remembered=self.memory.cluster, clock=clock
         )
         self.knowledge = Knowledge(statements, functions)
-        self.catalogs = Catalogs(self.board, self.knowledge)
+        self.parser = Parser()
+        self.catalogs = Catalogs(self.board, self.knowledge, parser=self.parser)
         self.relay = Relay(
             config,
             self.board.view,
@@ -153,6 +162,7 @@ class Proxy:
             clock=clock,
             driver=driver,
             effort=self.knowledge.effort,
+            reader=self.parser,
         )
         self.opener = Opener(config, keyring, self.relay.rebasing)
         self.budget = DialBudget(self._pool_size, self.relay.pools.quotas)

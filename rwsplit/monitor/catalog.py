@@ -32,6 +32,7 @@ from rwsplit.monitor.census_reader import (
     read_databases,
 )
 from rwsplit.monitor.precautions import startup_options
+from rwsplit.parser.reader import Reader as TextReader
 from rwsplit.server.demands import Demands
 from rwsplit.server.endpoint import Endpoint
 from rwsplit.session.knowledge import Knowledge
@@ -61,6 +62,9 @@ _log = structlog.get_logger("rwsplit.monitor")
 
 class Reader(Protocol):
     """What is needed of a `CatalogReader`."""
+
+    waited: float
+    """Seconds of the last look in which it only waited for texts to be read elsewhere."""
 
     async def read(
         self, parameters: Parameters, password: str | Path | None, listed: Listed
@@ -94,11 +98,13 @@ class Catalogs:
         board: Board,
         knowledge: Knowledge,
         make_reader: Callable[[], Reader] | None = None,
+        *,
+        parser: TextReader | None = None,
     ) -> None:
         limiter = trio.CapacityLimiter(THREADS)
         self._board = board
         self._knowledge = knowledge
-        self._make_reader = make_reader or (lambda: CatalogReader(limiter))
+        self._make_reader = make_reader or (lambda: CatalogReader(limiter, parser))
         self._databases: dict[str, _Database] = {}
         self._news = trio.Event()
         self._new: list[_Database] = []
@@ -186,7 +192,7 @@ class Catalogs:
         else:
             self._knowledge.publish(database.name, catalog, dispelled, started)
             self._succeeded(database, catalog, trio.current_time() - started)
-        return trio.current_time() - started
+        return trio.current_time() - started - database.reader.waited
 
     def _failed(self, database: _Database, reason: str, *, refused: bool, gone: bool) -> None:
         if self._knowledge.catalog(database.name) is None:

@@ -15,7 +15,7 @@ change its row when what it mentions is renamed; so if anything has another name
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +43,7 @@ from rwsplit.monitor.system_catalogs import (
     SQL_BODIES_SINCE,
     VIEW_TEXTS,
 )
+from rwsplit.parser.reader import Reader
 from rwsplit.server.files import Purpose, is_short
 from rwsplit.sql.body import UNREADABLE, Body, read_body
 from rwsplit.sql.catalog import Catalog, Name
@@ -61,11 +62,16 @@ from rwsplit.sql.search_path import DEFAULT, DefaultPaths
 TIMEOUT: Final = 60.0
 #: Texts fetched at once.
 BATCH: Final = 200
+#: Rows that are made of a result before others may go on.
+PORTION: Final = 200
+#: Lists of databases read at once.
+_LISTS: Final = trio.CapacityLimiter(2)
 _FROM_ELSEWHERE: Final = frozenset({"database", "user", "database user"})
 """Sources of a parameter's value that say nothing about other roles."""
 
 Parameters = Mapping[str, str | int]
 Connection = psycopg.Connection[tuple[Any, ...]]
+ReadBodies = Callable[[Sequence[str]], Sequence[Body | None]]
 
 
 class CensusFailed(NodeError):
@@ -77,11 +83,14 @@ class CensusFailed(NodeError):
 
 
 class CatalogReader:
-    """Reads one database again and again in worker threads out of *limiter*."""
+    """Reads one database again and again in worker threads out of *limiter*; its texts are read by *parser*, if there is one."""
 
-    def __init__(self, limiter: trio.CapacityLimiter) -> None:
+    def __init__(self, limiter: trio.CapacityLimiter, parser: Reader | None = None) -> None:
         self._limiter = limiter
-        self._reader = CensusReader()
+        self.waited = 0.0
+        """Seconds of the last look in which it only waited for texts to be read elsewhere."""
+        self._parser = parser
+        self._reader = self._new_reader()
         self._last: tuple[Census, Listed, Catalog] | None = None
         """What was read last, and what followed from it: mostly nothing has changed since."""
 
@@ -93,7 +102,7 @@ class CatalogReader:
         Raises:
             CensusFailed: it could not be read, or not in time.
         """
-        reader = self._reader
+        reader, self.waited = self._reader, 0.0
 
         def look() -> Catalog:
             census, last = reader.read(parameters, password), self._last
@@ -109,9 +118,8 @@ class CatalogReader:
                     look, abandon_on_cancel=True, limiter=self._limiter
                 )
         except trio.TooSlowError as error:
-            self._reader = (
-                CensusReader()
-            )  # the thread, which libpq's timeouts will end, has the old one
+            # The thread, which libpq's timeouts will end, has the old one.
+            self._reader = self._new_reader()
             raise CensusFailed(f"no answer in {TIMEOUT:g} s", refused=False) from error
         except CensusFailed:
             raise
@@ -119,6 +127,20 @@ class CatalogReader:
             Exception
         ) as error:  # a catalog that surprises us must not be the end of everything
             raise CensusFailed(repr(error), refused=False) from error
+
+    def _new_reader(self) -> CensusReader:
+        parser = self._parser
+        if parser is None:
+            return CensusReader()
+
+        async def read(texts: Sequence[str]) -> list[Body | None]:
+            began = trio.current_time()
+            try:
+                return await parser.read_bodies(texts, asker=self)
+            finally:
+                self.waited += trio.current_time() - began
+
+        return CensusReader(lambda texts: trio.from_thread.run(read, texts))
 
     async def is_gone(
         self, parameters: Parameters, password: str | Path | None, database: str
@@ -154,7 +176,7 @@ async def read_databases(parameters: Parameters, password: str | Path | None) ->
 
     try:
         with trio.fail_after(TIMEOUT):
-            return await trio.to_thread.run_sync(look, abandon_on_cancel=True)
+            return await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=_LISTS)
     except trio.TooSlowError as error:
         raise CensusFailed(f"no answer in {TIMEOUT:g} s", refused=False) from error
     except psycopg.Error as error:
@@ -162,11 +184,17 @@ async def read_databases(parameters: Parameters, password: str | Path | None) ->
 
 
 class CensusReader:
-    """Reads one database again and again, one look at a time; remembers the texts it has read."""
+    """Reads one database again and again, one look at a time; remembers the texts it has read.
 
-    def __init__(self) -> None:
+    *read_bodies* says what texts may do, None of those it cannot read now.
+    """
+
+    def __init__(self, read_bodies: ReadBodies | None = None) -> None:
+        self._read_bodies = read_bodies or _read_here
         self._bodies: dict[int, tuple[str, Body]] = {}
         """By OID, a relation's negated: the version of the row, and what its text may do."""
+        self._clauses: dict[str, Body] = {}
+        """By its text: what a policy or check may do."""
         self._names: dict[int, Name] = {}
 
     def read(self, parameters: Parameters, password: str | Path | None) -> Census:
@@ -185,8 +213,8 @@ class CensusReader:
     def _read(self, connection: Connection) -> Census:
         paths = _default_paths(connection)
         connection.execute(OUR_PATH)
-        functions = connection.execute(FUNCTIONS).fetchall()
-        relations = connection.execute(RELATIONS).fetchall()
+        functions = list(_rows(connection, FUNCTIONS))
+        relations = list(_rows(connection, RELATIONS))
         if max(len(functions), len(relations)) >= MOST_ROWS:
             raise CensusFailed(
                 f"it has more than {MOST_ROWS} functions or views", refused=False
@@ -200,9 +228,14 @@ class CensusReader:
         self._update(connection, FUNCTION_TEXTS[sql_bodies], texts)
         self._update(connection, VIEW_TEXTS, views)
         self._bodies = {key: self._bodies[key] for key in (*texts, *views)}
+        policy_texts = list(_rows(connection, POLICIES))
+        check_texts = list(_rows(connection, CHECKED_TYPES))
+        clauses = self._read_clauses(
+            {text for _, text in (*policy_texts, *check_texts) if text}
+        )
         policies: dict[int, list[Body]] = {}
-        for table, text in connection.execute(POLICIES):
-            policies.setdefault(table, []).append(read_body(text))
+        for table, text in policy_texts:
+            policies.setdefault(table, []).append(clauses.get(text, UNREADABLE))
         return Census(
             functions=function_rows,
             relations=relation_rows,
@@ -211,8 +244,8 @@ class CensusReader:
             types=[
                 *(TypeRow(*row) for row in connection.execute(CAST_TYPES)),
                 *(
-                    TypeRow(name, check=read_body(text))
-                    for name, text in connection.execute(CHECKED_TYPES)
+                    TypeRow(name, check=clauses.get(text, UNREADABLE))
+                    for name, text in check_texts
                 ),
             ],
             bodies={abs(key): body for key, (_, body) in self._bodies.items()},
@@ -241,13 +274,36 @@ class CensusReader:
         )
         while batch := list(islice(unread, BATCH)):
             found = dict(_texts(connection, query, batch))
+            there = [key for key in batch if found.get(abs(key)) is not None]
+            bodies = dict(
+                zip(there, self._read_bodies([found[abs(key)] for key in there]), strict=True)
+            )
             for key in batch:
-                text = found.get(abs(key))
-                body = UNREADABLE if text is None else read_body(text)
-                self._bodies[key] = versions[key], body
+                body = bodies.get(key, UNREADABLE)
+                # What could not be read now is read again at the next look.
+                self._bodies[key] = _NONE if body is None else (versions[key], body)
+
+    def _read_clauses(self, texts: set[str]) -> Mapping[str, Body]:
+        """Return what each of *texts* may do, if it can be read now; only those are that were not there the last time."""
+        unread = sorted(texts - self._clauses.keys())
+        read = dict(zip(unread, self._read_bodies(unread), strict=True))
+        known = {text: body for text, body in self._clauses.items() if text in texts}
+        self._clauses = known | {text: body for text, body in read.items() if body is not None}
+        return self._clauses
 
 
 _NONE: Final = ("", UNREADABLE)
+
+
+def _rows(connection: Connection, query: str) -> Iterator[tuple[Any, ...]]:
+    """Yield what *query* finds, in portions: fetching all holds the interpreter's lock, and with it everybody, to the end."""
+    cursor = connection.execute(query.encode())
+    while rows := cursor.fetchmany(PORTION):
+        yield from rows
+
+
+def _read_here(texts: Sequence[str]) -> list[Body | None]:
+    return [read_body(text) for text in texts]
 
 
 def _texts(

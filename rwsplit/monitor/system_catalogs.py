@@ -120,11 +120,11 @@ VIEW_TEXTS: Final = f"""
 select oid::pg_catalog.int8, pg_catalog.substr(pg_catalog.pg_get_viewdef(oid), 1, {LIMIT + 1})
   from pg_catalog.pg_class where oid operator(pg_catalog.=) any (%s::pg_catalog.oid[])
 """  # noqa: S608 - a number of ours
-POLICIES: Final = """
-select p.polrelid::pg_catalog.int8, pg_catalog.pg_get_expr(p.polqual, p.polrelid)
+POLICIES: Final = f"""
+select p.polrelid::pg_catalog.int8, pg_catalog.substr(pg_catalog.pg_get_expr(p.polqual, p.polrelid), 1, {LIMIT + 1})
   from pg_catalog.pg_policy p join pg_catalog.pg_class c on c.oid operator(pg_catalog.=) p.polrelid
  where c.relrowsecurity and p.polqual is not null
-"""
+"""  # noqa: S608 - a number of ours
 NAMESAKES: Final = f"""
 select n.nspname, c.relname
   from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace
@@ -142,7 +142,7 @@ select t.typname, c.castfunc::pg_catalog.int8
  where c.oid {_OURS} and c.castfunc {_OURS}
 """  # noqa: S608 - nothing in it comes from outside
 CHECKED_TYPES: Final = f"""
-select t.typname, pg_catalog.pg_get_constraintdef(k.oid)
+select t.typname, pg_catalog.substr(pg_catalog.pg_get_constraintdef(k.oid), 1, {LIMIT + 1})
   from pg_catalog.pg_constraint k join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) k.contypid
  where k.oid {_OURS}
 """  # noqa: S608 - nothing in it comes from outside

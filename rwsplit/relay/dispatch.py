@@ -348,12 +348,11 @@ class Dispatcher:
         self._relay.homeless[client] = None
 
     def _classify_later(self, client: Client, unit: Unit) -> Script | None:
-        """Have long statements parsed by a worker thread while the session waits."""
+        """Have long statements parsed elsewhere while the session waits."""
         if unit.piece.script is not None:
             unit.script = unit.piece.script
             return unit.script
-        client.waiting = Waiting.PARSING
-        self._relay.parse_later(client, unit)
+        self._relay.parsing.begin(client, unit)
         return None
 
     def _chunk(  # noqa: C901, PLR0911, PLR0912 - one line a case

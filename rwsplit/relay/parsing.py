@@ -1,33 +1,151 @@
-"""Parsing: which long texts are parsed at once, in threads of their own; trio's are left to those who log in."""
+"""Parsing: statements that are not read in the turn they arrive in; their sessions wait, nobody else does.
+
+They are read in the parser process (`rwsplit.parser`), one of each session at a time. What cannot be read goes to the primary.
+That is remembered where the text is to blame; else, as when the process was killed, the same text is tried again the next time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+import structlog
 import trio
 
-from rwsplit.session.unit import Unit
-from rwsplit.sql.cache import SHAPE_LIMIT
+from rwsplit.errors import ProtocolViolation
+from rwsplit.parser.inline import Inline
+from rwsplit.parser.reader import Reader
+from rwsplit.protocol.backend import error_response
+from rwsplit.relay.client import Client, Waiting
+from rwsplit.session.stand_ins import UNREAD, merge
+from rwsplit.session.unit import SIMPLE, Unit
+from rwsplit.session.vocabulary import Scope
+from rwsplit.sql.cache import INLINE_LIMIT
+from rwsplit.sql.statement import Script
 
 if TYPE_CHECKING:
-    from rwsplit.relay.client import Client
+    from rwsplit.relay.relay import Relay
 
-PATIENCE: Final = 10.0
-"""Seconds a session waits for what a text may do; then that is unknown."""
-LONG: Final = trio.CapacityLimiter(2)
-"""For texts up to SHAPE_LIMIT bytes: the longest do not hold them up."""
-LONGEST: Final = trio.CapacityLimiter(1)
+#: How often a statement is read if what its names mean changes meanwhile.
+TRIES: Final = 2
 
-
-def limiter(unit: Unit) -> trio.CapacityLimiter:
-    """Return what limits how many units like *unit* are parsed at once."""
-    return LONGEST if max(map(len, unit.waiting_for), default=0) > SHAPE_LIMIT else LONG
+_log = structlog.get_logger("rwsplit.relay")
 
 
-async def parse(work: Callable[[Client, Unit], None], client: Client, unit: Unit) -> None:
-    """Have *work* parse what *unit* waits for, for PATIENCE at most; the thread ends when it is through, and what it finds is remembered."""
-    with trio.move_on_after(PATIENCE):
-        await trio.to_thread.run_sync(
-            work, client, unit, limiter=limiter(unit), abandon_on_cancel=True
-        )
+class Parsing:
+    """Has statements of sessions read while these wait."""
+
+    def __init__(self, relay: Relay, reader: Reader | None = None) -> None:
+        self._relay = relay
+        self._reader = reader or Inline()
+        self._reading: dict[Client, trio.CancelScope] = {}
+        """Whose statements are being read."""
+        self._learned: set[tuple[Scope, bytes]] = set()
+        """What is being read although nobody waits for it."""
+
+    def begin(self, client: Client, unit: Unit) -> None:
+        """Have the statements read that *unit* waits for, and let *client* go on then."""
+        client.waiting = Waiting.PARSING
+        former = self._reading.get(client)
+        if former is not None:
+            former.cancel()  # of a unit that was cancelled
+        self._relay.start_task(self._read_all, client, unit)
+
+    def learn(self, client: Client, scope: Scope, query: bytes) -> None:
+        """Have *query* read, which *client* has said in *scope*, so that its facts are known sometime."""
+        if (scope, query) not in self._learned:
+            self._learned.add((scope, query))
+            self._relay.start_task(self._learn, client, scope, query)
+
+    async def explain(self, scope: Scope, query: bytes) -> Script:
+        """Return the facts of *query* in *scope*, for whoever only wants to know them."""
+        known = scope.statements.lookup(query) if len(query) <= INLINE_LIMIT else None
+        return known or await self._read(None, scope, query) or UNREAD
+
+    async def _learn(self, client: Client, scope: Scope, query: bytes) -> None:
+        try:
+            await self._read(client, scope, query)
+        finally:
+            self._learned.discard((scope, query))
+
+    async def _read_all(self, client: Client, unit: Unit) -> None:
+        found: dict[bytes, Script | None] = {}
+        with trio.CancelScope() as reading:
+            self._reading[client] = reading
+            try:
+                for query in dict.fromkeys(unit.waiting_for):  # it may mention one often
+                    found[query] = await self._read(client, client.scope, query)
+            finally:
+                if self._reading.get(client) is reading:
+                    del self._reading[client]
+        if not reading.cancelled_caught and _waits(client, unit):
+            self._go_on(client, unit, found)
+
+    def _go_on(self, client: Client, unit: Unit, found: Mapping[bytes, Script | None]) -> None:
+        relay = self._relay
+        relay.now = relay.clock()
+        try:
+            tell(unit, found)
+            client.waiting = None
+            relay.dispatcher.pump(client)
+        except ProtocolViolation as violation:
+            message = error_response("FATAL", violation.sqlstate, str(violation))
+            relay.fail_client(client, message)
+        except Exception:  # noqa: BLE001 - one session's failure must not end the others
+            _log.exception("client_failed", client=repr(client))
+            message = error_response("FATAL", "XX000", "rwsplit failed; its log says how")
+            relay.fail_client(client, message)
+        relay.outboxes.flush()
+
+    async def _read(self, client: Client | None, scope: Scope, query: bytes) -> Script | None:
+        """Return the facts of *query* in *scope*, None if it was not read; *client* is whose it is."""
+
+        before: object = None
+        known: Script | None = None
+
+        def is_wanted() -> bool:
+            nonlocal before, known
+            if client is not None and client.closed:
+                return False
+            now = scope.vocabulary.functions, scope.statements, scope.statements.stored
+            if now != before:  # of a long text, a look takes milliseconds
+                before, known = now, scope.statements.peek(query)
+            return known is None
+
+        for _ in range(TRIES):
+            if not is_wanted():
+                break
+            reading = await self._reader.classify(
+                query,
+                lambda: scope.vocabulary.functions,
+                asker=0 if client is None else client.pid,
+                is_wanted=is_wanted,
+            )
+            if reading.is_final:
+                scope.statements.store(query, UNREAD)
+                return UNREAD
+            if reading.script is None:
+                break
+            if reading.book is scope.vocabulary.functions:  # nothing was learned meanwhile
+                scope.statements.store(query, reading.script)
+                return reading.script
+        return None if is_wanted() else known
+
+
+def _waits(client: Client, unit: Unit) -> bool:
+    is_next = bool(client.pending) and client.pending[0] is unit
+    return is_next and client.waiting is Waiting.PARSING and not client.closed
+
+
+def tell(unit: Unit, found: Mapping[bytes, Script | None]) -> None:
+    """Give *unit* the facts *found* of what it waited for."""
+    piece = unit.piece
+    if unit.kind is SIMPLE:
+        piece.script = unit.script = found[unit.waiting_for[0]] or UNREAD
+        return
+    unnamed = (p for p in (piece.unnamed, piece.unnamed_parse) if p is not None)
+    used = [*(prepared for _, prepared in piece.taught), *piece.needs, *unnamed]
+    for prepared in used:
+        if prepared.script is None:
+            prepared.script = found.get(prepared.query)
+    piece.script = unit.script = merge([prepared.script or UNREAD for prepared in used])

@@ -53,7 +53,10 @@ class Pins:
             return
         if client.unknowns is None or client.pin not in UNSEEN:
             client.unknowns = Unknowns()
-        client.unknowns.note(reason, client.scope, texts_of(unit, script))
+        # What is not recognised may be known when it has been read; but what must not be read never is.
+        is_told = reason is PinReason.UNKNOWN_FUNCTION or unit.waiting_for
+        texts = texts_of(unit, script) if is_told else ()
+        client.unknowns.note(reason, client.scope, texts)
         if reason is PinReason.UNKNOWN_FUNCTION:
             self._ask_for_catalog(client)
 
@@ -81,6 +84,9 @@ class Pins:
                 continue
             if client.pin is PinReason.SESSION_MODE:
                 continue
+            if client.unknowns is not None:
+                for scope, text in client.unknowns.unread():
+                    self._relay.parsing.learn(client, scope, text)
             if client.unknowns is not None and client.unknowns.are_dispelled():
                 self._relay.readback.ask(client, server, reviews=True)
             elif timeout and now - server.last_done >= timeout:

@@ -27,7 +27,7 @@ from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config
 from rwsplit.config.overrides import pool_config
 from rwsplit.errors import RwsplitError
-from rwsplit.relay import parsing
+from rwsplit.parser.reader import Reader
 from rwsplit.relay.bringing import Bringing
 from rwsplit.relay.cancelling import Canceller
 from rwsplit.relay.choice import Choice
@@ -44,6 +44,7 @@ from rwsplit.relay.lingering import Lingering
 from rwsplit.relay.loss import Loss
 from rwsplit.relay.moments import Moments
 from rwsplit.relay.outboxes import IN, Outboxes, send
+from rwsplit.relay.parsing import Parsing
 from rwsplit.relay.pins import Pins
 from rwsplit.relay.plain import PlainReads
 from rwsplit.relay.readback import ReadBack
@@ -92,6 +93,7 @@ class Relay:
         clock: Callable[[], float],
         driver: Driver | None = None,
         effort: Effort | None = None,
+        reader: Reader | None = None,
     ) -> None:
         self.driver = driver or TrioDriver()
         self.config = config
@@ -140,6 +142,7 @@ class Relay:
         self.rebasing = Rebasing(self)
         self.bringing = Bringing(self)
         self.trials = Trials(self)
+        self.parsing = Parsing(self, reader)
         self.dispatcher = Dispatcher(self)
         self.replies = Replies(self)
         self.moments = Moments(self)
@@ -392,20 +395,6 @@ class Relay:
         if self.parked.get(client) == until:
             self.now = self.clock()
             del self.parked[client]
-            client.waiting = None
-            self.dispatcher.pump(client)
-            self.outboxes.flush()
-
-    def parse_later(self, client: Client, unit: Unit) -> None:
-        """Have the long statements of *unit* parsed by a worker thread."""
-        if self._nursery is not None:
-            self._nursery.start_soon(self._parse, client, unit, name="parse")
-
-    async def _parse(self, client: Client, unit: Unit) -> None:
-        await parsing.parse(self.upkeep.parse, client, unit)
-        self.now = self.clock()
-        if client.waiting is Waiting.PARSING and not client.closed:
-            self.upkeep.parsed(client, unit)
             client.waiting = None
             self.dispatcher.pump(client)
             self.outboxes.flush()

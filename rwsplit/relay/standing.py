@@ -51,7 +51,7 @@ class Timer(Enum):
     SERVER_IDLE = "pool.server_idle_timeout"
     SERVER_AGE = "pool.server_lifetime"
     CANCEL = "rwsplit.app.opener.CANCEL_TIMEOUT"
-    PARSING = "rwsplit.relay.parsing.PATIENCE"
+    PARSING = "rwsplit.parser.parser.STATEMENT_PATIENCE"
 
 
 #: Where `Deadlines` looks, in this order. A server may be silent, and a client not read, in any of them: that is seen

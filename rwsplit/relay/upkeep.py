@@ -20,9 +20,7 @@ from rwsplit.routing.route import Target
 from rwsplit.server.janitor import due, retire
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import IDLE, Server
-from rwsplit.session.stand_ins import OPAQUE, merge
-from rwsplit.session.unit import SIMPLE, Unit
-from rwsplit.sql.classify import parse
+from rwsplit.session.unit import Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -292,34 +290,6 @@ class Upkeep:
             if self.is_usable(pool.node):
                 pool.prewarm(now)
         relay.pools.discard_empty(now)
-
-    # Long statements...
-
-    def parse(self, client: Client, unit: Unit) -> None:
-        """Parse the long statements *unit* waits for; runs in a worker thread."""
-        vocabulary = client.scope.vocabulary
-        functions = vocabulary.functions
-        for query in unit.waiting_for:
-            script = parse(query, functions)
-            if vocabulary.functions is functions:  # it has learned nothing else meanwhile
-                vocabulary.statements.store(query, script)
-
-    def parsed(self, client: Client, unit: Unit) -> None:
-        """Give *unit* the facts that are known now."""
-        statements = client.scope.statements
-        piece = unit.piece
-        if unit.kind is SIMPLE:
-            piece.script = unit.script = statements.peek(unit.waiting_for[0]) or OPAQUE
-            return
-        used = [prepared for _, prepared in piece.taught]
-        used += [
-            *piece.needs,
-            *(p for p in (piece.unnamed, piece.unnamed_parse) if p is not None),
-        ]
-        for prepared in used:
-            if prepared.script is None:
-                prepared.script = statements.peek(prepared.query) or OPAQUE
-        piece.script = unit.script = merge([p.script or OPAQUE for p in used])
 
 
 def _why_no_writes(view: ClusterView, target: Target) -> list[str]:

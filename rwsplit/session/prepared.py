@@ -97,7 +97,7 @@ class Prepared:
         """The Parse message behind the name: query, zero byte, parameter type OIDs."""
         self.query = query
         self.script = script
-        """Facts of the query; None until a worker thread has parsed a long one."""
+        """Facts of the query; None until a long or dear one has been read elsewhere."""
         self.version = version
         """Of the registry whose facts these are; None: it is nobody else's, and they do not change."""
         self.key: _Key | None = None

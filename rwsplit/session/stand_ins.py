@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from rwsplit.sql.classify import unread
 from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
 
 #: A unit that holds nothing to run (Sync alone, Close): any server answers it.
@@ -25,6 +26,9 @@ OPAQUE: Final = Script(
         ),
     )
 )
+
+#: Facts of a text that was not read this time (`relay.parsing`); it may have defined names, too.
+UNREAD: Final = unread()
 
 
 class Effects:

@@ -95,7 +95,7 @@ class Piece:
         self.parts = parts
         """Frames; a `Prepared` stands for a Parse that the server may not need."""
         self.script = script
-        """Facts of all its statements together; None while a worker thread still parses one."""
+        """Facts of all its statements together; None while one of them is still read elsewhere."""
         self.plan: list[Step] | None = None
         """Step of each message, None for "forward every answer"."""
         self.needs: Sequence[Prepared] = _NOTHING

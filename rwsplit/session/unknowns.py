@@ -1,8 +1,9 @@
 """Unknowns: the texts that pinned a session because it was not known what they run.
 
-A function just made, a database not read yet: then a statement may have left anything behind, and its session keeps
-its server. When a catalog tells what the functions do, the texts are judged again, each by what its names meant where
-it ran. What turns out to leave nothing that no query sees need not pin for good.
+A function just made, a database not read yet, a long text that could not be read in time: then a statement may have left
+anything behind, and its session keeps its server. When a catalog tells what the functions do, or the text has been read, the texts
+are judged again, each by what its names meant where it ran. What turns out to leave nothing that no query sees need not pin
+for good.
 """
 
 from __future__ import annotations
@@ -12,13 +13,19 @@ from typing import Final
 
 from rwsplit.protocol.framing import HEADER_SIZE
 from rwsplit.session.pinning import UNSEEN, PinReason, pin_reason
+from rwsplit.session.stand_ins import UNREAD
 from rwsplit.session.unit import SIMPLE, Unit
 from rwsplit.session.vocabulary import Scope
+from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.statement import Script
 
 #: Texts a session has judged again, and bytes of all of them; with more it keeps its pin.
 MOST_TEXTS: Final = 8
 MOST_BYTES: Final = 64 << 10
+
+
+_MAY_TURN_OUT: Final = frozenset({PinReason.UNKNOWN_FUNCTION, PinReason.UNRECOGNISED})
+"""Reasons of which it may turn out that there is none."""
 
 
 class Unknowns:
@@ -32,7 +39,7 @@ class Unknowns:
 
     def note(self, reason: PinReason, scope: Scope, texts: Sequence[bytes]) -> None:
         """Take note of *texts*, run by names of *scope*, for which *reason*, one of UNSEEN, pins."""
-        if reason is not PinReason.UNKNOWN_FUNCTION or not texts:
+        if reason not in _MAY_TURN_OUT or not texts:
             self._is_hopeless = True
         if self._is_hopeless:
             self._texts.clear()
@@ -48,9 +55,18 @@ class Unknowns:
         if self._is_hopeless:
             return False
         return all(
-            pin_reason(scope.statements.lookup(text)) not in UNSEEN
-            for scope, text in self._texts
+            script is not None and pin_reason(script) not in UNSEEN
+            for script in (_find(scope, text) for scope, text in self._texts)
         )
+
+    def unread(self) -> list[tuple[Scope, bytes]]:
+        """Return what is noted and must be read elsewhere before it can be judged."""
+        return [(scope, text) for scope, text in self._texts if _find(scope, text) is None]
+
+
+def _find(scope: Scope, text: bytes) -> Script | None:
+    statements = scope.statements
+    return statements.lookup(text) if len(text) <= INLINE_LIMIT else statements.peek(text)
 
 
 def texts_of(unit: Unit, script: Script) -> list[bytes]:
@@ -63,7 +79,8 @@ def texts_of(unit: Unit, script: Script) -> list[bytes]:
         return [head[HEADER_SIZE:-1]] if isinstance(head, bytes) else []
     unnamed = (each for each in (piece.unnamed, piece.unnamed_parse) if each is not None)
     used = [*(prepared for _, prepared in piece.taught), *piece.needs, *unnamed]
-    known = [s for prepared in used if prepared.script for s in prepared.script.statements]
+    scripts = (prepared.script or UNREAD for prepared in used)
+    known = [statement for each in scripts for statement in each.statements]
     if any(statement.state and statement not in known for statement in script.statements):
         return []
     return list(dict.fromkeys(prepared.query for prepared in used))

@@ -9,8 +9,8 @@ A text with literals is usually met once (pgbench -M simple), so a text whose sh
 entry of its own, unless it is the same text as the last of its shape: then it is a constant (`LIMIT 21`) and will
 come again. Everything is bounded in number and bytes; long texts are keyed by their hash.
 
-Not thread-safe, except that `parse` of classify.py is pure: for a text over INLINE_LIMIT call `peek`, parse in a
-worker thread, `store` in the relay's.
+A text over INLINE_LIMIT, and one that is dear to parse (`parse_cost.py`), is not for the turn loop: call `peek` for the one, the
+other is None to `lookup`; whoever reads it elsewhere calls `store`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from rwsplit.sql.effort import Effort
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.generations import Generations
 from rwsplit.sql.hints import parse_hints
+from rwsplit.sql.parse_cost import INLINE_BUDGET, Budget
 from rwsplit.sql.shape import (
     HOLE,
     LITERALS,
@@ -40,7 +41,7 @@ from rwsplit.sql.tokens import scan
 __all__ = ["INLINE_LIMIT", "PARSE_LIMIT", "CacheStatistics", "StatementCache"]
 
 INLINE_LIMIT: Final = 4 << 10
-"""Bytes of a query beyond which parsing takes milliseconds and belongs in a worker thread."""
+"""Bytes of a query beyond which parsing takes milliseconds, and others must not wait for it."""
 SHAPE_LIMIT: Final = 64 << 10
 """Bytes of a query beyond which even its shape takes a millisecond; such a text is known by its hash only."""
 HASH_LIMIT: Final = 4 << 10
@@ -57,6 +58,8 @@ class CacheStatistics:
     shape_hits: int
     fingerprint_hits: int
     parses: int
+    dear: int
+    """Texts that were not parsed here, as it would have taken too long."""
     unparsed: int
     """Of the parses, those that ended in UNPARSED."""
     texts: int
@@ -77,6 +80,7 @@ class StatementCache:
     """Facts of at most *size* texts and *size* shapes."""
 
     __slots__ = (
+        "_dear",
         "_fingerprint_hits",
         "_functions",
         "_parses",
@@ -88,6 +92,7 @@ class StatementCache:
         "_unparsed",
         "effort",
         "size",
+        "stored",
     )
 
     def __init__(
@@ -96,15 +101,17 @@ class StatementCache:
         self.size = size
         self.effort = effort if effort is not None else Effort()
         """What `lookup` has cost, for all caches of a process together."""
+        self.stored = 0
+        """How often `store` was called: as long as that is the same, `peek` need not be repeated."""
         self._functions = functions
         self._texts: Generations[Key, Script] = Generations(size)
         self._shapes: Generations[Key, _Shape] = Generations(size)
         self._too_long = unreadable()
         self._text_hits = self._shape_hits = self._fingerprint_hits = 0
-        self._parses = self._unparsed = 0
+        self._parses = self._unparsed = self._dear = 0
 
-    def lookup(self, query: bytes) -> Script:
-        """Return the facts of *query*, parsing it if need be."""
+    def lookup(self, query: bytes) -> Script | None:
+        """Return the facts of *query*, parsing it if need be; None: that would take too long."""
         script = self._texts.young.get(query)
         if script is not None:
             self._text_hits += 1
@@ -138,7 +145,16 @@ class StatementCache:
         return script
 
     def store(self, query: bytes, script: Script) -> None:
-        """Remember that *script* holds the facts of *query*."""
+        """Remember that *script*, which was found elsewhere, holds the facts of *query*."""
+        self.stored += 1
+        if len(query) <= INLINE_LIMIT:
+            found = scan(shorten(query))
+            mark = fingerprint(found, parse_hints(found.comments)) if found else None
+            if mark is not None:
+                self._shapes.put(mark, _Shape(script, b""), len(query))
+        self._remember(query, script)
+
+    def _remember(self, query: bytes, script: Script) -> None:
         size = len(query)
         shape = shape_of(query) if size <= SHAPE_LIMIT else query
         sound = size <= SHAPE_LIMIT and is_sound(shape)
@@ -155,6 +171,7 @@ class StatementCache:
             shape_hits=self._shape_hits,
             fingerprint_hits=self._fingerprint_hits,
             parses=self._parses,
+            dear=self._dear,
             unparsed=self._unparsed,
             texts=len(self._texts),
             shapes=len(self._shapes),
@@ -173,7 +190,7 @@ class StatementCache:
         self._texts.clear()
         self._shapes.clear()
 
-    def _parse(self, query: bytes) -> Script:
+    def _parse(self, query: bytes) -> Script | None:
         found = scan(shorten(query))
         mark = fingerprint(found, parse_hints(found.comments)) if found else None
         known = self._shapes.get(mark, len(query)) if mark else None
@@ -181,14 +198,18 @@ class StatementCache:
             self._fingerprint_hits += 1
             script = known.script
         else:
-            script = parse_scan(found, self._functions) if found else unreadable()
-            self._parses += 1
+            budget = Budget(INLINE_BUDGET)
+            script = parse_scan(found, self._functions, budget) if found else unreadable()
             words = len(found.tokens) if found else len(query)
             self.effort.parsed(words, len(script.statements))
+            if budget.is_too_small:
+                self._dear += 1
+                return None
+            self._parses += 1
             self._unparsed += script.primary_only is PrimaryOnly.UNPARSED
             if mark is not None:
                 self._shapes.put(mark, _Shape(script, b""), len(query))
-        self.store(query, script)
+        self._remember(query, script)
         return script
 
 

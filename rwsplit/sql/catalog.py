@@ -13,7 +13,8 @@ Relations are not: the first one hides the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from typing import Final
 
 import attrs
 
@@ -22,6 +23,13 @@ from rwsplit.sql.search_path import DefaultPaths, Path, parse_search_path
 
 Name = tuple[str, str]
 """Schema and name."""
+
+ANY: Final = "\0"
+"""In an excerpt: the schema, or the name, of what stands for all there are. No identifier can be it."""
+MOST_PATH: Final = 50
+"""Schemas of a search path that are looked through; with more a name may be that of any schema."""
+MOST_LOOKUPS: Final = 5000
+"""Names times schemas for which an excerpt is made: some milliseconds."""
 
 
 @attrs.frozen(kw_only=True)
@@ -44,12 +52,14 @@ class Catalog:
     names: frozenset[str] = attrs.field(init=False, eq=False)
     """Of everything, whatever its schema; `operator(+)` for an operator."""
 
-    _functions_named: Mapping[str, Sequence[tuple[str, FunctionFacts]]] = attrs.field(
-        init=False, eq=False, repr=False
-    )
-    _relations_named: Mapping[str, Sequence[tuple[str, FunctionFacts]]] = attrs.field(
-        init=False, eq=False, repr=False
-    )
+    every_relation: FunctionFacts = attrs.field(init=False, eq=False, repr=False)
+    """The facts of all relations together."""
+    every_type: FunctionFacts = attrs.field(init=False, eq=False, repr=False)
+
+    functions_named: Mapping[str, FunctionFacts] = attrs.field(init=False, eq=False, repr=False)
+    """The facts of all functions of a name together, whatever their schemas."""
+    relations_named: Mapping[str, FunctionFacts] = attrs.field(init=False, eq=False, repr=False)
+    """The same of relations."""
 
     @schemas.default
     def _every_schema(self) -> frozenset[str]:
@@ -62,27 +72,54 @@ class Catalog:
             (*(name for _, name in (*self.functions, *self.relations)), *operators)
         )
 
-    @_functions_named.default
-    def _index_functions(self) -> Mapping[str, Sequence[tuple[str, FunctionFacts]]]:
+    @every_relation.default
+    def _combine_relations(self) -> FunctionFacts:
+        return combine(self.relations.values())
+
+    @every_type.default
+    def _combine_types(self) -> FunctionFacts:
+        return combine(self.types.values())
+
+    @functions_named.default
+    def _combine_functions_named(self) -> Mapping[str, FunctionFacts]:
         return _by_name(self.functions)
 
-    @_relations_named.default
-    def _index_relations(self) -> Mapping[str, Sequence[tuple[str, FunctionFacts]]]:
+    @relations_named.default
+    def _combine_relations_named(self) -> Mapping[str, FunctionFacts]:
         return _by_name(self.relations)
-
-    def functions_named(self, name: str, schema: str | None) -> Iterator[FunctionFacts]:
-        """Yield the facts of every function called *name*, of *schema* if that is given, whatever the search path."""
-        return _of_schema(self._functions_named.get(name, ()), schema)
-
-    def relations_named(self, name: str, schema: str | None) -> Iterator[FunctionFacts]:
-        """Yield the same of relations."""
-        return _of_schema(self._relations_named.get(name, ()), schema)
 
     @property
     def is_empty(self) -> bool:
         """There is nothing a name could stand for that is not known without it."""
         return not (
             self.functions or self.relations or self.operators or self.types or self.fields
+        )
+
+    def excerpt(self, names: frozenset[str], path: Path) -> Catalog | None:
+        """Return a catalog in which *names* mean what they mean here, and nothing else means anything.
+
+        *names* are those of everything a text may be about, its schemas too, besides those of *path*; `operator(+)` for an
+        operator. None if it would take too long: they stand for too much.
+        """
+        hits = names & self.names
+        looked_through = path if len(path) <= MOST_PATH else ()
+        schemas = {*looked_through, "pg_catalog", *(names & self.schemas)}
+        if len(hits) * len(schemas) > MOST_LOOKUPS:
+            return None
+        relations = _excerpt(self.relations, self.relations_named, hits, schemas)
+        return Catalog(
+            functions=_excerpt(self.functions, self.functions_named, hits, schemas),
+            relations={(ANY, ANY): self.every_relation, **relations},
+            operators={
+                symbol: self.operators[symbol]
+                for symbol in map(symbol_of, hits)
+                if symbol in self.operators
+            },
+            types={
+                ANY: self.every_type,
+                **{name: self.types[name] for name in names.intersection(self.types)},
+            },
+            fields={name: self.fields[name] for name in names.intersection(self.fields)},
         )
 
     def path(self, text: str | None, user: str) -> Path:
@@ -92,26 +129,51 @@ class Catalog:
 
     def function(self, schema: str | None, name: str, path: Path) -> FunctionFacts | None:
         """Return the facts of a function, None if there is none of that name."""
+        if schema is None and len(path) > MOST_PATH:
+            return self.functions_named.get(name)
         found = _found(self.functions, schema, name, path)
         return combine(found) if found else None
 
     def relation(self, schema: str | None, name: str, path: Path) -> FunctionFacts | None:
         """Return the facts of a relation, None if nothing is known against it."""
+        if schema is None and len(path) > MOST_PATH:
+            return self.relations_named.get(name)
         found = _found(self.relations, schema, name, path)
         return found[0] if found else None
 
+    def any_function(self, schema: str | None, name: str) -> FunctionFacts | None:
+        """Return the facts of a function, of all of that name if there is no *schema*, whatever the search path."""
+        named = self.functions_named.get(name)
+        return named if schema is None else self.functions.get((schema, name))
 
-def _by_name(facts: Mapping[Name, FunctionFacts]) -> dict[str, list[tuple[str, FunctionFacts]]]:
-    found: dict[str, list[tuple[str, FunctionFacts]]] = {}
-    for (schema, name), each in facts.items():
-        found.setdefault(name, []).append((schema, each))
+    def any_relation(self, schema: str | None, name: str) -> FunctionFacts | None:
+        """Return the same of a relation."""
+        named = self.relations_named.get(name)
+        return named if schema is None else self.relations.get((schema, name))
+
+
+def _by_name(facts: Mapping[Name, FunctionFacts]) -> dict[str, FunctionFacts]:
+    found: dict[str, list[FunctionFacts]] = {}
+    for (_, name), each in facts.items():
+        found.setdefault(name, []).append(each)
+    return {name: combine(parts) for name, parts in found.items()}
+
+
+def _excerpt(
+    facts: Mapping[Name, FunctionFacts],
+    named: Mapping[str, FunctionFacts],
+    names: frozenset[str],
+    schemas: set[str],
+) -> dict[Name, FunctionFacts]:
+    """Return the facts of *names* in *schemas*, and those of each in all schemas together."""
+    found = {
+        (schema, name): facts[schema, name]
+        for name in names
+        for schema in schemas
+        if (schema, name) in facts
+    }
+    found |= {(ANY, name): named[name] for name in names if name in named}
     return found
-
-
-def _of_schema(
-    found: Sequence[tuple[str, FunctionFacts]], schema: str | None
-) -> Iterator[FunctionFacts]:
-    return (facts for place, facts in found if schema in {None, place})
 
 
 def symbol_of(name: str) -> str:

@@ -36,6 +36,8 @@ from rwsplit.sql.search_path import DefaultPaths
 from rwsplit.sql.statement import SessionState
 
 K = TypeVar("K", bound=Hashable)
+Key = int | tuple[str, str, str]
+"""Of a function, relation or type; of a name: kind, schema, name."""
 
 READ_LANGUAGES: Final = frozenset({"sql", "plpgsql"})
 _ANYTHING: Final = VOLATILE._replace(state=SessionState.UNKNOWN_FUNCTION)
@@ -122,7 +124,11 @@ def compose(census: Census, listed: Listed) -> Catalog:
 
 
 class _Names:
-    """Which functions, relations and types the names in a body may stand for; all have keys of their own."""
+    """Which functions, relations and types the names in a body may stand for; all have keys of their own.
+
+    A name has a key, too: it mentions all it may stand for. So ten thousand bodies that call `f`, of which there are as many,
+    are not a hundred million pairs.
+    """
 
     def __init__(self, census: Census) -> None:
         functions = census.functions
@@ -131,29 +137,46 @@ class _Names:
         self._relations = _index((r.schema, r.name, -r.oid) for r in census.relations)
         self._operators = _index(("", o.symbol, o.function) for o in census.operators)
         self._types = _index(("", t.name, _TYPE | n) for n, t in enumerate(census.types))
+        self._by_kind = {
+            "function": self._functions,
+            "operator": self._operators,
+            "relation": self._relations,
+            "type": self._types,
+            "field": self._fields,
+        }
 
-    def mentioned(self, body: Body) -> Iterator[int]:
-        """Yield the keys of everything *body* mentions."""
+    def mentioned(self, body: Body) -> Iterator[Key]:
+        """Yield the keys of the names *body* mentions, of those that stand for anything."""
         for name in body.calls:
             schema, bare = split_name(name)
-            yield from self._functions.get((schema or "", bare), ())
-            yield from self._operators.get(("", symbol_of(bare)), ())
+            if (schema or "", bare) in self._functions:
+                yield "function", schema or "", bare
+            if ("", symbol_of(bare)) in self._operators:
+                yield "operator", "", symbol_of(bare)
         for name in body.names:
             schema, bare = split_name(name)
-            yield from self._relations.get((schema or "", bare), ())
-            yield from self._types.get(("", bare), ())
-            if schema is not None:
-                yield from self._fields.get(("", bare), ())
+            if (schema or "", bare) in self._relations:
+                yield "relation", schema or "", bare
+            if ("", bare) in self._types:
+                yield "type", "", bare
+            if schema is not None and ("", bare) in self._fields:
+                yield "field", "", bare
+
+    def meant(self, key: Key) -> Sequence[int]:
+        """Return the keys of what a name may stand for."""
+        assert isinstance(key, tuple)
+        kind, schema, bare = key
+        return self._by_kind[kind][schema, bare]
 
 
 class _Composer:
-    """Facts of everything in a census, by key: a function's OID, a relation's negated, a type's number."""
+    """Facts of everything in a census, by key: a function's OID, a relation's negated, a type's number; and of names."""
 
     def __init__(self, census: Census, listed: Listed) -> None:
         self._census = census
         self._listed = listed
-        self._facts: dict[int, FunctionFacts] = {}
-        self._mentions: dict[int, set[int]] = {}
+        self._facts: dict[Key, FunctionFacts] = {}
+        self._mentions: dict[Key, set[Key]] = {}
 
     def run(self) -> Catalog:
         census = self._census
@@ -165,6 +188,11 @@ class _Composer:
         for number, row in enumerate(census.types):
             self._facts[_TYPE | number] = _read(row.check)
             self._mentions[_TYPE | number] = {row.function, *names.mentioned(row.check)}
+        for mentions in list(self._mentions.values()):
+            for key in mentions:
+                if isinstance(key, tuple) and key not in self._facts:
+                    self._facts[key] = HARMLESS
+                    self._mentions[key] = set(names.meant(key))
         self._hand_up_partitions()
         self._settle()
         return self._catalog()
@@ -202,17 +230,24 @@ class _Composer:
                     above += by_oid[parent].parents
 
     def _settle(self) -> None:
-        """Let facts spread until nothing changes."""
-        changed = True
-        while changed:
-            changed = False
-            for key, others in self._mentions.items():
-                facts = self._facts[key]
-                worse = combine((facts, *map(self._of, others)))
-                if worse != facts:
-                    self._facts[key], changed = worse, True
+        """Let facts spread, from what is mentioned to what mentions it, until nothing changes.
 
-    def _of(self, key: int) -> FunctionFacts:
+        Facts can get worse some twenty times only, so that takes no more than so many looks at each mention.
+        """
+        by: dict[Key, list[Key]] = {}
+        for key, others in self._mentions.items():
+            for other in others:
+                by.setdefault(other, []).append(key)
+        news = [key for key, facts in self._facts.items() if facts != HARMLESS]
+        while news:
+            key = news.pop()
+            for user in by.get(key, ()):
+                worse = combine((self._facts[user], self._facts[key]))
+                if worse != self._facts[user]:
+                    self._facts[user] = worse
+                    news.append(user)
+
+    def _of(self, key: Key) -> FunctionFacts:
         """What is missing is PostgreSQL's own: behind operators, casts and aggregates it only computes."""
         return self._facts.get(key, HARMLESS)
 

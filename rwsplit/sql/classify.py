@@ -10,55 +10,76 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import attrs
+
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.hints import parse_hints
 from rwsplit.sql.parse_cost import Budget
 from rwsplit.sql.settings import UNRECOGNISED
 from rwsplit.sql.shape import shorten
-from rwsplit.sql.statement import Hints, Script
+from rwsplit.sql.statement import Hints, Redefined, Script, Statement
 from rwsplit.sql.tokens import MARK, WORD, Scan, Token, scan
 from rwsplit.sql.verbs import classify_statement
 
 PARSE_LIMIT: Final = 1 << 20
 """Bytes of a query beyond which nothing is read."""
+MOST_STATEMENTS: Final = 4000
+"""Statements of a query beyond which none is read: whoever is told of them has work with each."""
 
 
-def parse(query: bytes, book: FunctionBook) -> Script:
-    """Return the facts of *query* (without a zero byte at its end); never raise."""
-    found = scan(shorten(query)) if len(query) <= PARSE_LIMIT else None
-    if found is None:
-        return unreadable()
-    return parse_scan(found, book)
+def parse(query: bytes, book: FunctionBook, budget: Budget | None = None) -> Script:
+    """Return the facts of *query* (without a zero byte at its end); never raise.
+
+    *budget*: what its trees may cost.
+    """
+    found = scan_query(query)
+    return unreadable() if found is None else parse_scan(found, book, budget)
 
 
-def parse_scan(found: Scan, book: FunctionBook) -> Script:
+def scan_query(query: bytes) -> Scan | None:
+    """Return the tokens of *query* that matter, None if it cannot be read or is too long."""
+    return scan(shorten(query)) if len(query) <= PARSE_LIMIT else None
+
+
+def parse_scan(found: Scan, book: FunctionBook, budget: Budget | None = None) -> Script:
     """Return the facts of a query that has been cut into tokens."""
     hints = parse_hints(found.comments)
     try:
-        parts = list(split(found.tokens))
-        script = _script(parts, book, hints)
-        if len(parts) > 1 and script.redefines is not None and any(script.redefines):
-            # What one of its statements defines, another one may use.
-            names = script.redefines.functions | script.redefines.views
-            script = _script(parts, book.doubting(names), hints)
-        return script
+        return read_scan(found, book, hints, budget or Budget())
     except Exception:  # noqa: BLE001 - sqlglot is large, and a query it stumbles over must still run
         return unreadable(hints)
 
 
+def read_scan(found: Scan, book: FunctionBook, hints: Hints | None, budget: Budget) -> Script:
+    """Return the same; what sqlglot stumbles over, or lacks the memory for, is raised."""
+    parts = list(split(found.tokens))
+    if len(parts) > MOST_STATEMENTS:
+        return unread(hints)
+    script = _script(parts, book, hints, budget)
+    if len(parts) > 1 and script.redefines is not None and any(script.redefines):
+        # What one of its statements defines, another one may use.
+        names = script.redefines.functions | script.redefines.views
+        script = _script(parts, book.doubting(names), hints, Budget(budget.whole))
+    return script
+
+
 def _script(
-    parts: Sequence[Sequence[Token]], book: FunctionBook, hints: Hints | None
+    parts: Sequence[Sequence[Token]], book: FunctionBook, hints: Hints | None, budget: Budget
 ) -> Script:
-    alone, budget = len(parts) == 1, Budget()
-    return Script(
-        tuple(classify_statement(part, book, budget, alone=alone) for part in parts),
-        hints=hints,
-    )
+    alone = len(parts) == 1
+    statements = (classify_statement(part, book, budget, alone=alone) for part in parts)
+    same: dict[Statement, Statement] = {}
+    return Script(tuple(same.setdefault(each, each) for each in statements), hints=hints)
 
 
 def unreadable(hints: Hints | None = None) -> Script:
     """Return the facts of a query that could not be read."""
     return Script((UNRECOGNISED,), hints=hints)
+
+
+def unread(hints: Hints | None = None) -> Script:
+    """Return the facts of a query that could be read, only not by us: it may also define names."""
+    return Script((attrs.evolve(UNRECOGNISED, redefines=Redefined()),), hints=hints)
 
 
 def split(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:

@@ -116,42 +116,42 @@ class FunctionBook:
     def any_relation(self) -> FunctionFacts:
         """Return the facts of reading some relation, or all of them."""
         doubted = UNKNOWN if self._doubted else HARMLESS
-        return combine((ABOUT_THE_PRIMARY, doubted, *self._catalog.relations.values()))
+        return combine((ABOUT_THE_PRIMARY, doubted, self._catalog.every_relation))
 
     def any_type(self) -> FunctionFacts:
         """Return the facts of a cast to some type."""
-        return combine(self._catalog.types.values())
+        return self._catalog.every_type
 
     def of_body(self, body: Body) -> FunctionFacts:
         """Return the facts of *body*, which stands in a statement (DO), and of all it mentions.
 
         Names are resolved as in the bodies of the catalog: under whatever search path.
         """
-        facts = [body.facts]
+        facts, catalog = [body.facts], self._catalog
         for name in body.calls:
             schema, bare = split_name(name)
             listed = self.listed(name)
             if listed is not None:  # the operator has the last word
                 facts.append(listed)
                 continue
-            own = list(self._catalog.functions_named(bare, schema))
+            own = catalog.any_function(schema, bare)
             if bare in self._doubted:
                 facts.append(UNKNOWN)
             elif symbol := symbol_of(bare):
-                facts.append(self._catalog.operators.get(symbol, HARMLESS))
+                facts.append(catalog.operators.get(symbol, HARMLESS))
             elif not (
                 own or builtin_facts(name) or (bare in BEFORE_PARENTHESES and not schema)
             ):
                 facts.append(UNKNOWN)
-            facts += own
+            facts.append(own or HARMLESS)
         for name in body.names:
             schema, bare = split_name(name)
             if bare in self._doubted:
                 facts.append(UNKNOWN)
-            facts += self._catalog.relations_named(bare, schema)
-            facts.append(self._catalog.types.get(bare, HARMLESS))
+            facts.append(catalog.any_relation(schema, bare) or HARMLESS)
+            facts.append(catalog.types.get(bare, HARMLESS))
             if schema is not None:
-                facts.append(self._catalog.fields.get(bare, HARMLESS))
+                facts.append(catalog.fields.get(bare, HARMLESS))
         return combine(facts)
 
     def token_facts(self, tokens: Sequence[Token]) -> Iterable[FunctionFacts]:
@@ -173,9 +173,8 @@ class FunctionBook:
         words = {text for kind, text in tokens if kind in {WORD, NAME}}
         if words & self._doubted:
             yield UNKNOWN
-        for (_, name), facts in self._catalog.relations.items():
-            if name in words:
-                yield facts
+        named = self._catalog.relations_named
+        yield from (named[word] for word in words if word in named)
 
 
 def split_name(name: str) -> tuple[str | None, str]:

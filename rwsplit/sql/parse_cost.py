@@ -19,6 +19,12 @@ from sqlglot.dialects.postgres import Postgres
 
 BUDGET: Final = 6000
 """What the trees of one text may cost together: some 50 ms."""
+INLINE_BUDGET: Final = 2000
+"""The same where everybody waits: a statement of some kilobytes that is not out of the ordinary."""
+PATIENT_BUDGET: Final = 100_000
+"""The same where nobody else waits."""
+TREE: Final = 20
+"""What any tree costs, however short its statement, in words."""
 
 _SUBSCRIPT: Final = 12
 """A subscript, in words."""
@@ -56,15 +62,18 @@ _CLAUSES: Final = _JOIN | _CONDITION | _UNCONDITIONAL | _LAST
 class Budget:
     """What the trees of one text may still cost."""
 
-    __slots__ = ("left",)
+    __slots__ = ("is_too_small", "left", "whole")
 
-    def __init__(self, left: float = BUDGET) -> None:
-        self.left = left
+    def __init__(self, whole: float = BUDGET) -> None:
+        self.whole = self.left = whole
+        self.is_too_small = False
+        """Something was not read that PATIENT_BUDGET would have afforded."""
 
     def affords(self, words: Sequence[str]) -> bool:
         """Return whether sqlglot may read *words*; if so, what that costs is spent."""
-        cost = parse_cost(words, self.left)
+        cost = TREE + parse_cost(words, PATIENT_BUDGET)
         if cost > self.left:
+            self.is_too_small |= cost <= PATIENT_BUDGET
             return False
         self.left -= cost
         return True

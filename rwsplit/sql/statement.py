@@ -6,9 +6,9 @@ several. Both are made once per text or shape, are cached, and never hold a pars
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import attrs
 
@@ -236,6 +236,20 @@ class Statement:
     """DROP, ALTER and CREATE DATABASE: the database that nobody else may be connected to."""
     inner: Statement | None = None
     """EXPLAIN, PREPARE, DECLARE, COPY (query): the statement inside."""
+
+    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], Statement], tuple[dict[str, Any]]]:
+        """Be pickled by what is not as usual, which is little: a text may hold thousands of statements."""
+        told = {name: getattr(self, name) for name in _FIELDS}
+        return _told, ({n: v for n, v in told.items() if v is not _FIELDS[n]},)
+
+
+_FIELDS: Final[dict[str, Any]] = {
+    field.name: field.default for field in attrs.fields(Statement)
+}
+
+
+def _told(told: dict[str, Any]) -> Statement:
+    return Statement(**told)
 
 
 class Cost:

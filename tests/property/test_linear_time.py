@@ -7,7 +7,9 @@ import time
 import pytest
 
 from rwsplit.sql.body import read_body
+from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.classify import parse
+from rwsplit.sql.facts import HARMLESS, FunctionFacts
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.tokens import scan
 
@@ -61,3 +63,39 @@ def test_a_text_is_classified_in_linear_time(text: str, patience: float):
     began = time.process_time()
     parse(text.encode(), FunctionBook())
     assert time.process_time() - began < patience
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["select x y z; " * 250, "do $$begin " + "perform f(), v; " * 100 + "end$$"],
+    ids=["unparsed", "a body"],
+)
+def test_a_text_costs_the_same_however_much_the_catalog_holds(text: str):
+    """One client may make the catalog large, and another one ask about it."""
+    looks = []
+    for size in (1, 300):
+        relations = Counted({(f"s{n}", "v"): HARMLESS for n in range(size)})
+        functions = Counted({(f"s{n}", "f"): HARMLESS for n in range(size)})
+        book = FunctionBook().within(Catalog(relations=relations, functions=functions), ("s0",))
+        relations.looks = functions.looks = 0
+        parse(text.encode(), book)
+        looks.append(relations.looks + functions.looks)
+    assert looks[1] <= looks[0] + 10
+
+
+class Counted(dict[tuple[str, str], FunctionFacts]):
+    """Facts that count how many of them are looked at."""
+
+    looks = 0
+
+    def items(self):
+        self.looks += len(self)
+        return super().items()
+
+    def values(self):
+        self.looks += len(self)
+        return super().values()
+
+    def __iter__(self):
+        self.looks += len(self)
+        return super().__iter__()

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from sqlglot.dialects.postgres import Postgres
 
+from rwsplit.sql import queries
 from rwsplit.sql.builtin import RESERVED
+from rwsplit.sql.cache import INLINE_LIMIT, StatementCache
 from rwsplit.sql.calls import KEY_WORDS, find_calls
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.parse_cost import BUDGET, Budget, parse_cost
+from rwsplit.sql.parse_cost import BUDGET, INLINE_BUDGET, Budget, parse_cost
 from rwsplit.sql.rendering import render
 from rwsplit.sql.statement import PrimaryOnly
 from rwsplit.sql.tokens import scan
@@ -102,6 +104,27 @@ def test_no_text_takes_more_steps_than_its_cost_says(parser: CountedParser, text
     if words is not None and Budget().affords(words):
         steps = parser.steps(" ".join(words))
         assert steps <= STEPS * parse_cost(words) + FIRST_STEPS
+
+
+@given(st.lists(nests() | soups(), min_size=1, max_size=20), st.integers(1, 30))
+@settings(deadline=None)
+def test_what_is_parsed_in_a_turn_is_bounded_whatever_the_text(
+    parser: CountedParser, texts: list[str], times: int
+):
+    text = "; ".join(texts * times).encode()[:INLINE_LIMIT]
+    read: list[str] = []
+
+    class Recorded(Postgres):
+        def parse(self, sql: str, **options):
+            read.append(sql)
+            return super().parse(sql, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queries, "_POSTGRES", Recorded())
+        StatementCache(FunctionBook(), size=10).lookup(text)
+    steps = sum(map(parser.steps, read))
+    assert steps <= STEPS * INLINE_BUDGET + FIRST_STEPS * len(read)
+    assert len(read) <= INLINE_BUDGET
 
 
 @pytest.mark.parametrize("opening", NESTED)

@@ -96,6 +96,13 @@ class MemoryWire(Wire):
     def flush(self) -> bool:
         return True
 
+    def finish(self) -> None:
+        """Nothing to finish."""
+
+    def discard(self) -> bool:
+        """Nothing is left to be read."""
+        return True
+
     def close(self) -> None:
         """Nothing to close."""
 

@@ -34,6 +34,8 @@ CATALOG = Catalog(functions={("public", "f"): HARMLESS})
 class FakeReader:
     """Answers after *delay*, unless it is to fail; remembers when it was asked."""
 
+    waited = 0.0
+
     def __init__(self) -> None:
         self.looks: list[tuple[str, float]] = []
         self.started = trio.current_time()
@@ -290,3 +292,16 @@ async def test_where_nothing_is_known_nothing_is_doubted(
         stage.knowledge.settle(scope.database, [doubt])
         await trio.sleep(INTERVAL)
         assert stage.knowledge.settled("shop") == []
+
+
+async def test_what_a_look_waited_for_texts_does_not_put_off_the_next_one(
+    autojump_clock: trio.testing.MockClock,
+):
+    """The parser process may have been starting, or busy with others: that was no work for the primary."""
+    async with playing() as stage:
+        stage.reader.delay, stage.reader.waited = 2.0, 2.0
+        stage.use()
+        await trio.sleep(3.0)
+        stage.catalogs.refresh("shop")
+        await trio.sleep(DEBOUNCE + 0.01)
+        assert stage.reader.times() == [0.0, round(3.0 + DEBOUNCE, 3)]

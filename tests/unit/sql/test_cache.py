@@ -11,6 +11,7 @@ from rwsplit.sql.cache import (
 )
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.parse_cost import PATIENT_BUDGET, Budget
 from rwsplit.sql.statement import PrimaryOnly
 
 BOOK = FunctionBook()
@@ -156,3 +157,41 @@ def test_another_size_holds_at_once_for_what_comes():
         cache.lookup(b"select a from t where b = $1 and c%d" % number)
 
     assert cache.statistics().texts <= 2
+
+
+DEAR = b"select a" + b"[b]" * 90
+"""Over INLINE_BUDGET, not over PATIENT_BUDGET."""
+
+
+def test_what_is_dear_is_not_parsed_here():
+    cache = make()
+    assert cache.lookup(DEAR) is None
+    assert cache.lookup(DEAR) is None
+    statistics = cache.statistics()
+    assert (statistics.parses, statistics.dear) == (0, 2)
+
+
+def test_what_nobody_would_parse_is_known_to_be_unparsed_at_once():
+    cache = make()
+    for text in (b"select " + b"int(" * 30 + b"1" + b")" * 30, b"select )", b"select '"):
+        script = cache.lookup(text)
+        assert script is not None
+        assert script.primary_only is PrimaryOnly.UNPARSED
+
+
+def test_what_was_read_elsewhere_is_known_whatever_its_literals_and_comments():
+    cache = make()
+    script = parse(DEAR, BOOK, Budget(PATIENT_BUDGET))
+    assert script.primary_only is None
+    cache.store(DEAR + b" = 1", script)
+    assert cache.lookup(DEAR + b" = 2") is script
+    assert cache.lookup(DEAR + b" = 3 /* trace 7 */") is script
+    assert cache.lookup(b"/* trace 8 */ " + DEAR + b" = 4") is script
+
+
+def test_many_short_statements_are_dear_together():
+    cache = make()
+    few, many = b"select 1; " * 50, b"select 1; " * 400
+    assert len(many) <= INLINE_LIMIT
+    assert cache.lookup(few) is not None
+    assert cache.lookup(many) is None

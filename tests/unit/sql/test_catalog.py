@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rwsplit.sql.catalog import Catalog
+from rwsplit.sql.catalog import MOST_PATH, Catalog
 from rwsplit.sql.classify import parse
 from rwsplit.sql.facts import ABOUT_THE_PRIMARY, HARMLESS, UNKNOWN, VOLATILE, leaving
 from rwsplit.sql.functions import FunctionBook, split_name
@@ -153,3 +153,16 @@ def test_a_query_that_cannot_be_parsed_may_be_about_every_relation_it_mentions()
 )
 def test_names_are_split_at_their_dots(name, parts):
     assert split_name(name) == parts
+
+
+def test_on_a_very_long_path_a_name_may_be_that_of_any_schema():
+    catalog = Catalog(
+        functions={("a", "f"): HARMLESS, ("b", "f"): VOLATILE},
+        relations={("a", "v"): HARMLESS, ("b", "v"): VOLATILE},
+    )
+    long = ("a", *(f"s{number}" for number in range(MOST_PATH)))
+    for path, facts in ((("a",), HARMLESS), (long[:-1], HARMLESS), (long, VOLATILE)):
+        assert catalog.function(None, "f", path) == facts
+        assert catalog.relation(None, "v", path) == facts
+        assert catalog.function("a", "f", path) == HARMLESS
+    assert catalog.function(None, "g", long) is None

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
+
+from rwsplit.sql import census
 from rwsplit.sql.body import UNREADABLE, Body, read_body
 from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.census import (
@@ -21,6 +24,7 @@ from rwsplit.sql.facts import (
     UNKNOWN,
     VOLATILE,
     FunctionFacts,
+    combine,
 )
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.statement import PrimaryOnly, SessionState
@@ -264,3 +268,49 @@ def test_what_is_called_without_parentheses():
     assert catalog.fields == {"full_name": VOLATILE}
     for name in ("total", "casts", "compares", "names"):
         assert catalog.functions["public", name] == VOLATILE
+
+
+def chain(length: int) -> dict[str, object]:
+    """Return functions each of which calls the next one, of which the last is volatile, in the worst order."""
+    functions = [function(20_000 + n, f"app.f{n}", "s", "sql") for n in range(length)]
+    functions[-1] = functions[-1]._replace(volatility="v")
+    calls = {20_000 + n: read_body(f"select app.f{n + 1}()") for n in range(length - 1)}
+    return {"functions": functions, "bodies": calls}
+
+
+def namesakes(length: int) -> dict[str, object]:
+    """Return functions of one name in many schemas, all of which call that name."""
+    functions = [function(20_000 + n, f"s{n}.f", "s", "sql") for n in range(length)]
+    functions[0] = functions[0]._replace(volatility="v")
+    return {
+        "functions": functions,
+        "bodies": {row.oid: read_body("select f()") for row in functions},
+    }
+
+
+def ring(length: int) -> dict[str, object]:
+    """Return functions that call each other round and round."""
+    parts = chain(length)
+    parts["bodies"][20_000 + length - 1] = read_body("select app.f0()")  # type: ignore[index]
+    return parts
+
+
+@pytest.mark.parametrize("shape", [chain, namesakes, ring])
+def test_facts_spread_in_linear_time_and_however_far(shape, monkeypatch: pytest.MonkeyPatch):
+    looks = 0
+
+    def counted(parts):
+        nonlocal looks
+        looks += 1
+        return combine(parts)
+
+    monkeypatch.setattr(census, "combine", counted)
+    steps = []
+    for length in (100, 400):
+        looks = 0
+        catalog = composed(**shape(length))
+        assert {facts.primary_only for facts in catalog.functions.values()} == {
+            PrimaryOnly.VOLATILE_FUNCTION
+        }
+        steps.append(looks)
+    assert steps[1] <= 4.5 * steps[0]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 
 from rwsplit.sql import classify
-from rwsplit.sql.classify import PARSE_LIMIT, parse
+from rwsplit.sql.classify import MOST_STATEMENTS, PARSE_LIMIT, parse
 from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.parse_cost import PATIENT_BUDGET, Budget
 from rwsplit.sql.statement import Hints, PrimaryOnly, Script, SessionState, Verb
 
 BOOK = FunctionBook()
 
 
-def script(query: str) -> Script:
-    return parse(query.encode(), BOOK)
+def script(query: str, budget: Budget | None = None) -> Script:
+    return parse(query.encode(), BOOK, budget)
 
 
 def verbs(query: str) -> list[Verb]:
@@ -90,3 +91,12 @@ def test_a_surprise_makes_a_query_unreadable_but_keeps_its_hints(monkeypatch):
     found = script("/* rwsplit: primary */ select 1")
     assert found.primary_only is PrimaryOnly.UNPARSED
     assert found.hints == Hints(route="primary")
+
+
+def test_of_very_many_statements_none_is_read_but_they_may_define_names():
+    few = script("; ".join(["select 1"] * MOST_STATEMENTS), Budget(PATIENT_BUDGET))
+    assert few.primary_only is None
+    many = script("; ".join(["select 1"] * (MOST_STATEMENTS + 1)), Budget(PATIENT_BUDGET))
+    assert many.primary_only is PrimaryOnly.UNPARSED
+    assert many.redefines is not None
+    assert len(many.statements) == 1

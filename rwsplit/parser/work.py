@@ -1,0 +1,45 @@
+"""Work: what a parser process does with what it is given, without its socket, its limits and its clock.
+
+Lack of memory is raised: what was under way is lost, and the process ends (`child.py`). Whatever else a text leads to is a
+verdict, as in `sql.classify`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from rwsplit.parser.messages import Facts, Known, Names, Query
+from rwsplit.sql.body import UNREADABLE, Body, read_body
+from rwsplit.sql.classify import read_scan, scan_query, unread, unreadable
+from rwsplit.sql.excerpt import names_of
+from rwsplit.sql.hints import parse_hints
+from rwsplit.sql.parse_cost import PATIENT_BUDGET, Budget
+
+
+def classify(query: Query) -> Generator[Names, Known, Facts]:
+    """Return the facts of *query*; yield the names in it and be sent what is known of them."""
+    found = scan_query(query.text)
+    if found is None:
+        return Facts(unreadable())
+    hints = parse_hints(found.comments)
+    names = names_of(found.tokens)
+    known = None if names is None else (yield Names(names)).excerpt
+    if known is None or names is None:
+        return Facts(unread(hints))
+    try:
+        book = known.asked_for(names)
+        return Facts(read_scan(found, book, hints, Budget(PATIENT_BUDGET)))
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - sqlglot is large, and a query it stumbles over must still run
+        return Facts(unreadable(hints))
+
+
+def read(text: str) -> Body:
+    """Return what the body *text* may do."""
+    try:
+        return read_body(text)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - one body must not keep the catalog from being read
+        return UNREADABLE

@@ -1,0 +1,129 @@
+"""Excerpt: what a book of functions says of the names that occur in one text, for whoever classifies that elsewhere.
+
+Whoever classifies cuts the text into tokens, asks for the names in it (`names_of`), and is given an `Excerpt`, by which it
+comes to the verdict the whole book would lead to. A catalog may be large and change often; so nothing of it is kept where it
+is only looked at. What was not asked for is unknown: that costs a read its replica, and never sends a write to one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from rwsplit.sql.body import Body
+from rwsplit.sql.catalog import ANY, Catalog
+from rwsplit.sql.dynamic import MADE_UP
+from rwsplit.sql.facts import UNKNOWN, FunctionFacts, combine
+from rwsplit.sql.functions import FunctionBook, split_name
+from rwsplit.sql.given import BY_LITERAL
+from rwsplit.sql.search_path import Path
+from rwsplit.sql.tokens import NAME, OPERATOR, STRING, WORD, Token, scan_text, string_value
+
+MOST_NAMES: Final = 50_000
+"""Names of one text that are asked for."""
+_MOST_NESTING: Final = 4
+"""Literals within literals that are looked into."""
+_READS_LITERALS: Final = BY_LITERAL | {"do"}
+"""What stands in a text whose literals may hold SQL."""
+_PUT_IN: Final = ("select", "table", "x")
+"""Words that the classifier adds to some texts: CALL f() is judged like SELECT f(), and any literal is 'x' to sqlglot."""
+_NAME: Final = re.compile(r'"((?:[^"]|"")+)"|([A-Za-z_\x80-\U0010ffff][\w$]*)')
+
+
+def names_of(tokens: Sequence[Token]) -> frozenset[str] | None:
+    """Return every name that *tokens* may be about, `operator(+)` for an operator; None if they are too many."""
+    names = {MADE_UP, *_PUT_IN}
+    _collect(tokens, names, 0)
+    return frozenset(names) if len(names) <= MOST_NAMES else None
+
+
+def _collect(tokens: Iterable[Token], names: set[str], depth: int) -> None:
+    literals: list[str] = []
+    for kind, text in tokens:
+        if kind in {WORD, NAME}:
+            names.add(text)
+        elif kind == OPERATOR:
+            names.add(f"operator({text})")
+        elif kind == STRING:
+            literals.append(text)
+    if depth == _MOST_NESTING or (not depth and names.isdisjoint(_READS_LITERALS)):
+        return
+    for literal in literals:
+        value = string_value(literal)
+        for quoted, plain in _NAME.findall(value):
+            names.add(quoted.replace('""', '"') or plain.lower())
+        found = scan_text(value)
+        _collect(found.tokens if found else (), names, depth + 1)
+
+
+class Excerpt(FunctionBook):
+    """What a book says of *given* names; whatever else is asked for is unknown."""
+
+    __slots__ = ("_given",)
+
+    def __init__(self, book: FunctionBook, given: frozenset[str]) -> None:
+        super().__init__()
+        self._reads, self._writes = book._reads, book._writes
+        self._catalog, self._path, self._doubted = book._catalog, book._path, book._doubted
+        self.watches_tokens = book.watches_tokens
+        self._given = given
+
+    @classmethod
+    def of(cls, book: FunctionBook, names: frozenset[str]) -> Excerpt | None:
+        """Return what *book* says of *names*; None if they stand for too much."""
+        catalog = book._catalog.excerpt(names, book._path)
+        if catalog is None:
+            return None
+        doubted = book._doubted & names | ({ANY} if book._doubted else set())
+        return cls(book.within(catalog, book._path, frozenset(doubted)), names)
+
+    def __reduce__(self) -> tuple[Callable[..., Excerpt], tuple[object, ...]]:
+        """Be sent without the names: whoever asked has them (`asked_for`)."""
+        parts = self._reads, self._writes, self._catalog, self._path, self._doubted
+        return _received, parts
+
+    def asked_for(self, names: frozenset[str]) -> Excerpt:
+        """Return this excerpt, which was received, for the *names* it was asked for with."""
+        return Excerpt(self, names)
+
+    def doubting(self, names: frozenset[str]) -> Excerpt:
+        """Return an excerpt that is the same but does not know *names*."""
+        return Excerpt(super().doubting(names), self._given)
+
+    def facts_as(self, name: str, known: FunctionFacts | None) -> FunctionFacts:
+        """Return the facts of *name*, *known* being those of PostgreSQL's own function of that name."""
+        return self._guarded(super().facts_as(name, known), name)
+
+    def relation(self, name: str) -> FunctionFacts:
+        """Return the facts of reading the relation *name*."""
+        return self._guarded(super().relation(name), name)
+
+    def of_body(self, body: Body) -> FunctionFacts:
+        """Return the facts of *body* and of all it mentions."""
+        return self._guarded(super().of_body(body), *body.calls, *body.names)
+
+    def token_facts(self, tokens: Sequence[Token]) -> Iterable[FunctionFacts]:
+        """Yield the facts of what is called without parentheses."""
+        yield from super().token_facts(tokens)
+        yield from self._of_missing(tokens)
+
+    def mentioned(self, tokens: Sequence[Token]) -> Iterable[FunctionFacts]:
+        """Yield the facts of every relation that *tokens* may be about."""
+        yield from super().mentioned(tokens)
+        yield from self._of_missing(tokens)
+
+    def _of_missing(self, tokens: Sequence[Token]) -> Iterable[FunctionFacts]:
+        if any(kind in {WORD, NAME} and text not in self._given for kind, text in tokens):
+            yield UNKNOWN
+
+    def _guarded(self, facts: FunctionFacts, *names: str) -> FunctionFacts:
+        if all(split_name(name)[1] in self._given for name in names):
+            return facts
+        return combine((facts, UNKNOWN))
+
+
+def _received(reads: Any, writes: Any, catalog: Catalog, path: Path, doubted: Any) -> Excerpt:
+    book = FunctionBook()
+    book._reads, book._writes = reads, writes
+    return Excerpt(book.within(catalog, path, doubted), frozenset())

@@ -1,0 +1,33 @@
+"""Item 1: no text takes longer to classify than its budget, neither one that is made up nor one that was found before."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from tests.attack.fuzz_classification import CORPUS, is_too_dear
+
+#: Seconds the fuzzer runs; an hour's run is `python -m tests.attack.fuzz_classification --seconds 3600`.
+SECONDS = float(os.environ.get("RWSPLIT_FUZZ_SECONDS", "5"))
+
+
+def test_a_fuzzer_finds_nothing():
+    """In a process that is not measured: a coverage run is several times as slow."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.attack.fuzz_classification", "--seconds", str(SECONDS)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS + 120,
+        check=False,
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_was_found_before_is_mended():
+    assert [path.name for path in CORPUS.glob("*.sql") if is_too_dear(path.read_bytes())] == []
