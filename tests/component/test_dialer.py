@@ -235,7 +235,7 @@ def test_an_endpoint_is_made_of_the_configuration(tmp_path: Path):
         server_tls_key_file=tmp_path / "key",
     )
 
-    endpoint = Endpoint.from_config(node_config, tls, TcpConfig(keepidle=7))
+    endpoint = Endpoint.from_config(node_config, tls, tcp=TcpConfig(keepidle=7))
 
     assert str(endpoint) == "10.0.0.1:5433"
     assert endpoint == Endpoint(
