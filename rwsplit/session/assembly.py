@@ -118,9 +118,7 @@ class Assembly(Draft):
     def _renames(self) -> Renaming:
         if self.renaming is None:
             self.renaming = Renaming(self._session)
-            if (
-                self._unnamed_parse is not None
-            ):  # its first message, which may be the one that fails
+            if self._unnamed_parse is not None:  # by its first message, which may fail
                 self.renaming.name(0, b"", self._session.names[b""])
         return self.renaming
 
