@@ -154,8 +154,11 @@ def read_tree(
         return None
     try:
         roots = _POSTGRES.parse(" ".join(words))
-    except (SqlglotError, RecursionError):
+    except (SqlglotError, RecursionError, KeyError):
         return None
+    finally:
+        # sqlglot leaves this behind in all its parsers when it fails within CONNECT BY: no column could be called prior.
+        Postgres.Parser.NO_PAREN_FUNCTION_PARSERS.pop("PRIOR", None)
     if len(roots) != 1 or roots[0] is None:
         return None
     root = roots[0]

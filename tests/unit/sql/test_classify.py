@@ -100,3 +100,15 @@ def test_of_very_many_statements_none_is_read_but_they_may_define_names():
     assert many.primary_only is PrimaryOnly.UNPARSED
     assert many.redefines is not None
     assert len(many.statements) == 1
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "select 1 from t connect by (",
+        "select 1 from t connect by f(select 1 connect by prior x)",
+    ],
+)
+def test_a_query_that_fails_leaves_nothing_behind_in_sqlglot(broken):
+    script(broken)
+    assert script("select prior from t where prior > 2").primary_only is None
