@@ -21,7 +21,8 @@ from rwsplit.app.reloading import Reloading
 from rwsplit.cluster.node import AdminState, Refusal, Role, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.changes import Changes
-from rwsplit.config.model import AuthType, Config
+from rwsplit.config.choices import AuthType
+from rwsplit.config.model import Config
 from rwsplit.monitor.census_reader import CensusFailed
 from rwsplit.protocol import codes
 from rwsplit.relay.client import Client

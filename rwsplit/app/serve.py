@@ -40,8 +40,9 @@ from rwsplit.app.welcome import Welcomes
 from rwsplit.client.listener import serve_listener
 from rwsplit.client.lobby import Login
 from rwsplit.cluster.view import ClusterView
+from rwsplit.config.choices import AuthType
 from rwsplit.config.loader import load
-from rwsplit.config.model import Address, AuthType, Config
+from rwsplit.config.model import Address, Config
 from rwsplit.config.overrides import pool_config
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.catalog import Catalogs

@@ -13,7 +13,7 @@ import secrets
 from struct import Struct
 from typing import Final
 
-from rwsplit.config.model import AuthType
+from rwsplit.config.choices import AuthType
 from rwsplit.errors import AuthenticationFailed, ProtocolViolation
 from rwsplit.protocol import backend, codes
 from rwsplit.protocol.fields import printable

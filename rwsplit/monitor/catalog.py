@@ -22,7 +22,8 @@ import structlog
 import trio
 
 from rwsplit.cluster.node import NodeView
-from rwsplit.config.model import Config, SslMode
+from rwsplit.config.choices import SslMode
+from rwsplit.config.model import Config
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.census_reader import (
     TIMEOUT,

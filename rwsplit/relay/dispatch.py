@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import NodeView
-from rwsplit.config.model import PoolMode
+from rwsplit.config.choices import PoolMode
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response

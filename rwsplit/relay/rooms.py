@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from rwsplit.cluster.node import NodeView
-from rwsplit.config.model import ReadsOnPrimary
+from rwsplit.config.choices import ReadsOnPrimary
 from rwsplit.errors import CapacityError, NodeError, RwsplitError, ServerRefused
 from rwsplit.relay.client import Client
 from rwsplit.routing.consistency import ANY_REPLICA, NOWHERE, PRIMARY_HOME, all_but, readers

@@ -24,7 +24,7 @@ from typing import Final
 import attrs
 import trio
 
-from rwsplit.config.model import SslMode
+from rwsplit.config.choices import SslMode
 from rwsplit.errors import NodeUnreachable, ProtocolViolation, ServerRefused
 from rwsplit.protocol import codes, frontend
 from rwsplit.protocol.fields import parse_error_fields, printable, text_of

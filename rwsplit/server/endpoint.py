@@ -13,7 +13,8 @@ from typing import Final
 
 import attrs
 
-from rwsplit.config.model import AuthConfig, NodeConfig, SslMode, TcpConfig, TlsConfig
+from rwsplit.config.choices import SslMode
+from rwsplit.config.model import AuthConfig, NodeConfig, TcpConfig, TlsConfig
 from rwsplit.errors import ConfigError, NodeUnreachable
 from rwsplit.server.certificates import tls_reason
 from rwsplit.server.demands import Demands

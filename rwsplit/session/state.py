@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import NEVER
-from rwsplit.config.model import ConsistencyLevel, PoolMode
+from rwsplit.config.choices import ConsistencyLevel, PoolMode
 from rwsplit.protocol import codes
 from rwsplit.routing.consistency import NO_HOME, NOWHERE
 from rwsplit.routing.route import Route, RouteReason
