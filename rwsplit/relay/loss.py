@@ -14,9 +14,9 @@ from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.responses import sqlstate
 from rwsplit.relay import skipping
 from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.healing import MOST_RESTARTS
 from rwsplit.relay.injected import Injected
 from rwsplit.relay.outboxes import IN
-from rwsplit.relay.replies import MOST_RESTARTS
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import CLOSED, IDLE, LANE, Server
 from rwsplit.session.unit import SIMPLE, CancelReason, Unit
@@ -191,7 +191,7 @@ class Loss:
                 and route.target is Target.PRIMARY
                 and route.reason in _ASKED_FOR
             )
-            relay.replies.run_again(client, units, route if stays else _LOST)
+            relay.healing.run_again(client, units, route if stays else _LOST)
             return
         if server.farewell:
             relay.counters.errors += 1

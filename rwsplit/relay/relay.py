@@ -37,6 +37,7 @@ from rwsplit.relay.deadlines import Deadlines
 from rwsplit.relay.dispatch import Dispatcher
 from rwsplit.relay.driving import Driver, TrioDriver
 from rwsplit.relay.headcount import Headcount
+from rwsplit.relay.healing import Healing
 from rwsplit.relay.hinting import Hinting
 from rwsplit.relay.homes import Homes
 from rwsplit.relay.late import Late
@@ -145,6 +146,7 @@ class Relay:
         self.parsing = Parsing(self, reader)
         self.dispatcher = Dispatcher(self)
         self.replies = Replies(self)
+        self.healing = Healing(self)
         self.moments = Moments(self)
         self.loss = Loss(self)
         self.rooms = Rooms(self)
