@@ -278,7 +278,7 @@ class OurOperator:
         return await self._reloading.reload()
 
     async def set_config(self, setting: str, value: str) -> Changes:
-        """Write *value* as *setting* in the configuration file, and reload; or leave the file as it is."""
+        """Write *value* as *setting* into the configuration file and reload; if that is refused, leave the file as it was."""
         return await self._reloading.set_config(setting, value)
 
     def shutdown(self, *, wait: bool) -> None:

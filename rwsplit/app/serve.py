@@ -60,7 +60,7 @@ from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.telemetry.logs import configure_logs
 
-#: Seconds for which a thread (which composes a catalog, say) may keep the turn loop from going on after a system call.
+#: Seconds a thread (one that composes a catalog, say) may hold the interpreter lock while the turn loop waits for it.
 SWITCH_INTERVAL: Final = 0.0005
 
 _log = structlog.get_logger("rwsplit.app")
@@ -209,7 +209,7 @@ class Proxy:
         return port
 
     def prepare_logins(self) -> None:
-        """Hash the passwords of the userlist where logins will be held against that."""
+        """Hash the passwords of the userlist if logins are checked by SCRAM."""
         if self.config.auth.type is AuthType.SCRAM:
             self.relay.start_task(self.lobby.keyring.derive)
 
