@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
 
-#: Events of one read that need not be counted.
+#: Events of one read that are not worth counting as work.
 FEW: Final = 4
 #: What a session's next unit cannot do without, unless its transaction has failed and so will that.
 _NEEDED: Final = frozenset({Purpose.BEGIN, Purpose.SEQUENCES})
