@@ -53,6 +53,10 @@ soak: $(STAMP)  ## about an hour of scripts and of histories, other ones each ti
 	RWSPLIT_GUARANTEES_SECONDS=400 $(BIN)/python -m pytest -s tests/integration/test_guarantees.py
 	RWSPLIT_ROLE_CHANGES=20 $(BIN)/python -m pytest tests/integration/test_frozen.py -k role_changes
 
+attack: $(STAMP)  ## tests/attack ten times as long as in `make test`, and five minutes of the fuzzer of classification
+	RWSPLIT_ATTACK_TIMES=10 $(BIN)/python -m pytest -s tests/attack tests/integration/test_login_storms.py
+	$(BIN)/python -m tests.attack.fuzz_classification --seconds 300
+
 bench: $(STAMP)  ## rwsplit beside direct connections and the peers installed: tps, ratios, CPU per query
 	$(BIN)/python -m tests.bench $(ARGS)
 
@@ -62,4 +66,4 @@ docs: $(STAMP)  ## regenerate docs/configuration.md
 clean:  ## remove caches and build products (not .venv)
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov build dist
 
-.PHONY: help setup run format lint type check test test-clients soak bench docs clean
+.PHONY: help setup run format lint type check test test-clients soak attack bench docs clean

@@ -68,7 +68,7 @@ class ServerRefused(NodeError):
 
 
 class DemandNotMet(ServerRefused):
-    """The node asked for a proof that it must not be given (`auth.server_require_auth`); the response is rwsplit's own."""
+    """The node asked for a method the configuration does not allow (`auth.server_require_auth`); the response is rwsplit's own."""
 
 
 class CapacityError(RwsplitError):
@@ -78,7 +78,7 @@ class CapacityError(RwsplitError):
 
 
 class OutOfFiles(CapacityError):
-    """This process has no file descriptor left for a connection; no node's fault."""
+    """This process has no file descriptor left for a connection; the node is not at fault."""
 
     sqlstate = "53000"
 

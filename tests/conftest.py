@@ -7,7 +7,7 @@ from types import FrameType
 
 import pytest
 
-pytest_plugins = ["tests.support.postgres"]
+pytest_plugins = ["tests.support.postgres", "tests.support.bystander"]
 
 
 def pytest_configure() -> None:

@@ -43,7 +43,7 @@ MAX_MESSAGE: Final = 1 << 20
 #: Statements and portals one session may keep; nobody needs many of a console.
 MAX_PREPARED: Final = 1000
 
-#: Seconds a client that is turned away is given to take what it is told.
+#: Seconds a refused client has to read the error message.
 GOODBYE_SECONDS: Final = 1.0
 
 _log = structlog.get_logger("rwsplit.admin")
@@ -70,7 +70,7 @@ class Login(Protocol):
 
 
 class NoOperator(RwsplitError):
-    """Somebody who may not, or may no longer, use the console."""
+    """The user may not use the console, or not any more since a reload."""
 
     sqlstate = "42501"
     hint = "Name it in admin.users."
@@ -93,8 +93,8 @@ class _Portal:
 async def serve_console(stream: WireStream, login: Login, operator: Operator) -> None:
     """Converse with an authenticated client until it leaves; the caller closes *stream*.
 
-    Users who are not in `admin.users` get 42501; also one whom a reload has removed from there, or from the userlist,
-    in answer to the next message.
+    A user who is not in `admin.users` gets 42501. So does an admin whom a reload has removed from `admin.users` or from
+    the userlist, as the answer to the next message.
     """
     _log.debug("console_opened", user=login.user)
     conversation = Conversation(stream, login, operator)
@@ -140,7 +140,7 @@ class Conversation:
     async def run(self) -> None:
         """Greet, then answer until Terminate.
 
-        Raises: ProtocolViolation, NoOperator, EOFError, OSError, trio.TooSlowError (it does not read).
+        Raises: ProtocolViolation, NoOperator, EOFError, OSError, trio.TooSlowError (the client does not read).
         """
         reported = [*PARAMETERS, "application_name", "session_authorization"]
         for name in reported:
@@ -162,7 +162,7 @@ class Conversation:
                 await self._extended(code, payload)
 
     async def _next_frame(self) -> tuple[int, bytes] | None:
-        """Return what the client says next; None if it idles for too long, which it is told."""
+        """Return the next message; None if the client has idled for too long (it has been sent an error)."""
         timeout = self._settings.client_idle_timeout
         with trio.move_on_after(timeout or math.inf):
             return await self._stream.read_frame(MAX_MESSAGE)

@@ -1,4 +1,4 @@
-"""Descriptors: how many this configuration may need, and whether the process may have them."""
+"""Descriptors: how many file descriptors a configuration may need, and whether the process may open as many."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = structlog.get_logger("rwsplit.app")
 
 
 def needed(config: Config) -> int:
-    """Return how many descriptors all clients need that may come, with servers for one database and user."""
+    """Return how many descriptors `max_client_conn` clients need, with the servers of one database and user."""
     pool, limits = config.pool, config.limits
     servers = len(config.nodes) * (2 * pool.size + pool.reserve_size)
     clients = limits.max_client_conn + limits.max_login_conn
@@ -25,7 +25,7 @@ def needed(config: Config) -> int:
 
 
 def provide(config: Config) -> None:
-    """Raise the limit as far as it goes, and say so if that is not enough for *config*."""
+    """Raise the limit to its hard limit; log a warning if that is not enough for *config*."""
     limit = files.raise_limit()
     wanted = needed(config)
     if limit < wanted:

@@ -31,7 +31,7 @@ def families(proxy: Proxy) -> Iterator[Family]:
     )
     yield Family(
         "rwsplit_login_inquiries",
-        "Connections to nodes that are open to ask who logs in.",
+        "Connections to nodes that are open for a client that logs in.",
         {(): len(proxy.budget)},
     )
     yield Family(
@@ -100,7 +100,11 @@ def families(proxy: Proxy) -> Iterator[Family]:
     for name, documentation, value in (
         ("rwsplit_longest_stall_seconds", "Longest stall so far.", relay.stalls.longest),
         ("rwsplit_longest_turn_seconds", "Longest turn so far.", relay.slices.longest),
-        ("rwsplit_left_over", "Parties that wait for their next slice.", len(relay.slices)),
+        (
+            "rwsplit_left_over",
+            "Clients and servers that wait for their next slice.",
+            len(relay.slices),
+        ),
     ):
         yield Family(name, documentation, {(): value})
     for name, documentation, value in (
@@ -112,9 +116,17 @@ def families(proxy: Proxy) -> Iterator[Family]:
         ("rwsplit_received_bytes", "Bytes from clients.", counters.bytes_in),
         ("rwsplit_sent_bytes", "Bytes from servers.", counters.bytes_out),
         ("rwsplit_stalls", "Times rwsplit itself was held up.", relay.stalls.number),
-        ("rwsplit_stalled_seconds", "How long, altogether.", relay.stalls.seconds),
-        ("rwsplit_parses", "Texts classified on the way.", relay.effort.parses),
-        ("rwsplit_parser_texts", "Texts read in the parser process.", proxy.parser.texts),
-        ("rwsplit_parser_unread", "Texts it could not read.", proxy.parser.unread),
+        (
+            "rwsplit_stalled_seconds",
+            "Seconds for which rwsplit itself was held up.",
+            relay.stalls.seconds,
+        ),
+        ("rwsplit_parses", "Statements parsed in the turn loop.", relay.effort.parses),
+        ("rwsplit_parser_texts", "Texts parsed in the parser process.", proxy.parser.texts),
+        (
+            "rwsplit_parser_unread",
+            "Texts the parser process could not parse.",
+            proxy.parser.unread,
+        ),
     ):
         yield Family(name, documentation, {(): value}, counter=True)

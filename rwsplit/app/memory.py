@@ -1,10 +1,10 @@
-"""Memory: what outlives a restart, in one file: which nodes an operator detached, and what was seen of the cluster.
+"""Memory: the state file, which outlives a restart: the nodes an operator detached, and what was seen of the cluster.
 
-A file that cannot be written costs nothing at once, but a later restart; so it is said in the log, in `rwsplit status`
-and by `rwsplit check`. Without anything to remember of a cluster the file has the form it had before there was that.
+If the file cannot be written, the damage shows only after the next restart. So the log, `rwsplit status` and `rwsplit check`
+report it. While nothing is known of a cluster, the file has the form of earlier versions.
 
-It says which nodes are used and which one leads, so it must be ours: what somebody else has put into a directory where everybody
-may is refused. Nothing that is in its place, or in the way of its successor, is waited for.
+The file decides which nodes are used and which one is the primary. So in a directory where everybody may create files, a file
+of another user is refused. Reading and writing never block on a pipe or a device that lies under the file's name.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from rwsplit.errors import ConfigError
 
 #: Bytes that a state file may well have.
 USUAL_SIZE: Final = 4096
-#: Bytes that one may have at most.
+#: Bytes a state file may have at most.
 LIMIT: Final = 1 << 20
-#: A directory in which everybody may make files, and nobody remove those of others.
+#: The mode of a directory in which everybody may create files but remove only their own (such as /tmp).
 _OPEN_TO_ALL: Final = stat.S_ISVTX | stat.S_IWOTH
 
 _log = structlog.get_logger("rwsplit.app")
@@ -128,7 +128,7 @@ def why_unusable(config: Config) -> str | None:
 
 
 def _try_to_write(path: Path) -> None:
-    """Write beside *path* as much as `Memory.save` does, and leave nothing behind. Raises OSError, ValueError."""
+    """Try what `Memory.save` does to *path*, and remove the file again. Raises OSError, ValueError."""
     beside = _beside(path)
     size = path.stat().st_size if path.exists() else 0
     # Not the name that is in use: an rwsplit that runs may be writing it just now.
@@ -140,7 +140,7 @@ def _try_to_write(path: Path) -> None:
             os.fsync(file.fileno())  # some file systems are full no sooner
     finally:
         os.unlink(name)
-    _see_that_it_can_go(beside)  # what somebody else has left under that name may be in the way
+    _see_that_it_can_go(beside)  # another user's file of that name may be in the way
     _see_that_it_can_go(path)
     if path.exists() and path.lstat().st_dev != path.parent.stat().st_dev:
         raise OSError(errno.EBUSY, "it is a mount of its own; mount its directory instead")
@@ -149,7 +149,7 @@ def _try_to_write(path: Path) -> None:
 def _write(path: Path, data: bytes) -> None:
     """Replace *path* by a file of *data*. Raises OSError, ValueError.
 
-    The new one is made under a name that is free: a pipe would be waited for, a link would lead elsewhere.
+    The new file is created under an unused name: opening a pipe would block, and a link would lead elsewhere.
     """
     temporary = _beside(path)
     with suppress(FileNotFoundError):
@@ -158,7 +158,7 @@ def _write(path: Path, data: bytes) -> None:
     with open(os.open(temporary, flags, 0o666), "wb") as file:
         file.write(data)
     with suppress(FileNotFoundError):
-        see_that_it_is_regular(path.stat())  # a device is nothing to be replaced
+        see_that_it_is_regular(path.stat())  # a device must not be replaced
     os.replace(temporary, path)
 
 
@@ -180,7 +180,7 @@ def _see_that_it_can_go(path: Path) -> None:
 
 
 def _beside(path: Path) -> Path:
-    """Return what becomes *path* once it is written. Raises ValueError: it has no name."""
+    """Return the path of the temporary file that is renamed to *path*. Raises ValueError: *path* has no name."""
     return path.with_name(path.name + ".new")
 
 
@@ -189,7 +189,7 @@ def _problem(path: Path, error: OSError | ValueError) -> str:
 
 
 def _words(error: Exception) -> str:
-    """Return what is wrong, also where the system has no words for it."""
+    """Return the system's message for *error*, or the error's own where the system has none."""
     return getattr(error, "strerror", None) or str(error)
 
 
@@ -213,7 +213,7 @@ def _read(path: Path) -> tuple[dict[str, AdminState], Remembered | None]:
 
 
 def _see_that_it_is_ours(path: Path) -> None:
-    """Raise OSError if somebody else may have put *path* there: nodes would be detached, or a wrong one lead."""
+    """Raise OSError if another user may have created *path*: it could detach nodes or name a wrong primary."""
     owner, directory = path.stat().st_uid, path.parent.stat()
     if directory.st_mode & _OPEN_TO_ALL == _OPEN_TO_ALL and owner not in {0, os.geteuid()}:
         raise PermissionError(

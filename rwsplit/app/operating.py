@@ -21,7 +21,8 @@ from rwsplit.app.reloading import Reloading
 from rwsplit.cluster.node import AdminState, Refusal, Role, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.changes import Changes
-from rwsplit.config.model import AuthType, Config
+from rwsplit.config.choices import AuthType
+from rwsplit.config.model import Config
 from rwsplit.monitor.census_reader import CensusFailed
 from rwsplit.protocol import codes
 from rwsplit.relay.client import Client
@@ -277,7 +278,7 @@ class OurOperator:
         return await self._reloading.reload()
 
     async def set_config(self, setting: str, value: str) -> Changes:
-        """Write *value* as *setting* in the configuration file, and reload; or leave the file as it is."""
+        """Write *value* as *setting* into the configuration file and reload; if that is refused, leave the file as it was."""
         return await self._reloading.set_config(setting, value)
 
     def shutdown(self, *, wait: bool) -> None:

@@ -1,7 +1,7 @@
 """Preparation: everything that a configuration needs before it can be in force, made or refused as a whole.
 
-`rwsplit check`, the start and a reload ask for the same: so what one of them refuses the others do, too. Nothing here
-changes anything; it reads files and may take a moment, so a running rwsplit does it beside its event loop.
+`rwsplit check`, the start and a reload all call `prepare`, so they refuse the same configurations. It changes nothing; it
+reads files, which may take a while, so a running rwsplit calls it in a thread.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rwsplit.server.certificates import Validity, first_certificate, validity
 from rwsplit.server.credentials import Keyring
 from rwsplit.server.endpoint import check_tls_files
 
-#: Certificates that rwsplit shows to others.
+#: The settings of the certificates that rwsplit presents to clients and nodes.
 _SHOWN: Final = ("tls.client_tls_cert_file", "tls.server_tls_cert_file")
 
 
@@ -35,13 +35,13 @@ class Prepared:
     keyring: Keyring
     tls_context: ClientTlsContext | None
     warnings: tuple[str, ...] = ()
-    """What is no reason to refuse it, and worth saying: `path: sentence`."""
+    """Warnings, which do not refuse the configuration: `path: sentence`."""
     userlist: tuple[str, ...] = ()
-    """What differs from the users of before, in sentences."""
+    """What has changed in the userlist, in sentences."""
 
 
 def prepare_file(path: Path, previous: Keyring | None = None) -> Prepared:
-    """Return what the configuration file *path* comes to; users unchanged since *previous* keep what was learned.
+    """Load and prepare the configuration file *path*; users unchanged since *previous* keep their derived keys.
 
     Raises:
         ConfigError: it cannot be used.
@@ -50,7 +50,7 @@ def prepare_file(path: Path, previous: Keyring | None = None) -> Prepared:
 
 
 def prepare(config: Config, previous: Keyring | None = None) -> Prepared:
-    """Return what *config* comes to; users unchanged since *previous* keep what was learned.
+    """Prepare *config*; users unchanged since *previous* keep their derived keys.
 
     Raises:
         ConfigError: it cannot be used; all problems are in `.problems`.
@@ -86,7 +86,7 @@ def prepare(config: Config, previous: Keyring | None = None) -> Prepared:
 
 @contextmanager
 def _noting(problems: list[str]) -> Iterator[None]:
-    """Add those of a ConfigError to *problems* and go on."""
+    """Catch a ConfigError and add its problems to *problems*."""
     try:
         yield
     except ConfigError as error:
@@ -94,18 +94,18 @@ def _noting(problems: list[str]) -> Iterator[None]:
 
 
 def _too_open(config: Config) -> Iterator[str]:
-    """Yield which secrets more than one user may read; those of everybody were refused when *config* was loaded."""
+    """Yield a warning for each secret file its group may read; `load` has refused those that everybody may read."""
     for setting, path in named_files(config):
         if setting in SECRET_FILES:
             try:
                 if exposure(path.stat()) is Exposure.GROUP:
                     yield f"{setting}: {Exposure.GROUP.value}: {path}"
             except OSError:
-                continue  # who cannot be read is refused elsewhere
+                continue  # a file that cannot be read is refused elsewhere
 
 
 def _validities(config: Config) -> Iterator[tuple[str, Path, Validity]]:
-    """Yield the dates of the certificates rwsplit shows."""
+    """Yield the validity of each certificate that rwsplit presents."""
     for setting, path in named_files(config):
         if setting not in _SHOWN:
             continue

@@ -248,7 +248,7 @@ class Promotion:
             await self._tell(link)
 
     async def _tell(self, link: Link) -> None:
-        """Have the node behind *link* promoted."""
+        """Promote the node at the other end of *link*."""
         done = await self._answer(link, self._node, _PROMOTE, 2 * PROMOTE_TIMEOUT)
         if list(done) != [_TRUE]:
             raise OperationRefused(
@@ -293,14 +293,14 @@ class Promotion:
         return list(await self._ask(node, _MAY)) == [_TRUE]
 
     async def _ask(self, node: NodeView, query: str) -> Row:
-        """Return the row with which *node* answers *query*. Raises OperationRefused, NodeUnreachable."""
+        """Run *query* on *node* and return the row it answers. Raises OperationRefused, NodeUnreachable."""
         async with self._line(node) as link:
             return await self._answer(link, node.name, query)
 
     async def _answer(
         self, link: Link, name: str, query: str, seconds: float = ANSWER_TIMEOUT
     ) -> Row:
-        """Return the row with which the node called *name* answers *query* over *link*. Raises as `_ask`."""
+        """Run *query* over *link* on the node *name* and return the row it answers. Raises as `_ask`."""
         try:
             with trio.fail_after(seconds):
                 return await link.ask(question(query))
@@ -315,7 +315,7 @@ class Promotion:
 
     @asynccontextmanager
     async def _line(self, node: NodeView) -> AsyncIterator[Link]:
-        """Lend a link to *node*, as the monitor has one. Raises NodeUnreachable."""
+        """Open a link to *node* as the monitor's role, for one block. Raises NodeUnreachable."""
         config = self._proxy.config
         known = next((each for each in config.nodes if each.name == node.name), None)
         if known is None:

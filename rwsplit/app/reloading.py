@@ -1,9 +1,9 @@
 """Reloading: the configuration file is read again while rwsplit serves; all of it is taken over, or nothing.
 
-SIGHUP, the console's RELOAD and its SET come here, and whatever goes wrong on the way ends here, as a refusal with a
-reason: in reading (`preparation`, beside the event loop), in what a running rwsplit cannot change, and in taking over. That is a
-list of steps, none of which waits; if one of them fails, those before it are taken back. SET writes the file when nothing
-but the taking over is left, and puts it back, byte for byte, if that fails.
+SIGHUP, the console's RELOAD and its SET all call this. Every failure is a refusal with a reason, whether reading fails
+(`preparation`, in a thread), or the new configuration changes what a running rwsplit cannot change, or a step of taking it over
+fails. The steps do not wait; if one fails, it and the steps before it are undone. SET writes the file right before these
+steps, and restores it byte for byte if one fails.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger("rwsplit.app")
 
-#: Brings one part of rwsplit to the first, where the second is in force.
+#: Applies the first configuration to one part of rwsplit, where the second is in force.
 Step = Callable[[Prepared, Prepared], None]
 Result = TypeVar("Result")
 
 
 @attrs.frozen
 class _Plan:
-    """What is to be in force, and what changes by that."""
+    """The configuration to apply, and what it changes."""
 
     new: Prepared
     changes: Changes
@@ -56,7 +56,7 @@ class Reloading:
         """Read the file and what it names again.
 
         Raises:
-            RwsplitError: nothing has changed; says why.
+            RwsplitError: the reload is refused, and nothing has changed.
         """
         path = self._path("read again")
 
@@ -72,7 +72,7 @@ class Reloading:
         """Write *value* as *setting* into the file, and take it over.
 
         Raises:
-            RwsplitError: nothing has changed, the file neither; says why.
+            RwsplitError: the change is refused; neither rwsplit nor the file has changed.
         """
         path = self._path("write to")
 
@@ -83,7 +83,7 @@ class Reloading:
         async with self._turn:
             with refusing():
                 edit, planned = await self._aside(plan)
-                # From here on the file and what is in force stay together.
+                # From here on the file and the configuration in force must be the same.
                 with trio.CancelScope(shield=True):
                     await self._aside(edit.write)
                     try:
@@ -106,14 +106,14 @@ class Reloading:
         return path
 
     async def _aside(self, work: Callable[[], Result]) -> Result:
-        """Do *work*, which reads or writes files, beside the event loop, in a thread of our own."""
+        """Run *work*, which reads or writes files, in a thread of reloading's own limiter."""
         return await trio.to_thread.run_sync(work, limiter=self._limiter)
 
     def _approved(self, new: Prepared) -> _Plan:
-        """Return how *new* is to be taken over; runs beside the event loop, as what is in force changes only here.
+        """Return the plan for applying *new*. Runs in a thread: nothing but this class changes what is in force.
 
         Raises:
-            ConfigError: a running rwsplit cannot, or should not, take it over.
+            ConfigError: a running rwsplit cannot apply *new*, or should not.
         """
         before, config = self._proxy.config, new.config
         changes = compare(before, config)
@@ -133,7 +133,7 @@ class Reloading:
         return _Plan(new, attrs.evolve(changes, userlist=new.userlist))
 
     def _take_over(self, plan: _Plan) -> Changes:
-        """Carry out *plan*, all of it or nothing."""
+        """Apply *plan* as a whole, or not at all."""
         proxy = self._proxy
         old = Prepared(
             config=proxy.config,
@@ -145,7 +145,7 @@ class Reloading:
             _log.warning("config_warning", reason=warning)
         return plan.changes
 
-    # What there is to do, a part each...
+    # The steps, one for each part of rwsplit...
 
     def _steps(self) -> Sequence[Step]:
         return (
@@ -189,7 +189,7 @@ class Reloading:
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Turn whatever fails inside into a refusal with a reason: a reload must not be the end of a process."""
+    """Turn any exception inside into a refusal with a reason: a reload must never end the process."""
     try:
         yield
     except RwsplitError:
@@ -203,7 +203,7 @@ NOT_FORESEEN: Final = "the reload failed, and nothing has changed; the log says 
 
 
 def _take(steps: Sequence[Step], old: Prepared, new: Prepared) -> None:
-    """Do *steps* with *new*; if one fails, do it and those before it again with *old*, the last first."""
+    """Run *steps* with *new*; if one fails, run it and the steps before it with *old*, in reverse order."""
     done: list[Step] = []
     try:
         for step in steps:

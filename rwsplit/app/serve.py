@@ -40,8 +40,9 @@ from rwsplit.app.welcome import Welcomes
 from rwsplit.client.listener import serve_listener
 from rwsplit.client.lobby import Login
 from rwsplit.cluster.view import ClusterView
+from rwsplit.config.choices import AuthType
 from rwsplit.config.loader import load
-from rwsplit.config.model import Address, AuthType, Config
+from rwsplit.config.model import Address, Config
 from rwsplit.config.overrides import pool_config
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.catalog import Catalogs
@@ -59,7 +60,7 @@ from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.telemetry.logs import configure_logs
 
-#: Seconds for which a thread (which composes a catalog, say) may keep the turn loop from going on after a system call.
+#: Seconds a thread (one that composes a catalog, say) may hold the interpreter lock while the turn loop waits for it.
 SWITCH_INTERVAL: Final = 0.0005
 
 _log = structlog.get_logger("rwsplit.app")
@@ -208,7 +209,7 @@ class Proxy:
         return port
 
     def prepare_logins(self) -> None:
-        """Hash the passwords of the userlist where logins will be held against that."""
+        """Hash the passwords of the userlist if logins are checked by SCRAM."""
         if self.config.auth.type is AuthType.SCRAM:
             self.relay.start_task(self.lobby.keyring.derive)
 

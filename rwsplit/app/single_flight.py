@@ -1,8 +1,9 @@
-"""SingleFlight: callers that want to know the same thing at the same time share one attempt to find it out.
+"""SingleFlight: callers that ask for the same key at the same time share one attempt to find its value.
 
-An attempt has *begun* when it first asks: who comes later may know of something that its answer does not contain, and
-waits for it only to see what is known then. So at most two attempts for one key follow each other, however many callers
-there are; and they share its failure, too. One whose caller is cancelled is abandoned, and the next caller takes over.
+An attempt has *begun* once it sends its first question. A caller that comes after that may know of a change which the answer
+does not contain, so it waits for the attempt to end and then looks again at what is known. So at most two attempts for one
+key follow each other, however many callers there are. The callers of one attempt also share its failure. If the caller that
+runs an attempt is cancelled, the attempt is abandoned, and the next caller starts one.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ class Flight(Generic[Value]):
         await self._over.wait()
 
     def outcome(self) -> Value | None:
-        """Return what was found out, None if the attempt was abandoned; raise what it failed with."""
+        """Return the value found, None if the attempt was abandoned; raise the error it failed with."""
         if self._error is not None:
-            # Raised by many, it would grow with each.
+            # A copy: raised by many callers, one exception's traceback would grow with each.
             raise self._error.with_traceback(None)
         return self._value
 
@@ -56,7 +57,7 @@ class Flight(Generic[Value]):
 
 
 class SingleFlight(Generic[Key, Value]):
-    """The attempts under way, by what they are about."""
+    """The attempts under way, by their keys."""
 
     def __init__(self) -> None:
         self._flights: dict[Key, Flight[Value]] = {}
@@ -70,7 +71,7 @@ class SingleFlight(Generic[Key, Value]):
         known: Callable[[], Value | None],
         attempt: Callable[[Flight[Value]], Awaitable[Value]],
     ) -> Value:
-        """Return what is *known* of *key*, else what an *attempt* finds out, one's own or one that others make.
+        """Return what is *known* of *key*, else what an *attempt* finds: this caller's, or the one under way.
 
         Raises:
             RwsplitError: the attempt failed.

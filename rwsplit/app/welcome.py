@@ -2,8 +2,8 @@
 
 ParameterStatus must be what PostgreSQL would report, and a wrong database, role or parameter must be
 PostgreSQL's own error. So the first client of a (database, user, parameters) is logged in to a node for
-real, with its own startup parameters, and what came back is remembered for the others. Equal logins share that
-(`single_flight`), and only so many are under way at once (`server.dial_budget`).
+real, with its own startup parameters, and the node's answers are remembered for the others. Equal logins share one such
+connection (`single_flight`), and their number is limited (`server.dial_budget`).
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ class Welcomes:
 
     def __init__(self, board: Board, opener: Opener, book: Book, budget: DialBudget) -> None:
         self.budget = budget
-        """For the connections it opens."""
+        """Limits the connections opened for logins."""
         self.under_way: SingleFlight[_Key, Welcome] = SingleFlight()
         self._board = board
         self._opener = opener
         self._book = book
         self._distrusted = -inf
         self._forgotten = 0
-        """Times something was forgotten: what was being found out then is not remembered."""
+        """How often remembered answers were dropped; an answer asked for before the last time is not remembered."""
         self._known: dict[_Key, Welcome] = {}
 
     def forget(self, database: str | None = None, user: str | None = None) -> None:
@@ -211,7 +211,7 @@ class Welcomes:
                 try:
                     async with self.budget.ticket(node.name, database, user):
                         if not self._is_usable(node):
-                            continue  # it has gone while this login waited
+                            continue  # the node has gone while this login waited
                         flight.begin()
                         return await self._log_in(node, database, user, parameters)
                 except NodeUnreachable as error:
@@ -229,14 +229,14 @@ class Welcomes:
     async def _log_in(
         self, node: NodeView, database: str, user: str, parameters: dict[str, str]
     ) -> tuple[Mapping[str, str], Defaults | None]:
-        """Log in to *node* and leave; return what it reported, and its defaults."""
+        """Log in to *node*, ask, and disconnect; return the reported parameters and the session's defaults."""
         dialed = await self._opener.dial(node.name, database, user, parameters)
         found, _ = await ask_defaults(dialed)
         with contextlib.suppress(OSError):
             dialed.wire.send(_TERMINATE)
         dialed.wire.close()
         reported = dict(dialed.parameters)
-        # One stable view: a client of rwsplit talks to something that takes writes.
+        # Always as on a primary: to a client, rwsplit is a server that takes writes.
         reported["in_hot_standby"] = "off"
         if not self._is_primary(node):
             reported["default_transaction_read_only"] = "off"

@@ -83,7 +83,7 @@ def set_setting(
             print(notice)
         return
     edit = edit_value(file, path, value)
-    prepare(edit.config)  # what a reload would refuse is not written
+    prepare(edit.config)  # a value that a reload would refuse is not written
     edit.write()
     print(f"{path} is {value} in {file}")
     try:

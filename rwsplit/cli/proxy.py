@@ -198,7 +198,7 @@ def _place(given: dict[str, Any]) -> Place:
 
 def _admin_login(config: Config) -> tuple[str, str | None]:
     """Return an admin user and a password, of the first one whose password can be had."""
-    from rwsplit.config.model import AuthType
+    from rwsplit.config.choices import AuthType
     from rwsplit.server.credentials import Keyring, Plain
 
     first = config.admin.users[0]

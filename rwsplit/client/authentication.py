@@ -1,8 +1,8 @@
 """Authentication of clients: rwsplit in the server's role.
 
-`auth.type` says how; a user of whom the userlist only has a SCRAM verifier is asked for SCRAM also where md5
-is configured, as PostgreSQL does. What the client hears of a failure is the same sentence whatever was wrong, after the
-same work: a user who does not exist is led through the whole exchange (`server.strangers`). The log says what it was.
+`auth.type` names the method; a user whose secret is a SCRAM verifier is asked for SCRAM also where md5 is configured, as
+PostgreSQL does. Every failed login gets the same message after the same work: for a user who does not exist the whole exchange
+is held, too (`server.strangers`). Only the log names the cause.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import secrets
 from struct import Struct
 from typing import Final
 
-from rwsplit.config.model import AuthType
+from rwsplit.config.choices import AuthType
 from rwsplit.errors import AuthenticationFailed, ProtocolViolation
 from rwsplit.protocol import backend, codes
 from rwsplit.protocol.fields import printable
@@ -75,7 +75,7 @@ async def _prove(
     keyring: Keyring,
     binding: bytes | None,
 ) -> bytes:
-    """Hold the exchange that *method* asks for; return what is still to be said of it."""
+    """Hold the exchange of *method*; return the last message of it, if one is left to send."""
     if method is AuthType.SCRAM or (
         method is AuthType.MD5 and isinstance(credentials.secret, ScramVerifier)
     ):
@@ -141,7 +141,7 @@ async def _by_md5(stream: WireStream, credentials: Credentials) -> None:
 async def _by_password(stream: WireStream, credentials: Credentials, keyring: Keyring) -> None:
     await stream.send_all(backend.authentication_cleartext_password())
     given = await _password(stream, credentials.user)
-    # Where one secret can only be compared with a hash, everybody's is hashed: what a login costs says nothing of the name.
+    # If any user's secret must be hashed, the passwords of all users are: the time of a login must not tell one name from another.
     client_key = b""
     if keyring.has_verifiers:
         shown = credentials.challenge() or keyring.mock_verifier(credentials.user)
@@ -153,7 +153,7 @@ async def _by_password(stream: WireStream, credentials: Credentials, keyring: Ke
 
 
 def _is_right(credentials: Credentials, given: bytes, client_key: bytes) -> bool:
-    """Hold the password *given*, and the key it was hashed to, against a secret."""
+    """Compare the password *given*, or the key it was hashed to, with a secret."""
     match credentials.secret:
         case Md5(digest):
             return hmac.compare_digest(hash_md5(given, credentials.user_bytes), digest)
@@ -166,7 +166,7 @@ def _is_right(credentials: Credentials, given: bytes, client_key: bytes) -> bool
 
 
 def _digest(password: bytes) -> bytes:
-    """Return a hash of *password*: comparing that does not tell how long the right one is."""
+    """Return a hash of *password*: comparing hashes does not reveal the length of the right one."""
     return hashlib.sha256(password).digest()
 
 

@@ -1,14 +1,14 @@
-"""HalfOpen: the clients that have not proved who they are, and which of them must go when there are too many.
+"""HalfOpen: the clients that have not logged in yet, and which of them are dropped when there are too many.
 
-They are strangers, so they are counted by themselves (`limits.max_login_conn`) and cannot use up `limits.max_client_conn`. At
-the limit the next one waits in the kernel's queue until one of them has logged in or left, or makes room for it:
+A limit of their own (`limits.max_login_conn`) keeps them from using up `limits.max_client_conn`. At that limit a new connection
+waits in the kernel's queue until a half-open client logs in or disconnects, or until rwsplit drops one:
 
-    nothing heard of it for `SILENT`       the oldest goes first: a client says something at once
-    has said something, and not logged in  the oldest goes when it has had `SPEAKING`
+    sent nothing for `SILENT` seconds             dropped, the oldest first: a real client sends its startup packet at once
+    sent something, no login within `SPEAKING`    dropped, the oldest first
 
-Whoever has said something that is still to be read waits for rwsplit, and is spared: a crowd may keep it busy for long.
-To refuse the new one instead would let whoever fills the table keep everybody out for `client_login_timeout`; to drop the oldest
-at once would end the logins of a crowd that is merely large.
+A client whose bytes rwsplit has not read yet is not dropped: there rwsplit is late, not the client.
+Rejected: to refuse the new connection, since then an attacker who fills the table keeps all clients out for
+`client_login_timeout`; and to drop the oldest at once, since that ends the logins of a crowd that is merely large.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 import attrs
 import trio
 
-#: Seconds after which a client that has said nothing may be dropped, and one that has but did not log in.
+#: Seconds after which a client that has sent nothing may be dropped, and one that has sent something but not logged in.
 SILENT: Final = 0.25
 SPEAKING: Final = 2.0
 
@@ -30,23 +30,23 @@ class Entry:
 
     fd: int
     since: float
-    """When it was accepted, or spared."""
+    """When it was accepted, or last found with unread bytes."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    """What its startup runs in."""
+    """The scope its startup runs in."""
     is_dropped: bool = False
-    """It had to make room."""
+    """It was dropped to make room for another client."""
     for_console: bool = False
-    """There are so few descriptors left that only the console may have it."""
+    """Descriptors are short: it may log in only to the console."""
 
 
 class HalfOpen:
-    """Counts who has not logged in. Use it from the trio thread only."""
+    """Counts the clients that have not logged in. Use it from the trio thread only."""
 
     def __init__(self) -> None:
         self.dropped = 0
-        """How many had to make room so far."""
+        """How many clients were dropped so far."""
         self._silent: dict[Entry, None] = {}
-        """By age, as the others."""
+        """The clients that have sent nothing, the oldest first; `_speaking` has the others."""
         self._speaking: dict[Entry, None] = {}
         self._left = trio.Event()
 
@@ -54,19 +54,19 @@ class HalfOpen:
         return len(self._silent) + len(self._speaking)
 
     def enter(self, fd: int, now: float) -> Entry:
-        """Count in a client that was just accepted."""
+        """Add a client that was just accepted."""
         entry = Entry(fd, now)
         self._silent[entry] = None
         return entry
 
     def spoke(self, entry: Entry) -> None:
-        """Note that something was heard of *entry*."""
+        """Note that *entry* has sent something."""
         if entry in self._silent:
             del self._silent[entry]
             self._speaking[entry] = None
 
     def leave(self, entry: Entry) -> None:
-        """Count out a client that has logged in, or left. May be called again."""
+        """Remove a client that has logged in or disconnected. May be called again."""
         if entry in self._silent or entry in self._speaking:
             self._silent.pop(entry, None)
             self._speaking.pop(entry, None)
@@ -74,18 +74,18 @@ class HalfOpen:
             self._left = trio.Event()
 
     def drop(self, entry: Entry) -> None:
-        """Have *entry* make room: its startup is cancelled, and closes its socket."""
+        """Drop *entry*: cancel its startup, which then closes its socket."""
         entry.is_dropped = True
         self.dropped += 1
         self.leave(entry)
         entry.scope.cancel()
 
     def oldest(self) -> Entry | None:
-        """Return who is to go first, one that has said nothing if there is one."""
+        """Return the client to drop first: the oldest that has sent nothing, else the oldest."""
         return next(iter(self._silent), None) or next(iter(self._speaking), None)
 
     async def wait_for_room(self, limit: int) -> None:
-        """Block until fewer than *limit* are left, dropping those that have had their time."""
+        """Block until there are fewer than *limit*, dropping clients whose time is over."""
         while len(self) >= limit:
             now = trio.current_time()
             due = self._drop_one(now)
@@ -95,7 +95,7 @@ class HalfOpen:
                     await left.wait()
 
     def _drop_one(self, now: float) -> float:
-        """Drop who has had his time; return when somebody has, *now* if one was dropped, or spared."""
+        """Drop one client whose time is over, or give it more; return *now* then, else when the next one's time is over."""
         due = []
         for entries, patience in ((self._silent, SILENT), (self._speaking, SPEAKING)):
             entry = next(iter(entries), None)
@@ -111,7 +111,7 @@ class HalfOpen:
         return min(due)
 
     def _spare(self, entry: Entry, now: float) -> None:
-        """Let *entry* have its time again: it has said something that rwsplit has not come to yet."""
+        """Restart the time of *entry*, whose bytes rwsplit has not read yet."""
         self._silent.pop(entry, None)
         self._speaking.pop(entry, None)
         entry.since = now
@@ -119,7 +119,7 @@ class HalfOpen:
 
 
 def _has_said_something(fd: int) -> bool:
-    """Return whether there is something to read from the socket *fd*, its end included."""
+    """Return whether the socket *fd* has bytes to read, or its end."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))

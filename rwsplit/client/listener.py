@@ -2,8 +2,8 @@
 
 The task is short: an established client belongs to the relay. A client of the console stays in its task, which
 is why the tasks may live in another nursery than the listener, which dies first on shutdown. Nothing a client
-does and no shortage of descriptors ends the accept loop. Where these run short (`server.files`) the last go to the console: who
-comes then is only let in there, and whoever has not logged in makes room for the next.
+does and no shortage of descriptors ends the accept loop. When descriptors run short (`server.files`), the last ones are for
+the console: a new client may log in only there, and the oldest half-open client is dropped for the next one.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class _Door:
                     if len(half_open) >= self._lobby.config.limits.max_login_conn:
                         await self._make_room()
                     if not self._accept(listener):
-                        break  # what was dropped is closed before the next one comes
+                        break  # the dropped client is closed before the next one is accepted
             except BlockingIOError:
                 pass
             except OSError as exc:
@@ -97,7 +97,7 @@ class _Door:
                     await self._go_without(exc)
 
     async def _make_room(self) -> None:
-        """Wait until there are fewer that have not logged in than there may be."""
+        """Wait until there are fewer half-open clients than `limits.max_login_conn`."""
         half_open, limit = self._lobby.half_open, self._lobby.config.limits.max_login_conn
         before = half_open.dropped
         await half_open.wait_for_room(limit)
@@ -105,7 +105,7 @@ class _Door:
             log.warning("half_open_dropped", max_login_conn=limit, so_far=half_open.dropped)
 
     def _accept(self, listener: socket.socket) -> bool:
-        """Let a client in; return whether there are descriptors for many more."""
+        """Accept a client and start its startup; return whether there are descriptors for many more."""
         sock, _ = listener.accept()
         fd, now = sock.fileno(), trio.current_time()
         is_scarce = is_spent(fd, Purpose.CLIENT)
@@ -127,14 +127,14 @@ class _Door:
             self._lobby.half_open.leave(entry)
 
     async def _go_without(self, exc: OSError) -> None:
-        """Wait for what a connection needs, or take it from a client that has not logged in."""
+        """Wait for a descriptor, or drop a half-open client for one."""
         if self._exhausted.is_due(trio.current_time()):
             log.warning("accept_failed", reason=exc.strerror)
         self._drop_one()
         await trio.sleep(PAUSE)
 
     def _drop_one(self) -> bool:
-        """Have the oldest client that has not logged in make room; return whether there is one."""
+        """Drop the oldest half-open client; return whether there was one."""
         entry = self._lobby.half_open.oldest()
         if entry is not None:
             self._lobby.half_open.drop(entry)

@@ -82,8 +82,7 @@ class InvalidParameter(RwsplitError):
 async def start_client(sock: socket.socket, lobby: Lobby, entry: Entry | None = None) -> None:
     """Talk the client behind *sock* through its startup; at the end the relay or the console owns the socket, or it is closed.
 
-    *entry* is how it is counted among those that have not logged in; it leaves them when it has. Raises nothing but trio's
-    cancellation.
+    *entry* counts it as half-open, until it has logged in. Raises nothing but trio's cancellation.
     """
     try:
         stream = WireStream(PlainWire(sock, tcp=lobby.config.tcp))

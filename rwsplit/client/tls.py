@@ -10,7 +10,8 @@ import ssl
 from pathlib import Path
 from typing import Final
 
-from rwsplit.config.model import SslMode, TlsConfig
+from rwsplit.config.choices import SslMode
+from rwsplit.config.model import TlsConfig
 from rwsplit.errors import ConfigError
 from rwsplit.server.authentication import end_point_binding
 from rwsplit.server.certificates import first_certificate, tls_reason

@@ -98,7 +98,7 @@ class HealthTracker:
                 assert_never(self.health)
 
     def failed(self, now: float, reason: str, *, silent: bool = False) -> None:
-        """Take note of a probe that failed; *silent*: nothing at all came from the node."""
+        """Note that a probe failed; *silent*: not one byte came from the node."""
         self.seen = True
         self._successes = 0
         self._failures += 1
@@ -166,7 +166,7 @@ class HealthTracker:
         return False
 
     def held_up(self, now: float) -> None:
-        """Take note that rwsplit itself did not run for a while: how long the node has been silent is counted from *now*."""
+        """Note that rwsplit itself did not run for a while: the node's silence counts from *now*."""
         self._reports = 0
         if isinstance(self.health, Suspect):
             self.health = Suspect(now)

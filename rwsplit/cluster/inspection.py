@@ -58,10 +58,10 @@ class Finding(Enum):
     )
     MAY_NOT_PROMOTE = "`rwsplit node promote` would be refused"
     SUPERUSER = (
-        "is a superuser, which the monitor's role must never be: a trap that somebody has laid in a database would run with "
+        "is a superuser, which the monitor's role must never be: code that the owner of a database plants there would run with "
         "all rights; give it LOGIN and pg_monitor only (ALTER ROLE ... NOSUPERUSER)"
     )
-    WORTH_A_LOOK = "a file can be used, and is worth a look"
+    WORTH_A_LOOK = "the file is used as it is"
     STATE_NOT_SAVED = "after a restart, detached nodes would be attached, and an old primary could be taken for the right one"
 
 
@@ -101,7 +101,7 @@ class Seen:
     may_promote: bool = True
     """Whether the monitor's role may execute pg_promote."""
     is_superuser: bool = False
-    """Whether the monitor's role is one."""
+    """Whether the monitor's role is a superuser."""
     replay: Replay = attrs.field(factory=Replay)
 
 

@@ -78,7 +78,7 @@ class Down:
     since: float
     reason: str
     silent: bool = False
-    """Nothing at all comes from it. One that refuses the monitor, say, may be at work for those it has let in."""
+    """Not one byte comes from it. A node that only refuses the monitor may still serve its other connections."""
 
 
 Health = Up | Suspect | Frozen | Banned | Down

@@ -167,7 +167,7 @@ class Picture:
     def failed(
         self, name: str, reason: str, now: float, *, lost: bool, silent: bool = False
     ) -> None:
-        """Take note of a failed probe; *lost* says that the connection is gone, not just slow, *silent* that nothing at all came from it.
+        """Note that a probe failed; *lost*: the connection is gone, not just slow; *silent*: not one byte came from the node.
 
         A replica may have restarted behind a lost connection, and replay from further back.
         """
@@ -196,7 +196,7 @@ class Picture:
         return self._nodes[name].health.owes(now, heard=heard, asked=asked, bannable=bannable)
 
     def held_up(self, now: float) -> None:
-        """Take note that rwsplit itself did not run for a while: nobody is to be blamed for what was not heard."""
+        """Note that rwsplit itself did not run for a while: no node is late for answers from that time."""
         for node in self._nodes.values():
             node.health.held_up(now)
 

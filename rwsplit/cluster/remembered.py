@@ -75,7 +75,7 @@ class Remembered:
 
 
 def _name(said: object) -> str | None:
-    """Return *said*, a name or none. Raises TypeError: it is neither."""
+    """Return *said* if it is a name or None. Raises TypeError otherwise."""
     if said is None or isinstance(said, str):
         return said
     raise TypeError(f"not a name: {said!r:.60}")

@@ -1,4 +1,4 @@
-"""What settings must agree on with each other; what one setting may be is said by the model.
+"""What settings must agree on with each other; what one setting may be is in `validators.py`.
 
 Pure: whether the files that are named exist is the loader's business.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rwsplit.config.model import AuthType, Config, OverrideConfig, SslMode, TlsConfig
+from rwsplit.config.choices import AuthType, SslMode
+from rwsplit.config.model import Config, OverrideConfig, TlsConfig
 from rwsplit.config.overrides import EVERY, OVERRIDABLE
 
 VERIFYING = frozenset({SslMode.VERIFY_CA, SslMode.VERIFY_FULL})

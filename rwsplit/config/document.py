@@ -1,7 +1,7 @@
-"""Document: a YAML text as plain values, whatever somebody has written there.
+"""Document: a YAML text as plain values, safe for any text.
 
-YAML has ways to say much in few bytes. Aliases are shared objects, so a bomb of them is small here as long as nobody
-spells it out; but merge keys (`<<`) are copied, and what a text amounts to by them is bounded.
+A few bytes of YAML can stand for a huge document. Aliases are shared objects, so a bomb made of them stays small in memory
+unless it is printed in full; but merge keys (`<<`) are copied, so the number of merged entries is limited.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from rwsplit.errors import ConfigError
 
 #: How deep a document may be nested; a configuration has four levels.
 MOST_DEPTH: Final = 20
-#: Entries of one mapping that merge keys may make; a configuration has no use for a tenth of it.
+#: Entries that merge keys may bring into one mapping; no configuration needs a tenth of them.
 MOST_MERGED: Final = 10_000
-#: Characters of what YAML's reader says of a text.
+#: Characters shown of a message of the YAML reader.
 SENTENCE: Final = 200
 
 
 class _Constructor(SafeConstructor):
-    """Makes the values of a document, none of them by far larger than what stands there."""
+    """Makes plain values of a document; limits what merge keys copy."""
 
     def flatten_mapping(self, node: Any) -> Any:
         super().flatten_mapping(node)
@@ -38,7 +38,7 @@ def read_document(text: str, path: Path | None = None) -> Any:
     """Return the YAML *text*, that of the file *path*, as plain values; None if it is empty.
 
     Raises:
-        ConfigError: it is not YAML; says so in one sentence.
+        ConfigError: it is not YAML; the message is one sentence.
     """
     yaml = YAML(typ="safe", pure=True)
     yaml.max_depth = MOST_DEPTH
@@ -62,7 +62,7 @@ def yaml_problem(exc: YAMLError, path: Path | None) -> ConfigError:
 
 
 def not_understood(exc: Exception, where: object) -> ConfigError:
-    """Return the sentence about what nobody thought of: a key, a tag or a number that is not understood, and that is all."""
+    """Return the error for an exception that no check foresaw: a key, a tag or a number that cannot be understood."""
     what = f"cannot be understood: {type(exc).__name__}: {_sentence(exc)}"
     return ConfigError([f"{where or 'the text'}: {what}"])
 

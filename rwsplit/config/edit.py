@@ -2,8 +2,8 @@
 
 Comments, order and quoting survive (ruamel.yaml's round trip). The new text is read as the whole
 configuration before the file is touched, and replaces it by a rename, so that neither a refused
-value nor a crash can leave half a file. A running rwsplit prepares all that follows from it before it
-writes (`Edit`), and puts the file back, byte for byte, if it cannot be taken over after all.
+value nor a crash can leave half a file. A running rwsplit prepares the new configuration before it
+writes the file (`Edit`), and restores the file byte for byte if applying the configuration fails.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Edit:
     old: bytes
     new: bytes
     config: Config
-    """What the new text says."""
+    """The configuration of the new text."""
 
     def write(self) -> None:
         """Replace the file. Raises ConfigError: it cannot be written, and is unchanged."""

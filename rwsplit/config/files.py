@@ -1,7 +1,7 @@
-"""Files: how everything an operator names is read, so that no file can hold rwsplit up or fill its memory.
+"""Files: reading the files that an operator names, so that none can block rwsplit or fill its memory.
 
-Only regular files are read, and of those no more than a limit: a pipe would be waited for, a device may never end, a
-directory is none. Whatever is wrong is an `OSError` whose `strerror` is a sentence. Secrets must not be everybody's.
+Only regular files are read, and only up to a limit: opening a pipe would block, and a device may have no end. Every failure is
+an `OSError` whose `strerror` can be shown. A secret file must not be readable by everybody.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-#: What is not a regular file is, in words.
+#: What to call files that are not regular.
 _KINDS: Final = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -23,7 +23,7 @@ _KINDS: Final = {
 
 
 class Exposure(Enum):
-    """Who else may read or change a secret."""
+    """Who besides its owner may read or change a secret file."""
 
     NOBODY = ""
     GROUP = "its group may read or change it"
@@ -34,13 +34,13 @@ def read_file(path: Path, limit: int) -> bytes:
     """Return what the regular file *path* holds, *limit* bytes at most.
 
     Raises:
-        OSError: it is no regular file, too large, or cannot be read; `strerror` says so in words.
+        OSError: it is not a regular file, is too large, or cannot be read; `strerror` can be shown.
     """
     if "\0" in os.fspath(path):
         raise OSError(errno.EINVAL, "a path has no NUL in it")
     see_that_it_is_regular(
         os.stat(path)
-    )  # before it is opened: opening a device may do something
+    )  # before it is opened: opening a device may have an effect
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         see_that_it_is_regular(os.fstat(descriptor))

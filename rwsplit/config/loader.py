@@ -3,8 +3,8 @@
 `document.py` reads the text (YAML 1.2: `on`, `off` and `12:30` are plain words), `reader.py` makes the
 model's values of it, `checks.py` compares them; here are the files.
 
-Whatever stands in the file, and whatever is in its place, ends in a `Config` or in a `ConfigError`: what the readers
-did not foresee is one, too, for a running rwsplit reads the file again.
+`load` returns a `Config` or raises a `ConfigError`, whatever the file contains and whatever lies in its place. Exceptions that
+the readers did not foresee become a `ConfigError`, too, since a reload must not end a running rwsplit.
 
 Rejected: reporting line numbers with each problem. A path is what the operator searches for, and it
 stays right for `rwsplit config set`, where there is no line yet.
@@ -32,7 +32,7 @@ LIMIT = 1 << 20
 
 #: Bytes of a file whose first line is a password.
 PASSWORD_LIMIT: Final = 1 << 16
-#: Files that hold secrets: whoever reads one can be somebody else.
+#: The settings that name secret files: a user who can read one can pose as another user.
 SECRET_FILES: Final = (
     "monitor.password_file",
     "users.file",
@@ -86,7 +86,7 @@ def read_text(path: Path) -> str:
     """Return the text of the configuration file *path*.
 
     Raises:
-        ConfigError: it cannot be read; says so in one sentence.
+        ConfigError: it cannot be read; the message is one sentence.
     """
     return as_text(read_raw(path), path)
 
@@ -151,7 +151,7 @@ def read_password(path: Path) -> str:
     """Return the monitor's password, the first line of the file *path*.
 
     Raises:
-        ConfigError: it cannot be read; says so in one sentence.
+        ConfigError: it cannot be read; the message is one sentence.
     """
     try:
         text = read_file(path, PASSWORD_LIMIT).decode()

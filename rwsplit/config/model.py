@@ -3,173 +3,42 @@
 Durations are seconds, sizes bytes; the YAML writes `250ms`, `5s`, `64kB`. Every attribute's docstring
 is the manual: `docs/configuration.md` is generated from this file.
 
-A validator looks at one value alone and says what is wrong with it in words that follow a setting's
-path (`pool.size: must be at least 1, got 0`); what two settings must agree on is in `checks.py`.
+What a value must be is in `validators.py`, the words a setting may have in `choices.py`.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import attrs
 
-from rwsplit.config.require_auth import allowed_methods
+from rwsplit.config.choices import (
+    AuthType,
+    Balance,
+    ConsistencyLevel,
+    PoolMode,
+    ReadsOnPrimary,
+    SslMode,
+    Transactions,
+)
+from rwsplit.config.validators import (
+    a_host,
+    a_name,
+    a_target,
+    an_auth_list,
+    at_least,
+    between,
+    more_than,
+    not_empty,
+    one_of,
+    optional,
+)
 
 #: Written `250ms`, `5s`, `10m`, `1h` in YAML; the kind is told apart from other numbers by the loader.
 Seconds = Annotated[float, "duration"]
 #: Written `64kB`, `16MB` in YAML.
 Bytes = Annotated[int, "size"]
-
-Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
-
-
-def at_least(minimum: float) -> Validator:
-    """Return a validator of finite numbers not below *minimum*."""
-
-    def check(_: object, __: object, value: float) -> None:
-        if not math.isfinite(value) or value < minimum:
-            raise ValueError(f"must be at least {minimum:g}, got {value:g}")
-
-    return check
-
-
-def more_than(limit: float) -> Validator:
-    """Return a validator of finite numbers above *limit*."""
-
-    def check(_: object, __: object, value: float) -> None:
-        if not math.isfinite(value) or value <= limit:
-            raise ValueError(f"must be more than {limit:g}, got {value:g}")
-
-    return check
-
-
-def between(lowest: int, highest: int) -> Validator:
-    """Return a validator of numbers from *lowest* to *highest*."""
-
-    def check(_: object, __: object, value: int) -> None:
-        if not lowest <= value <= highest:
-            raise ValueError(f"must be between {lowest} and {highest}, got {value}")
-
-    return check
-
-
-def one_of(*choices: str) -> Validator:
-    """Return a validator of words out of *choices*; the reference lists them."""
-
-    def check(_: object, __: object, value: str) -> None:
-        if value not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}, got {value!r}")
-
-    return check
-
-
-def optional(validator: Validator) -> Validator:
-    """Return *validator* for a setting that need not be given."""
-
-    def check(section: object, field: attrs.Attribute[Any], value: Any) -> None:
-        if value is not None:
-            validator(section, field, value)
-
-    return check
-
-
-def not_empty(_: object, __: object, value: str) -> None:
-    """Refuse a text without a character, and one with a zero byte, which no wire could carry."""
-    if not value or "\0" in value:
-        raise ValueError(f"must be a text of at least one character, got {value!r}")
-
-
-def a_host(section: object, field: attrs.Attribute[Any], value: str) -> None:
-    """Refuse what no resolver takes for a name; a path is the directory of a Unix socket."""
-    not_empty(section, field, value)
-    try:
-        if not value.startswith("/"):
-            value.encode("idna")
-    except UnicodeError:
-        raise ValueError(f"must be a host name or an address, got {value[:60]!r}") from None
-
-
-def an_auth_list(_: object, __: object, value: str) -> None:
-    """Refuse what is no list as libpq's `require_auth` has it."""
-    allowed_methods(value)
-
-
-def a_name(_: object, __: object, value: str) -> None:
-    """Refuse names of nodes that would not survive a path, a hint or a console command unquoted."""
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}", value):
-        raise ValueError(f"a node's name must be letters, digits, _ and -, got {value!r}")
-
-
-def a_target(_: object, __: object, value: str) -> None:
-    """Refuse what no rule can route to."""
-    if value not in {"primary", "replica"} and not (
-        value.startswith("node:") and value != "node:"
-    ):
-        raise ValueError(f"must be primary, replica or node:NAME, got {value!r}")
-
-
-class Balance(Enum):
-    """How a replica is chosen among the eligible ones."""
-
-    LEAST_CONNECTIONS = "least-connections"
-    ROUND_ROBIN = "round-robin"
-    RANDOM = "random"
-
-
-class Transactions(Enum):
-    """Where a transaction runs that may write."""
-
-    LATE = "late"
-    PRIMARY = "primary"
-
-
-class ReadsOnPrimary(Enum):
-    """Whether the primary answers reads."""
-
-    FALLBACK = "fallback"
-    SHARE = "share"
-    NEVER = "never"
-
-
-class PoolMode(Enum):
-    """When a session gives back its server; PgBouncer's three."""
-
-    TRANSACTION = "transaction"
-    SESSION = "session"
-    STATEMENT = "statement"
-
-
-class ConsistencyLevel(Enum):
-    """What a read sees at least."""
-
-    EVENTUAL = "eventual"
-    SESSION = "session"
-    CLUSTER = "cluster"
-
-
-class AuthType(Enum):
-    """How clients prove who they are."""
-
-    SCRAM = "scram-sha-256"
-    MD5 = "md5"
-    PASSWORD = "password"  # noqa: S105 - the method's name
-    TRUST = "trust"
-
-
-class SslMode(Enum):
-    """libpq's sslmode."""
-
-    DISABLE = "disable"
-    ALLOW = "allow"
-    PREFER = "prefer"
-    REQUIRE = "require"
-    VERIFY_CA = "verify-ca"
-    VERIFY_FULL = "verify-full"
 
 
 @attrs.frozen(kw_only=True)
@@ -210,7 +79,7 @@ class MonitorConfig:
     password_file: Path | None = None
     """A file whose first line is its password; others must not be able to read it (mode 600)."""
     database: str = attrs.field(default="postgres", validator=not_empty)
-    """The database the probes connect to; best one whose owner is a superuser."""
+    """The database the probes connect to; its owner should be a superuser."""
     interval: Seconds = attrs.field(default=0.1, validator=at_least(0.01))
     """Time between two probes of a node."""
     timeout: Seconds = attrs.field(default=2.0, validator=more_than(0))
@@ -372,19 +241,19 @@ class PoolConfig:
     """Short reads of known shapes that may be pipelined on one shared server; 0 turns sharing off."""
     query_wait_timeout: Seconds = attrs.field(default=120.0, validator=at_least(0))
     """How long a statement may wait for a server before it is refused; 0: as long as it takes. Its client is told
-    by a notice after half of that, at most 5 s. A server is given as long for what rwsplit itself asks of it."""
+    by a notice after half of that, at most 5 s. Also how long a query of rwsplit's own may take on a server."""
     query_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
     """A statement that runs longer is cancelled with 57014."""
     transaction_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
-    """A client whose transaction, or whose statement outside one, takes longer is disconnected with 25P04, the transaction rolled back."""
+    """A client whose transaction, or statement outside a transaction, takes longer is disconnected with 25P04; the transaction is rolled back."""
     idle_transaction_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
-    """A client that idles longer in a transaction is disconnected with 25P03, the transaction rolled back; also one that has said
-    Flush and no Sync, or half a message, and says nothing more."""
+    """A client that idles longer in a transaction is disconnected with 25P03, the transaction rolled back; so is a client that has
+    sent Flush without Sync, or half a message, and sends nothing more."""
     client_idle_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
     """A client that idles longer outside a transaction is disconnected with 57P05."""
     client_write_timeout: Seconds = attrs.field(default=600.0, validator=at_least(0))
-    """A client that takes nothing of what is sent to it for longer is disconnected with 08006, what it runs cancelled. One that reads
-    slowly is left alone."""
+    """A client that reads nothing of what is sent to it for longer is disconnected with 08006, and its statement cancelled. A client
+    that reads slowly is left alone."""
     pin_idle_timeout: Seconds = attrs.field(default=0.0, validator=at_least(0))
     """A session that idles longer gives back the server it keeps for state that no query can show (currval, setseed(),
     LOAD, what an unknown function has done), and loses that state; what can be seen (LISTEN, temporary tables, session
@@ -399,8 +268,8 @@ class PoolConfig:
     server_connect_timeout: Seconds = attrs.field(default=5.0, validator=more_than(0))
     """Connecting and logging in to a node may take this long."""
     server_silence_timeout: Seconds = attrs.field(default=120.0, validator=at_least(0))
-    """A server that cannot be at work and says nothing for longer is closed, its session disconnected with 08006: one that owes an
-    answer on a node that is down, or has broken off in the middle of a long message."""
+    """A server that cannot be working and sends nothing for longer is closed, its session disconnected with 08006: a server that owes
+    an answer on a node that is down, or that stopped in the middle of a long message."""
     databases: tuple[DatabaseConfig, ...] = ()
     """What single databases have instead, by name."""
     users: tuple[UserConfig, ...] = ()
@@ -412,28 +281,28 @@ class LimitsConfig:
     """Limits of the whole process."""
 
     max_client_conn: int = attrs.field(default=10_000, validator=at_least(1))
-    """Clients at most that have logged in; further ones are refused with 53300."""
+    """The most clients that have logged in; further ones are refused with 53300."""
     max_login_conn: int = attrs.field(default=1000, validator=at_least(1))
-    """Clients at most that have not logged in yet. The next one waits until one of them has, or has had its time: 0.25 s without
-    a word, 2 s without proof; then that one makes room."""
+    """The most clients that have not logged in yet. At this limit the next one waits until one of them logs in, or is dropped:
+    after 0.25 s if it has sent nothing, after 2 s if it has not logged in."""
     client_login_timeout: Seconds = attrs.field(default=60.0, validator=more_than(0))
-    """A client that has not logged in by then is disconnected, and so is one that no node could be asked about by then."""
+    """A client that has not logged in by then is disconnected, also if the cause is that no node could be asked."""
     shutdown_timeout: Seconds = attrs.field(default=30.0, validator=at_least(0))
     """How long a graceful shutdown waits for running transactions."""
     max_prepared_statements: int = attrs.field(default=200, validator=at_least(1))
     """Prepared statements kept per server, least recently used first out."""
     max_statements_per_client: int = attrs.field(default=10_000, validator=at_least(1))
-    """Prepared statements a session may have, and 4 kB of their text for each; one more is refused with 53400. So are
-    as many named portals between two Syncs. Drivers keep some hundreds, at most a thousand or two."""
+    """The most prepared statements of a session, with 4 kB of text each on average; one more is refused with 53400. The same number
+    limits named portals between two Syncs. Drivers keep some hundreds, at most a thousand or two."""
 
 
 @attrs.frozen(kw_only=True)
 class TcpConfig:
-    """How it is noticed that the machine at the other end of a connection is gone; of clients' connections and of servers', from the next one on.
-    In idle, interval and count 0 means what the system has (net.ipv4.tcp_keepalive_time and so on: two hours)."""
+    """How rwsplit notices that the machine at the other end of a connection is gone, for clients and for servers. Changes hold for new connections.
+    A 0 in `keepidle`, `keepintvl` or `keepcnt` means the system's value (net.ipv4.tcp_keepalive_time and so on: two hours)."""
 
     keepalive: bool = True
-    """Whether a connection on which nothing happens is probed; one whose machine does not answer is closed."""
+    """Whether an idle connection is probed, and closed if the other machine does not answer."""
     keepidle: Seconds = attrs.field(default=30.0, validator=between(0, 32_767))
     """Time without traffic before the first probe; whole seconds."""
     keepintvl: Seconds = attrs.field(default=10.0, validator=between(0, 32_767))
@@ -441,9 +310,9 @@ class TcpConfig:
     keepcnt: int = attrs.field(default=3, validator=between(0, 127))
     """Probes without an answer after which the connection is closed."""
     user_timeout: Seconds = attrs.field(default=0.0, validator=between(0, 2_000_000))
-    """Time without an acknowledgement of what was sent after which a connection is closed; 0: what the system has, some 15
-    minutes. Linux also closes connections whose other end is alive and reads nothing meanwhile: a client that pauses in
-    its result, a server at work behind a pipeline or a COPY. So it must be longer than any of these."""
+    """A connection is closed if sent data is not acknowledged for that time; 0: the system's value, about 15 minutes.
+    Linux also closes connections whose other end is alive but reads nothing: a client that pauses in its result, a server
+    that is busy behind a pipeline or a COPY. So it must be longer than any such pause."""
 
 
 @attrs.frozen(kw_only=True)
@@ -475,11 +344,11 @@ class AuthConfig:
     type: AuthType = AuthType.SCRAM
     """The method clients must use; `trust` asks for no proof."""
     server_require_auth: str = attrs.field(default="", validator=an_auth_list)
-    """The methods a node may ask for, as libpq's `require_auth`: `scram-sha-256`, `"!password,!md5"` (quoted), with `none` for a
-    node that asks for no proof. A login to a node that asks for another one is refused. Empty: any."""
+    """The authentication methods a node may ask for, as libpq's `require_auth`: `scram-sha-256`, `"!password,!md5"` (quoted); `none` is a
+    node that asks for no proof. If a node asks for another method, the login there is refused. Empty: any method."""
     server_cleartext: bool = False
-    """A node that asks for the password itself (`password` in its pg_hba.conf) is told it over a connection without TLS, too,
-    where anybody on the way can read it."""
+    """Whether a node that asks for the password itself (`password` in its pg_hba.conf) gets it also over a connection without TLS,
+    where others can read it."""
 
 
 @attrs.frozen(kw_only=True)

@@ -42,7 +42,7 @@ from rwsplit.config.scalars import (
 )
 from rwsplit.config.settings import all_settings, bare_type, fields
 
-#: Problems after which the rest is not looked at.
+#: Problems after which reading stops.
 MOST_PROBLEMS: Final = 100
 
 
@@ -51,7 +51,7 @@ class _Unusable(Exception):
 
 
 class _Hopeless(Exception):
-    """So much is wrong that it cannot be the file that was meant."""
+    """There are more than MOST_PROBLEMS: probably another file was meant."""
 
 
 class Reader:
@@ -210,13 +210,13 @@ class Reader:
 
 
 class _Names:
-    """The names that keys of one mapping are; `1` and `"1"` are two keys and one name."""
+    """The names in one mapping; the keys `1` and `"1"` differ but are the same name."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def take(self, key: Any) -> str:
-        """Return the name that *key* is. Raises Invalid: it is none, or one that was taken."""
+        """Return *key* as a name. Raises Invalid: it is not a name, or the mapping has that name already."""
         name = text(key, str)
         if name in self._taken:
             raise Invalid("is here twice, in two spellings")
@@ -225,7 +225,7 @@ class _Names:
 
 
 def _label(key: Any) -> str:
-    """Return how a *key* of the YAML, which may be anything, is called in a path."""
+    """Return *key*, any YAML value, as a part of a setting's path."""
     return shortened(key) or "''" if isinstance(key, str) else shown(key)
 
 

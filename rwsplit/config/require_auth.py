@@ -1,16 +1,16 @@
 """require_auth: libpq's list of the methods by which a server may ask who logs in.
 
-`scram-sha-256,md5` allows these alone, `!password,!md5` all others; `none` is a server that asks for no proof at all. A
-list is either of the one kind or of the other, and names nothing twice (PostgreSQL manual, "Parameter Key Words").
+`scram-sha-256,md5` allows only these methods, `!password,!md5` all others; `none` is a server that asks for no proof. A list
+has either only methods or only methods with `!`, and no method twice (PostgreSQL manual, "Parameter Key Words").
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-#: What libpq knows; rwsplit itself speaks neither GSSAPI nor SSPI.
+#: The methods libpq knows; rwsplit itself speaks neither GSSAPI nor SSPI.
 METHODS: Final = ("password", "md5", "gss", "sspi", "scram-sha-256", "none")
-#: Where nothing is required.
+#: All methods: what an empty list allows.
 ANY: Final = frozenset(METHODS)
 
 
@@ -18,7 +18,7 @@ def allowed_methods(text: str) -> frozenset[str]:
     """Return the methods that *text* allows; an empty one allows all.
 
     Raises:
-        ValueError: it is no such list; the message follows a setting's path.
+        ValueError: it is not such a list; the message follows a setting's path.
     """
     words = [word.strip() for word in text.split(",")] if text.strip() else []
     negated = {word.startswith("!") for word in words}

@@ -16,13 +16,13 @@ from typing import Any, Final
 from rwsplit.config.model import Address
 from rwsplit.config.units import parse_duration, parse_size
 
-#: The largest count PostgreSQL or an operating system takes of anything.
+#: The largest count that PostgreSQL or an operating system accepts.
 MOST: Final = 2**31 - 1
 #: The largest size: that of a file.
 MOST_BYTES: Final = 2**63 - 1
-#: Seconds of a hundred years: what is longer is no duration of a proxy's.
+#: The longest duration in seconds: a hundred years.
 LONGEST: Final = 100 * 365 * 86_400
-#: Characters of a value that are repeated to who wrote it.
+#: Characters of a wrong value that its error message shows.
 SHOWN: Final = 60
 
 
@@ -51,7 +51,7 @@ def size(value: Any, _: Any) -> int:
 
 
 def _within(number: float, most: int) -> float:
-    """Return *number* if it is not beyond *most*, which nothing could come of; infinity is left to the model."""
+    """Return *number* if it is at most *most*; the validators refuse infinity."""
     if abs(number) > most and number not in (math.inf, -math.inf):
         raise Invalid(f"must not be more than {most}, got {shortened(repr(number))}")
     return number
@@ -116,7 +116,7 @@ def expected(what: str, value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return what stands for *value* in a sentence: aliases may have made it larger than the memory there is."""
+    """Return *value* shortened for a message: in full, aliases may make it larger than the memory."""
     return shortened(_REPR.repr(value))
 
 

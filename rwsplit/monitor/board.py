@@ -109,7 +109,7 @@ class Board:
         self._publish(now)
 
     def failed(self, name: str, reason: str, *, lost: bool, silent: bool = False) -> None:
-        """Publish that a probe of *name* failed; *lost*: with its connection; *silent*: nothing at all came from it."""
+        """Publish that a probe of *name* failed; *lost*: its connection is gone; *silent*: not one byte came from the node."""
         if self.view.node(name) is None:
             return
         self._count(name, probes=1, failed_probes=1)
@@ -138,7 +138,7 @@ class Board:
             self._publish(now)
 
     def held_up(self) -> None:
-        """Take note that rwsplit itself did not run for a while; see `Picture.held_up`."""
+        """Note that rwsplit itself did not run for a while; see `Picture.held_up`."""
         self.picture.held_up(self.now())
 
     def set_admin(self, node: str, state: AdminState) -> None:

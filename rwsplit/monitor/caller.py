@@ -1,6 +1,6 @@
-"""Caller: opens links to one node as the monitor's role: for probes, and for what an operator has rwsplit do there.
+"""Caller: opens links to one node as the monitor's role, for probes and for the operator's commands (PROMOTE).
 
-There is one way to log in as that role - address, TLS, password, precautions - and so one set of reasons why it fails.
+All logins as that role go through it, so they share address, TLS, password and precautions, and the reasons for failure.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rwsplit.server.endpoint import Endpoint
 from rwsplit.server.files import Purpose
 from rwsplit.server.stream import WireStream
 
-#: What the system says of a machine that does not answer, or on which nobody listens.
+#: The errors of connecting to a machine that does not answer, or on which no process listens.
 _NOBODY: Final = frozenset(
     {
         errno.ECONNREFUSED,
@@ -50,10 +50,10 @@ class Caller:
         self._credentials = Credentials(monitor.user, Plain(b""))
 
     async def call(self, parameters: Mapping[str, str]) -> Link:
-        """Return a link to the node that begins with *parameters*.
+        """Open a link to the node with the startup *parameters*.
 
         Raises:
-            ProbeFailed: it does not come about; `lost` is true, and its cause is what the dialer has said.
+            ProbeFailed: the login failed; `lost` is true, and `__cause__` is the dialer's error.
         """
         credentials = self._read_credentials()
         try:
@@ -77,10 +77,10 @@ class Caller:
         return Link(WireStream(dialed.wire, dialed.unread))
 
     def _read_credentials(self) -> Credentials | None:
-        """Return what the monitor's role logs in with; a file is read anew for each connection.
+        """Return the credentials of the monitor's role; its password file is read anew for each connection.
 
-        While the password is the same so are the credentials: they keep what SCRAM has made of it,
-        which takes milliseconds, and a node that refuses it is asked again all the time.
+        They are kept while the password is the same, since they cache the keys that SCRAM derives from it. That takes
+        milliseconds, and a node that refuses the login is tried all the time.
         """
         password, path = self._monitor.password, self._monitor.password_file
         if not password and path is not None:
@@ -94,12 +94,12 @@ class Caller:
         return self._credentials if password else None
 
     def _without_address(self, exc: NodeError) -> str:
-        """Return what *exc* says but for the address, which is shown beside it everywhere."""
+        """Return the message of *exc* without the address, which is shown beside it everywhere."""
         return str(exc).removeprefix(f"{self.endpoint}: ")
 
 
 def _is_silence(exc: BaseException | None) -> bool:
-    """Return whether nobody was there who could have answered; a name that is not resolved says nothing of its node."""
+    """Return whether nothing answered at the address; an unresolved host name tells nothing of the node."""
     return isinstance(exc, trio.TooSlowError) or (
         isinstance(exc, OSError)
         and exc.errno in _NOBODY

@@ -22,7 +22,8 @@ import structlog
 import trio
 
 from rwsplit.cluster.node import NodeView
-from rwsplit.config.model import Config, SslMode
+from rwsplit.config.choices import SslMode
+from rwsplit.config.model import Config
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.census_reader import (
     TIMEOUT,
@@ -64,7 +65,7 @@ class Reader(Protocol):
     """What is needed of a `CatalogReader`."""
 
     waited: float
-    """Seconds of the last look in which it only waited for texts to be read elsewhere."""
+    """Seconds of the last look spent waiting for the parser process."""
 
     async def read(
         self, parameters: Parameters, password: str | Path | None, listed: Listed
@@ -220,7 +221,7 @@ def catalog_parameters(
 ) -> Parameters:
     """Return libpq's parameters for reading *database* on *primary*, without the password.
 
-    *search_path* None: what sessions there begin with, which a census asks for.
+    *search_path* None leaves it to the database: a census asks for it.
     """
     monitor, tls = config.monitor, config.tls
     shortest, longest = SHORTEST_CONNECT_TIMEOUT, LONGEST_CONNECT_TIMEOUT
@@ -251,7 +252,7 @@ def catalog_parameters(
 
 
 def _demands(primary: NodeView, config: Config) -> Parameters:
-    """Return what libpq must hold a node to, as far as it can: it knows `require_auth` since version 16."""
+    """Return libpq's parameters for `auth.server_require_auth`; libpq has `require_auth` since version 16."""
     endpoint = Endpoint(host=primary.host, sslmode=config.tls.server_tls_sslmode)
     required = Demands.from_config(config.auth).for_libpq(
         is_private=endpoint.is_local or endpoint.sslmode in DEMANDING

@@ -62,7 +62,7 @@ from rwsplit.sql.search_path import DEFAULT, DefaultPaths
 TIMEOUT: Final = 60.0
 #: Texts fetched at once.
 BATCH: Final = 200
-#: Rows that are made of a result before others may go on.
+#: Rows fetched before other threads get the interpreter lock.
 PORTION: Final = 200
 #: Lists of databases read at once.
 _LISTS: Final = trio.CapacityLimiter(2)
@@ -83,12 +83,12 @@ class CensusFailed(NodeError):
 
 
 class CatalogReader:
-    """Reads one database again and again in worker threads out of *limiter*; its texts are read by *parser*, if there is one."""
+    """Reads one database again and again in worker threads of *limiter*; *parser*, if there is one, parses its texts."""
 
     def __init__(self, limiter: trio.CapacityLimiter, parser: Reader | None = None) -> None:
         self._limiter = limiter
         self.waited = 0.0
-        """Seconds of the last look in which it only waited for texts to be read elsewhere."""
+        """Seconds of the last look spent waiting for the parser process."""
         self._parser = parser
         self._reader = self._new_reader()
         self._last: tuple[Census, Listed, Catalog] | None = None
@@ -118,7 +118,7 @@ class CatalogReader:
                     look, abandon_on_cancel=True, limiter=self._limiter
                 )
         except trio.TooSlowError as error:
-            # The thread, which libpq's timeouts will end, has the old one.
+            # A thread that is still running keeps the old one until libpq's timeouts end it.
             self._reader = self._new_reader()
             raise CensusFailed(f"no answer in {TIMEOUT:g} s", refused=False) from error
         except CensusFailed:
@@ -186,7 +186,7 @@ async def read_databases(parameters: Parameters, password: str | Path | None) ->
 class CensusReader:
     """Reads one database again and again, one look at a time; remembers the texts it has read.
 
-    *read_bodies* says what texts may do, None of those it cannot read now.
+    *read_bodies* returns what texts may do, None for a text that cannot be parsed now.
     """
 
     def __init__(self, read_bodies: ReadBodies | None = None) -> None:
@@ -280,11 +280,11 @@ class CensusReader:
             )
             for key in batch:
                 body = bodies.get(key, UNREADABLE)
-                # What could not be read now is read again at the next look.
+                # A text that could not be parsed now is tried again at the next look.
                 self._bodies[key] = _NONE if body is None else (versions[key], body)
 
     def _read_clauses(self, texts: set[str]) -> Mapping[str, Body]:
-        """Return what each of *texts* may do, if it can be read now; only those are that were not there the last time."""
+        """Return what each of *texts* may do, None if it cannot be parsed now; texts of the last look are remembered."""
         unread = sorted(texts - self._clauses.keys())
         read = dict(zip(unread, self._read_bodies(unread), strict=True))
         known = {text: body for text, body in self._clauses.items() if text in texts}
@@ -296,7 +296,7 @@ _NONE: Final = ("", UNREADABLE)
 
 
 def _rows(connection: Connection, query: str) -> Iterator[tuple[Any, ...]]:
-    """Yield what *query* finds, in portions: fetching all holds the interpreter's lock, and with it everybody, to the end."""
+    """Yield the rows of *query* in portions: fetching all at once would hold the interpreter lock throughout."""
     cursor = connection.execute(query.encode())
     while rows := cursor.fetchmany(PORTION):
         yield from rows
@@ -340,7 +340,7 @@ def _connect(parameters: Parameters, password: str | Path | None) -> Connection:
             autocommit=True,
         )
     except (psycopg.Error, OSError) as error:
-        # Without a descriptor left nobody has refused anything.
+        # A lack of descriptors is not a refusal by the node.
         refused = not is_short(Purpose.OURS)
         raise CensusFailed(_sentence(error), refused=refused) from error
 

@@ -33,14 +33,14 @@ DEADLY: Final = frozenset({"FATAL", "PANIC"})
 
 
 class ProbeFailed(NodeError):
-    """A node was not seen; *lost* says that the connection is gone, False that it was only slow; *silent* that nothing at all came from it."""
+    """A probe failed; *lost*: the connection is gone, not just slow; *silent*: not one byte came from the node."""
 
     def __init__(self, reason: str, *, lost: bool, silent: bool = False) -> None:
         super().__init__(reason.strip().partition("\n")[0])
         self.lost = lost
         self.silent = silent
         self.overdue = 0.0
-        """How long after the probe's deadline that was noticed: by more than a moment, rwsplit itself was held up."""
+        """Seconds from the probe's deadline until it was noticed; if more than HELD_UP, rwsplit itself was held up."""
 
 
 def question(query: str) -> bytes:

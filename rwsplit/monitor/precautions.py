@@ -1,8 +1,8 @@
-"""Precautions: with which parameters rwsplit's own sessions begin, in databases of whoever.
+"""Precautions: the startup parameters of rwsplit's own sessions, which make them safe in a hostile database.
 
-The monitor's role sees more than others (pg_monitor), and the owner of a database decides what sessions there begin with: a
-search path that leads to a view called `pg_settings`, an isolation level that a replica refuses. A startup parameter
-beats ALTER DATABASE and ALTER ROLE. It is the second line: the first is that no query of ours needs a search path
+The monitor's role has privileges (pg_monitor), and the owner of a database sets the defaults of its sessions: a search path
+with a view called `pg_settings` in it, an isolation level that replicas refuse. A startup parameter overrides ALTER
+DATABASE and ALTER ROLE. This is the second line of defence; the first is that rwsplit's queries need no search path
 (`system_catalogs`).
 """
 
@@ -20,9 +20,9 @@ def startup_options(
     lock_timeout: float = 1.0,
     search_path: str | None = "pg_catalog",
 ) -> str:
-    """Return the startup parameter `options` of a session that reads, and whose statements take so many seconds at most.
+    """Return the startup parameter `options` of a read-only session whose statements take at most *statement_timeout* seconds.
 
-    *search_path* None: what the database says, which is then what is asked for.
+    *search_path* None leaves the search path to the database, for a session that asks for it.
     """
     settings = {
         "search_path": search_path,

@@ -11,8 +11,8 @@ restartpoint or flushes a page. That may take up to `checkpoint_timeout` after a
 then the replica is refused as OTHER_TIMELINE, for it cannot prove the contrary.
 
 With it, too, a probe sees whom a replica follows, and since when a primary's timeline has run. What led to that timeline is in a file
-only a superuser reads, or who was granted EXECUTE on `pg_read_file(text)`; without, it stays unknown. A superuser it must not
-be: whatever tricks its sessions into running something would run that with all rights (`precautions`, `system_catalogs`).
+only a superuser may read, or a role with EXECUTE on `pg_read_file(text)`; else it stays unknown. The role must not be a
+superuser: code that a hostile database makes its sessions run would have all rights (`precautions`, `system_catalogs`).
 
 The timeline of a replica is the highest that any of these sources mentions: the receiver streams a
 newer one only if the replica's own position lies on it, and in recovery it never goes back while the
@@ -174,7 +174,7 @@ class Probe:
 
         Raises:
             ProbeFailed: it did not answer, or not in time.
-            OutOfFiles: there is no descriptor for a connection; that says nothing of the node.
+            OutOfFiles: there is no descriptor for a connection; the node is not at fault.
         """
         deadline = trio.current_time() + self.timeout
         try:

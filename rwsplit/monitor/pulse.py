@@ -57,7 +57,7 @@ class Pulse:
         self._due = 0.0
         """When its answer is overdue."""
         self._excused = False
-        """It has been given more time, since rwsplit itself was held up."""
+        """Whether the answer got more time because rwsplit itself was held up."""
         self._stopping = False
         self._over = trio.Event()
         self._fd = -1
@@ -106,7 +106,7 @@ class Pulse:
         if self._waiting:
             late = self._board.now() - self._due
             if late > HELD_UP and not self._excused:
-                # It was rwsplit that was late: what the node has said may be there and unread.
+                # rwsplit was late, not the node: the answer may be there, unread.
                 self._excused = True
                 self._wait(min(late, self._probe.timeout))
             else:
@@ -121,7 +121,7 @@ class Pulse:
             self._failed(failure)
 
     def _wait(self, seconds: float) -> None:
-        """Wait so long, at most, for the answer."""
+        """Wait at most *seconds* for the answer."""
         self._due = self._board.now() + seconds
         self._alarm.set(self._due)
 

@@ -1,8 +1,8 @@
-"""System catalogs: the queries a census is made of; what PostgreSQL brings along (oid < 16384) is left out.
+"""System catalogs: the queries of a census; PostgreSQL's own objects (oid < 16384) are left out.
 
-They run in databases that are not ours: who owns one decides about the search path there, and may have put functions, operators,
-types and relations of any name into it. So every name is qualified, every operator written `operator(pg_catalog.=)`, and what
-looks for an operator by itself - `in`, `like`, `between`, `case x when`, `nullif`, `using` - not used (tests/unit/test_own_sql.py).
+They run in databases of others. The owner of a database sets its search path and may have put functions, operators, types
+and relations of any name into it. So every name is qualified, and every operator written `operator(pg_catalog.=)`. Syntax that
+looks up an operator by itself (`in`, `like`, `between`, `case x when`, `nullif`, `using`) is not used (tests/unit/test_own_sql.py).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ MOST_ROWS: Final = 100_000
 SQL_BODIES_SINCE: Final = 140000
 """The server_version_num of `BEGIN ATOMIC`."""
 
-#: What a session starts with; asked before OUR_PATH, which would be the answer.
+#: The search path a session starts with; to be asked before OUR_PATH is set.
 CLUSTER_PATH: Final = """
 select reset_val, source from pg_catalog.pg_settings where name operator(pg_catalog.=) 'search_path'
 """
-#: Behind it views and expressions are written with the schema of whatever is not PostgreSQL's.
+#: With this path PostgreSQL deparses views and expressions with the schemas of all names but its own.
 OUR_PATH: Final = "select pg_catalog.set_config('search_path', 'pg_catalog', false)"
 DEFAULT_PATHS: Final = f"""
 select r.rolname, pg_catalog.substr(c.setting, {len("search_path=") + 1})

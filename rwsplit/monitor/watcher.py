@@ -44,7 +44,7 @@ from rwsplit.server.patience import HELD_UP
 CHASE_DELAY: Final = 0.001
 #: Part of the interval by which replicas are probed after the primary.
 REPLICA_PHASE: Final = 0.1
-#: Failures in a row that are not held against a node since rwsplit itself was held up.
+#: Failed probes in a row that do not count against a node because rwsplit itself was held up.
 MOST_EXCUSED: Final = 3
 #: Seconds between the starts of two rounds at least, however many ask for them.
 ROUND_SPACING: Final = 0.005
@@ -112,7 +112,7 @@ class Watcher:
         self._chase_delay = CHASE_DELAY
         self._out_of_files = Seldom()
         self._excused = 0
-        """Failures in a row that were not the node's."""
+        """Failed probes in a row that did not count against the node."""
 
     def kick(self, *, until_fresh: float = NEVER) -> None:
         """Probe at once, or right after the probe in flight.
@@ -163,14 +163,14 @@ class Watcher:
         except ProbeFailed as failure:
             if failure.overdue > HELD_UP and self._excused < MOST_EXCUSED:
                 self._excused += 1
-                self._kicked = True  # it was rwsplit that was late: look again
+                self._kicked = True  # rwsplit was late, not the node: probe again
                 return
             self._excused = 0
             self._board.failed(
                 self.name, str(failure), lost=failure.lost, silent=failure.silent
             )
         except OutOfFiles as error:
-            # Nothing was seen, so nothing has changed: the node is what it was known to be.
+            # The node was not probed, so what is known of it stays.
             if self._out_of_files.is_due(started):
                 _log.warning("node_not_probed", node=self.name, reason=str(error))
         else:

@@ -1,1 +1,1 @@
-"""The parser process: where texts are read that would hold up everybody else, and what speaks with it."""
+"""The parser process, which parses texts too expensive for the turn loop, and rwsplit's side of it."""

@@ -1,6 +1,6 @@
 """`python -m rwsplit.parser`: the parser process; its socket is its standard input. Only rwsplit starts it.
 
-What is meant for rwsplit's process group is not heeded from the first moment on: what it reads with takes a while to be there.
+It ignores signals to rwsplit's process group from the first moment on, since importing the parser takes a while.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Child: the parser process itself.
 
-It reads messages from the socket that is its standard input until that ends, which it does when rwsplit does, however that
-ends. Signals meant for rwsplit's process group it does not heed (`__main__`). A timer of the kernel's ends it (SIGPROF) when one text has taken
-more processor time than it may: compiled code asks nobody. It counts the processor's time, so that a busy machine is not a
-dear text; whether the process answers at all, rwsplit sees by its own clock.
+It reads messages from the socket that is its standard input, until rwsplit ends and so the socket does. It ignores signals to
+rwsplit's process group (`__main__`). A kernel timer (SIGPROF) kills it when one text has taken more processor time than allowed,
+since nothing else can interrupt compiled code. Processor time is what counts, so that a busy machine does not make a text look
+expensive; rwsplit watches by its own clock whether the process answers at all.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ def main() -> None:
 
 
 def _stand_back() -> None:
-    """Let whoever serves clients go first: for the processor, and when memory is short."""
+    """Lower this process's priority below that of rwsplit, for the processor and when memory is short."""
     with contextlib.suppress(OSError):
         os.nice(_NICENESS)
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
 class Child:
-    """Does what comes in by *connection*, one piece of work after the other."""
+    """Does the work that comes over *connection*, one piece after the other."""
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:
         self._connection = connection
@@ -99,7 +99,7 @@ class Child:
                 self._send(Facts(unread(facts.script.hints)))
 
     def _limit(self) -> None:
-        """End the process when it has worked for too long from now on."""
+        """Start the timer that kills the process if this piece of work takes too long."""
         signal.setitimer(signal.ITIMER_PROF, self._seconds)
 
     def _send(self, message: Message) -> None:

@@ -1,8 +1,8 @@
 """Frames: messages between rwsplit and its parser process, as bytes: a length, and the value pickled.
 
-Either end trusts the other: the process is rwsplit's own child, started from the same files, and the socket between them
-has no name. What is taken out of a pickle is nevertheless only values of rwsplit's own and frozen sets, so that
-a text that should make the process say something else gains nothing by it.
+The two trust each other: the process is rwsplit's own child, started from the same files, and their socket has no name. Still,
+unpickling accepts only rwsplit's own values and frozen sets, so that a text that takes control of the parser process
+cannot run code in rwsplit.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any, Final
 from rwsplit.parser.messages import Message
 
 MOST_BYTES: Final = 8 << 20
-"""Of one message. The longest text is an eighth of that, the names in it are no more."""
+"""Bytes of the longest message: eight times the longest text."""
 _HEADER: Final = 4
 _OWN: Final = ("rwsplit.sql.", "rwsplit.parser.messages")
 _OTHERS: Final = frozenset({("builtins", "frozenset"), ("re", "_compile")})
-"""What values of rwsplit's own are made of besides: names, and the operator's patterns."""
+"""Types of the standard library that these values contain: sets of names, and the operator's patterns."""
 
 
 class BrokenFrame(Exception):
-    """What was received is no message."""
+    """The bytes received are not a message."""
 
 
 def encode(message: Message) -> bytes:
@@ -42,7 +42,7 @@ class Frames:
         self._data = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """Take in *data* as it comes."""
+        """Add *data* that was received."""
         self._data += data
 
     def next(self) -> Message | None:
@@ -70,7 +70,7 @@ class Frames:
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        # A name with dots, or one that is only imported there, leads out of the module.
+        # A dotted name, or one the module merely imports, would lead out of the module.
         is_own = module.startswith(_OWN) and "." not in name
         if is_own or (module, name) in _OTHERS:
             found = super().find_class(module, name)

@@ -1,4 +1,4 @@
-"""Inline: reads texts here and now, where there is no parser process: a relay that is part of another program, a test."""
+"""Inline: parses texts in the calling task, for programs without a parser process: tests, and a relay embedded in another program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rwsplit.sql.functions import FunctionBook
 
 
 class Inline(Reader):
-    """Reads every text at once, and everybody waits."""
+    """Parses every text at once, while everything else waits."""
 
     async def classify(
         self,
@@ -23,7 +23,7 @@ class Inline(Reader):
         asker: Hashable,  # noqa: ARG002
         is_wanted: Callable[[], bool],  # noqa: ARG002
     ) -> Reading:
-        """Return the facts of *text*, by what *book* returns now."""
+        """Return the facts of *text*, by the current *book*."""
         await trio.lowlevel.checkpoint()
         current = book()
         return Reading(parse(text, current), current)

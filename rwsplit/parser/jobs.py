@@ -1,4 +1,4 @@
-"""Jobs: the pieces of work a parser process is given, and what is said to it in each."""
+"""Jobs: the pieces of work for a parser process, and the messages of each."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Job:
         self.begun = trio.Event()
         self.done = trio.Event()
         self.ending: Ending | None = None
-        """Of the process that was to do it."""
+        """Why the process ended that was doing it; None if it did not."""
 
     async def run(self, process: Process) -> None:
-        """Have it done by *process*. Raises Ended."""
+        """Let *process* do it. Raises Ended."""
         raise NotImplementedError
 
 
 class StatementJob(Job):
-    """A statement to be classified by what *book* returns then."""
+    """A statement to be classified by *book*, as that is when the job runs."""
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class StatementJob(Job):
     ) -> None:
         super().__init__(asker, len(text), is_wanted)
         self.reading = Reading(None)
-        """What has become of it so far."""
+        """The result so far."""
         self._text = text
         self._book = book
 
     async def run(self, process: Process) -> None:
-        """Have *process* classify it. Raises Ended."""
+        """Let *process* classify it. Raises Ended."""
         await process.send(Query(self._text))
         message, book = await process.receive(), None
         if isinstance(message, Names):
@@ -66,16 +66,16 @@ class StatementJob(Job):
 
 
 class BodiesJob(Job):
-    """Bodies to be read."""
+    """Bodies of functions, views and policies to be parsed."""
 
     def __init__(self, texts: Sequence[str], asker: Hashable) -> None:
         super().__init__(asker, sum(map(len, texts)), lambda: True)
         self.bodies: list[Body] = []
-        """What the first of them may do; of all of them when it is done."""
+        """The results for the first of them so far; for all of them once it is done."""
         self._texts = tuple(texts)
 
     async def run(self, process: Process) -> None:
-        """Have *process* read them. Raises Ended."""
+        """Let *process* parse them. Raises Ended."""
         await process.send(Bodies(self._texts))
         for _ in self._texts:
             message = await process.receive()

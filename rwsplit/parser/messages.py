@@ -5,7 +5,7 @@
     rwsplit    Known ->
     process             Facts ->
 
-The process says Ready once, when it can begin. It has one piece of work at a time and keeps nothing of it, so any
+The process sends Ready once, when it can begin. It does one piece of work at a time and keeps no state between them, so any
 process can do any piece.
 """
 
@@ -35,7 +35,7 @@ class Names(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is known of them; None: they stand for too much."""
+    """What the catalog knows of them; None if they stand for too many functions and relations."""
 
     excerpt: Excerpt | None
 
@@ -47,13 +47,13 @@ class Facts(NamedTuple):
 
 
 class Bodies(NamedTuple):
-    """Texts of functions, views, policies to be read."""
+    """Texts of functions, views and policies to be parsed."""
 
     texts: tuple[str, ...]
 
 
 class Read(NamedTuple):
-    """What the next of them may do."""
+    """What the next body may do."""
 
     body: Body
 

@@ -1,8 +1,8 @@
-"""Parser: has texts read by a parser process, one at a time, and keeps that process running.
+"""Parser: keeps a parser process running and gives it texts to parse, one at a time.
 
-What is read is what others must not wait for: long or dear statements, bodies out of the catalog. Whoever asks waits in a
-fair queue. When the process ends, for whatever reason, the text it was reading is not read; everything else in the queue waits
-for the next process. A text that is to blame for that is not tried again (`endings.py`).
+These are long or expensive statements, and bodies from the catalog. They wait in a fair queue. If the process ends, the text
+it was parsing fails, and the others in the queue wait for the next process. A text that has caused the end of a process is not
+tried again (`endings.py`).
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ from rwsplit.parser.reader import Reader, Reading
 from rwsplit.sql.body import UNREADABLE, Body
 from rwsplit.sql.functions import FunctionBook
 
-#: Seconds a statement waits for its turn; then it is not read.
+#: Seconds a statement waits for its turn; after that it is given up.
 STATEMENT_PATIENCE: Final = 10.0
-#: The same of bodies, for which no client waits.
+#: The same for bodies, for which no client waits.
 BODY_PATIENCE: Final = 30.0
-#: Characters of bodies that are read as one piece of work.
+#: Characters of bodies in one job.
 BATCH: Final = 64 << 10
-#: Seconds between the end of a process that died and the start of the next: at first, at most.
+#: Seconds between the end of a process and the start of the next: after the first failure, and at most.
 PAUSE: Final = (0.05, 5.0)
-#: Seconds after which a process that runs was started with success.
+#: Seconds a process must run to count as a successful start.
 STEADY: Final = 10.0
-#: How often a text is tried if the process ends and nobody knows why.
+#: How often a text is tried if the process ends for an unknown reason.
 TRIES: Final = 2
-#: Starts in a row that have come to nothing, after which nobody waits for one any more.
+#: Failed starts in a row after which texts no longer wait for a process.
 HOPELESS: Final = 4
-#: As many as are counted.
+#: Failed starts are counted up to this number.
 MOST_FAILURES: Final = 10
 
 _log = structlog.get_logger("rwsplit.parser")
 
 
 class Parser(Reader):
-    """Reads texts in a process. Use it from the trio thread only."""
+    """Parses texts in a parser process. Use it from the trio thread only."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.pid: int | None = None
-        """The process that runs, if one is ready."""
+        """The process id, while a process is ready."""
         self.texts = 0
-        """Statements and bodies that were read."""
+        """How many statements and bodies were parsed."""
         self.unread = 0
-        """Those that were not."""
+        """How many could not be parsed."""
         self.endings = dict.fromkeys(Ending, 0)
         self._queue: FairQueue[Job] = FairQueue()
         self._suspects = Suspects()
@@ -76,7 +76,7 @@ class Parser(Reader):
             await trio.sleep(pause)
 
     def _pause(self, ending: Ending, lived: float) -> float:
-        """Return how long to wait before the next start, a process having ended that was ready for *lived* seconds."""
+        """Return the seconds until the next start, after a process has ended that was ready for *lived* seconds."""
         if lived > STEADY:
             self._failures = 0
         if ending is Ending.FULL or ending.is_the_texts:
@@ -84,7 +84,7 @@ class Parser(Reader):
         self._failures = min(self._failures + 1, MOST_FAILURES)
         return min(PAUSE[1], PAUSE[0] * 2.0 ** (self._failures - 1))
 
-    # For whoever has something to be read...
+    # For callers...
 
     async def classify(
         self,
@@ -94,7 +94,7 @@ class Parser(Reader):
         asker: Hashable,
         is_wanted: Callable[[], bool],
     ) -> Reading:
-        """Return the facts of *text*, by what *book* returns when it is read; it need not be if *is_wanted* says no then."""
+        """Return the facts of *text*, by *book* as it is when its turn comes; give up if *is_wanted* is false then."""
         if self._suspects.include(text):
             return Reading(None, is_final=True)
         for _ in range(TRIES):
@@ -105,7 +105,7 @@ class Parser(Reader):
                 self._suspects.acquit(text)
                 return job.reading
             if job.ending is None:
-                break  # its turn did not come, or nobody waits for it
+                break  # its turn did not come, or no session waits for it any more
             if self._suspects.are_to_include(text, job.ending):
                 self.unread += 1
                 return Reading(None, is_final=True)
@@ -113,7 +113,7 @@ class Parser(Reader):
         return Reading(None)
 
     async def read_bodies(self, texts: Sequence[str], *, asker: Hashable) -> list[Body | None]:
-        """Return what each of *texts* may do; None: it could not be read now."""
+        """Return what each of *texts* may do; None for a text that could not be parsed now."""
         found: dict[str, Body | None] = {
             text: UNREADABLE for text in texts if self._suspects.include(_bytes(text))
         }
@@ -123,7 +123,7 @@ class Parser(Reader):
             self.texts += len(job.bodies)
             found.update(zip(batch, job.bodies, strict=False))
             left = batch[len(job.bodies) :]
-            if left:  # the first of these was being read when the process ended
+            if left:  # the first of these was being parsed when the process ended
                 found[left[0]] = await self._read_alone(left[0], asker, job.ending)
             for text in left[1:]:
                 found[text] = await self._read_alone(text, asker)
@@ -132,7 +132,7 @@ class Parser(Reader):
     async def _read_alone(
         self, text: str, asker: Hashable, ending: Ending | None = None
     ) -> Body | None:
-        """Return what *text* may do; *ending*: of the process that was reading it before."""
+        """Return what *text* may do; *ending* is why the process ended that was parsing it before."""
         for _ in range(TRIES):
             if ending is not None and self._suspects.are_to_include(_bytes(text), ending):
                 self.unread += 1
@@ -149,7 +149,7 @@ class Parser(Reader):
         return None
 
     async def _do(self, job: Job, patience: float) -> None:
-        """Return when *job* is done, or will not be."""
+        """Queue *job*; return once it is done, or given up."""
         if self.pid is None and self._failures >= HOPELESS:
             await trio.lowlevel.checkpoint()
             return
@@ -166,7 +166,7 @@ class Parser(Reader):
     # The process...
 
     async def _live(self) -> Ending:
-        """Start a process and have it job until it ends; return why."""
+        """Start a process, give it jobs until it ends; return why it ended."""
         try:
             async with started(self.limits) as process:
                 self.pid, self._ready_at = process.pid, trio.current_time()
@@ -211,15 +211,15 @@ class Parser(Reader):
         return ending
 
     async def _serve(self, process: Process, job: Job) -> Ending | None:
-        """Have *process* do *job*; return why it ended, None: it did not."""
+        """Let *process* do *job*; return why the process ended, None if it did not."""
         began = trio.current_time()
         job.begun.set()
         try:
             await job.run(process)
         except Ended as ended:
             job.ending = ended.ending
-        except Exception:  # noqa: BLE001 - logged, and said to whoever waits
-            # Ours, in what is asked of the process: it may still wait for an answer.
+        except Exception:  # noqa: BLE001 - logged, and the job fails
+            # An error on this side: the process may still wait for a message.
             _log.exception("parser_failed")
             job.ending = Ending.BROKEN
         finally:
@@ -237,7 +237,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Yield *texts* in portions, each short or one text."""
+    """Yield *texts* in batches of BATCH characters; a longer text is a batch of its own."""
     batch: list[str] = []
     size = 0
     for text in texts:

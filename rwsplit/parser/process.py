@@ -1,7 +1,7 @@
-"""Process: a parser process that runs, seen from rwsplit: its life, and the messages to it and from it.
+"""Process: rwsplit's side of a running parser process: start and end, and the messages both ways.
 
-It is started anew (not forked: rwsplit has threads), in a session of its own, so that Ctrl-C does not reach it, with one end of a
-socket pair. It never outlives rwsplit: the other end closes with it, whatever becomes of it.
+It is a new process (not a fork, since rwsplit has threads) in a session of its own, so that Ctrl-C does not reach it. Its standard
+input is one end of a socket pair. It never outlives rwsplit: when rwsplit ends, however it does, the other end closes.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ _GRACE: Final = 2.0
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """What a parser process may take."""
+    """The limits of a parser process."""
 
     seconds: float = 1.0
     """Processor time for one text."""
     patience: float = 3.0
-    """Seconds in which it must say something or at least have worked."""
+    """Seconds within which it must send something, or at least use processor time."""
     start: float = 30.0
-    """Seconds until it is ready."""
+    """Seconds it may take to start."""
     memory: int = 512 << 20
     """Bytes of address space."""
     full: int = 256 << 20
-    """Bytes in memory with which it is replaced."""
+    """Bytes of resident memory at which it is replaced."""
 
 
 class Ended(Exception):
-    """The process has ended, or must."""
+    """The process has ended, or must be killed."""
 
     def __init__(self, ending: Ending) -> None:
         super().__init__(ending.value)
@@ -66,7 +66,7 @@ class Process:
         self._frames = Frames()
         self.pid: int = process.pid
         self.is_hopeless = False
-        """It does not do what it should."""
+        """Whether it must be killed, since it does not answer as it should."""
 
     async def send(self, message: Message) -> None:
         """Send *message*. Raises Ended; BrokenFrame: it is too long."""
@@ -80,15 +80,15 @@ class Process:
             self._give_up(Ending.SILENT)
 
     async def receive(self) -> Message:
-        """Return its next message. Raises Ended: there is none, or not in time."""
+        """Return its next message. Raises Ended if none comes in time."""
         return await self._receive(self._limits.patience)
 
     async def wait(self) -> Ending:
-        """Return why it has ended, when it has."""
+        """Block until it ends; return why."""
         return ending_of(await self._process.wait())
 
     def resident(self) -> int:
-        """Return how many bytes of memory it has."""
+        """Return its resident memory in bytes."""
         try:
             pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
         except OSError:
@@ -96,7 +96,7 @@ class Process:
         return int(pages) * _PAGE
 
     def _used(self) -> str:
-        """Return how much of the processor's time it has used, whatever the unit."""
+        """Return the processor time it has used, as a text to compare."""
         try:
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
@@ -104,7 +104,7 @@ class Process:
         return " ".join(fields[11:13])
 
     async def await_ready(self) -> None:
-        """Return when it can begin. Raises Ended."""
+        """Block until it can begin. Raises Ended."""
         if not isinstance(await self._receive(self._limits.start), Ready):
             raise Ended(Ending.BROKEN)
 
@@ -125,11 +125,11 @@ class Process:
             with trio.move_on_after(patience):
                 data = await self._receive_now()
             if data is None:
-                # It may be rwsplit that was late: what has come by now counts.
+                # rwsplit itself may be late: an answer that has arrived by now counts.
                 with trio.move_on_after(_TICK):
                     data = await self._receive_now()
             if data is not None or self._used() == used:
-                break  # else it works, only not fast: its own timer judges that
+                break  # else it is working, and its own timer limits that
         if data is None:
             self._give_up(Ending.SILENT)
         if not data:
@@ -154,9 +154,9 @@ class Process:
 
 @asynccontextmanager
 async def started(limits: Limits) -> AsyncIterator[Process]:
-    """Start a process and give it out when it is ready; at the end of the block it is gone.
+    """Start a process and yield it once it is ready; at the end of the block it has ended.
 
-    Raises Ended: it does not become ready. OSError: it cannot be started.
+    Raises Ended if it does not become ready, OSError if it cannot be started.
     """
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -188,7 +188,7 @@ async def started(limits: Limits) -> AsyncIterator[Process]:
 
 
 def _environment() -> Mapping[str, str]:
-    """Return the environment in which a Python finds the rwsplit that runs, but nothing in the working directory."""
+    """Return an environment in which Python imports this rwsplit, and nothing from the working directory."""
     found = dict(os.environ)
     root = str(Path(__file__).resolve().parent.parent.parent)
     if root not in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
@@ -199,5 +199,5 @@ def _environment() -> Mapping[str, str]:
 
 _TICK: Final = 0.001
 _MOST_WAITS: Final = 10
-"""How often the patience with a process may be over if it works all the time."""
+"""How many times `patience` a process may take if it uses processor time throughout."""
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")

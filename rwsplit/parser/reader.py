@@ -1,4 +1,4 @@
-"""Reader: whoever reads texts that others must not wait for, and what becomes of them."""
+"""Reader: the interface of what parses expensive texts (`parser.Parser`, `inline.Inline`), and its results."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rwsplit.sql.statement import Script
 
 
 class Reading(NamedTuple):
-    """What has become of a statement that was to be classified."""
+    """The result of classifying a statement."""
 
     script: Script | None
-    """None: it was not read, and is to be taken for anything."""
+    """Its facts; None if it could not be parsed, so that it may do anything."""
     book: FunctionBook | None = None
-    """By which it was judged."""
+    """The book of functions that was used."""
     is_final: bool = False
-    """Not read, it is not to be tried again."""
+    """Whether a statement that could not be parsed must not be tried again."""
 
 
 class Reader(Protocol):
-    """Whoever reads texts that others must not wait for."""
+    """Parses texts that are too expensive for the turn loop."""
 
     async def classify(
         self,
@@ -32,7 +32,7 @@ class Reader(Protocol):
         asker: Hashable,
         is_wanted: Callable[[], bool],
     ) -> Reading:
-        """Return the facts of *text*, by what *book* returns when it is read; it need not be if *is_wanted* says no then."""
+        """Return the facts of *text*, by *book* as it is when its turn comes; give up if *is_wanted* is false then."""
 
     async def read_bodies(self, texts: Sequence[str], *, asker: Hashable) -> list[Body | None]:
-        """Return what each of *texts* may do; None: it could not be read now."""
+        """Return what each of *texts* may do; None for a text that could not be parsed now."""

@@ -1,7 +1,6 @@
-"""Work: what a parser process does with what it is given, without its socket, its limits and its clock.
+"""Work: how a parser process classifies statements and bodies, without its socket, limits and clock.
 
-Lack of memory is raised: what was under way is lost, and the process ends (`child.py`). Whatever else a text leads to is a
-verdict, as in `sql.classify`.
+MemoryError is raised, and the process ends (`child.py`). Every other failure of a text is a verdict, as in `sql.classify`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from rwsplit.sql.parse_cost import PATIENT_BUDGET, Budget
 
 
 def classify(query: Query) -> Generator[Names, Known, Facts]:
-    """Return the facts of *query*; yield the names in it and be sent what is known of them."""
+    """Return the facts of *query*. A generator: yields the names in it and is sent what the catalog knows of them."""
     found = scan_query(query.text)
     if found is None:
         return Facts(unreadable())

@@ -1,4 +1,4 @@
-"""Owed: the answers one unit is owed, and what is to be done with each."""
+"""Owed: the answers a server owes for one unit, and what to do with each."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from rwsplit.protocol.looks import Look
 #: Step of a unit: the answer to one message. A `bytes` step is an answer to make up, a `Look` one to swallow and look at.
 FORWARD: Final = 0
 SWALLOW: Final = 1
-#: The last step of a unit whose client must not hear of its end, since it has said Flush where rwsplit says Sync.
+#: The last step of a unit whose ReadyForQuery the client must not get: it has sent Flush where rwsplit sends Sync.
 UNTOLD: Final = 2
 Step = int | bytes | Look
 
 
 class Owed:
-    """The answers one unit is owed."""
+    """The answers a server owes for one unit."""
 
     __slots__ = (
         "done",
@@ -34,7 +34,7 @@ class Owed:
     )
 
     vital: ClassVar[bool] = False
-    """What was sent behind it relies on it: after an error nothing more of what the server says counts."""
+    """Whether the units behind it rely on it, so that after an error the server's further answers do not count."""
 
     def __init__(self, sink: list[bytes] | None, *, guarded: bool = False) -> None:
         self.sink = sink
@@ -43,7 +43,7 @@ class Owed:
         """What to do with the answer to each message; None: forward all."""
         self.guarded = guarded
         self.forwarded = False
-        """Something of the answer has been handed to the sink."""
+        """Whether a part of the answer has gone to the sink."""
         self.failed = False
         """An ErrorResponse came for it."""
         self.failed_at = 0
@@ -57,7 +57,7 @@ class Owed:
         self.done = 0
         """Steps that are through; those that follow it did not happen if the unit failed."""
         self.told = 0
-        """Those of them whose answer the client got: as many of its messages did what they say."""
+        """The steps whose answers the client got: so many of its messages have succeeded."""
         self.reports: list[bytes] | None = None
         """Where ParameterStatus goes although the answer is swallowed."""
 
@@ -66,7 +66,7 @@ class Owed:
         return frame
 
     def deliver(self) -> None:
-        """Hand over what was kept back: it is the answer after all."""
+        """Send the answer that was kept back."""
         if self.kept is not None and self.sink is not None:
             self.sink.extend(self.kept)
         self.kept = None

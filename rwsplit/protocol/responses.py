@@ -84,7 +84,7 @@ class ResponseQueue:
         self._rest = b""
         """The beginning of a frame, or of one's header."""
         self._more: list[bytes] = []
-        """What has come of that frame since; put together once it is complete."""
+        """The further pieces of that frame, joined once it is complete."""
         self._missing = 0
         """How many bytes of it are still to come; zero if that need not be awaited."""
         self._through = 0
@@ -172,7 +172,7 @@ class ResponseQueue:
 
     @property
     def progress(self) -> Hashable:
-        """A value that is another one whenever something has come since."""
+        """A value that differs after every byte received."""
         head = self.owed[0] if self.owed else None
         size = 0 if head is None else head.size
         return len(self.owed), id(head), size, self._through, self._missing, len(self._rest)

@@ -255,8 +255,8 @@ class ScramServer:
     ) -> tuple[bytes, bytes] | None:
         """Take the client-final-message; return the server-final-message and the ClientKey.
 
-        None when the proof is wrong. *verifier* is what it is held against, if only its salt and iteration count were
-        known before the challenge.
+        None when the proof is wrong. *verifier* is the one to check against, if only its salt and iteration count were
+        known at the challenge.
 
         Raises:
             ProtocolViolation: it is malformed or bound to another channel.

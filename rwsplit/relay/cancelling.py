@@ -5,8 +5,8 @@ arrives. So while one is under way its server is not given to another session; o
 unit to be cancelled is the one being executed, otherwise the unit is answered 57014 without the node's help.
 A stranger's read that is cancelled all the same runs again.
 
-Each request is a connection to the node. One at a time is sent for a server: what is asked for meanwhile, once or a thousand
-times, is one more request behind it, if there is still something to cancel.
+Each request takes a connection to the node, so one at a time is sent for a server. All requests that come meanwhile, one or a
+thousand, become one more, if there is still something to cancel.
 """
 
 from __future__ import annotations

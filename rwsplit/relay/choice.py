@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 from rwsplit.cluster.node import NEVER, AdminState, NodeView, Refusal, Up
-from rwsplit.config.model import ConsistencyLevel, PoolMode, ReadsOnPrimary
+from rwsplit.config.choices import ConsistencyLevel, PoolMode, ReadsOnPrimary
 from rwsplit.protocol import codes
 from rwsplit.relay.client import Client
 from rwsplit.routing import policy

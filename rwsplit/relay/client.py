@@ -117,9 +117,9 @@ class Client(Session):
         self.paused = False
         """Not read, because its server or its own queue does not keep up."""
         self.queued = False
-        """It has something left over that waits for its slice."""
+        """Whether it waits in `Slices` for its next slice."""
         self.is_stuffed = False
-        """It does not read its answers: nothing more of what it asks is looked at."""
+        """Whether it does not read its answers, so that no more of its input is looked at."""
         self.blocked = False
         """EPOLLOUT is armed: it does not take what is sent."""
         self.closed = False

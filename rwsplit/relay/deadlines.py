@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 #: Seconds a statement waits, at most, before its client is told what for.
 NOTIFY: Final = 5.0
-#: Seconds between two looks at timers that are long by nature.
+#: Seconds between two looks at timers that may be a second late.
 ROUND: Final = 1.0
-#: Seconds between two looks beyond which rwsplit itself was held up: what others have said meanwhile has not been read.
+#: Seconds one look counts at most: if more have passed, rwsplit itself was held up and has not read what others sent.
 HELD_UP: Final = 1.0
 
 
 class Deadlines:
-    """Knows who is late."""
+    """Checks all timers of clients and servers, a look every tick."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
@@ -42,7 +42,7 @@ class Deadlines:
         self._last = relay.now
         """Moment of the last look."""
         self._awake = 0.0
-        """Seconds in which rwsplit has run: others are not silent while nobody listens."""
+        """Seconds for which rwsplit has run: while it does not, it cannot tell that others are silent."""
         self.server_timers = ServerTimers(relay, self)
         self.silence = Silence(relay)
         self.unread = Unread(relay)
@@ -130,7 +130,7 @@ class Deadlines:
         self._next_clients = earliest
 
     def _due(self, client: Client) -> tuple[float, Callable[[Client], None]]:
-        """Return when the timer of *client* that ends first is due, and what is done then; its server's looks tell the rest."""
+        """Return when the first timer of *client* is due, and what to do then; `server_timers` checks the others."""
         settings = client.settings
         idles = not (client.in_flight or client.pending)
         since = max(client.connected_at, client.last_answer, client.begun)
@@ -185,7 +185,7 @@ class Deadlines:
         self._end(client, "25P04", message, f"transaction_timeout is {timeout:g} s")
 
     def end_uncancelled(self, client: Client, timeout: float) -> None:
-        """End the session of *client*, whose statement goes on although it was cancelled *timeout* seconds after it had begun."""
+        """End the session of *client*, whose statement goes on although query_timeout (*timeout* seconds) has cancelled it."""
         message = "terminating connection because its statement could not be cancelled"
         self._end(client, "57014", message, f"query_timeout is {timeout:g} s")
 
@@ -206,4 +206,4 @@ def _shortest(config: PoolConfig, setting: str) -> float:
 
 
 def _nothing(_client: Client) -> None:
-    """It is not up to a look at this client."""
+    """Do nothing: no timer of this client is checked here."""

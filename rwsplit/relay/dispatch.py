@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import NodeView
-from rwsplit.config.model import PoolMode
+from rwsplit.config.choices import PoolMode
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 #: Units of one session that may be in flight at once.
 PIPELINE_LIMIT: Final = 256
 
-#: Statements of a session that asks which it has: all of them are parsed on its server for that, in one go.
+#: Most prepared statements of a session that lists them (pg_prepared_statements): all are prepared on its server for that.
 MOST_LISTED: Final = 1000
 TOO_MANY_TO_LIST: Final = f"a session with more than {MOST_LISTED} prepared statements cannot list them through rwsplit"
 CLOSE_SOME: Final = "Close those it does not need any more (DEALLOCATE)."
@@ -80,14 +80,14 @@ class Dispatcher:
                 pending.popleft()
                 client.pending_bytes = max(0, client.pending_bytes - size) if pending else 0
             if not pending:
-                break  # mostly: what comes alone need not be counted
+                break  # the common case: a single unit is not worth counting
             if not slices.goes_on(client, words):
                 break
         if client.is_behind or (client.paused and not pending):
             self._look_at_more(client)
 
     def _look_at_more(self, client: Client) -> None:
-        """Have more of what *client* sends looked at, now that there is room: what has been read comes first."""
+        """Take more input of *client*, now that there is room: first the input that was read already."""
         outboxes = self._relay.outboxes
         if client.is_behind:
             outboxes.pause_client(client)
@@ -186,7 +186,7 @@ class Dispatcher:
         return self.to_node(client, unit, node)
 
     def _refuse(self, client: Client, unit: Unit, code: str, message: str, hint: str) -> bool:
-        """Answer a unit that may not be run by an error when its turn has come; return whether it has."""
+        """Answer a unit that must not run with an error, once everything before it is answered; return whether it was."""
         if client.in_flight:
             return False
         self._relay.loss.refuse(client, unit, code, message, hint=hint)
@@ -348,7 +348,7 @@ class Dispatcher:
         self._relay.homeless[client] = None
 
     def _classify_later(self, client: Client, unit: Unit) -> Script | None:
-        """Have long statements parsed elsewhere while the session waits."""
+        """Send expensive statements to the parser process while the session waits."""
         if unit.piece.script is not None:
             unit.script = unit.piece.script
             return unit.script

@@ -34,10 +34,10 @@ class Driver(ABC):
         self.watched: dict[int, Callable[[], None]] = {}
         """Sockets in the set that are neither a session's nor a server's, and what a turn calls for each."""
         self.pressed = False
-        """Something is left over for the next turn, which must come although nothing is ready."""
+        """Whether the next turn must come at once, even if no socket is ready: some work is left."""
 
     def press(self) -> None:
-        """Have the next turn come at once: something is left over for it."""
+        """Make the next turn come at once: some work is left for it."""
         self.pressed = True
 
     def watch(self, fd: int, call: Callable[[], None]) -> None:
@@ -69,7 +69,7 @@ class TrioDriver(Driver):
         """Ends the waiting."""
 
     def press(self) -> None:
-        """Have the next turn come at once."""
+        """Make the next turn come at once."""
         if not self.pressed:
             self.pressed = True
             self._wake()
@@ -99,7 +99,7 @@ class TrioDriver(Driver):
                     break
                 turn(events)
                 if self.pressed:
-                    break  # there may be no end to it, and others want their turn
+                    break  # work may go on without end, and other tasks must run, too
 
     def close(self) -> None:
         """Close the set."""
@@ -107,4 +107,4 @@ class TrioDriver(Driver):
 
 
 def _nothing() -> None:
-    """Nobody waits."""
+    """Do nothing: no loop is waiting."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import NodeView, Up
-from rwsplit.config.model import ConsistencyLevel, ReadsOnPrimary
+from rwsplit.config.choices import ConsistencyLevel, ReadsOnPrimary
 from rwsplit.routing.balancing import effective_weight
 from rwsplit.routing.consistency import ANY_REPLICA, NO_HOME, PRIMARY_HOME
 from rwsplit.routing.fairness import BUSY, Costs, Ledger

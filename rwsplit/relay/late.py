@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rwsplit.config.model import PoolMode, Transactions
+from rwsplit.config.choices import PoolMode, Transactions
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.refusals import is_for_recovery_only

@@ -14,9 +14,9 @@ from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.responses import sqlstate
 from rwsplit.relay import skipping
 from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.healing import MOST_RESTARTS
 from rwsplit.relay.injected import Injected
 from rwsplit.relay.outboxes import IN
-from rwsplit.relay.replies import MOST_RESTARTS
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import CLOSED, IDLE, LANE, Server
 from rwsplit.session.unit import SIMPLE, CancelReason, Unit
@@ -71,14 +71,14 @@ class Loss:
             relay.outboxes.resume_server(server)
 
     def _leave_running(self, client: Client, server: Server, units: list[Unit]) -> None:
-        """Cancel *units*, which a client that is gone has in flight on *server*, unless they may have an effect."""
+        """Cancel *units*, which a client that is gone has in flight on *server*, unless one may have an effect."""
         relay = self._relay
         late = any(unit.cancelled is CancelReason.TRANSACTION_TIMEOUT for unit in units)
         streaming = any(unit.is_open or unit.row_limit or _copies_in(unit) for unit in units)
         if streaming or client.sync_lost or server.copying > 0:
             if late:
                 relay.canceller.cancel_server(server)
-            relay.close_server(server)  # nobody will send the rest
+            relay.close_server(server)  # the rest will never be sent
         elif late or server.tx != codes.IDLE or all(unit.guarded for unit in units):
             for unit in units:
                 unit.cancelled = unit.cancelled or CancelReason.ABANDONED
@@ -191,7 +191,7 @@ class Loss:
                 and route.target is Target.PRIMARY
                 and route.reason in _ASKED_FOR
             )
-            relay.replies.run_again(client, units, route if stays else _LOST)
+            relay.healing.run_again(client, units, route if stays else _LOST)
             return
         if server.farewell:
             relay.counters.errors += 1

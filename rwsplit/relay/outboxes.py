@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HIGH_WATER: Final = 256 * 1024
 
 
-#: Parts of an outbox beyond which they are put together.
+#: Parts of an outbox beyond which they are joined.
 MANY: Final = 64
 
 
@@ -90,7 +90,7 @@ class Outboxes:
         holder, out = server.holder, server.out
         if holder is None or holder.paused:  # type: ignore[attr-defined]
             return
-        if len(out) > MANY:  # or each look would take longer than the one before
+        if len(out) > MANY:  # else each look would take longer than the one before
             out[:] = [b"".join(out)]
         if sum(map(len, out)) > HIGH_WATER:
             self.pause_client(holder)  # type: ignore[arg-type]
@@ -122,7 +122,7 @@ class Outboxes:
             self._relay.dispatcher.pump(client)
 
     def _block(self, client: Client, *, blocked: bool) -> None:
-        """Take note that the socket of *client* takes no more, or takes more again."""
+        """Note that the socket of *client* is full, or no longer full."""
         client.blocked = blocked
         self._arm(client.fd, read=not client.paused, write=blocked)
         if blocked:
@@ -154,7 +154,7 @@ class Outboxes:
             self.resume_client(client)
 
     def resume_client(self, client: Client) -> None:
-        """Read a paused client again, unless there is enough of what it has sent already."""
+        """Read a paused client again, unless enough of its input is pending already."""
         slices = self._relay.slices
         if (
             not client.paused

@@ -33,12 +33,12 @@ class Overdue:
         self._last = NEVER
         """Moment of the last look."""
         self._resumed = NEVER
-        """When rwsplit went on after it was held up: until then nobody has listened."""
+        """When rwsplit went on after it was held up: until then it had not read any answer."""
 
     def look(self, now: float) -> None:
         """Report the nodes that owe answers for long, and see what frozen ones owe run elsewhere."""
         last, self._last = self._last, now
-        if now - last > HELD_UP:  # what has not been read yet may be there
+        if now - last > HELD_UP:  # answers may have arrived that were not read yet
             self._resumed = now if last > NEVER else NEVER
             return
         relay = self._relay

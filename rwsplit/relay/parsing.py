@@ -1,7 +1,8 @@
-"""Parsing: statements that are not read in the turn they arrive in; their sessions wait, nobody else does.
+"""Parsing: statements that are too expensive to parse in a turn; only their own sessions wait.
 
-They are read in the parser process (`rwsplit.parser`), one of each session at a time. What cannot be read goes to the primary.
-That is remembered where the text is to blame; else, as when the process was killed, the same text is tried again the next time.
+The parser process (`rwsplit.parser`) parses them, one of each session at a time. A statement that cannot be parsed goes to the
+primary. If the text itself is the cause, that is remembered; otherwise, as when the process was killed, the text is tried again
+the next time.
 """
 
 from __future__ import annotations
@@ -26,25 +27,25 @@ from rwsplit.sql.statement import Script
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
-#: How often a statement is read if what its names mean changes meanwhile.
+#: How often a statement is parsed at most if the catalog changes meanwhile.
 TRIES: Final = 2
 
 _log = structlog.get_logger("rwsplit.relay")
 
 
 class Parsing:
-    """Has statements of sessions read while these wait."""
+    """Sends statements to the parser process while their sessions wait."""
 
     def __init__(self, relay: Relay, reader: Reader | None = None) -> None:
         self._relay = relay
         self._reader = reader or Inline()
         self._reading: dict[Client, trio.CancelScope] = {}
-        """Whose statements are being read."""
+        """The clients whose statements are being parsed."""
         self._learned: set[tuple[Scope, bytes]] = set()
-        """What is being read although nobody waits for it."""
+        """The texts that are being parsed for no waiting session."""
 
     def begin(self, client: Client, unit: Unit) -> None:
-        """Have the statements read that *unit* waits for, and let *client* go on then."""
+        """Start parsing the statements of *unit*; *client* goes on when that is done."""
         client.waiting = Waiting.PARSING
         former = self._reading.get(client)
         if former is not None:
@@ -52,13 +53,13 @@ class Parsing:
         self._relay.start_task(self._read_all, client, unit)
 
     def learn(self, client: Client, scope: Scope, query: bytes) -> None:
-        """Have *query* read, which *client* has said in *scope*, so that its facts are known sometime."""
+        """Start parsing *query* of *client* in *scope*, so that its facts are known later."""
         if (scope, query) not in self._learned:
             self._learned.add((scope, query))
             self._relay.start_task(self._learn, client, scope, query)
 
     async def explain(self, scope: Scope, query: bytes) -> Script:
-        """Return the facts of *query* in *scope*, for whoever only wants to know them."""
+        """Return the facts of *query* in *scope*, for EXPLAIN of the console: no session waits."""
         known = scope.statements.lookup(query) if len(query) <= INLINE_LIMIT else None
         return known or await self._read(None, scope, query) or UNREAD
 
@@ -98,7 +99,7 @@ class Parsing:
         relay.outboxes.flush()
 
     async def _read(self, client: Client | None, scope: Scope, query: bytes) -> Script | None:
-        """Return the facts of *query* in *scope*, None if it was not read; *client* is whose it is."""
+        """Return the facts of *query* of *client* in *scope*, None if it could not be parsed."""
 
         before: object = None
         known: Script | None = None
@@ -108,7 +109,7 @@ class Parsing:
             if client is not None and client.closed:
                 return False
             now = scope.vocabulary.functions, scope.statements, scope.statements.stored
-            if now != before:  # of a long text, a look takes milliseconds
+            if now != before:  # for a long text a look-up takes milliseconds
                 before, known = now, scope.statements.peek(query)
             return known is None
 
@@ -126,7 +127,9 @@ class Parsing:
                 return UNREAD
             if reading.script is None:
                 break
-            if reading.book is scope.vocabulary.functions:  # nothing was learned meanwhile
+            if (
+                reading.book is scope.vocabulary.functions
+            ):  # the catalog has not changed meanwhile
                 scope.statements.store(query, reading.script)
                 return reading.script
         return None if is_wanted() else known
@@ -138,7 +141,7 @@ def _waits(client: Client, unit: Unit) -> bool:
 
 
 def tell(unit: Unit, found: Mapping[bytes, Script | None]) -> None:
-    """Give *unit* the facts *found* of what it waited for."""
+    """Give *unit* the facts *found* of the statements it waited for."""
     piece = unit.piece
     if unit.kind is SIMPLE:
         piece.script = unit.script = found[unit.waiting_for[0]] or UNREAD

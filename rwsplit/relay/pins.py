@@ -53,7 +53,7 @@ class Pins:
             return
         if client.unknowns is None or client.pin not in UNSEEN:
             client.unknowns = Unknowns()
-        # What is not recognised may be known when it has been read; but what must not be read never is.
+        # A text that is not recognised may be parsed later; one that must not be parsed stays unknown.
         is_told = reason is PinReason.UNKNOWN_FUNCTION or unit.waiting_for
         texts = texts_of(unit, script) if is_told else ()
         client.unknowns.note(reason, client.scope, texts)

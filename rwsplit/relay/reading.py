@@ -1,6 +1,6 @@
 """Reading: what is ready on the sockets of clients and servers becomes pending units and answers.
 
-Each ready socket is read once a turn, and no more of it is worked off than its slice (`slices`).
+Each ready socket is read once a turn, and worked off only up to its client's slice (`slices`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from rwsplit.session.unit import Chunk
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
-#: Bytes of one read of a server that are worked off faster than they can be counted.
+#: Bytes of one read of a server that are not worth counting.
 FEW: Final = 4096
-#: Bytes from a server that count as one word: 1 << 9.
+#: Bytes from a server that count as one word, as a power of two.
 SHIFT: Final = 9
 
 _log = structlog.get_logger("rwsplit.relay")
@@ -64,7 +64,7 @@ class Reading:
             self._failed(client, failure)
 
     def take(self, client: Client, data: bytes) -> None:
-        """Take *data*, which was read before *client* was adopted."""
+        """Take *data*, which was read before the relay took over *client*."""
         try:
             client.receive(data)
             self._advance(client)
@@ -72,7 +72,7 @@ class Reading:
             self._failed(client, failure)
 
     def go_on(self, client: Client) -> None:
-        """Work off a slice of what has been read of *client*."""
+        """Work off a slice of the input of *client*."""
         try:
             if client.pending and client.waiting is None:
                 self._relay.dispatcher.pump(client)
@@ -83,7 +83,7 @@ class Reading:
             self._failed(client, failure)
 
     def _advance(self, client: Client) -> None:
-        """Send what can go of what has been looked at."""
+        """Send on the units of *client* that can go now."""
         relay = self._relay
         if client.closed:
             return
@@ -94,10 +94,12 @@ class Reading:
             relay.unended[client] = relay.now
         self._keep_back(client)
         if client.paused and not client.is_behind:
-            relay.outboxes.resume_when_sent(client)  # it was kept back for what is through now
+            relay.outboxes.resume_when_sent(
+                client
+            )  # it was paused for input that has been worked off
 
     def _keep_back(self, client: Client) -> None:
-        """Stop reading *client* while there is enough of what it has sent; go on with that as soon as others had their turn."""
+        """Stop reading *client* while enough of its input is pending; go on once the others have had their turn."""
         relay = self._relay
         if client.closed:
             return
@@ -124,7 +126,7 @@ class Reading:
         return False
 
     def client_ended(self, client: Client) -> None:
-        """The client closed its sending side: what it sent before a Terminate is still done."""
+        """Handle that the client closed its sending side: units sent before a Terminate still run."""
         last = client.pending[-1] if client.pending else None
         if isinstance(last, Chunk) and (last.terminates or last.holds):
             last.is_last = True

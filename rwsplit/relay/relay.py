@@ -37,6 +37,7 @@ from rwsplit.relay.deadlines import Deadlines
 from rwsplit.relay.dispatch import Dispatcher
 from rwsplit.relay.driving import Driver, TrioDriver
 from rwsplit.relay.headcount import Headcount
+from rwsplit.relay.healing import Healing
 from rwsplit.relay.hinting import Hinting
 from rwsplit.relay.homes import Homes
 from rwsplit.relay.late import Late
@@ -107,7 +108,7 @@ class Relay:
         self.report_failure = report_failure
         self.report_owing = report_owing
         self.report_stall = report_stall
-        """Called when rwsplit itself was held up: nothing that is overdue by the clock tells anything of a node."""
+        """Called when rwsplit itself was held up, so that no overdue answer counts against a node."""
         self.counters = Counters()
         self.counters.renumber([], [node.name for node in view.nodes])
         self.pools = Pools(config.pool, self._open_later)
@@ -127,7 +128,7 @@ class Relay:
         self.unended: dict[Client, float] = {}
         """Sessions whose last messages lack their Sync, and since when."""
         self.effort = effort if effort is not None else Effort()
-        """What has been done for sessions, to say when it is the others' turn."""
+        """The work done for sessions, by which turns are divided into slices."""
         self.outboxes = Outboxes(self, self.driver.epoll)
         self.slices = Slices(self)
         self.stalls = Stalls()
@@ -145,6 +146,7 @@ class Relay:
         self.parsing = Parsing(self, reader)
         self.dispatcher = Dispatcher(self)
         self.replies = Replies(self)
+        self.healing = Healing(self)
         self.moments = Moments(self)
         self.loss = Loss(self)
         self.rooms = Rooms(self)
@@ -227,7 +229,7 @@ class Relay:
             self.slices.note(self.clock() - self.now, effort.words - begun, len(events))
 
     def _take_turns(self, events: list[tuple[int, int]], limit: int) -> None:
-        """Serve the sockets in *events* until *limit* words of work have been done; put the others off."""
+        """Serve the sockets in *events* until *limit* words of work are done; leave the others to the next turn."""
         clients, servers, watched = self.clients, self.servers, self.driver.watched
         effort, reading, slices = self.effort, self.reading, self.slices
         slices.serve_put_off(limit)
@@ -323,7 +325,7 @@ class Relay:
             server = await self._open_server(pool)
         except RwsplitError as error:
             self.now = self.clock()
-            # If the loop was held up meanwhile, it may have been rwsplit that was late: it tries again.
+            # If the loop was held up meanwhile, rwsplit may be the cause: it tries again.
             self.rooms.dial_failed(pool, error, excused=self.stalls.number != stalls)
         else:
             self.now = self.clock()
@@ -439,6 +441,6 @@ class Relay:
         self.homes.note_reader(client, index)
 
 
-#: What is done although the client waits for its slice.
+#: Events that are handled even while the client waits for its slice.
 _MORE: Final = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 _TERMINATE: Final = b"X\0\0\0\4"

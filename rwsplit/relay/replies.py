@@ -1,10 +1,10 @@
-"""Replies: what happens to sessions and servers when answers come, fail to come, or heal elsewhere."""
+"""Replies: what happens to sessions and servers when answers come or fail to come."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rwsplit.config.model import PoolMode
+from rwsplit.config.choices import PoolMode
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.responses import (
@@ -18,11 +18,10 @@ from rwsplit.protocol.responses import (
 from rwsplit.relay import lanes, tidying
 from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client
-from rwsplit.relay.healing import Healing
 from rwsplit.relay.injected import ROLLBACK, Injected, Purpose, Restoration
 from rwsplit.relay.readback import Question
 from rwsplit.relay.trials import Trial, is_wanted
-from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.routing.route import RouteReason
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
 from rwsplit.session.autocommit import HINT, REFUSAL
@@ -37,11 +36,8 @@ if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
 
-#: Events of one read that need not be counted.
+#: Events of one read that are not worth counting as work.
 FEW: Final = 4
-#: Times a unit is run again before its error is what the client gets.
-MOST_RESTARTS: Final = 8
-
 #: What a session's next unit cannot do without, unless its transaction has failed and so will that.
 _NEEDED: Final = frozenset({Purpose.BEGIN, Purpose.SEQUENCES})
 _FAILED_ALREADY: Final = b"25P02"
@@ -52,7 +48,6 @@ class Replies:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
-        self._healing = Healing(relay)
 
     def received(self, server: Server, data: bytes, now: float) -> None:  # noqa: C901, PLR0912 - one branch an event
         """Sort what *server* sent at *now*."""
@@ -133,7 +128,7 @@ class Replies:
                 self.settle(server)
             return
         if owed.error is not None:
-            if self._heal(client, server, owed):
+            if relay.healing.heals(client, server, owed):
                 return
             owed.deliver()  # nobody can do better
         counters.statements[index] += 1
@@ -164,7 +159,7 @@ class Replies:
             return
         if client.is_mid_frame and server.use is not LANE:
             server.expired = True  # it got half a frame, and nobody will send the rest
-        self._leave(client, server)
+        self.leave(client, server)
         if client.pending:
             relay.dispatcher.pump(client)
         elif client.paused:
@@ -251,7 +246,7 @@ class Replies:
             return
         relay.moments.told(client, server, owed, now)
         relay.late.refused(client, error)
-        self._healing.failed_again(server, owed, sqlstate(error))
+        relay.healing.failed_again(server, owed, sqlstate(error))
         alone = client.in_flight == 1  # nothing behind it can have relied on the pin
         if owed.with_pin and alone and not _leaves_state(owed, error):
             # The server stays soiled all the same: it is wiped before anyone else comes.
@@ -298,65 +293,14 @@ class Replies:
         else:
             client.sync_lost = True
 
-    # Errors...
+    # Servers that are free...
 
-    def _heal(self, client: Client, server: Server, unit: Unit) -> bool:
-        """Run *unit*, which a replica refused before anything was answered, elsewhere."""
-        assert unit.error is not None
-        if client.in_flight or unit.restarts > MOST_RESTARTS:
-            return False
-        if client.tx != codes.IDLE and not self._relay.late.lost(client, [unit]):
-            return False
-        state = sqlstate(unit.error)
-        if state in (b"26000", b"57014") or is_stale_plan(unit.error):
-            if not self._is_our_doing(server, unit, state):
-                return False
-            route = unit.route
-        else:
-            route = self._healing.verdict(server, unit, state)
-            if route is None:
-                return False
-            unit.refused_by |= 1 << unit.node
-        self._relay.counters.retries += 1
-        self._leave(client, server)
-        self.run_again(client, [unit], route)
-        return True
-
-    def _is_our_doing(self, server: Server, unit: Unit, state: bytes) -> bool:
-        """Return whether the error came of sharing the server: nobody outside could explain it."""
-        if state == b"26000":
-            # It relied on another session's Parse, which failed; it is parsed again for itself.
-            return bool(unit.piece.needs) and not (unit.restarts or unit.cancelled)
-        if state == b"57014" and unit.cancelled:
-            return False
-        if state != b"57014":
-            # Else the client reads rows as it was told before the DDL.
-            return (unit.describes or bool(unit.piece.taught)) and not unit.restarts
-        stray, server.stray_cancel = server.stray_cancel, False
-        return stray
-
-    def _leave(self, client: Client, server: Server) -> None:
+    def leave(self, client: Client, server: Server) -> None:
         """Give back a server at the end of the session's last unit on it."""
         if server.use is not LANE:
             self.release(client, server)
             return
         client.server = None
-
-    def run_again(self, client: Client, units: list[Unit], route: Route | None) -> None:
-        """Put *units*, of which nothing was answered, back at the head of the session's queue."""
-        if client.tx == codes.IDLE:
-            client.transaction = None  # what has begun with it begins anew
-        for unit in reversed(units):
-            unit.restart()
-            if route is None or route.target is not Target.REPLICA or not _begins(client, unit):
-                unit.route = route
-            else:
-                self._relay.counters.reasons[route.reason.number] += 1
-            client.pending.appendleft(unit)
-            client.pending_bytes += unit.size_in
-        self._relay.dispatcher.pump(client)
-
-    # Servers that are free...
 
     def release(self, client: Client, server: Server) -> None:
         """Give back the server *client* held."""
@@ -488,12 +432,6 @@ def _begins_anew(unit: Unit, script: Script) -> bool:
         and not unit.failed
         and any(map(ends_one, script.statements))
     )
-
-
-def _begins(client: Client, unit: Unit) -> bool:
-    """Return whether *unit* begins a transaction: its route, then, says what kind of."""
-    script = unit.script
-    return script is not None and script.controls_transaction and client.tx == codes.IDLE
 
 
 _DONE: Final = What.DONE

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from rwsplit.cluster.node import NodeView
-from rwsplit.config.model import ReadsOnPrimary
+from rwsplit.config.choices import ReadsOnPrimary
 from rwsplit.errors import CapacityError, NodeError, RwsplitError, ServerRefused
 from rwsplit.relay.client import Client
 from rwsplit.routing.consistency import ANY_REPLICA, NOWHERE, PRIMARY_HOME, all_but, readers
@@ -55,9 +55,9 @@ class Rooms:
     # What nodes say...
 
     def dial_failed(self, pool: Pool, error: RwsplitError, *, excused: bool = False) -> None:
-        """Go on without a server for *pool*, which could not be opened; *excused*: that may not be its node's fault.
+        """Handle that a server for *pool* could not be opened; *excused*: the node may not be at fault.
 
-        Raises what is neither a node's fault nor a shortage.
+        Raises errors that are neither a node's fault nor a shortage.
         """
         relay = self._relay
         match error:

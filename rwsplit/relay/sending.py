@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from rwsplit.config.model import PoolMode
+from rwsplit.config.choices import PoolMode
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay import sequences, tidying
@@ -317,7 +317,7 @@ class Sender:
             self._note_state(client, server, unit, script)
         if chunk.effects is not None:
             unit.add_effects(chunk.effects)
-        # All of it decides, so it is looked at once.
+        # The whole unit decides, so this is looked up once.
         added = chunk.completes and isinstance(unit.piece.effects, Effects)
         if added and not self._restores_itself(client, unit):
             self._restore_later(client, unit)

@@ -1,7 +1,7 @@
-"""Server timers: what is done about servers, and the sessions that have them, that are about one thing for too long.
+"""Server timers: end what a server, or the session that holds it, has been doing for too long.
 
-Which timers a server has is said by what it is about (`standing.TIMERS`). Since when it is, is worked out from moments that are
-recorded anyway; where none is, from what the looks before have found, so that it is exact to the time between two looks.
+The timers of a server follow from its standing (`standing.TIMERS`). How long it has been in that standing is computed from
+moments that are recorded anyway; where there is none, from earlier looks, and then it is exact only to the time between two looks.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 #: Seconds between two cancel requests for one statement: the first may have come too early.
 AGAIN: Final = 1.0
-#: Seconds a cancelled statement is given to end (its client may not read); then its session ends, and then its server.
+#: Seconds for a cancelled statement to end (its client may not read); after that its session is ended, and then its server.
 PATIENCE: Final = 5.0
-#: Standings whose timers others see to: the janitor, `pins`, the look at all clients, who sends cancel requests.
+#: Standings whose timers are checked elsewhere: by the janitor, `pins`, `Deadlines` (all clients), and the canceller.
 ELSEWHERE: Final = frozenset({Standing.POOLED, Standing.IDLE, Standing.CANCELLING})
 
 _IDLE: Final = codes.IDLE
@@ -42,18 +42,18 @@ class Look(NamedTuple):
     server: Server
     about: Standing
     head: Owed | None
-    """What it owes first."""
+    """The first of the answers it owes."""
     unit: Unit | None
-    """What it runs."""
+    """The unit it runs."""
     client: Client | None
-    """Whose business that is, or who has the server while it owes nothing."""
+    """The client whose unit that is, or that holds the server while it owes nothing."""
     now: float
     awake: float
     """Seconds in which rwsplit has run."""
 
 
 class ServerTimers:
-    """Looks at all servers, and ends what has taken too long."""
+    """Looks at all servers, and ends work that has taken too long."""
 
     def __init__(self, relay: Relay, deadlines: Deadlines) -> None:
         self._relay = relay
@@ -61,15 +61,15 @@ class ServerTimers:
         self._last = 0.0
         """Moment of the last look."""
         self.shortest = 0.0
-        """The shortest time any statement may have."""
+        """The shortest timeout of any statement."""
         self._late: dict[Unit, float] = {}
         """Statements over query_timeout that still run, and since when they have been cancelled."""
         self._rested: dict[Unit, float] = {}
-        """Statements of which their clients have not said all, and until when these have last been waited for."""
+        """Unfinished units, and when rwsplit last waited for their clients to send more."""
         self._seen: dict[Server, tuple[object, float]] = {}
-        """What servers were about when they were looked at last, and since when they have been."""
+        """What each server was doing at the current look, and since when."""
         self._before = self._seen
-        """The same, of the look before the one that is being taken."""
+        """The same at the look before."""
         self.checks: Mapping[Timer, Callable[[Look], None]] = {
             Timer.QUERY: self._query,
             Timer.TRANSACTION: self._transaction,
@@ -77,10 +77,10 @@ class ServerTimers:
             Timer.CLIENT_IDLE: self._client_idle,
             Timer.WAIT: self._own_work,
         }
-        """Those of a server's timers that are not seen to by others."""
+        """The timers that are checked here."""
 
     def look(self, now: float, awake: float) -> None:
-        """Do what is due at the moment *now*, after rwsplit has run for *awake* seconds."""
+        """Check the timers of all servers at *now*, when rwsplit has run for *awake* seconds."""
         late, self._late = self._late, {}
         rested, self._rested = self._rested, {}
         self._before, self._seen = self._seen, {}
@@ -105,7 +105,7 @@ class ServerTimers:
         self._last = now
 
     def _check(self, look: Look) -> None:
-        """Do what is due by one look, until something has come to its end."""
+        """Check the timers of one server, until one ends the session or the server."""
         for timer in TIMERS[look.about]:
             check = self.checks.get(timer)
             if check is not None:
@@ -114,7 +114,7 @@ class ServerTimers:
                     return
 
     def _is_young(self, unit: Unit, now: float) -> bool:
-        """Return whether no timer can be due for *unit*, which runs: most do, of which no more needs to be known."""
+        """Return whether *unit* runs for too short a time for any timer: true of most, which spares them a closer look."""
         client = unit.session
         return (
             now - unit.sent < self.shortest
@@ -124,7 +124,7 @@ class ServerTimers:
         )
 
     def _for(self, look: Look, *mark: object) -> float:
-        """Return for how many seconds *mark* has been what the server is about, as far as looks can tell."""
+        """Return for how many seconds every look has found the same *mark* for the server."""
         known = self._before.get(look.server)
         since = known[1] if known is not None and known[0] == mark else look.awake
         self._seen[look.server] = (mark, since)
@@ -140,7 +140,7 @@ class ServerTimers:
             return
         client = look.client
         if look.about is Standing.UNFINISHED and not (client and client.is_mid_frame):
-            return  # all is answered, its client has not said what comes next
+            return  # all is answered, and the client has sent nothing more
         since = self._late.pop(unit, None)
         if now - max(unit.sent, server.last_done, self._rest_of(look, unit)) < timeout:
             return
@@ -159,7 +159,7 @@ class ServerTimers:
         self._late[unit] = since
 
     def _rest_of(self, look: Look, unit: Unit) -> float:
-        """Return when the client was last waited for to say more of *unit*; that is not the statement's time."""
+        """Return when rwsplit last waited for the client to continue *unit*: that time is not the statement's."""
         return self._rested.get(unit, 0.0) if look.about is Standing.RUNNING else 0.0
 
     def _transaction(self, look: Look) -> None:
@@ -184,7 +184,7 @@ class ServerTimers:
         elif cancels:
             self._relay.canceller.cancel_server(server)
 
-    # Clients that say nothing...
+    # Clients that send nothing...
 
     def _idle_transaction(self, look: Look) -> None:
         timeout = look.server.pool.config.idle_transaction_timeout
@@ -193,7 +193,7 @@ class ServerTimers:
             self._deadlines.end_idle_transaction(client, timeout)
 
     def _client_idle(self, look: Look) -> None:
-        """End a session that idles in the middle of what it has begun outside a transaction."""
+        """End a session that idles outside a transaction in the middle of a unit or a message."""
         timeout = look.server.pool.config.client_idle_timeout
         client = look.client
         if not timeout or client is None or client.tx != codes.IDLE:
@@ -202,7 +202,7 @@ class ServerTimers:
             self._deadlines.end_idle(client, timeout)
 
     def _idles_for(self, look: Look) -> float:
-        """Return for how many seconds the session has said nothing; it does not idle if it waits itself."""
+        """Return for how many seconds the client has sent nothing; 0 while the client itself waits for rwsplit."""
         client, head = look.client, look.head
         if client is None or client.closed or client.pending:
             return 0.0
@@ -210,10 +210,10 @@ class ServerTimers:
             return look.now - look.server.last_done
         return self._for(look, head, head.done, client.missing)
 
-    # What rwsplit itself has asked for...
+    # rwsplit's own work...
 
     def _own_work(self, look: Look) -> None:
-        """Give up a server that does not come to an end with what rwsplit itself asked, or has cancelled."""
+        """Close a server that does not finish a query of rwsplit's own, or a cancelled statement."""
         timeout = self._relay.config.pool.query_wait_timeout
         head = look.head
         if isinstance(head, Injected) and (look.unit is None or isinstance(head, Trial)):
@@ -221,7 +221,7 @@ class ServerTimers:
         elif look.unit is not None and look.unit.cancelled is not None:
             what = "end a statement that was cancelled"
         else:
-            return  # it may have an effect
+            return  # it may have an effect, so it is not given up
         if timeout and self._for(look, head) >= timeout:
             self._give_up(look.server, what, timeout)
 

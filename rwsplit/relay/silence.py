@@ -1,9 +1,9 @@
 """Silence: servers that say nothing and cannot be at work.
 
-A server that runs a long statement says nothing for hours, and so does one between two rows. Two kinds of silence are another
-matter. PostgreSQL makes up a message before it sends any of it: what is still missing of one that has begun can at most fill
-its send buffer, so one that lacks more is not being worked at. And of a node that is down and owes an answer nobody knows whether it will ever
-say more: a primary is waited for, but not for ever. One that answers anybody, or refuses only the monitor, is not silent.
+A server may send nothing for hours while it runs a long statement, or between two rows. Two kinds of silence are different.
+First, PostgreSQL builds a message before it sends the beginning of it, so at most its send buffer can be missing of a message that has
+begun; if more is missing, the server is not working on it. Second, a server on a node that is down owes an answer that may never
+come; rwsplit waits for it, but not for ever. A node that answers any session, or refuses only the monitor, is not silent.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from rwsplit.server.server import Server
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
-#: Bytes of a message that a server at work may keep to itself: PostgreSQL's send buffer has 8 kB.
+#: Bytes of a message that a working server may not have sent yet: PostgreSQL's send buffer has 8 kB.
 SEND_BUFFER: Final = 16 * 1024
 
 _log = structlog.get_logger("rwsplit.relay")
 
 
 class Silence:
-    """Knows which servers have fallen silent, and since when."""
+    """Remembers which servers are silent, and since when; closes them after `server_silence_timeout`."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
         self._quiet: dict[Server, tuple[object, float]] = {}
-        """Servers that may have, by what they had said by when."""
+        """Silent servers: what each had sent by then, and since when that has not changed."""
 
     def look(self, awake: float) -> None:
-        """Give up who has been silent for too long; rwsplit has run for *awake* seconds."""
+        """Close servers that have been silent for too long; rwsplit has run for *awake* seconds."""
         relay = self._relay
         before, self._quiet = self._quiet, {}
         timeout = relay.config.pool.server_silence_timeout
@@ -59,7 +59,7 @@ class Silence:
                 self._give_up(server, timeout, is_cut_off=is_cut_off)
 
     def _last_answer(self, node: str) -> float:
-        """Return when anybody was last answered by *node*."""
+        """Return when any session last got an answer from *node*."""
         pools = [pool for pool in self._relay.pools if pool.node == node]
         return max((server.last_done for pool in pools for server in pool.servers), default=0.0)
 

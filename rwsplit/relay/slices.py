@@ -1,11 +1,11 @@
 """Slices: how much is done for one client, or of what one server says, before all others had their turn.
 
-A client may send in one go what takes a second to work off, a server answer it as fast. So what is done is counted, in words
-(`sql.effort`): a client gets a SLICE, a turn of the loop may take TURN altogether, and what is left over waits in a queue
-here. It gets its next slice behind all others, first in, first out, mostly in the next turn, which comes at once (`Driver.press`).
-Sockets a turn had no time for are what the next one begins with: they have had nothing yet.
+One write of a client may take seconds of work, and so may the answers of a server. So work is counted in words
+(`sql.effort`). A client gets a SLICE of it in a turn, and a turn takes at most about TURN altogether. A client whose input is not
+finished then waits in a queue here for its next slice, first in, first out; mostly it gets that in the next turn, which comes at
+once (`Driver.press`). Sockets that a turn has not reached are the first ones the next turn serves.
 
-Nothing is polled for that: a client with something left over is not read (`Outboxes.pause_client`).
+While a client waits for a slice its socket is not read (`Outboxes.pause_client`).
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from rwsplit.relay.client import Client
     from rwsplit.relay.relay import Relay
 
-#: Words of work done for one client in one turn: some 2 ms, sixty short statements or ten that were never seen.
+#: Words of work for one client in one turn: about 2 ms, sixty short statements or ten of new shapes.
 SLICE: Final = 256
-#: Words of work of one turn, beyond which it serves nobody else.
+#: Words of work in one turn after which it serves no further socket.
 TURN: Final = 512
-#: Slices one client gets in a turn, at most, while nobody else is there.
+#: Slices one client gets at most in a turn while no other client waits.
 SLICES: Final = TURN // SLICE
-#: Sockets that are ready beyond which a turn may have to put some off.
+#: With more ready sockets than these a turn may have to leave some to the next.
 FEW: Final = 8
-#: What it takes to send a unit, and to take in its answer; and to pass on what needs no thought.
+#: Words of work for sending a unit and taking its answer, and for passing on a chunk.
 UNIT: Final = 3
 CHUNK: Final = 1
-#: Units and chunks of one client that may wait before more of what it sends is looked at.
+#: Pending units and chunks of one client beyond which no more of its input is looked at.
 MOST_PENDING: Final = 256
-#: Words of work beyond which it is looked at how long a turn took.
+#: Words of work beyond which the time of a turn is measured.
 BUSY: Final = SLICE // 2
-#: Seconds that make a turn a long one, which is logged, and between two such lines in the log.
+#: Seconds of a turn that is logged as long, and seconds between two such log lines.
 LONG: Final = 0.25
 QUIET: Final = 1.0
 
@@ -47,7 +47,7 @@ _log = structlog.get_logger("rwsplit.relay")
 
 
 class Slices:
-    """Knows who has something left over."""
+    """The clients and servers that wait for the rest of their work."""
 
     __slots__ = (
         "_fresh",
@@ -66,11 +66,11 @@ class Slices:
         self.size = SLICE
         """Words of a slice."""
         self._fresh: deque[Client | Server] = deque()
-        """Whose sockets a turn had no time for."""
+        """Clients and servers whose ready sockets the last turn did not reach."""
         self._left: deque[Client | Server] = deque()
-        """Of whom something is left that has been read."""
+        """Clients with input that was read but not worked off, and servers with more to read."""
         self._heaviest: Client | None = None
-        """The client this turn has done most for, and how much."""
+        """The client that has got the most work in this turn; `_heaviest_words` is how much."""
         self._heaviest_words = 0
         self._parses = 0
         self._logged = 0.0
@@ -81,14 +81,14 @@ class Slices:
         return len(self._fresh) + len(self._left)
 
     def later(self, party: Client | Server) -> None:
-        """Go on with *party*, which has something left over, when all others had their turn."""
+        """Queue *party*, which has unfinished work, behind all others."""
         if not party.queued:
             party.queued = True
             self._left.append(party)
             self._relay.driver.press()
 
     def goes_on(self, client: Client, words: int) -> bool:
-        """Count *words* of work done for *client*; return whether more may be done for it now. Else it waits for its slice."""
+        """Count *words* of work for *client*; return whether its slice allows more. If not, queue it for the next one."""
         client.effort.words += words
         client.allowance -= words
         if client.allowance > 0:
@@ -97,18 +97,18 @@ class Slices:
         return False
 
     def put_off(self, party: Client | Server) -> None:
-        """Read the socket of *party* in the next turn: there is no time in this one."""
+        """Leave the ready socket of *party* to the next turn."""
         if not party.queued:
             party.queued = True
             self._fresh.append(party)
             self._relay.driver.press()
 
     def may_go_on(self, client: Client) -> bool:
-        """Return whether what *client* has left over can be looked at: what there is of it already has somewhere to go."""
+        """Return whether more input of *client* may be looked at: not while too much of it is pending."""
         return len(client.pending) < MOST_PENDING and not client.is_stuffed
 
     def serve_put_off(self, limit: int) -> None:
-        """Begin a turn with those the last one had no time for, until *limit* words of work have been done."""
+        """Serve the sockets that the last turn did not reach, until *limit* words of work are done."""
         fresh, effort = self._fresh, self._relay.effort
         for _ in range(len(fresh)):
             self._serve(fresh.popleft())
@@ -116,7 +116,7 @@ class Slices:
                 break
 
     def serve_left_over(self, limit: int) -> None:
-        """End a turn with those who have something left over, one at least, until *limit* words of work have been done."""
+        """Give queued clients and servers a slice each, at least one of them, until *limit* words of work are done."""
         left, effort = self._left, self._relay.effort
         for _ in range(len(left) + SLICES):
             if not left:
@@ -140,16 +140,16 @@ class Slices:
         if not (party.paused or party.queued or party.closed):
             self._relay.reading.serve_client(party, READABLE)
 
-    # What a turn has done...
+    # How long turns take...
 
     def weigh(self, client: Client) -> None:
-        """Take note of what is being done for *client*, if it is more than for any other in this turn."""
+        """Remember *client* if it has got more work than any other in this turn."""
         words = self.size - client.allowance
         if words > self._heaviest_words:
             self._heaviest, self._heaviest_words = client, words
 
     def note(self, seconds: float, words: int, sockets: int) -> None:
-        """Take note of a busy turn that took so long, and log it if that was too long."""
+        """Record a busy turn of *seconds* and *words* of work; log it if it was long."""
         if seconds > self.longest:
             self.longest = seconds
         client, self._heaviest = self._heaviest, None

@@ -1,8 +1,8 @@
-"""Stalls: when rwsplit itself did not run, so that nobody else is blamed for it.
+"""Stalls: times in which rwsplit itself did not run, for which no node or client must be blamed.
 
-Whatever holds up the process - a machine that swaps or is suspended, a SIGSTOP, work that takes too long - holds up its
-answers to itself as well: what nodes and clients have said meanwhile lies unread, and by the clock they are late. So
-where something is overdue, it counts how late that was noticed: if by more than HELD_UP, what has come is read first.
+A machine that swaps or is suspended, a SIGSTOP, or a long piece of work holds up the whole process. What nodes and clients have sent
+meanwhile lies unread, and by the clock they are late. So if a deadline is noticed later than by HELD_UP, rwsplit reads
+what has arrived before it judges anybody.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import structlog
 
 from rwsplit.server.patience import HELD_UP
 
-#: Seconds that make a stall one to be logged, and between two such lines in the log.
+#: Seconds of a stall that is logged, and seconds between two such log lines.
 LONG: Final = 2.0
 QUIET: Final = 5.0
 
@@ -27,18 +27,18 @@ class Stalls:
 
     def __init__(self) -> None:
         self.number = 0
-        """Times it was late by more than HELD_UP."""
+        """How often the tick was late by more than HELD_UP."""
         self.seconds = 0.0
-        """By how much, altogether."""
+        """Seconds by which it was late then, altogether."""
         self.longest = 0.0
-        """By how much at most, ever."""
+        """Seconds by which it was late at most."""
         self._excused = False
         self._logged = 0.0
 
     def excuses(self, late: float, now: float) -> bool:
-        """Take note that the tick comes *late* by so many seconds; return whether nothing is to be judged by the clock in it.
+        """Record that the tick is *late* by so many seconds; return whether it must check no deadlines.
 
-        Never twice in a row: who is always late must judge all the same.
+        Never true twice in a row: a process that is always late must check its deadlines all the same.
         """
         if late <= HELD_UP:
             self._excused = False

@@ -1,8 +1,8 @@
-"""Standing: what a server, or the session that has it, is about; and which timers end that.
+"""Standing: what a server, or the session that holds it, is doing, and the timers that end that.
 
-Nobody keeps a standing: it is read off what is owed and who holds the server, so that it cannot be wrong. Each has its timers in
-`TIMERS`, and so has each way in which a session waits without a server (`Waiting`). docs/operations.md has the same table
-in an operator's words, with what both sides are told.
+A standing is not stored: it is derived from the answers owed and from the holder of the server, so it cannot be out of date.
+`TIMERS` has the timers of each standing and of each way in which a session waits without a server (`Waiting`).
+docs/operations.md has the same table for operators, with what the client and the node get.
 """
 
 from __future__ import annotations
@@ -23,21 +23,23 @@ if TYPE_CHECKING:
 
 
 class Standing(Enum):
-    """What a server, or the session that has it, is about."""
+    """What a server, or the session that holds it, is doing."""
 
     POOLED = "the server waits in its pool for a session"
     IDLE = "the session idles outside a transaction, with a server or without one"
-    IN_TRANSACTION = "the session idles in a transaction, on a server or nowhere yet"
-    UNFINISHED = "the server has answered all there is, and waits for the rest of what the session has begun"
+    IN_TRANSACTION = "the session idles in a transaction, on a server or before it has one"
+    UNFINISHED = (
+        "the server has answered everything, and the client has not sent the rest of its unit"
+    )
     RUNNING = "the server runs a statement, or takes part in a COPY"
-    PREPARING = "the server does what rwsplit itself needs for its session"
-    CLEANING = "the server does what rwsplit itself needs, for no session"
-    ABANDONED = "the server runs what a client has left behind that is gone"
-    CANCELLING = "the server is kept until a cancel request is through"
+    PREPARING = "the server runs a query of rwsplit's own for its session"
+    CLEANING = "the server runs a query of rwsplit's own, for no session"
+    ABANDONED = "the server runs a statement of a client that is gone"
+    CANCELLING = "the server is kept until a cancel request has been delivered"
 
 
 class Timer(Enum):
-    """What ends a standing: a setting, or a constant that is long enough for anybody."""
+    """What ends a standing: a setting, or a constant."""
 
     QUERY = "pool.query_timeout"
     TRANSACTION = "pool.transaction_timeout"
@@ -54,8 +56,8 @@ class Timer(Enum):
     PARSING = "rwsplit.parser.parser.STATEMENT_PATIENCE"
 
 
-#: Where `Deadlines` looks, in this order. A server may be silent, and a client not read, in any of them: that is seen
-#: to by `silence` and `unread`.
+#: The timers of each standing, in the order in which they are checked. In every standing a server may fall silent and a
+#: client may stop reading: `silence` and `unread` check that.
 TIMERS: Final[Mapping[Standing | Waiting, tuple[Timer, ...]]] = {
     Standing.POOLED: (Timer.SERVER_IDLE, Timer.SERVER_AGE),
     Standing.IDLE: (Timer.CLIENT_IDLE, Timer.PIN_IDLE),
@@ -79,7 +81,7 @@ TIMERS: Final[Mapping[Standing | Waiting, tuple[Timer, ...]]] = {
 
 
 def standing(server: Server) -> Standing:
-    """Return what *server* is about."""
+    """Return the standing of *server*."""
     owed = server.responses.owed
     if owed:
         return _of_owed(server, owed[0])
@@ -90,7 +92,7 @@ def standing(server: Server) -> Standing:
 
 
 def _of_owed(server: Server, head: Owed) -> Standing:
-    """Return what *server* is about, which owes *head* first."""
+    """Return the standing of *server*, whose first owed answer is *head*."""
     unit = unit_of(server)
     if unit is None:
         return Standing.PREPARING if server.holder is not None else Standing.CLEANING
@@ -103,19 +105,19 @@ def _of_owed(server: Server, head: Owed) -> Standing:
 
 
 def unit_of(server: Server) -> Unit | None:
-    """Return what *server* runs, or parses to run it: that may wait for locks. None: it does what rwsplit itself needs."""
+    """Return the unit *server* runs, or parses (which may wait for locks); None if it runs a query of rwsplit's own."""
     for owed in server.responses.owed:
         if isinstance(owed, Unit):
             return owed
         if isinstance(owed, Trial):
             return owed.unit
         if not (isinstance(owed, Injected) and owed.purpose is Purpose.TEACH):
-            break  # what is taught is what EXECUTE names in the unit behind
+            break  # it prepares the statement that EXECUTE names in the unit behind
     return None
 
 
 def client_of(server: Server) -> Client | None:
-    """Return whose business *server* is about, None if nobody waits for it."""
+    """Return the client *server* works for, None if no client waits for it."""
     owed = server.responses.owed
     head = owed[0] if owed else None
     if isinstance(head, Trial):
@@ -128,7 +130,7 @@ def client_of(server: Server) -> Client | None:
 def _is_unfinished(server: Server, client: Client, unit: Unit) -> bool:
     """Return whether *server* has nothing to do for *unit* until *client* says more.
 
-    In a COPY nobody can tell: a trigger may be slow, or the data.
+    In a COPY that is unknown: a trigger may be slow, or the client.
     """
     if (
         server.copying > 0
@@ -138,6 +140,6 @@ def _is_unfinished(server: Server, client: Client, unit: Unit) -> bool:
         or len(server.responses.owed) > 1
     ):
         return False
-    if client.is_mid_frame:  # of what is in front of it all must be answered
+    if client.is_mid_frame:  # everything in front of it must be answered
         return len(unit.steps or ()) <= 1
     return unit.is_open and not unit.steps

@@ -1,10 +1,10 @@
-"""Unread: what clients do not take of what is sent to them.
+"""Unread: clients that do not read what is sent to them.
 
-A client that does not read stops its server, and keeps it: a session's server, its transaction and its locks for as long as it
-likes. `pool.client_write_timeout` bounds that. It counts from the last byte the client's machine has acknowledged, not from when
-the system last took one from us: a system keeps megabytes for a client, and one that reads slowly empties those long before.
+A client that does not read its result blocks its server, and keeps that server, its transaction and its locks. The time for
+that is limited by `pool.client_write_timeout`. It counts from the last byte the client's machine has acknowledged, not from
+the last byte the kernel took from rwsplit: the kernel buffers megabytes, and even a slow reader takes some of these in time.
 
-Clients are noted here when their sockets take no more, and forgotten when they do.
+A client is noted here when its socket takes no more, and forgotten when everything has been sent.
 """
 
 from __future__ import annotations
@@ -23,27 +23,26 @@ _log = structlog.get_logger("rwsplit.relay")
 
 
 class Unread:
-    """Knows which clients take nothing, and since when."""
+    """The clients that read nothing, and since when; ends their sessions after `client_write_timeout`."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
         self._awake = 0.0
-        """Seconds in which rwsplit had run at the last look."""
+        """Seconds for which rwsplit had run at the last look."""
         self._noted: dict[Client, tuple[int, float]] = {}
-        """By client: the bytes its machine had not acknowledged when they were last fewer than before, and the
-        time of that."""
+        """By client: the lowest number of unacknowledged bytes seen, and when it was reached."""
 
     def note(self, client: Client) -> None:
-        """Take note that the socket of *client* takes no more now, or has just taken something and takes no more again."""
+        """Note that the socket of *client* is full, perhaps again after it took some bytes."""
         assert client.wire is not None
         self._noted[client] = client.wire.unacknowledged(), self._awake
 
     def forget(self, client: Client) -> None:
-        """Take note that *client* has taken all that was sent to it."""
+        """Note that everything for *client* has been sent."""
         self._noted.pop(client, None)
 
     def look(self, awake: float) -> None:
-        """End the sessions of clients that have taken nothing for too long; rwsplit has run for *awake* seconds."""
+        """End the sessions of clients that have read nothing for too long; rwsplit has run for *awake* seconds."""
         self._awake = awake
         for client, (before, since) in list(self._noted.items()):
             timeout = client.settings.client_write_timeout

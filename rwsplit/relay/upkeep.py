@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import AdminState, Down, NodeView, Refusal, Role, Up
 from rwsplit.cluster.view import ClusterView
-from rwsplit.config.model import ReadsOnPrimary
+from rwsplit.config.choices import ReadsOnPrimary
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay.client import Client
 from rwsplit.relay.overdue import Overdue

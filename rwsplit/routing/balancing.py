@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, assert_never
 
 from rwsplit.cluster.node import NodeView
-from rwsplit.config.model import Balance
+from rwsplit.config.choices import Balance
 
 #: The share of its weight a node starts with under slow_start.
 RAMP_START: Final = 0.1

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
-from rwsplit.config.model import ConsistencyLevel, RuleConfig
+from rwsplit.config.choices import ConsistencyLevel
+from rwsplit.config.model import RuleConfig
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.sql.statement import Hints, PrimaryOnly, Script, Verb
 

@@ -5,8 +5,8 @@ The node says what it wants; the user's credentials decide whether that can be g
 naming the node, what it asked for and what is in the userlist.
 
 Over TLS the channel is bound (SCRAM-SHA-256-PLUS) where the node offers it. A node that never proves that it
-knows the user's verifier, but says AuthenticationOk in the middle of SCRAM, is an impostor. What it must not ask for at all
-says `demands`.
+knows the user's verifier, but says AuthenticationOk in the middle of SCRAM, is an impostor. `demands` has the methods a node
+must not ask for.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ class Authentication:
         """Take the *payload* of an Authentication message; return the frame to send, if any.
 
         Raises:
-            ServerRefused: the node wants what is not known of the user.
-            DemandNotMet: it wants what it must not be given.
-            ProtocolViolation: the node does not keep to the exchange.
+            ServerRefused: the userlist lacks the kind of secret that the node's method needs.
+            DemandNotMet: the configuration does not allow the node's method.
+            ProtocolViolation: the node breaks the exchange.
         """
         if len(payload) < 4:
             raise ProtocolViolation("an authentication request is too short")

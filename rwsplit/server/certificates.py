@@ -1,7 +1,7 @@
 """Certificates: whether a certificate and its key can be used, and for how long.
 
-Python's TLS says whether the two fit each other, but of a certificate's validity only what the peer's is. The two dates
-stand in a fixed place of its DER (RFC 5280, section 4.1), so they are read there.
+Python's ssl module checks that the two fit each other, but shows validity dates only of the peer's certificate. The dates have
+a fixed place in a certificate's DER (RFC 5280, section 4.1), so they are read there.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from rwsplit.config.files import read_file
 
 #: Bytes of a PEM file.
 LIMIT: Final = 1 << 20
-#: What is left of a certificate when its end is worth a warning.
+#: How long before its end a certificate gets a warning.
 NOTICE: Final = timedelta(days=30)
 
 _PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-#: OpenSSL's words in plain ones.
+#: OpenSSL's reasons, and the messages for them.
 _REASONS: Final = {
     "KEY_VALUES_MISMATCH": "the certificate and the key do not fit each other",
     "KEY_TYPE_MISMATCH": "the certificate and the key do not fit each other",
@@ -36,19 +36,19 @@ _VERSION: Final = 0xA0
 _UTC_TIME: Final = 0x17
 _GENERALIZED_TIME: Final = 0x18
 _FORMATS: Final = {_UTC_TIME: "%y%m%d%H%M%SZ", _GENERALIZED_TIME: "%Y%m%d%H%M%SZ"}
-#: Two digits of a year from here on are of the last century.
+#: Two-digit years from this one on belong to the last century.
 _CENTURY: Final = 50
 
 
 @attrs.frozen
 class Validity:
-    """From when to when a certificate holds."""
+    """The two dates between which a certificate is valid."""
 
     begins: datetime
     ends: datetime
 
     def problem(self, now: datetime) -> str | None:
-        """Return why the certificate is no good at *now*; None: it is."""
+        """Return why the certificate is not valid at *now*; None if it is."""
         if now > self.ends:
             return f"has expired on {self.ends:%Y-%m-%d %H:%M} UTC"
         if now < self.begins:
@@ -56,21 +56,21 @@ class Validity:
         return None
 
     def warning(self, now: datetime) -> str | None:
-        """Return that it will soon be no good; None: not soon."""
+        """Return a warning if the certificate expires soon, else None."""
         if self.ends - now < NOTICE:
             return f"expires on {self.ends:%Y-%m-%d %H:%M} UTC"
         return None
 
 
 def tls_reason(exc: OSError) -> str:
-    """Return what is wrong with a file of TLS, in words."""
+    """Return the message for *exc*, which reading a TLS file has raised."""
     if not isinstance(exc, ssl.SSLError):
         return exc.strerror or str(exc)
     return _REASONS.get(exc.reason, exc.reason) or str(exc)
 
 
 def first_certificate(path: Path) -> bytes | None:
-    """Return the DER of the first certificate in the PEM file *path*: what a peer is shown. None: there is none.
+    """Return the DER of the first certificate in the PEM file *path*, the one presented; None if there is none.
 
     Raises:
         OSError: it cannot be read.

@@ -8,10 +8,10 @@ secret is the password itself, `md5` and its hash, or a SCRAM verifier. They dif
     md5        md5, password                md5
     verifier   SCRAM, password              SCRAM with the ClientKey the client's own login gave away
 
-A user who is in no userlist gets credentials too, which no password satisfies (`strangers`), so that whoever tries names
-learns nothing. Hashing takes milliseconds of CPU and runs in worker threads, few at a time: what a client's SCRAM is held
-against is hashed once for each password, for all of them after the userlist has been read (`Keyring.derive`), and nothing
-is hashed for strangers. How much work a login is depends on the method and on the userlist, never on the name.
+A user who is not in the userlist gets credentials too, which no password satisfies (`strangers`), so that a client that tries
+names learns nothing. Hashing takes milliseconds of CPU and runs in worker threads, few at a time. Each password of the userlist
+is hashed once, after the userlist has been read (`Keyring.derive`); nothing is hashed for unknown names. The work of a login
+depends on the method and on the userlist, never on the name.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ MAX_DERIVED: Final = 4
 MAX_TOLD: Final = 5
 #: Bytes of a userlist.
 MAX_USERLIST: Final = 1 << 26
-#: Seconds a refusal may be held back while the passwords of a userlist are hashed.
+#: Seconds for which refusals are held back while the passwords of a userlist are hashed.
 HOLD_BACK: Final = 10.0
 
 _MD5: Final = re.compile(r"md5[0-9a-fA-F]{32}")
-#: What is all but a hash or a verifier: it was cut off, or is of a kind there is not.
+#: Secrets that look like an md5 hash or a verifier but are neither: cut off, or of an unknown kind.
 _BROKEN_MD5: Final = re.compile(r"md5(?:.{32}|[0-9a-fA-F]{20,64})")
 _BROKEN_VERIFIER: Final = re.compile(r"SCRAM-SHA-\d+(?:-PLUS)?\$", re.IGNORECASE)
 _LINE: Final = re.compile(r'\s*"((?:[^"]|"")*)"\s+"((?:[^"]|"")*)"')
@@ -107,9 +107,9 @@ def parse_secret(text: str) -> Secret:
 
 
 def why_malformed(text: str) -> str | None:
-    """Return why *text*, the second column of a userlist, looks like a hash or verifier and is none; None: it is well.
+    """Return why *text*, the secret of a userlist's line, is a malformed hash or verifier; None if it is not.
 
-    Taken for a password, it would let in whoever has read the userlist, and nobody else.
+    Taken for a password it would let in those who can read the userlist, and keep out the user.
     """
     if _MD5.fullmatch(text) or ScramVerifier.parse(text) is not None:
         return None
@@ -157,9 +157,9 @@ class Credentials:
             self.client_key = client_key
 
     def challenge(self) -> ScramVerifier | None:
-        """Return a verifier whose salt and iteration count are right, its keys perhaps not yet; None of an md5 hash.
+        """Return a verifier with the right salt and iteration count, its keys perhaps not derived yet; None for an md5 hash.
 
-        That is what a client's SCRAM login begins with; it needs no hashing.
+        A SCRAM login begins with these two, and they need no hashing.
         """
         if self._verifier is None and isinstance(self.secret, Plain):
             return ScramVerifier(ITERATIONS, self.salt, b"", b"")
@@ -210,7 +210,7 @@ class Keyring:
         known = (entries or {}).values()
         verifiers = [secret for secret in known if isinstance(secret, ScramVerifier)]
         self.has_verifiers = bool(verifiers)
-        """A password that is sent as it is must be hashed to be held against a secret."""
+        """Whether some secret is a verifier, so that a password sent in the clear must be hashed to be compared with it."""
         self._strangers = Strangers(self._seed, verifiers, others=len(known) - len(verifiers))
         self._deriving: trio.Event | None = None
         self._users: dict[str, Credentials] = {}
@@ -288,8 +288,8 @@ class Keyring:
         return self._users.get(user)
 
     def get_or_stranger(self, user: str) -> Credentials:
-        """Return the credentials of *user*; of one that does not exist, such that nothing satisfies."""
-        stranger = self.stranger(user)  # made for everybody: that takes some time, too
+        """Return the credentials of *user*; if there is no such user, credentials that no password satisfies."""
+        stranger = self.stranger(user)  # for existing users, too, since making it takes time
         found = self._users.get(user)
         # PostgreSQL has no user with an empty password either: it only has users without one.
         if found is None or found.secret == Plain(b""):
@@ -297,7 +297,7 @@ class Keyring:
         return found
 
     def stranger(self, user: str) -> Credentials:
-        """Return credentials for the name *user* that nothing satisfies, alike every time."""
+        """Return credentials for the unknown name *user* that no password satisfies, the same ones every time."""
         name = _name(user)
         verifier = self._strangers.verifier(name)
         mock = self._strangers.mock(name)
@@ -305,11 +305,11 @@ class Keyring:
         return Credentials(user, secret, salt=mock.salt, exists=False)
 
     def mock_verifier(self, user: str) -> ScramVerifier:
-        """Return what SCRAM is held with by a user of whom there is no verifier; no password satisfies it."""
+        """Return the verifier for SCRAM with a user who has none; no password satisfies it."""
         return self._strangers.mock(_name(user))
 
     async def derive(self) -> None:
-        """Hash the passwords there are, one after the other, so that no login of a user takes longer for it."""
+        """Hash the passwords of the userlist, one after the other, so that no login takes longer by the hashing."""
         if self._deriving is not None:
             return
         self._deriving = over = trio.Event()
@@ -321,7 +321,7 @@ class Keyring:
             self._deriving = None
 
     async def wait_derived(self) -> None:
-        """Block while passwords are still hashed: a refusal would tell whose is not yet, and so that there is one."""
+        """Block while passwords are being hashed: until then the time of a refusal would tell users from unknown names."""
         if self._deriving is not None:
             with trio.move_on_after(HOLD_BACK):
                 await self._deriving.wait()

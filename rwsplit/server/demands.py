@@ -1,9 +1,9 @@
-"""Demands: what rwsplit wants of a node before it proves anything to it.
+"""Demands: which authentication methods rwsplit accepts from a node.
 
-Who answers at a node's address may be somebody else. SCRAM gives such a one nothing; md5 something to guess from, and a
-password in the clear everything, as it does to whoever listens. So a password is told only over TLS or a Unix socket
-unless `auth.server_cleartext` says otherwise, and `auth.server_require_auth` may leave no method but the strong one:
-libpq's `require_auth`, `none` included, a node that lets anybody in.
+An attacker may answer at a node's address. SCRAM gives it nothing; md5 a hash to guess from; a cleartext password everything,
+and to anybody who listens, too. So rwsplit sends a password in the clear only over TLS or a Unix socket, unless
+`auth.server_cleartext` allows more. `auth.server_require_auth` restricts the methods, as libpq's `require_auth`; `none` is a
+node that asks for no proof.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from rwsplit.config.require_auth import ANY, METHODS, allowed_methods
 
 @attrs.frozen(kw_only=True)
 class Demands:
-    """Which methods a node may ask for."""
+    """The methods a node may ask for."""
 
     methods: frozenset[str] = ANY
     required: str = ""
     """`auth.server_require_auth`, for messages."""
     cleartext: bool = False
-    """A password may be told over a connection that is not encrypted."""
+    """Whether a password may be sent over a connection that is not encrypted."""
 
     @classmethod
     def from_config(cls, auth: AuthConfig) -> Demands:
-        """Return what *auth* demands."""
+        """Return the demands of the settings *auth*."""
         required = auth.server_require_auth
         return cls(
             methods=allowed_methods(required),
@@ -35,7 +35,7 @@ class Demands:
         )
 
     def for_libpq(self, *, is_private: bool) -> str:
-        """Return the same as libpq's `require_auth`, empty if anything may be asked for."""
+        """Return the demands as a value of libpq's `require_auth`, empty if every method is allowed."""
         methods = self.methods
         if not (is_private or self.cleartext):
             methods -= {"password"}

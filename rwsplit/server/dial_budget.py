@@ -1,10 +1,10 @@
-"""DialBudget: how many connections are open at once to a node to ask who logs in, beside its pools.
+"""DialBudget: how many login inquiries - connections opened for a login, beside the pools - a node has at once.
 
-Such a connection is opened with a client's own startup parameters, asked, and closed. A client has to wait for it, so it
-must not wait for other clients' statements: it is beyond `pool.size`, and where `max_db_connections` or
-`max_user_connections` is used up there may be one more. Within these limits it counts as a server does.
+Such a connection is opened with a client's own startup parameters, asked (`app.welcome`), and closed. A login must not wait
+for other clients' statements, so these connections do not count towards `pool.size`, and where `max_db_connections` or
+`max_user_connections` is used up, one more is allowed. Otherwise they count towards both as servers do.
 
-Users take turns: one who logs in in a thousand ways keeps nobody waiting for long.
+Users take turns, so a user with a thousand different logins keeps the logins of others waiting only briefly.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ OF_ALL: Final = 16
 
 @attrs.define(eq=False)
 class _Ticket:
-    """Somebody's turn, or the wait for it."""
+    """The permission for one connection, or the wait for it."""
 
     most: int
-    """Tickets of its user at once."""
+    """How many tickets its user may hold at once."""
     quotas: Sequence[Quota]
     granted: trio.Event = attrs.field(factory=trio.Event)
     is_abandoned: bool = False
@@ -51,7 +51,7 @@ class _Node:
 
     held: int = 0
     users: OrderedDict[str, _User] = attrs.field(factory=OrderedDict)
-    """Users who hold a ticket or wait for one; whose turn is next comes first."""
+    """Users who hold a ticket or wait for one, in the order of their turns."""
 
 
 class DialBudget:
@@ -62,7 +62,7 @@ class DialBudget:
         size: Callable[[str, str], int],
         quotas: Callable[[str, str, str], Sequence[Quota]],
     ) -> None:
-        """*size* returns `pool.size` of a database and a user, *quotas* what limits there are on a node for these."""
+        """*size* returns `pool.size` of a database and a user, *quotas* the quotas of a node, a database and a user."""
         self._size = size
         self._quotas = quotas
         self._nodes: dict[str, _Node] = {}
@@ -72,7 +72,7 @@ class DialBudget:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a ticket."""
+        """How many logins wait for a ticket."""
         return sum(len(u.waiting) for node in self._nodes.values() for u in node.users.values())
 
     @contextlib.asynccontextmanager

@@ -5,9 +5,9 @@ follows libpq's sslmode, including its second attempts: `prefer` tries again wit
 pg_hba.conf refuses it, `allow` tries again with TLS where pg_hba.conf refuses a plain connection; and `require`
 checks the certificate when a CA file is given.
 
-Three ways to fail, which the caller must tell apart: `NodeUnreachable` (nobody there, or not a PostgreSQL that can be talked
-to), `ServerRefused` (it is there and said no; its ErrorResponse is for the client to see), each one sentence that begins with
-the node's address; and `OutOfFiles`, which is no node's fault.
+It fails in three ways, which the caller must tell apart: `NodeUnreachable` (nothing answers, or not as PostgreSQL),
+`ServerRefused` (the node refused the login; its ErrorResponse goes to the client), both with a message that begins with the
+node's address; and `OutOfFiles`, which is not the node's fault.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Final
 import attrs
 import trio
 
-from rwsplit.config.model import SslMode
+from rwsplit.config.choices import SslMode
 from rwsplit.errors import NodeUnreachable, ProtocolViolation, ServerRefused
 from rwsplit.protocol import codes, frontend
 from rwsplit.protocol.fields import parse_error_fields, printable, text_of
@@ -79,7 +79,7 @@ async def dial(
         ServerRefused: the node said no.
         OutOfFiles: this process may open no connection for *purpose*.
 
-    Where it was rwsplit that was late, it is tried once more.
+    If the deadline passed while rwsplit itself was held up, it tries once more.
     """
     login = _Login(endpoint, database, user, parameters, credentials, purpose)
     deadline = trio.current_time() + timeout
@@ -125,7 +125,7 @@ async def send_cancel(
 
 @contextlib.contextmanager
 def _one_sentence(endpoint: Endpoint, seconds: float) -> Generator[None]:
-    """Turn what may happen on the way to *endpoint* into `NodeUnreachable`, unless it is our own trouble."""
+    """Turn errors on the way to *endpoint* into `NodeUnreachable`, except a shortage of our own."""
     try:
         with _our_own():
             yield
@@ -154,7 +154,7 @@ def _one_sentence(endpoint: Endpoint, seconds: float) -> Generator[None]:
 
 @contextlib.contextmanager
 def _our_own() -> Generator[None]:
-    """Raise `OutOfFiles` where that is why something failed, be it the resolver or a TLS file that could not be read."""
+    """Raise `OutOfFiles` if a lack of descriptors is the cause, also in the resolver or in reading a TLS file."""
     try:
         yield
     except (OSError, NodeUnreachable) as exc:

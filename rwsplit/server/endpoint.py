@@ -13,7 +13,8 @@ from typing import Final
 
 import attrs
 
-from rwsplit.config.model import AuthConfig, NodeConfig, SslMode, TcpConfig, TlsConfig
+from rwsplit.config.choices import SslMode
+from rwsplit.config.model import AuthConfig, NodeConfig, TcpConfig, TlsConfig
 from rwsplit.errors import ConfigError, NodeUnreachable
 from rwsplit.server.certificates import tls_reason
 from rwsplit.server.demands import Demands
@@ -35,7 +36,7 @@ class Endpoint:
     cert_file: Path | None = None
     key_file: Path | None = None
     demands: Demands = attrs.field(factory=Demands)
-    """What it must ask for before anything is proved to it."""
+    """The authentication methods accepted from it."""
 
     tcp: TcpConfig = TCP
 
@@ -89,10 +90,10 @@ def server_tls_context(endpoint: Endpoint) -> ssl.SSLContext:
 
 
 def check_tls_files(tls: TlsConfig) -> None:
-    """See that the files for TLS towards the nodes can be used.
+    """Check that the files for TLS towards the nodes can be used.
 
     Raises:
-        ConfigError: one cannot; says which and why.
+        ConfigError: one cannot; the message names the setting, the file and the reason.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for setting, file in (
@@ -129,6 +130,6 @@ def _make_context(
     elif verifies:
         context.load_default_certs()
     if cert_file is not None:
-        # The password keeps OpenSSL from asking the terminal for one.
+        # With a password given, OpenSSL does not ask for one on the terminal.
         context.load_cert_chain(cert_file, key_file, password="")
     return context

@@ -1,9 +1,9 @@
-"""Files: how many descriptors this process may have, and what the last of them are kept for.
+"""Files: how many file descriptors this process may open, and what the last of them are reserved for.
 
-Every connection is one. When they run out that is rwsplit's trouble and no node's, and it must stay one that an operator can
-look into: so clients are refused while some are left, servers are not opened when there are fewer, and the very last are for
-the console, for probes, and for what rwsplit reads and writes itself. The kernel gives out the lowest number that is free, so
-the number of a new socket says how many are left, at no cost.
+Every connection takes one. A shortage must not count against a node, and an operator must still be able to log in. So there
+are reserves: the first to be refused are clients, then rwsplit opens no more servers, and the last descriptors are for the
+console, for probes, and for the files rwsplit reads and writes. The kernel always gives out the lowest free number, so the
+number of a new socket tells how many are left, at no cost.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Final
 
 from rwsplit.errors import OutOfFiles
 
-#: What the system says when it is out of what a connection needs, as a whole or for this process.
+#: The errors of a system call when the process or the system lacks a descriptor, or memory for a socket.
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-#: Limit from which on the reserves are whole; with a lower one they are a part of it.
+#: From this limit on the reserves have their full size; below it they shrink in proportion.
 _AMPLE: Final = 1024
-#: What is tried instead of infinity.
+#: The limits that are tried where the hard limit is infinite.
 ENOUGH: Final = (1_048_576, 65_536, 10_240)
-#: Seconds between two log lines about it.
+#: Seconds between two log lines about a shortage.
 SELDOM: Final = 60.0
 
 
 class Purpose(Enum):
-    """What a connection is for; the value is how many descriptors are left to others."""
+    """What a connection is for; the value is how many descriptors are reserved for more important purposes."""
 
     CLIENT = 96
     SERVER = 64
@@ -39,15 +39,15 @@ class Purpose(Enum):
 
 
 def limit() -> int:
-    """Return how many descriptors this process may have."""
+    """Return how many descriptors this process may open."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def raise_limit() -> int:
-    """Raise the limit as far as it goes without privileges; return it."""
+    """Raise the soft limit to the hard limit; return the limit now in force."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # A hard limit of infinity may be more than the kernel takes for the other one.
+    # Where the hard limit is infinite, the kernel may refuse infinity as the soft limit.
     for wanted in (hard, *(n for n in ENOUGH if hard == resource.RLIM_INFINITY)):
         if soft in (wanted, resource.RLIM_INFINITY) or 0 <= wanted < soft:
             break
@@ -58,13 +58,13 @@ def raise_limit() -> int:
 
 
 def is_spent(fd: int, purpose: Purpose) -> bool:
-    """Return whether *fd*, which was just given out, is one of those kept for more important things than *purpose*."""
+    """Return whether the new descriptor *fd* is one of those reserved for more important purposes than *purpose*."""
     most = limit()
     return fd >= most - min(purpose.value, purpose.value * most // _AMPLE)
 
 
 def is_short(purpose: Purpose) -> bool:
-    """Return whether the next descriptor would be spent for *purpose*, or there is none."""
+    """Return whether there is no descriptor for *purpose*: none is left, or only reserved ones."""
     try:
         fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -74,7 +74,7 @@ def is_short(purpose: Purpose) -> bool:
 
 
 def out_of_files() -> OutOfFiles:
-    """Return the error that says so."""
+    """Return the error for a connection that gets no descriptor."""
     return OutOfFiles(
         f"rwsplit is out of file descriptors (its limit is {limit()}): raise LimitNOFILE or ulimit -n, or lower "
         "limits.max_client_conn"
@@ -82,14 +82,14 @@ def out_of_files() -> OutOfFiles:
 
 
 class Seldom:
-    """Lets the same thing be said once in a while."""
+    """Limits how often the same log line is written."""
 
     def __init__(self, seconds: float = SELDOM) -> None:
         self._seconds = seconds
         self._next = float("-inf")
 
     def is_due(self, now: float) -> bool:
-        """Return whether it may be said at *now*, and count it as said."""
+        """Return whether the line may be written at *now*, and if so remember that it was."""
         if now < self._next:
             return False
         self._next = now + self._seconds

@@ -1,8 +1,8 @@
-"""Patience: how late rwsplit may notice that something is overdue before it doubts itself."""
+"""Patience: how late rwsplit may notice that an answer is overdue before it takes itself for the cause."""
 
 from __future__ import annotations
 
 from typing import Final
 
-#: Seconds by which something is noticed too late, beyond which rwsplit itself was held up: what it waits for may be there, unread.
+#: If rwsplit notices a deadline later than by these seconds, it was held up itself, and the answer may be there, unread.
 HELD_UP: Final = 0.15

@@ -250,7 +250,7 @@ class Pool:
             self.put_off(now)
 
     def dial_put_off(self, error: Exception, now: float) -> None:
-        """Have a server that could not be asked for, which is not the node's fault, asked for a moment later."""
+        """Retry shortly: the server could not be opened, and the node is not at fault."""
         self.starting -= 1
         self.last_error = error
         self.retry_at = max(self.retry_at, now + BACK_OFF[0])

@@ -54,7 +54,7 @@ class Pools:
             self._count(pool)
 
     def quotas(self, node: str, database: str, user: str) -> tuple[Quota, ...]:
-        """Return the limits there are on *node* for *database* and for *user*."""
+        """Return the quotas of *node* for *database* and for *user*."""
         config = self.config
         found = []
         for overrides, name, setting in (
@@ -71,7 +71,7 @@ class Pools:
         return tuple(found)
 
     def _count(self, pool: Pool) -> None:
-        """Have the servers of *pool* counted wherever there is a limit."""
+        """Count the servers of *pool* in the quotas of its database and its user."""
         pool.quotas = self.quotas(pool.node, pool.database, pool.user)
         for quota in pool.quotas:
             quota.pools.append(pool)

@@ -24,9 +24,9 @@ class Quota:
         self.limit = limit
         self.pools: list[Pool] = []
         self.asking = 0
-        """Connections beside the pools that are open to ask who logs in (`dial_budget`)."""
+        """Connections beside the pools that are open for a login (`dial_budget`)."""
         self.beyond = 0
-        """Those of them that were opened though it was used up."""
+        """The connections of that kind opened although the quota was used up."""
 
     def __repr__(self) -> str:
         return f"<Quota {self.setting} {self.used}/{self.limit}>"
@@ -38,7 +38,7 @@ class Quota:
 
     @property
     def is_idle(self) -> bool:
-        """Nobody is counted by it."""
+        """Whether it counts nothing, so that it can be forgotten."""
         return not (self.pools or self.asking or self.beyond)
 
     @property

@@ -99,7 +99,7 @@ class Server(ServerState):
         self.cancels = 0
         """Cancel requests under way; until they are through the server may not change hands."""
         self.cancels_again = False
-        """One more is to be sent when that is through."""
+        """Whether one more cancel request is to be sent after the one under way."""
         self.copying = 0
         """COPY commands it takes in now; below zero while their end was sent before they had begun."""
         self.litter: list[bytes] = []
@@ -123,7 +123,7 @@ class Server(ServerState):
         self.paused = False
         """Not read, because the client does not keep up."""
         self.queued = False
-        """Something it has sent waits to be read."""
+        """Whether bytes it has sent wait to be read."""
 
     def __repr__(self) -> str:
         return (

@@ -1,10 +1,10 @@
-"""Strangers: what a name that is nobody's looks like to whoever tries it, made without hashing anything.
+"""Strangers: mock verifiers for user names that are not in the userlist, made without hashing a password.
 
-The server's half of SCRAM needs a salt, an iteration count and two keys; only whoever proves a password hashes it. So a
-stranger costs two HMACs with a secret of this process, and looks the same at every attempt (PostgreSQL's mock
-authentication, which is as cheap). It takes after the users there are, or it would be told apart by what they have and
-it lacks: as many strangers as users, in proportion, have a verifier (asked for SCRAM also where md5 is configured), with
-iteration counts and sizes of salts as theirs. Which of them a stranger takes after is decided by its name.
+PostgreSQL calls this mock authentication. The server's half of SCRAM needs a salt, an iteration count and two keys; only the
+client hashes a password. So an unknown name costs two HMACs with a secret of this process, and gets the same answers at every
+attempt. A login must not show whether the name exists, so mock verifiers imitate the userlist: the same share of unknown names
+as of users has a verifier (and is asked for SCRAM also where md5 is configured), with the same iteration counts and salt
+sizes. The hash of the name decides which of these it gets.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import Final, NamedTuple
 
 from rwsplit.protocol.scram import ITERATIONS, KEY_SIZE, SALT_SIZE, ScramVerifier
 
-#: Bytes of a name's hash that decide whom it takes after.
+#: Bytes of a name's hash that decide which kind of user it imitates.
 _SHARE_SIZE: Final = 8
 
 
 class Shape(NamedTuple):
-    """What of a verifier can be seen in a login."""
+    """What a login reveals of a verifier."""
 
     iterations: int = ITERATIONS
     salt_size: int = SALT_SIZE
 
 
 class Strangers:
-    """Makes up verifiers for names that are nobody's."""
+    """Makes mock verifiers for names that are not in the userlist."""
 
     def __init__(self, seed: bytes, verifiers: Iterable[ScramVerifier], others: int) -> None:
-        """*verifiers* are those of the userlist, *others* is how many users have another kind of secret."""
+        """*verifiers* are those of the userlist, *others* is the number of users with another kind of secret."""
         self._seed = seed
         counts = Counter(Shape(v.iterations, len(v.salt)) for v in verifiers)
         shapes: list[Shape | None] = [None, *sorted(counts)]
@@ -40,7 +40,7 @@ class Strangers:
         self._shares = [(part, shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def verifier(self, user: bytes) -> ScramVerifier | None:
-        """Return the verifier *user* has; None: it takes after a user of whom there is none."""
+        """Return the mock verifier of *user*; None if it imitates a user without a verifier."""
         total = self._shares[-1][0]
         share = int.from_bytes(self._hmac(b"shape", user)[:_SHARE_SIZE])
         place = share * total >> 8 * _SHARE_SIZE

@@ -31,7 +31,7 @@ READ_SIZE: Final = 65_536
 #: Most plaintext encrypted before the socket is asked to take it, and so the bound of *wants_write* data.
 ENCRYPT_SIZE: Final = 65_536
 
-#: How connections are watched that nobody has said anything else about.
+#: The default settings of connections.
 TCP: Final = TcpConfig()
 
 
@@ -84,11 +84,14 @@ class Wire(abc.ABC):
         """
 
     def unacknowledged(self) -> int:
-        """Return how many bytes the system still keeps for the peer, whose machine has not acknowledged them; 0 if it does not say."""
+        """Return how many bytes sent the peer's machine has not acknowledged yet; 0 if the system does not tell."""
         count = bytearray(4)
         try:
             fcntl.ioctl(self._socket, termios.TIOCOUTQ, count)
-        except (OSError, ValueError):  # it is closed, or a Unix socket of another system
+        except (
+            OSError,
+            ValueError,
+        ):  # the socket is closed, or a Unix socket on another system than Linux
             return 0
         return int.from_bytes(count, sys.byteorder)
 
@@ -287,10 +290,10 @@ class TlsWire(Wire):
 
 
 def prepare(sock: socket.socket, tcp: TcpConfig = TCP) -> None:
-    """Make *sock* non-blocking, without Nagle's delay, and watch it as *tcp* says.
+    """Make *sock* non-blocking, turn off Nagle's delay, and set keepalives and timeouts by *tcp*.
 
-    Keepalives find out that a machine is gone, and only that. TCP_USER_TIMEOUT, which Linux also applies to a peer that
-    answers and takes nothing (its receive window is zero), is for those who ask for it.
+    Keepalives detect a dead machine and nothing else. TCP_USER_TIMEOUT is off by default, since Linux also closes
+    connections whose peer answers but reads nothing (its receive window is zero).
     """
     sock.settimeout(0)
     if sock.family == socket.AF_UNIX:

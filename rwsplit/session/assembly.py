@@ -258,14 +258,14 @@ class Assembly(Draft):
         return sent
 
     def _may_not_name(self, name: bytes) -> bool:
-        """Return whether the session has named as many statements as it may, or this unit has many times over."""
+        """Return whether the session has as many named statements as it may, or this unit alone has many more."""
         session = self._session
         if session.names_too_many and name not in session.names:
             return True
         return self.renaming is not None and self.renaming.named > 4 * session.most_names
 
     def _refuse(self, by: bytes) -> bytes:
-        """Have PostgreSQL refuse a message, and skip what follows it: *by* a name it does not know (`Unit.reword`)."""
+        """Make PostgreSQL refuse a message, and skip the rest of the unit, by the unknown name *by* (`Unit.reword`)."""
         self._scripts.append(ORPHAN)
         self._plan.append(FORWARD)
         self._planned = True

@@ -169,7 +169,7 @@ def replace_call(
     return new
 
 
-#: Makes the value of no consequence. Operators are qualified: those of the session's path may be anybody's.
+#: Multiplies the value by zero. Operators are qualified, since the session's search path may have others.
 _NOTHING_OF: Final = b" OPERATOR(pg_catalog.+) (0 OPERATOR(pg_catalog.*) %s)"
 
 

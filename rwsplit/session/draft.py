@@ -1,6 +1,6 @@
-"""Draft: a unit of the extended protocol in the making - what its messages have amounted to so far.
+"""Draft: a unit of the extended protocol while its messages arrive.
 
-`assembly` reads the messages and writes it; `take` makes a piece of it that can be sent.
+`assembly` reads the messages and fills it; `take` makes a piece of it that can be sent.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NOTHING_SAID: Final[set[Prepared | None]] = set()
 
 
 class Draft:
-    """What there is of a unit."""
+    """The part of a unit that has arrived."""
 
     __slots__ = (
         "_bound",
@@ -76,10 +76,10 @@ class Draft:
         self._unexecuted = False
         """Its unnamed portal has not been executed yet."""
         self._ends_failed = False
-        """It ends, or rolls back in, a transaction that has failed: a server parses nothing else before."""
+        """Whether it ends a failed transaction, or rolls back to a savepoint in it: the server refuses any other Parse."""
         self._called: list[tuple[bytes, Prepared]] = []
         self._used: Prepared | None = None
-        """What its last Bind or Describe is for."""
+        """The statement of its last Bind or Describe."""
         self._begin()
 
     def _begin(self) -> None:
@@ -93,7 +93,7 @@ class Draft:
         self._needs: dict[Prepared, None] = {}
         self._taught: list[tuple[bytes, Prepared]] = []
         self._parsed: set[Prepared] = NOTHING_PARSED
-        """What it teaches."""
+        """The statements it prepares on its server (lessons)."""
         self._unnamed: Prepared | None = None
         self._scripts: list[Script | None] = []
         self.waiting_for: list[bytes] = []
@@ -103,7 +103,7 @@ class Draft:
 
     @property
     def steps(self) -> int:
-        """Answers to what has come since the last piece was taken."""
+        """The steps for the messages since the last piece was taken."""
         return len(self._plan)
 
     @property
@@ -127,12 +127,12 @@ class Draft:
         return not (binds or self.executes or self.follows)
 
     def leave_untold(self) -> None:
-        """Have its end, a Sync that the client has not said, kept from the client."""
+        """End it by a Sync that the client has not sent, and keep the answer to that from the client."""
         self._plan.append(UNTOLD)
         self._planned = True
 
     def continues(self, before: Draft) -> None:
-        """Be the rest of the unit whose messages so far *before* has taken."""
+        """Continue the open unit whose earlier messages are in *before*."""
         self.renaming, self.said = before.renaming, before.said
         self.row_limit, self._unexecuted = before.row_limit, before._unexecuted
         self._bound, self._portals = before._bound, before._portals

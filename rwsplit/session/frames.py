@@ -1,8 +1,8 @@
-"""Frames: what a client sends, cut into frames, a slice at a time.
+"""Frames: cuts the bytes of a client into frames, a slice at a time.
 
-A client may send in one go what it takes seconds to look at. So it has an *allowance*, in words of work (`sql.effort`): where that
-is used up, the rest is kept, and the session is *behind* until it is given another one and told to `go_on`. Whether the
-next frame comes now or later makes no difference to what it means, since frames may come one at a time anyway.
+One write of a client may take seconds of work. So it has an *allowance*, in words of work (`sql.effort`). When that is used
+up, the remaining bytes are kept, and the session is *behind* until it gets another allowance and `go_on` is called. The
+meaning of a frame does not depend on when it is looked at, since frames may arrive one at a time anyway.
 
 A frame is held whole only if it must be understood: long CopyData, Bind and over-long queries pass
 through as they arrive.
@@ -30,13 +30,13 @@ from rwsplit.sql.classify import PARSE_LIMIT
 STREAM_LIMIT: Final = 64 * 1024
 #: A unit without a Sync is opened beyond this.
 UNIT_LIMIT: Final = 256 * 1024
-#: So it is beyond so many answers to come: a server is sent a unit in one go.
+#: A unit with more steps is opened, too, since a unit is sent to its server in one write.
 STEPS_LIMIT: Final = 1024
-#: The allowance of a session that nobody gives one.
+#: The allowance of a session without a limit.
 UNBOUNDED: Final = 1 << 62
-#: Bytes in which there cannot be enough frames to be worth counting; texts that are classified are counted all the same.
+#: Bytes with too few frames to be worth counting; statements that are classified count all the same.
 FEW: Final = 512
-#: Bytes of a frame that count as one word: 1 << 9.
+#: Bytes of a frame that count as one word, as a power of two.
 SHIFT: Final = 9
 
 _header = HEADER.unpack_from
@@ -82,9 +82,9 @@ class Frames(SessionState):
         )
         self.effort = knowledge.effort
         self.allowance = UNBOUNDED
-        """Words of work that may still be done for it before it lets others go first."""
+        """Words of work that may still be done for it in this slice."""
         self.is_behind = False
-        """Its allowance was used up before all it has sent was looked at."""
+        """Whether its allowance was used up before all its bytes were looked at."""
         self.unended = False
         """What came last left messages that no Sync or Flush has ended."""
         self.held: Chunk | None = None
@@ -118,7 +118,7 @@ class Frames(SessionState):
         return self._through > 0
 
     def receive(self, data: bytes) -> None:
-        """Append what *data* amounts to to *pending*, as far as the allowance goes.
+        """Append the units and chunks of *data* to *pending*, as far as the allowance goes.
 
         Raises:
             ProtocolViolation: it is not what a PostgreSQL client sends.
@@ -140,7 +140,7 @@ class Frames(SessionState):
         self._scan(data)
 
     def go_on(self) -> None:
-        """Look at what was left when the allowance was used up.
+        """Go on with the bytes that were left when the allowance was used up.
 
         Raises:
             ProtocolViolation: see `receive`.

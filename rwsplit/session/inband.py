@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from rwsplit.config.model import ConsistencyLevel
+from rwsplit.config.choices import ConsistencyLevel
 from rwsplit.config.units import parse_duration
 from rwsplit.protocol.refusals import BARE_MARK
 from rwsplit.session.parameters import literal

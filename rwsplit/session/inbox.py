@@ -1,6 +1,6 @@
-"""Inbox: what a client has sent and nobody has looked at yet.
+"""Inbox: bytes of a client that were not looked at yet.
 
-A frame that must be held whole may come in any number of pieces. They are put together once it is complete, not each time one comes.
+A frame that must be held whole may come in any number of pieces. They are joined once it is complete, not at every piece.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Knowledge:
     def __init__(self, statements: StatementCache, functions: FunctionBook) -> None:
         self.parameters = ParameterStore()
         self.effort = statements.effort
-        """What has been done for sessions."""
+        """The work done for sessions."""
         self.on_ddl: Callable[[str], None] = lambda _database: None
         """Called with the name of a database when DDL has ended there."""
         self.last_definition = NEVER

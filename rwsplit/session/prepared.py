@@ -38,7 +38,7 @@ OWN_NAME: Final = b"rwsplit_"
 #: The name of a statement that no server has: a Bind of it fails, and with it the transaction. The error is reworded
 #: to what PostgreSQL says of a statement whose result has changed (`Unit.reword`).
 CHANGED: Final = b"rwsplit_changed"
-#: As CHANGED, for what a session must not name: it has as many statements, or portals, as it may.
+#: As CHANGED, for a session that has as many statements, or portals, as it may.
 TOO_MANY: Final = b"rwsplit_too_many"
 TOO_MANY_PORTALS: Final = b"rwsplit_too_many_portals"
 #: Bytes of a Parse beyond which its identity is not shared: such texts rarely come again.
@@ -97,7 +97,7 @@ class Prepared:
         """The Parse message behind the name: query, zero byte, parameter type OIDs."""
         self.query = query
         self.script = script
-        """Facts of the query; None until a long or dear one has been read elsewhere."""
+        """Facts of the query; None while the parser process still has to parse it."""
         self.version = version
         """Of the registry whose facts these are; None: it is nobody else's, and they do not change."""
         self.key: _Key | None = None

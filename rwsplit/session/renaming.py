@@ -42,7 +42,7 @@ class Renaming:
         self._entries: list[tuple[int, dict[bytes, Any], bytes, Any, Any]] = []
         """For each change the number of the message that makes it, the table, the name, what it meant and means."""
         self._many = MANY
-        """Changes beyond which it is looked for what they leave."""
+        """The number of changes at which they are reduced to what they leave."""
         self.named = 0
         """How many of them are of statements that have a name."""
         self._places: dict[Any, list[int]] = {}
@@ -79,9 +79,9 @@ class Renaming:
         self._put(table, name, new)
 
     def tidy(self, told: int) -> None:
-        """Forget what has been made of the unnamed statement on the way, now that *told* messages did what they say.
+        """Drop intermediate changes of the unnamed statement, now that *told* messages have succeeded.
 
-        A client may send any number of statements up to its Sync, and only what the last of these has left counts.
+        A client may parse the unnamed statement any number of times before its Sync; only the last of these that succeeded counts.
         """
         if len(self._entries) <= self._many:
             return
@@ -170,7 +170,7 @@ def _put(table: dict[bytes, Any], name: bytes, value: Any) -> None:
     if value is _NOTHING:
         table.pop(name, None)
         if not table:
-            table.clear()  # or a dict keeps the room for all it has ever held
+            table.clear()  # a new dict, since a dict never gives back the memory of its entries
     else:
         table[name] = value
 

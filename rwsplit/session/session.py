@@ -1,8 +1,8 @@
 """Session: one client's conversation, from the first statement to Terminate, whatever servers it used.
 
 `receive` takes the client's bytes and appends what they amount to - units and chunks - to *pending*; the relay
-takes them from there, in order, one server at a time. Where one frame ends and the next begins is the business of `frames`, what
-must survive the change of servers is `state`.
+takes them from there, in order, one server at a time. `frames` finds the frames; `state` is what must survive a change of
+servers.
 """
 
 from __future__ import annotations

@@ -27,12 +27,12 @@ OPAQUE: Final = Script(
     )
 )
 
-#: Facts of a text that was not read this time (`relay.parsing`); it may have defined names, too.
+#: Facts of a text that could not be parsed this time (`relay.parsing`); it may have defined names, too.
 UNREAD: Final = unread()
 
 
 class Effects:
-    """Statements that are executed one piece of a unit after the other; what counts of a Script of that many."""
+    """The statements of an open unit's pieces, in order: as much of a Script as their effects need."""
 
     __slots__ = ("statements",)
 
@@ -40,7 +40,7 @@ class Effects:
         self.statements: list[Statement] = [] if first is None else [*first.statements]
 
     def add(self, script: Script | Effects) -> None:
-        """Take note of what follows."""
+        """Append the statements of the next piece."""
         self.statements += script.statements
 
     @property

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import NEVER
-from rwsplit.config.model import ConsistencyLevel, PoolMode
+from rwsplit.config.choices import ConsistencyLevel, PoolMode
 from rwsplit.protocol import codes
 from rwsplit.routing.consistency import NO_HOME, NOWHERE
 from rwsplit.routing.route import Route, RouteReason
@@ -239,7 +239,7 @@ class SessionState:
 
     @property
     def names_too_many(self) -> bool:
-        """It has named as many statements as it may, or such long ones."""
+        """Whether it has as many named statements as it may, or as many bytes of them."""
         return (
             len(self.names) + len(self.sql_names) >= self.most_names
             or self.named_bytes >= self.most_names * BYTES_PER_NAME

@@ -46,18 +46,18 @@ class Lesson(NamedTuple):
 
 
 class Lessons(list[Lesson]):
-    """Those of an open unit, which come with each of its pieces."""
+    """The lessons of an open unit, to which each of its pieces adds."""
 
     __slots__ = ("latest",)
 
     def __init__(self, first: Sequence[Lesson] = ()) -> None:
         super().__init__()
         self.latest: dict[Prepared, Lesson] = {}
-        """The last that taught each statement."""
+        """By statement: the last lesson of it."""
         self.learn(first)
 
     def learn(self, lessons: Sequence[Lesson]) -> None:
-        """Put *lessons* behind those there are."""
+        """Append *lessons*."""
         self.extend(lessons)
         for lesson in lessons:
             if lesson.known:

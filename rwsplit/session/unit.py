@@ -43,7 +43,7 @@ _NOTHING: Final = ()
 #: A statement's name on servers, as PostgreSQL quotes it.
 _OWN_NAMES: Final = re.compile(rb'"(%s[0-9]+)"' % OWN_NAME)
 _BARE_MARK: Final = b"\0s%s\0" % BARE_MARK.encode()
-#: What a statement that is cancelled fails with: 26000 where that struck the Parse of what EXECUTE names.
+#: SQLSTATEs of a cancelled statement: 26000 if the cancel struck the Parse of the statement that EXECUTE names.
 _CANCELLED: Final = frozenset({b"57014", b"26000"})
 #: Never appended to: a unit that teaches gets a list of its own.
 _NO_LESSONS: Final[list[Lesson]] = []
@@ -95,7 +95,7 @@ class Piece:
         self.parts = parts
         """Frames; a `Prepared` stands for a Parse that the server may not need."""
         self.script = script
-        """Facts of all its statements together; None while one of them is still read elsewhere."""
+        """Facts of all its statements together; None while the parser process is parsing one of them."""
         self.plan: list[Step] | None = None
         """Step of each message, None for "forward every answer"."""
         self.needs: Sequence[Prepared] = _NOTHING

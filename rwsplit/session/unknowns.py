@@ -1,9 +1,9 @@
-"""Unknowns: the texts that pinned a session because it was not known what they run.
+"""Unknowns: the texts that pinned a session because rwsplit did not know what they run.
 
-A function just made, a database not read yet, a long text that could not be read in time: then a statement may have left
-anything behind, and its session keeps its server. When a catalog tells what the functions do, or the text has been read, the texts
-are judged again, each by what its names meant where it ran. What turns out to leave nothing that no query sees need not pin
-for good.
+A function just created, a database whose catalog was not read yet, a long text that could not be parsed in time: such a
+statement may have left any state, so its session keeps its server. When the catalog knows the functions, or the text has been
+parsed, the texts are classified again, each by what its names meant where it ran. If none has left state that no query shows,
+the pin can end.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Unknowns:
         )
 
     def unread(self) -> list[tuple[Scope, bytes]]:
-        """Return what is noted and must be read elsewhere before it can be judged."""
+        """Return the noted texts that the parser process must parse before they can be classified."""
         return [(scope, text) for scope, text in self._texts if _find(scope, text) is None]
 
 

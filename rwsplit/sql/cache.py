@@ -9,8 +9,8 @@ A text with literals is usually met once (pgbench -M simple), so a text whose sh
 entry of its own, unless it is the same text as the last of its shape: then it is a constant (`LIMIT 21`) and will
 come again. Everything is bounded in number and bytes; long texts are keyed by their hash.
 
-A text over INLINE_LIMIT, and one that is dear to parse (`parse_cost.py`), is not for the turn loop: call `peek` for the one, the
-other is None to `lookup`; whoever reads it elsewhere calls `store`.
+A text over INLINE_LIMIT, or one that is expensive to parse (`parse_cost.py`), must not be parsed in the turn loop. For the first
+call `peek`; for the second `lookup` returns None. `relay.parsing` stores the facts that the parser process finds (`store`).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class CacheStatistics:
     fingerprint_hits: int
     parses: int
     dear: int
-    """Texts that were not parsed here, as it would have taken too long."""
+    """How many texts were not parsed here because they are too expensive."""
     unparsed: int
     """Of the parses, those that ended in UNPARSED."""
     texts: int
@@ -100,9 +100,9 @@ class StatementCache:
     ) -> None:
         self.size = size
         self.effort = effort if effort is not None else Effort()
-        """What `lookup` has cost, for all caches of a process together."""
+        """The work of `lookup`, of all caches of a process together."""
         self.stored = 0
-        """How often `store` was called: as long as that is the same, `peek` need not be repeated."""
+        """How often `store` was called: while that is the same, `peek` would find the same."""
         self._functions = functions
         self._texts: Generations[Key, Script] = Generations(size)
         self._shapes: Generations[Key, _Shape] = Generations(size)
@@ -145,7 +145,7 @@ class StatementCache:
         return script
 
     def store(self, query: bytes, script: Script) -> None:
-        """Remember that *script*, which was found elsewhere, holds the facts of *query*."""
+        """Remember *script*, which the parser process has found, as the facts of *query*."""
         self.stored += 1
         if len(query) <= INLINE_LIMIT:
             found = scan(shorten(query))

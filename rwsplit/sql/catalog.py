@@ -25,11 +25,11 @@ Name = tuple[str, str]
 """Schema and name."""
 
 ANY: Final = "\0"
-"""In an excerpt: the schema, or the name, of what stands for all there are. No identifier can be it."""
+"""In an excerpt: the schema or name that stands for all of them. No identifier can be equal to it."""
 MOST_PATH: Final = 50
-"""Schemas of a search path that are looked through; with more a name may be that of any schema."""
+"""Schemas of a search path that are looked through; with a longer path a name counts as one of any schema."""
 MOST_LOOKUPS: Final = 5000
-"""Names times schemas for which an excerpt is made: some milliseconds."""
+"""Look-ups (names times schemas) an excerpt may take: some milliseconds."""
 
 
 @attrs.frozen(kw_only=True)

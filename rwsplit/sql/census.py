@@ -126,8 +126,8 @@ def compose(census: Census, listed: Listed) -> Catalog:
 class _Names:
     """Which functions, relations and types the names in a body may stand for; all have keys of their own.
 
-    A name has a key, too: it mentions all it may stand for. So ten thousand bodies that call `f`, of which there are as many,
-    are not a hundred million pairs.
+    A name has a key of its own, which mentions everything the name may stand for. So ten thousand bodies that call `f`, with
+    ten thousand functions called `f`, do not make a hundred million pairs.
     """
 
     def __init__(self, census: Census) -> None:

@@ -24,7 +24,7 @@ from rwsplit.sql.verbs import classify_statement
 PARSE_LIMIT: Final = 1 << 20
 """Bytes of a query beyond which nothing is read."""
 MOST_STATEMENTS: Final = 4000
-"""Statements of a query beyond which none is read: whoever is told of them has work with each."""
+"""Statements of a query beyond which none is parsed, since each costs further work."""
 
 
 def parse(query: bytes, book: FunctionBook, budget: Budget | None = None) -> Script:
@@ -51,7 +51,7 @@ def parse_scan(found: Scan, book: FunctionBook, budget: Budget | None = None) ->
 
 
 def read_scan(found: Scan, book: FunctionBook, hints: Hints | None, budget: Budget) -> Script:
-    """Return the same; what sqlglot stumbles over, or lacks the memory for, is raised."""
+    """As `classify`, but raise the errors of sqlglot, and MemoryError."""
     parts = list(split(found.tokens))
     if len(parts) > MOST_STATEMENTS:
         return unread(hints)
@@ -78,7 +78,7 @@ def unreadable(hints: Hints | None = None) -> Script:
 
 
 def unread(hints: Hints | None = None) -> Script:
-    """Return the facts of a query that could be read, only not by us: it may also define names."""
+    """Return the facts of a query that PostgreSQL may accept but rwsplit cannot parse: it may also define names."""
     return Script((attrs.evolve(UNRECOGNISED, redefines=Redefined()),), hints=hints)
 
 

@@ -1,8 +1,8 @@
-"""Excerpt: what a book of functions says of the names that occur in one text, for whoever classifies that elsewhere.
+"""Excerpt: the part of a book of functions that one text needs, for the parser process.
 
-Whoever classifies cuts the text into tokens, asks for the names in it (`names_of`), and is given an `Excerpt`, by which it
-comes to the verdict the whole book would lead to. A catalog may be large and change often; so nothing of it is kept where it
-is only looked at. What was not asked for is unknown: that costs a read its replica, and never sends a write to one.
+The parser process cuts the text into tokens, asks for the names in it (`names_of`), and gets an `Excerpt`, which leads to the
+same verdict as the whole book. A catalog may be large and change often, so the process keeps nothing of it. A name that was not
+asked for is unknown: then a read may lose its replica, but a write never goes to one.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from rwsplit.sql.search_path import Path
 from rwsplit.sql.tokens import NAME, OPERATOR, STRING, WORD, Token, scan_text, string_value
 
 MOST_NAMES: Final = 50_000
-"""Names of one text that are asked for."""
+"""The most names asked for of one text."""
 _MOST_NESTING: Final = 4
-"""Literals within literals that are looked into."""
+"""How deep literals within literals are searched for SQL."""
 _READS_LITERALS: Final = BY_LITERAL | {"do"}
-"""What stands in a text whose literals may hold SQL."""
+"""Words of a text whose literals may hold SQL."""
 _PUT_IN: Final = ("select", "table", "x")
 """Words that the classifier adds to some texts: CALL f() is judged like SELECT f(), and any literal is 'x' to sqlglot."""
 _NAME: Final = re.compile(r'"((?:[^"]|"")+)"|([A-Za-z_\x80-\U0010ffff][\w$]*)')
 
 
 def names_of(tokens: Sequence[Token]) -> frozenset[str] | None:
-    """Return every name that *tokens* may be about, `operator(+)` for an operator; None if they are too many."""
+    """Return every name *tokens* may refer to, `operator(+)` for an operator; None if there are too many."""
     names = {MADE_UP, *_PUT_IN}
     _collect(tokens, names, 0)
     return frozenset(names) if len(names) <= MOST_NAMES else None
@@ -58,7 +58,7 @@ def _collect(tokens: Iterable[Token], names: set[str], depth: int) -> None:
 
 
 class Excerpt(FunctionBook):
-    """What a book says of *given* names; whatever else is asked for is unknown."""
+    """A book of functions reduced to *given* names; all others are unknown."""
 
     __slots__ = ("_given",)
 
@@ -71,7 +71,7 @@ class Excerpt(FunctionBook):
 
     @classmethod
     def of(cls, book: FunctionBook, names: frozenset[str]) -> Excerpt | None:
-        """Return what *book* says of *names*; None if they stand for too much."""
+        """Return the excerpt of *book* for *names*; None if they stand for too many functions and relations."""
         catalog = book._catalog.excerpt(names, book._path)
         if catalog is None:
             return None
@@ -79,12 +79,12 @@ class Excerpt(FunctionBook):
         return cls(book.within(catalog, book._path, frozenset(doubted)), names)
 
     def __reduce__(self) -> tuple[Callable[..., Excerpt], tuple[object, ...]]:
-        """Be sent without the names: whoever asked has them (`asked_for`)."""
+        """Pickle it without the names: the receiver, who asked for them, has them (`asked_for`)."""
         parts = self._reads, self._writes, self._catalog, self._path, self._doubted
         return _received, parts
 
     def asked_for(self, names: frozenset[str]) -> Excerpt:
-        """Return this excerpt, which was received, for the *names* it was asked for with."""
+        """Return this excerpt, which was received as the answer for *names*, with these names."""
         return Excerpt(self, names)
 
     def doubting(self, names: frozenset[str]) -> Excerpt:
@@ -104,7 +104,7 @@ class Excerpt(FunctionBook):
         return self._guarded(super().of_body(body), *body.calls, *body.names)
 
     def token_facts(self, tokens: Sequence[Token]) -> Iterable[FunctionFacts]:
-        """Yield the facts of what is called without parentheses."""
+        """Yield the facts of functions called without parentheses, and of missing names."""
         yield from super().token_facts(tokens)
         yield from self._of_missing(tokens)
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from rwsplit.config.model import ConsistencyLevel
+from rwsplit.config.choices import ConsistencyLevel
 from rwsplit.config.units import parse_duration
 from rwsplit.sql.statement import Hints
 

@@ -20,11 +20,11 @@ from sqlglot.dialects.postgres import Postgres
 BUDGET: Final = 6000
 """What the trees of one text may cost together: some 50 ms."""
 INLINE_BUDGET: Final = 2000
-"""The same where everybody waits: a statement of some kilobytes that is not out of the ordinary."""
+"""The same in the turn loop, where all clients wait: enough for an ordinary statement of some kilobytes."""
 PATIENT_BUDGET: Final = 100_000
-"""The same where nobody else waits."""
+"""The same in the parser process, where only the asker waits."""
 TREE: Final = 20
-"""What any tree costs, however short its statement, in words."""
+"""The least cost of a tree, in words."""
 
 _SUBSCRIPT: Final = 12
 """A subscript, in words."""
@@ -67,7 +67,7 @@ class Budget:
     def __init__(self, whole: float = BUDGET) -> None:
         self.whole = self.left = whole
         self.is_too_small = False
-        """Something was not read that PATIENT_BUDGET would have afforded."""
+        """Whether something was left unparsed that PATIENT_BUDGET would have allowed."""
 
     def affords(self, words: Sequence[str]) -> bool:
         """Return whether sqlglot may read *words*; if so, what that costs is spent."""

@@ -238,7 +238,7 @@ class Statement:
     """EXPLAIN, PREPARE, DECLARE, COPY (query): the statement inside."""
 
     def __reduce__(self) -> tuple[Callable[[dict[str, Any]], Statement], tuple[dict[str, Any]]]:
-        """Be pickled by what is not as usual, which is little: a text may hold thousands of statements."""
+        """Pickle only the fields that differ from their defaults: a text may hold thousands of statements."""
         told = {name: getattr(self, name) for name in _FIELDS}
         return _told, ({n: v for n, v in told.items() if v is not _FIELDS[n]},)
 

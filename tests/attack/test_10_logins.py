@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from rwsplit.config.model import AuthType
+from rwsplit.config.choices import AuthType
 from rwsplit.protocol import frontend
 from rwsplit.protocol.scram import ScramClient, ScramVerifier, derive_keys
 from rwsplit.server import credentials

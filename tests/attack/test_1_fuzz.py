@@ -7,9 +7,10 @@ import subprocess
 import sys
 
 from tests.attack.fuzz_classification import CORPUS, is_too_dear
+from tests.support.attack_length import TIMES
 
 #: Seconds the fuzzer runs; an hour's run is `python -m tests.attack.fuzz_classification --seconds 3600`.
-SECONDS = float(os.environ.get("RWSPLIT_FUZZ_SECONDS", "5"))
+SECONDS = 5.0 * TIMES
 
 
 def test_a_fuzzer_finds_nothing():

@@ -15,7 +15,8 @@ from rwsplit.app.welcome import Welcomes
 from rwsplit.client.lobby import Login
 from rwsplit.cluster.node import NodeView, Role, Up
 from rwsplit.cluster.view import ClusterView
-from rwsplit.config.model import AuthType, PoolConfig
+from rwsplit.config.choices import AuthType
+from rwsplit.config.model import PoolConfig
 from rwsplit.errors import OutOfFiles, ServerRefused
 from rwsplit.protocol import backend
 from rwsplit.server.dial_budget import OF_A_USER, DialBudget

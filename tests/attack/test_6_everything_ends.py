@@ -15,6 +15,7 @@ from rwsplit.relay.client import Client
 from rwsplit.relay.standing import Standing, standing
 from rwsplit.server.server import CLOSED, Server
 from tests.support import frames
+from tests.support.attack_length import TIMES
 from tests.support.memory_relay import MemoryRelay, wire_of
 
 #: Seconds each timer has; and how many of them may follow one on another.
@@ -145,7 +146,7 @@ class Rig(MemoryRelay):
 
 
 @given(steps=STEPS, reads=st.booleans(), falls_silent=st.booleans())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100 * TIMES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_session_and_whatever_servers_do_comes_to_its_end(
     steps: list[tuple[str, int, str | None]], reads: bool, falls_silent: bool
 ):
@@ -173,7 +174,7 @@ def test_every_session_and_whatever_servers_do_comes_to_its_end(
 
 
 @given(steps=STEPS)
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50 * TIMES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_by_default_nothing_is_left_but_what_the_application_may_do_as_long_as_it_likes(
     steps: list[tuple[str, int, str | None]],
 ):

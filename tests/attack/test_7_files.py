@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 
 from rwsplit.cluster.node import Up
 from rwsplit.cluster.observation import Observation
-from rwsplit.config.model import AuthType, Config, MonitorConfig, NodeConfig, SslMode
+from rwsplit.config.choices import AuthType, SslMode
+from rwsplit.config.model import Config, MonitorConfig, NodeConfig
 from rwsplit.errors import OutOfFiles
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.probe import Probe

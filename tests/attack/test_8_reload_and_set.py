@@ -24,13 +24,14 @@ from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.embedded.processes import wait_until
 from rwsplit.errors import RwsplitError
 from tests.property.test_config import odd_yaml, paths, trees, with_value
+from tests.support.attack_length import TIMES
 from tests.support.postgres import MakeProxy
 from tests.support.proxy import Proxy
 
 TEXT = "listen: 127.0.0.1:0\nnodes: {pg0: '127.0.0.1:1'}\nauth: {type: trust}\nadmin: {users: [admin]}\n"
 
-#: Seconds' worth; an attack of minutes asks for more.
-EXAMPLES = int(os.environ.get("RWSPLIT_ATTACK_EXAMPLES", "25"))
+#: Some seconds' worth in `make test`.
+EXAMPLES = 25 * TIMES
 
 #: A file's new text, or one setting and what it is SET to.
 texts = (

@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from rwsplit.client.lobby import Admission, Login
 from rwsplit.client.startup import start_client
-from rwsplit.config.model import AuthType
+from rwsplit.config.choices import AuthType
 from rwsplit.errors import NoEligibleNode, ServerRefused
 from rwsplit.protocol import backend, frontend
 from rwsplit.protocol.fields import parse_error_fields

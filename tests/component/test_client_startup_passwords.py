@@ -8,7 +8,7 @@ from struct import pack
 import pytest
 from structlog.testing import capture_logs
 
-from rwsplit.config.model import AuthType
+from rwsplit.config.choices import AuthType
 from rwsplit.protocol import frontend
 from rwsplit.protocol.scram import ScramClient, ScramVerifier, derive_keys
 from rwsplit.server.credentials import hash_md5

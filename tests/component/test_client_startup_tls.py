@@ -7,7 +7,8 @@ import contextlib
 import pytest
 
 from rwsplit.client.tls import make_client_context
-from rwsplit.config.model import AuthType, SslMode, TlsConfig
+from rwsplit.config.choices import AuthType, SslMode
+from rwsplit.config.model import TlsConfig
 from rwsplit.embedded.certificates import Certificates, make_certificates
 from rwsplit.protocol import frontend
 from rwsplit.protocol.scram import ScramClient

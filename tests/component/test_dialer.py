@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from rwsplit.config.model import NodeConfig, SslMode, TcpConfig, TlsConfig
+from rwsplit.config.choices import SslMode
+from rwsplit.config.model import NodeConfig, TcpConfig, TlsConfig
 from rwsplit.embedded.certificates import Certificates, make_certificates
 from rwsplit.errors import NodeUnreachable, ServerRefused
 from rwsplit.protocol import backend, frontend

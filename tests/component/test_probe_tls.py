@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rwsplit.cluster.node import Role
-from rwsplit.config.model import MonitorConfig, NodeConfig, SslMode, TlsConfig
+from rwsplit.config.choices import SslMode
+from rwsplit.config.model import MonitorConfig, NodeConfig, TlsConfig
 from rwsplit.embedded.certificates import Certificates, make_certificates
 from rwsplit.monitor.link import ProbeFailed
 from rwsplit.monitor.probe import Probe

@@ -7,7 +7,7 @@ import pytest
 
 from rwsplit.cluster.node import Frozen, Health, NodeView, Refusal, Suspect, Up
 from rwsplit.cluster.view import ClusterView
-from rwsplit.config.model import ConsistencyLevel, ReadsOnPrimary
+from rwsplit.config.choices import ConsistencyLevel, ReadsOnPrimary
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.trials import Trial
 from rwsplit.routing.balancing import LeastConnections

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rwsplit.config.model import ConsistencyLevel
+from rwsplit.config.choices import ConsistencyLevel
 from rwsplit.relay.standing import Standing, client_of, standing, unit_of
 from rwsplit.relay.trials import Trial
 from rwsplit.server.server import RESETTING, Server

@@ -13,7 +13,8 @@ from trio.testing import wait_all_tasks_blocked
 from rwsplit.cluster.health import HealthTracker
 from rwsplit.cluster.node import Suspect, Up
 from rwsplit.cluster.observation import Observation
-from rwsplit.config.model import Config, MonitorConfig, NodeConfig, SslMode
+from rwsplit.config.choices import SslMode
+from rwsplit.config.model import Config, MonitorConfig, NodeConfig
 from rwsplit.errors import NodeUnreachable
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.link import ProbeFailed

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from rwsplit.client.tls import make_client_context
-from rwsplit.config.model import AuthType, SslMode, TlsConfig
+from rwsplit.config.choices import AuthType, SslMode
+from rwsplit.config.model import TlsConfig
 from rwsplit.embedded.certificates import Certificates, make_certificates
 from rwsplit.protocol.scram import ScramVerifier, derive_keys
 from rwsplit.server.credentials import hash_md5, prepare_password

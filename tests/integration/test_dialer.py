@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from rwsplit.config.model import AuthConfig, AuthType, SslMode
+from rwsplit.config.choices import AuthType, SslMode
+from rwsplit.config.model import AuthConfig
 from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.embedded.postgres import system_directory
 from rwsplit.errors import NodeUnreachable, ServerRefused

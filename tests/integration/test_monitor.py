@@ -6,7 +6,8 @@ import pytest
 import trio
 
 from rwsplit.cluster.node import Down, Refusal, Role
-from rwsplit.config.model import SslMode, TlsConfig
+from rwsplit.config.choices import SslMode
+from rwsplit.config.model import TlsConfig
 from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.lsn import normalise_insert_lsn, parse_lsn
 from tests.support.postgres import MakeCluster

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from structlog.testing import capture_logs
 
 from rwsplit.client.startup import start_client
-from rwsplit.config.model import AuthType
+from rwsplit.config.choices import AuthType
 from rwsplit.errors import FeatureNotSupported, ProtocolViolation
 from rwsplit.protocol import frontend
 from rwsplit.protocol.fields import parse_error_fields, sqlstate_of, text_of

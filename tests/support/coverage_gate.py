@@ -17,7 +17,7 @@ CORE: Final = (
         f"rwsplit/{package}/*"
         for package in ("protocol", "sql", "cluster", "routing", "session")
     ),
-    "rwsplit/config/model.py",
+    *(f"rwsplit/config/{module}.py" for module in ("model", "choices", "validators")),
 )
 CORE_FLOOR: Final = 100.0
 TOTAL_FLOOR: Final = 95.0

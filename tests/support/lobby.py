@@ -17,7 +17,8 @@ import trio
 from rwsplit.client.half_open import HalfOpen
 from rwsplit.client.listener import serve_listener
 from rwsplit.client.lobby import Admission, Login
-from rwsplit.config.model import Address, AuthConfig, AuthType, Config, LimitsConfig, TlsConfig
+from rwsplit.config.choices import AuthType
+from rwsplit.config.model import Address, AuthConfig, Config, LimitsConfig, TlsConfig
 from rwsplit.errors import RwsplitError
 from rwsplit.protocol import backend
 from rwsplit.server.credentials import Keyring, parse_secret

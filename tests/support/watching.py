@@ -8,14 +8,8 @@ from contextlib import asynccontextmanager
 import trio
 
 from rwsplit.cluster.view import ClusterView
-from rwsplit.config.model import (
-    Config,
-    ConsistencyConfig,
-    MonitorConfig,
-    NodeConfig,
-    SslMode,
-    TlsConfig,
-)
+from rwsplit.config.choices import SslMode
+from rwsplit.config.model import Config, ConsistencyConfig, MonitorConfig, NodeConfig, TlsConfig
 from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.embedded.node import EmbeddedNode
 from rwsplit.monitor.board import Board

@@ -9,13 +9,8 @@ from rwsplit.admin.explanation import explanation_table
 from rwsplit.admin.operator import Explanation
 from rwsplit.admin.views import VIEWS
 from rwsplit.cluster.node import AdminState, Frozen, Refusal, Suspect
-from rwsplit.config.model import (
-    ConsistencyConfig,
-    DatabaseConfig,
-    PoolConfig,
-    PoolMode,
-    UserConfig,
-)
+from rwsplit.config.choices import PoolMode
+from rwsplit.config.model import ConsistencyConfig, DatabaseConfig, PoolConfig, UserConfig
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.sql.statement import Hints, PrimaryOnly, Script, SessionState, Statement, Verb
 from tests.support.operator import BANNED, NODES, NOW, FakeOperator, Refusing

@@ -11,7 +11,8 @@ import trio
 from structlog.testing import capture_logs
 
 from rwsplit.client.listener import serve_listener
-from rwsplit.config.model import Address, AuthType, TcpConfig
+from rwsplit.config.choices import AuthType
+from rwsplit.config.model import Address, TcpConfig
 from rwsplit.errors import ConfigError
 from rwsplit.protocol import codes, frontend
 from rwsplit.server.stream import WireStream

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from rwsplit.client.tls import make_client_context
-from rwsplit.config.model import SslMode, TlsConfig
+from rwsplit.config.choices import SslMode
+from rwsplit.config.model import TlsConfig
 from rwsplit.embedded.certificates import Certificates, make_certificates
 from rwsplit.errors import ConfigError
 from rwsplit.server.authentication import end_point_binding

@@ -8,10 +8,10 @@ import attrs
 import pytest
 
 from rwsplit.config.checks import check_config
+from rwsplit.config.choices import AuthType, SslMode
 from rwsplit.config.model import (
     Address,
     AuthConfig,
-    AuthType,
     Config,
     DatabaseConfig,
     MonitorConfig,
@@ -19,7 +19,6 @@ from rwsplit.config.model import (
     PoolConfig,
     RoutingConfig,
     RuleConfig,
-    SslMode,
     TlsConfig,
     UserConfig,
     UsersConfig,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rwsplit.config.choices import PoolMode
 from rwsplit.config.loader import LIMIT, load, parse
-from rwsplit.config.model import Address, Config, PoolMode
+from rwsplit.config.model import Address, Config
 from rwsplit.config.reference import describe
 from rwsplit.config.settings import all_settings
 from rwsplit.errors import ConfigError

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rwsplit.config.model import DatabaseConfig, PoolConfig, PoolMode, UserConfig
+from rwsplit.config.choices import PoolMode
+from rwsplit.config.model import DatabaseConfig, PoolConfig, UserConfig
 from rwsplit.config.overrides import limit, pool_config
 
 POOL = PoolConfig(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rwsplit.config.choices import PoolMode
 from rwsplit.config.model import (
     Address,
     Config,
@@ -11,7 +12,6 @@ from rwsplit.config.model import (
     MonitorConfig,
     NodeConfig,
     PoolConfig,
-    PoolMode,
     RoutingConfig,
     RuleConfig,
 )

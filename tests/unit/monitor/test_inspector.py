@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rwsplit.cluster.inspection import Failed, Finding
-from rwsplit.config.model import Config, MonitorConfig, NodeConfig, SslMode, TlsConfig
+from rwsplit.config.choices import SslMode
+from rwsplit.config.model import Config, MonitorConfig, NodeConfig, TlsConfig
 from rwsplit.monitor.inspector import inspect
 from rwsplit.monitor.probe import Probe
 from rwsplit.protocol import backend

@@ -16,7 +16,8 @@ from trio.testing import wait_all_tasks_blocked
 from rwsplit.cluster.descent import Fork
 from rwsplit.cluster.node import Role
 from rwsplit.cluster.observation import Observation, Source
-from rwsplit.config.model import AuthConfig, MonitorConfig, NodeConfig, SslMode, TlsConfig
+from rwsplit.config.choices import SslMode
+from rwsplit.config.model import AuthConfig, MonitorConfig, NodeConfig, TlsConfig
 from rwsplit.lsn import LSN
 from rwsplit.monitor.caller import _is_silence
 from rwsplit.monitor.link import ProbeFailed

@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator
 import pytest
 import trio
 
-from rwsplit.config.model import Config, MonitorConfig, NodeConfig, SslMode, TlsConfig
+from rwsplit.config.choices import SslMode
+from rwsplit.config.model import Config, MonitorConfig, NodeConfig, TlsConfig
 from rwsplit.monitor.board import Board, NodeStatistics
 from rwsplit.monitor.probe import Probe
 from rwsplit.monitor.pulse import Pulse

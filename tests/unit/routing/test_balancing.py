@@ -11,7 +11,7 @@ from itertools import cycle
 import pytest
 
 from rwsplit.cluster.node import NodeView
-from rwsplit.config.model import Balance
+from rwsplit.config.choices import Balance
 from rwsplit.routing.balancing import (
     LEAD,
     Chooser,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rwsplit.cluster.node import AdminState
-from rwsplit.config.model import AuthConfig, Config, NodeConfig, SslMode, TlsConfig
+from rwsplit.config.choices import SslMode
+from rwsplit.config.model import AuthConfig, Config, NodeConfig, TlsConfig
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.catalog import catalog_parameters
 from rwsplit.server.demands import Demands

@@ -6,7 +6,7 @@ import pytest
 
 from rwsplit.cluster.node import NEVER
 from rwsplit.cluster.view import ClusterView
-from rwsplit.config.model import ConsistencyLevel
+from rwsplit.config.choices import ConsistencyLevel
 from rwsplit.routing.consistency import NO_HOME
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.routing.spill import Spill

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from rwsplit.config.model import ConsistencyLevel, PoolMode
+from rwsplit.config.choices import ConsistencyLevel, PoolMode
 from rwsplit.errors import ProtocolViolation
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.session.frames import STREAM_LIMIT, UNIT_LIMIT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rwsplit.config.model import ConsistencyLevel
+from rwsplit.config.choices import ConsistencyLevel
 from rwsplit.protocol import codes
 from rwsplit.session.session import Session
 from rwsplit.session.stand_ins import NAMING
