@@ -118,8 +118,13 @@ class Outboxes:
                 self._arm(server.fd, read=False, write=server.armed)
             elif server.paused and left < HIGH_WATER // 2:
                 self.resume_server(server)
-        if not left and client.pending and client.waiting is None and not client.in_flight:
-            self._relay.dispatcher.pump(client)
+        if (
+            not left
+            and client.pending
+            and client.waiting is None
+            and client.in_flight <= client.is_open
+        ):
+            self._relay.dispatcher.pump(client)  # a goodbye waits until all that came before is told
 
     def _block(self, client: Client, *, blocked: bool) -> None:
         """Note that the socket of *client* is full, or no longer full."""

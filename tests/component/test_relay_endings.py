@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import select
+
 import pytest
 
 from rwsplit.protocol import codes
 from rwsplit.server.server import CLOSED, Server
-from tests.support.frames import complete, error, message, query, ready
+from tests.support.frames import (
+    BIND_COMPLETE,
+    FLUSH,
+    PARSE_COMPLETE,
+    bind,
+    complete,
+    error,
+    execute,
+    message,
+    parse,
+    query,
+    ready,
+)
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
 
 TERMINATE = message("X")
@@ -62,6 +76,27 @@ def test_a_goodbye_behind_the_end_of_a_copy_waits_for_its_answer(rig: MemoryRela
     rig.turn_servers([(server, complete("COPY 1") + ready())])
     assert client.closed
     assert server.use is not CLOSED
+    assert not any(rig.relay.counters.load)
+
+
+def test_a_goodbye_that_comes_together_with_the_answer_to_a_flush_ends_the_session(
+    rig: MemoryRelay,
+):
+    """Else nothing would ever end it: what it has written stays locked, and it does not idle either."""
+    client = rig.clients[0]
+    rig.ask(client, b"begin isolation level serializable")
+    rig.turn_clients([client])
+    [server] = rig.busy()
+    rig.turn_servers([(server, complete("BEGIN") + ready("T"))])
+    update = parse("", "update t set a = 1") + bind() + execute() + FLUSH
+    rig.say(client, update)
+    rig.turn_clients([client])
+    wire_of(server).incoming = PARSE_COMPLETE + BIND_COMPLETE + complete("UPDATE 1")
+    rig.say(client, TERMINATE)
+    rig.relay.turn([(server.fd, select.EPOLLIN), (client.fd, select.EPOLLIN)])
+    assert wire_of(client).sent.endswith(complete("UPDATE 1"))
+    assert client.closed
+    assert server.use is CLOSED
     assert not any(rig.relay.counters.load)
 
 
