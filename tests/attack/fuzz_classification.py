@@ -2,9 +2,10 @@
 
     python -m tests.attack.fuzz_classification [--seconds 60] [--seed 7]
 
-Texts up to 4 kB are looked up as in a turn, longer ones are read as in the parser process. Time is the processor's, so the machine may be busy.
-What takes too long is made shorter while it still does, and written into tests/attack/corpus, which a test
-reads, too. The last line says how many texts there were and what the slowest took.
+Each text goes the way it would: up to 4 kB it is looked up as in a turn; a longer one, or one that is dear, is read as in the parser process, and what the turn
+does about that is timed apart. One in ten is the body of a function. Time is the processor's, so the machine may be busy. Texts that took longest so far
+are changed and tried again, so that the search climbs. What takes too long is made shorter while it still does, and written into
+tests/attack/corpus, which a test reads, too. The last lines say how many texts there were and what the slowest took.
 """
 
 from __future__ import annotations
@@ -15,138 +16,124 @@ import hashlib
 import random
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from sqlglot.dialects.postgres import Postgres
-
 from rwsplit.parser import work
-from rwsplit.parser.messages import Known, Query
-from rwsplit.sql.builtin import RESERVED
+from rwsplit.parser.frames import BrokenFrame, Frames, encode
+from rwsplit.parser.messages import Facts, Known, Message, Names, Query, Read
+from rwsplit.sql.body import read_body
 from rwsplit.sql.cache import INLINE_LIMIT, StatementCache
-from rwsplit.sql.calls import KEY_WORDS
+from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.excerpt import Excerpt
+from rwsplit.sql.facts import HARMLESS, UNKNOWN, VOLATILE
 from rwsplit.sql.functions import FunctionBook
-from tests.attack.dear_texts import TEXTS
+from tests.attack.generated_texts import WORDS, text
 
 CORPUS: Final = Path(__file__).parent / "corpus"
-#: Seconds of processor time a text may take in a turn, and in the process.
-INLINE, ELSEWHERE = 0.15, 1.5
-MOST: Final = 200_000
-WORDS: Final = sorted(
-    {word.lower() for word in Postgres.Tokenizer.KEYWORDS if word[:1].isalpha()}
-    | {word.lower() for word in Postgres.Parser.FUNCTION_PARSERS}
-    | {*KEY_WORDS, *RESERVED}
-)
-PIECES: Final = [
-    *("select ", "from t ", "where ", "x ", "1 ", "'a' ", "$1 ", "t.a ", '"A b" ', "* ", ", "),
-    *(
-        "(",
-        ")",
-        "[",
-        "]",
-        "; ",
-        "+",
-        "- ",
-        "::",
-        "=",
-        "||",
-        ".",
-        ":",
-        "<",
-        "not ",
-        "$$",
-        "/*",
-        "*/",
-    ),
-    *(
-        "union all ",
-        "join t ",
-        "on x ",
-        "using (x) ",
-        "limit ",
-        "lateral (",
-        "as ",
-        "with x as (",
-    ),
-    *(
-        "case when ",
-        "then ",
-        "else ",
-        "end ",
-        "in (",
-        "between ",
-        "and ",
-        "or ",
-        "over (",
-        "array[",
-    ),
-    *(
-        "interval ",
-        "cast(",
-        "int",
-        "date",
-        "numeric",
-        "timestamp ",
-        "double precision",
-        "e'\\'' ",
-    ),
-    *("insert into t values (", "do $$ ", "query_to_xml('", "'', ", "execute ", "U&'\\0061' "),
-]
-
-_book: Final = FunctionBook()
+#: As many of the slowest texts of each place are changed and tried again.
+SLOW: Final = 20
 
 
-def text(chance: random.Random) -> str:
-    """Return some text: few pieces, said often, or a text known to be dear with something changed."""
-    if chance.random() < 0.1:
-        known = chance.choice([*TEXTS.values()])[:MOST]
-        at = chance.randrange(len(known))
-        return known[:at] + chance.choice(PIECES) + known[at + chance.randrange(8) :]
-    few = [
-        chance.choice(WORDS) + chance.choice([" ", "(", "[", " x ", "(x, ", "(select "])
-        if chance.random() < 0.5
-        else chance.choice(PIECES)
-        for _ in range(chance.randint(1, 5))
-    ]
-    unit, times = "".join(few), int(2 ** chance.uniform(0, 12))
-    closing = "".join({"(": ")", "[": "]"}.get(sign, "") for sign in reversed(unit))
-    body = unit * times + chance.choice(["x", "1", "", "select 1", "'a'"])
-    if chance.random() < 0.8:
-        body += closing * times
-    return (chance.choice(["", "select ", "select x from t where ", "explain "]) + body)[:MOST]
+class Place(Enum):
+    """Where a text takes time: its value is how many seconds of processor time it may."""
+
+    TURN = 0.05
+    PROCESS = 1.5
 
 
-def seconds(query: bytes) -> float:
-    """Return how long it takes to look *query* up, or to read it elsewhere."""
+class Kind(Enum):
+    """What a text is."""
+
+    STATEMENT = ".sql"
+    BODY = ".body"
+
+
+Times = dict[Place, float]
+
+
+def times(query: bytes, kind: Kind = Kind.STATEMENT) -> Times:
+    """Return how long *query* takes in each place."""
+    took = dict.fromkeys(Place, 0.0)
+    if kind is Kind.BODY:
+        with _timed(took, Place.PROCESS):
+            body = read_body(query.decode(errors="replace"))
+        with _timed(took, Place.TURN):
+            _received(encode(Read(body)))
+        return took
+    cache = StatementCache(_book, size=10)
+    with _timed(took, Place.TURN):
+        known = cache.lookup(query) if len(query) <= INLINE_LIMIT else cache.peek(query)
+    if known is None:
+        _elsewhere(query, cache, took)
+    return took
+
+
+def _elsewhere(query: bytes, cache: StatementCache, took: Times) -> None:
+    """Have *query* read as in the parser process, and told to *cache*."""
+    reading = work.classify(Query(query))
+    with contextlib.suppress(StopIteration, BrokenFrame):
+        try:
+            with _timed(took, Place.PROCESS):
+                names = encode(next(reading))
+            with _timed(took, Place.TURN):
+                asked = _received(names)
+                assert isinstance(asked, Names)
+                known = encode(Known(Excerpt.of(_book, asked.names)))
+            with _timed(took, Place.PROCESS):
+                told = _received(known)
+                assert isinstance(told, Known)
+                reading.send(told)
+        except StopIteration as end:
+            with _timed(took, Place.PROCESS):
+                facts = encode(end.value)
+            with _timed(took, Place.TURN):
+                answer = _received(facts)
+                assert isinstance(answer, Facts)
+                cache.store(query, answer.script)
+
+
+@contextmanager
+def _timed(took: Times, place: Place) -> Iterator[None]:
     began = time.process_time()
-    if len(query) <= INLINE_LIMIT:
-        StatementCache(_book, size=10).lookup(query)
-    else:
-        running = work.classify(Query(query))
-        with contextlib.suppress(StopIteration):
-            running.send(Known(Excerpt.of(_book, next(running).names)))
-    return time.process_time() - began
+    try:
+        yield
+    finally:
+        took[place] += time.process_time() - began
 
 
-def is_too_dear(query: bytes) -> bool:
-    """Return whether *query* takes too long, each of three times."""
-    patience = INLINE if len(query) <= INLINE_LIMIT else ELSEWHERE
-    return all(seconds(query) > patience for _ in range(3))
+def too_dear(query: bytes, kind: Kind = Kind.STATEMENT) -> Place | None:
+    """Return where *query* takes too long, each of three times."""
+    dear = set(Place)
+    for _ in range(3):
+        took = times(query, kind)
+        dear = {place for place in dear if took[place] > place.value}
+        if not dear:
+            return None
+    return min(dear, key=lambda place: place.value)
 
 
-def shortened(query: bytes) -> bytes:
+def shortened(query: bytes, kind: Kind) -> bytes:
     """Return a shorter text that takes too long as well."""
     size = len(query) // 2
     while size:
         for start in range(0, len(query), size):
             shorter = query[:start] + query[start + size :]
-            if is_too_dear(shorter):
+            if too_dear(shorter, kind):
                 query = shorter
                 break
         else:
             size //= 2
     return query
+
+
+def corpus() -> Iterator[tuple[Path, Kind]]:
+    """Yield what was found before."""
+    for path in sorted(CORPUS.iterdir()) if CORPUS.is_dir() else ():
+        yield path, Kind(path.suffix)
 
 
 def main() -> int:
@@ -156,26 +143,53 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     options = parser.parse_args()
     chance = random.Random(options.seed)
-    count, found, slowest = 0, 0, {True: (0.0, ""), False: (0.0, "")}
+    count = found = 0
+    slowest: dict[Place, list[tuple[float, str]]] = {place: [] for place in Place}
     end = time.monotonic() + options.seconds
     while time.monotonic() < end:
-        query = text(chance)
+        query = text(chance, [each for slow in slowest.values() for _, each in slow])
         data = query.encode()
-        took, count = seconds(data), count + 1
-        is_short = len(data) <= INLINE_LIMIT
-        slowest[is_short] = max(slowest[is_short], (took, query[:60]))
-        if took > (INLINE if is_short else ELSEWHERE) and is_too_dear(data):
-            data, found = shortened(data), found + 1
+        kind = Kind.BODY if chance.random() < 0.1 else Kind.STATEMENT
+        took, count = times(data, kind), count + 1
+        if any(took[place] > place.value for place in Place) and too_dear(data, kind):
+            data, found = shortened(data, kind), found + 1
+            path = CORPUS / (hashlib.sha256(data).hexdigest()[:12] + kind.value)
             CORPUS.mkdir(exist_ok=True)
-            path = CORPUS / f"{hashlib.sha256(data).hexdigest()[:12]}.sql"
             path.write_bytes(data)
-            print(f"{path}: {took:.2f} s, {len(data)} bytes: {data[:80]!r}", flush=True)
-    for is_short, (took, query) in slowest.items():
-        where = "in a turn" if is_short else "elsewhere"
-        print(f"the slowest {where}: {took * 1000:.0f} ms: {query!r}")
+            seconds = max(times(data, kind).values())
+            print(f"{path}: {seconds:.2f} s, {len(data)} bytes: {data[:80]!r}", flush=True)
+            continue  # not to be found again and again
+        for place, slow in slowest.items():
+            slow.append((took[place], query))
+            slow.sort(reverse=True)
+            del slow[SLOW:]
+    for place, slow in slowest.items():
+        seconds, query = slow[0]
+        print(f"the slowest, {place.name}: {seconds * 1000:.0f} ms: {query[:60]!r}")
     print(f"{count} texts of seed {options.seed}; {found} took too long")
     return int(bool(found))
 
+
+def _received(frame: bytes) -> Message:
+    frames = Frames()
+    frames.feed(frame)
+    message = frames.next()
+    assert message is not None
+    return message
+
+
+def _some_book() -> FunctionBook:
+    """Return a book of a database where any word is a function, or a relation that matters, of some schemas."""
+    schemas = "pg_catalog", "public", "s", "t"
+    catalog = Catalog(
+        functions={(schema, word): VOLATILE for schema in schemas for word in WORDS},
+        relations={("public", word): UNKNOWN for word in WORDS},
+        operators={"+": HARMLESS, "<->": VOLATILE},
+    )
+    return FunctionBook().within(catalog, ("public", "s"))
+
+
+_book: Final = _some_book()
 
 if __name__ == "__main__":
     sys.exit(main())
