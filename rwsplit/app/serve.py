@@ -15,6 +15,7 @@ A shutdown stops the listeners, ends every session as soon as it is between tran
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -75,6 +76,7 @@ def run(path: Path) -> None:
     config = load(path)
     configure_logs(config.log)
     sys.setswitchinterval(SWITCH_INTERVAL)
+    set_apart()
     host = Host()
     host.run(_serve_until_signalled, config, host)
 
@@ -121,6 +123,15 @@ async def serve(
             root.cancel_scope.cancel()
     finally:
         _log.info("stopped")
+
+
+def set_apart() -> None:
+    """Have the garbage collector leave out what there is now.
+
+    It is code, and stays; to look through it takes 0.1 s of processor time, in which nobody is served.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 #: Statements and shapes whose facts are remembered; their bytes are bounded besides.
