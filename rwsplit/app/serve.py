@@ -52,6 +52,7 @@ from rwsplit.relay.driving import Driver
 from rwsplit.relay.relay import Relay
 from rwsplit.routing.balancing import Chooser, make_chooser
 from rwsplit.server.dial_budget import DialBudget
+from rwsplit.server.credentials import Keyring
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
 from rwsplit.server.stream import WireStream
@@ -111,6 +112,7 @@ async def serve(
             await root.start(proxy.parser.run, name="parser")
             await root.start(proxy.relay.run, name="relay")
             await root.start(proxy.catalogs.run, name="catalogs")
+            proxy.memory.keep_secret()
             proxy.prepare_logins()
             if signals:
                 root.start_soon(heed_signals, proxy.shutdown, proxy.operator, name="signals")
@@ -142,7 +144,8 @@ class Proxy:
     """Everything a running rwsplit is made of."""
 
     def __init__(self, config: Config, driver: Driver | None = None) -> None:
-        prepared = prepare(config)
+        self.memory = Memory.from_config(config)
+        prepared = prepare(config, Keyring(seed=self.memory.secret))
         for warning in prepared.warnings:
             _log.warning("config_warning", reason=warning)
         keyring = prepared.keyring
@@ -150,7 +153,6 @@ class Proxy:
             config.routing.functions.reads, config.routing.functions.writes
         )
         statements = StatementCache(functions, size=STATEMENTS)
-        self.memory = Memory.from_config(config)
         clock = trio.lowlevel.current_clock().current_time
         self.config = config
         self.random = Random()  # noqa: S311 - it spreads load

@@ -1,7 +1,7 @@
 """Strangers: what a name that is nobody's looks like to whoever tries it, made without hashing anything.
 
 The server's half of SCRAM needs a salt, an iteration count and two keys; only whoever proves a password hashes it. So a
-stranger costs two HMACs with a secret of this process, and looks the same at every attempt (PostgreSQL's mock
+stranger costs two HMACs with a secret that outlives restarts (`app.memory`), and looks the same at every attempt (PostgreSQL's mock
 authentication, which is as cheap). It takes after the users there are, or it would be told apart by what they have and
 it lacks: as many strangers as users, in proportion, have a verifier (asked for SCRAM also where md5 is configured), with
 iteration counts and sizes of salts as theirs. Which of them a stranger takes after is decided by its name.
