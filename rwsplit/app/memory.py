@@ -1,7 +1,10 @@
-"""Memory: the state file, which outlives a restart: the nodes an operator detached, and what was seen of the cluster.
+"""Memory: the state file, which outlives a restart: the nodes an operator detached, what was seen of the cluster, and a secret.
 
 If the file cannot be written, the damage shows only after the next restart. So the log, `rwsplit status` and `rwsplit check`
-report it. While nothing is known of a cluster, the file has the form of earlier versions.
+report it.
+
+The salts of mock verifiers are made of the secret (`server.strangers`). With another one after each restart these salts would change, and those of
+real users would not. It is not derived from the userlist: a client that is shown a salt could then test passwords against it.
 
 The file decides which nodes are used and which one is the primary. So in a directory where everybody may create files, a file
 of another user is refused. Reading and writing never block on a pipe or a device that lies under the file's name.
@@ -12,6 +15,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -31,6 +35,8 @@ from rwsplit.errors import ConfigError
 USUAL_SIZE: Final = 4096
 #: Bytes a state file may have at most.
 LIMIT: Final = 1 << 20
+#: Bytes of the secret.
+SECRET_SIZE: Final = 32
 #: The mode of a directory in which everybody may create files but remove only their own (such as /tmp).
 _OPEN_TO_ALL: Final = stat.S_ISVTX | stat.S_IWOTH
 
@@ -44,13 +50,17 @@ class Memory:
         self._path = path
         self.states: dict[str, AdminState] = {}
         self.cluster: Remembered | None = None
+        self.secret = b""
+        """What salts of strangers are made from."""
         self.problem: str | None = None
         """Why the file could not be written, in a sentence; None: it could."""
         if path is not None:
             try:
-                self.states, self.cluster = _read(path)
+                self.states, self.cluster, self.secret = _read(path)
             except FileNotFoundError:
                 _log.warning("nothing_remembered", path=str(path))
+        self._is_secret_kept = bool(self.secret)
+        self.secret = self.secret or secrets.token_bytes(SECRET_SIZE)
 
     @classmethod
     def from_config(cls, config: Config) -> Memory:
@@ -60,6 +70,11 @@ class Memory:
             ConfigError: the file cannot be read.
         """
         return cls(state_path(config))
+
+    def keep_secret(self) -> None:
+        """Write the file if it has no secret yet."""
+        if not self._is_secret_kept:
+            self.save()
 
     def relocate(self, config: Config) -> None:
         """Keep everything where *config* wants it from now on; it is what is in force."""
@@ -84,11 +99,10 @@ class Memory:
         """Write the file; `problem` says why if that fails."""
         if self._path is None:
             return
-        said: dict[str, Any] = {
-            name: state.value for name, state in sorted(self.states.items())
-        }
+        nodes = {name: state.value for name, state in sorted(self.states.items())}
+        said: dict[str, Any] = {"nodes": nodes, "secret": self.secret.hex()}
         if self.cluster is not None:
-            said = {"nodes": said, "cluster": self.cluster.to_plain()}
+            said["cluster"] = self.cluster.to_plain()
         try:
             _write(self._path, json.dumps(said).encode() + b"\n")
         except (OSError, ValueError) as error:  # ValueError: a path without a name
@@ -98,6 +112,7 @@ class Memory:
             self.problem = problem
         else:
             self.problem = None
+            self._is_secret_kept = True
 
 
 def state_path(config: Config) -> Path | None:
@@ -155,7 +170,7 @@ def _write(path: Path, data: bytes) -> None:
     with suppress(FileNotFoundError):
         temporary.unlink()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(temporary, flags, 0o666), "wb") as file:
+    with open(os.open(temporary, flags, 0o600), "wb") as file:
         file.write(data)
     with suppress(FileNotFoundError):
         see_that_it_is_regular(path.stat())  # a device must not be replaced
@@ -193,16 +208,19 @@ def _words(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _read(path: Path) -> tuple[dict[str, AdminState], Remembered | None]:
+def _read(path: Path) -> tuple[dict[str, AdminState], Remembered | None, bytes]:
+    """Return what the file *path* says, an empty secret if it is of a version that had none. Raises ConfigError, FileNotFoundError."""
     try:
         text = read_file(path, LIMIT)
         _see_that_it_is_ours(path)
         found = json.loads(text)
-        nodes, cluster = found, None
+        nodes, cluster, secret = found, None, b""
         if isinstance(found.get("nodes"), Mapping):
             nodes = found["nodes"]
             cluster = Remembered.from_plain(found["cluster"]) if "cluster" in found else None
-        return {str(name): AdminState(value) for name, value in nodes.items()}, cluster
+            secret = bytes.fromhex(found.get("secret", ""))
+        states = {str(name): AdminState(value) for name, value in nodes.items()}
+        return states, cluster, secret
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -19,9 +19,13 @@ from typing import Final
 import attrs
 import trio
 
+from rwsplit.server.pace import Pace
+
 #: Seconds after which a client that has sent nothing may be dropped, and one that has sent something but not logged in.
 SILENT: Final = 0.25
 SPEAKING: Final = 2.0
+#: Clients at most that are listened to in one pass of trio's scheduler.
+PACE: Final = 16
 
 
 @attrs.define(eq=False)
@@ -43,6 +47,8 @@ class HalfOpen:
     """Counts the clients that have not logged in. Use it from the trio thread only."""
 
     def __init__(self) -> None:
+        self.pace = Pace(PACE)
+        """At which they are listened to, so that a crowd which speaks at once does not stop everybody else."""
         self.dropped = 0
         """How many clients were dropped so far."""
         self._silent: dict[Entry, None] = {}

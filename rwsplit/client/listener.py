@@ -27,7 +27,7 @@ from rwsplit.server.wire import format_address
 
 BACKLOG: Final = 4096
 #: Clients accepted in a row before other tasks get their turn.
-BATCH: Final = 64
+BATCH: Final = 8
 #: Seconds to wait when the system is out of what a connection needs.
 PAUSE: Final = 0.1
 #: What the system says of an address it does not have.

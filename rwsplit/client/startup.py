@@ -85,10 +85,11 @@ async def start_client(sock: socket.socket, lobby: Lobby, entry: Entry | None = 
     *entry* counts it as half-open, until it has logged in. Raises nothing but trio's cancellation.
     """
     try:
-        stream = WireStream(PlainWire(sock, tcp=lobby.config.tcp))
+        wire = PlainWire(sock, tcp=lobby.config.tcp)
     except OSError:
         sock.close()
         return
+    stream = WireStream(wire, pace=lobby.half_open.pace)
     startup = _Startup(stream, lobby, entry or Entry(sock.fileno(), trio.current_time()))
     try:
         await startup.run()

@@ -367,7 +367,8 @@ class AdminConfig:
     users: tuple[str, ...] = ()
     """Users who may connect to the database `rwsplit`; they log in as any other user does."""
     state_file: Path | None = None
-    """Where detached nodes, and what was seen of the cluster, are remembered; default: the configuration's name with `.state`."""
+    """Where detached nodes, what was seen of the cluster, and a secret are remembered; default: the configuration's name with `.state`.
+    Only rwsplit needs to read it. Without it whoever tries user names before and after a restart finds out which exist."""
 
 
 @attrs.frozen(kw_only=True)

@@ -203,10 +203,19 @@ class Keyring:
     """The users of a userlist."""
 
     def __init__(
-        self, entries: dict[str, Secret] | None = None, *, previous: Keyring | None = None
+        self,
+        entries: dict[str, Secret] | None = None,
+        *,
+        previous: Keyring | None = None,
+        seed: bytes | None = None,
     ) -> None:
-        """Hold *entries*; one that is the same in *previous* keeps what was learned about it."""
-        self._seed: bytes = previous._seed if previous else secrets.token_bytes(32)
+        """Hold *entries*; one that is the same in *previous* keeps what was learned about it.
+
+        *seed* is the secret that salts are made from where there is no *previous*, else one of this process.
+        """
+        if previous is not None:
+            seed = previous._seed
+        self._seed: bytes = seed or secrets.token_bytes(32)
         known = (entries or {}).values()
         verifiers = [secret for secret in known if isinstance(secret, ScramVerifier)]
         self.has_verifiers = bool(verifiers)
@@ -215,7 +224,7 @@ class Keyring:
         self._deriving: trio.Event | None = None
         self._users: dict[str, Credentials] = {}
         for user, secret in (entries or {}).items():
-            old = previous.get(user) if previous else None
+            old = None if previous is None else previous.get(user)
             if old is None or old.secret != secret:
                 old = Credentials(user, secret, salt=self._strangers.salt(_name(user)))
             self._users[user] = old

@@ -1,7 +1,7 @@
 """Strangers: mock verifiers for user names that are not in the userlist, made without hashing a password.
 
 PostgreSQL calls this mock authentication. The server's half of SCRAM needs a salt, an iteration count and two keys; only the
-client hashes a password. So an unknown name costs two HMACs with a secret of this process, and gets the same answers at every
+client hashes a password. So an unknown name costs two HMACs with a secret that outlives restarts (`app.memory`), and gets the same answers at every
 attempt. A login must not show whether the name exists, so mock verifiers imitate the userlist: the same share of unknown names
 as of users has a verifier (and is asked for SCRAM also where md5 is configured), with the same iteration counts and salt
 sizes. The hash of the name decides which of these it gets.

@@ -3,6 +3,8 @@
 Startup, authentication and the console wait; they do it here. Bytes read too far stay in *unread* and are
 handed on with the wire. Nothing is read ahead of a TLS handshake that was agreed on: plaintext that arrives
 between the agreement and the handshake was put there by someone in the middle (CVE-2021-23214, -23222).
+
+Many may wait here, and what they wait for may come for all of them at the same moment: so they go on at a `pace`.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import trio
 
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length
+from rwsplit.server.pace import HANDSHAKES, Pace
 from rwsplit.server.wire import PlainWire, TlsWire, Wire
 
 #: Largest payload read by default; nothing said before a session is established comes near it.
@@ -23,11 +26,13 @@ MAX_PAYLOAD: Final = 65_536
 class WireStream:
     """Async reads and writes on a wire."""
 
-    __slots__ = ("_unread", "wire")
+    __slots__ = ("_pace", "_unread", "wire")
 
-    def __init__(self, wire: Wire, unread: bytes = b"") -> None:
+    def __init__(self, wire: Wire, unread: bytes = b"", *, pace: Pace | None = None) -> None:
+        """*pace* is that of all whose peers may speak at once; without one this stream waits for nobody else."""
         self.wire = wire
         self._unread = bytearray(unread)
+        self._pace = pace
 
     def __repr__(self) -> str:
         return f"<WireStream {self.wire!r} unread={len(self._unread)}>"
@@ -57,6 +62,8 @@ class WireStream:
             if data is not None:
                 return data
             await trio.lowlevel.wait_readable(self.wire.fileno())
+            if self._pace is not None:
+                await self._pace.step()
 
     async def receive_exactly(self, size: int) -> bytes:
         """Return *size* bytes.
@@ -131,6 +138,8 @@ class WireStream:
             incoming, outgoing, server_side=server_side, server_hostname=server_hostname
         )
         wire = TlsWire(plain.detach(), tls, incoming, outgoing, plain.peer)
+        if received:
+            await HANDSHAKES.step()
         await self._shake_hands(plain, tls, incoming, outgoing)
         self.wire = wire
         return tls
@@ -156,7 +165,7 @@ class WireStream:
             else:
                 await self.send_all(outgoing.read())
                 return
-            data = await self._receive()
+            data = await _receive_flight(plain)
             if not data:
                 raise EOFError
             incoming.write(data)
@@ -167,3 +176,13 @@ class WireStream:
         if fd >= 0:
             trio.lowlevel.notify_closing(fd)
         self.wire.close()
+
+
+async def _receive_flight(plain: PlainWire) -> bytes:
+    """Return what the other side of a handshake says next; it is read when there is time to answer it."""
+    while True:
+        await trio.lowlevel.wait_readable(plain.fileno())
+        await HANDSHAKES.step()
+        data = plain.recv()
+        if data is not None:
+            return data

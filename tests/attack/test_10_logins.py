@@ -16,7 +16,7 @@ from rwsplit.config.choices import AuthType
 from rwsplit.protocol import frontend
 from rwsplit.protocol.scram import ScramClient, ScramVerifier, derive_keys
 from rwsplit.server import credentials
-from rwsplit.server.credentials import Keyring, hash_md5
+from rwsplit.server.credentials import Keyring, hash_md5, parse_secret
 from tests.support.lobby import OpenLobby
 from tests.support.startup_client import Client, Connect, connect
 
@@ -182,3 +182,18 @@ async def test_a_user_gets_in_while_passwords_are_still_hashed(connect, monkeypa
     await client.hears()
 
     await client.is_ready()
+
+
+def test_a_restart_changes_nothing_that_a_login_shows():
+    """A user of whom there is a verifier is shown its salt for ever: so must be a stranger, or a restart tells them apart."""
+    entries = {"plain": parse_secret("secret"), "scram": VERIFIER}
+
+    def shown(keyring: Keyring) -> list[object]:
+        found = [keyring.get_or_stranger(name) for name in (*entries, *STRANGERS)]
+        return [
+            (each.salt, each.challenge(), keyring.mock_verifier(each.user)) for each in found
+        ]
+
+    before, after = (Keyring(entries, previous=Keyring(seed=b"s" * 32)) for _ in range(2))
+    assert shown(before) == shown(after)
+    assert shown(before) != shown(Keyring(entries))

@@ -46,7 +46,10 @@ def test_it_moves_to_another_file_with_what_is_in_force(tmp_path: Path):
 
     memory.relocate(config(tmp_path, elsewhere))
 
-    assert json.loads(elsewhere.read_text()) == {"pg1": "detached"}
+    assert json.loads(elsewhere.read_text()) == {
+        "nodes": {"pg1": "detached"},
+        "secret": memory.secret.hex(),
+    }
 
 
 def test_without_a_file_it_forgets():
@@ -97,6 +100,29 @@ def test_the_file_of_a_version_that_knew_no_clusters_is_read(tmp_path: Path):
 
     assert memory.states == {"nodes": AdminState.DETACHED}
     assert memory.cluster is None
+
+
+def test_the_secret_outlives_a_restart_and_is_for_nobody_else(tmp_path: Path):
+    (tmp_path / "rwsplit.state").write_text('{"pg1": "detached"}')
+    memory = Memory.from_config(config(tmp_path))
+    memory.keep_secret()
+
+    again = Memory.from_config(config(tmp_path))
+    again.remember("pg2", AdminState.DETACHED)
+    path = tmp_path / "rwsplit.state"
+    assert Memory.from_config(config(tmp_path)).secret == memory.secret
+    assert len(memory.secret) == 32
+    assert path.stat().st_mode & 0o777 == 0o600
+    before = path.stat().st_mtime_ns
+    again.keep_secret()
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_secret_that_is_none_is_an_error_in_words(tmp_path: Path):
+    (tmp_path / "rwsplit.state").write_text('{"nodes": {}, "secret": "perhaps"}')
+
+    with pytest.raises(ConfigError, match=r"admin\.state_file"):
+        Memory.from_config(config(tmp_path))
 
 
 def test_that_nothing_is_remembered_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
