@@ -107,7 +107,7 @@ class Dispatcher:
         client.pending.popleft()
         try:
             client.resume()
-            if held.is_last:
+            if held.is_last and not client.is_behind:  # else it is read again, behind the rest
                 self._relay.reading.client_ended(client)
         except ProtocolViolation as violation:
             message = error_response("FATAL", violation.sqlstate, str(violation))

@@ -124,9 +124,8 @@ class Outboxes:
             and client.waiting is None
             and client.in_flight <= client.is_open
         ):
-            self._relay.dispatcher.pump(
-                client
-            )  # a goodbye waits until all that came before is told
+            # A goodbye waits until all that came before is told.
+            self._relay.dispatcher.pump(client)
 
     def _block(self, client: Client, *, blocked: bool) -> None:
         """Note that the socket of *client* is full, or no longer full."""

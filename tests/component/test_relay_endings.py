@@ -7,11 +7,15 @@ import select
 import pytest
 
 from rwsplit.protocol import codes
+from rwsplit.relay.client import Client
+from rwsplit.relay.slices import SLICE
 from rwsplit.server.server import CLOSED, Server
+from tests.support.counted_turns import answers
 from tests.support.frames import (
     BIND_COMPLETE,
     FLUSH,
     PARSE_COMPLETE,
+    SYNC,
     bind,
     complete,
     error,
@@ -26,6 +30,27 @@ from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
 TERMINATE = message("X")
 SHUT_DOWN = error("57P01", severity="FATAL")
 COPY_IN = message("G", b"\0\0\1\0\0")
+
+
+def answered(rig: MemoryRelay, client: Client) -> bytes:
+    """Answer all that servers are sent, while *client* has closed its end; return what they were sent."""
+    sent: list[bytes] = []
+    while True:
+        said = [(each, wire_of(each).log) for each in rig.relay.servers.values()]
+        due = [(each, answers(b"".join(log))) for each, log in said if log]
+        sent += [data for _, log in said if log for data in log]
+        for _, log in said:
+            if log:
+                log.clear()
+        if due:
+            rig.turn_servers(due)
+        elif rig.relay.driver.pressed:
+            rig.relay.turn([])
+        elif not (client.paused or client.closed):
+            rig.say(client, b"")  # it is at its end as often as it is read
+            rig.turn_clients([client])
+        else:
+            return b"".join(sent)
 
 
 @pytest.fixture
@@ -98,6 +123,24 @@ def test_a_goodbye_that_comes_together_with_the_answer_to_a_flush_ends_the_sessi
     assert client.closed
     assert server.use is CLOSED
     assert not any(rig.relay.counters.load)
+
+
+def test_what_was_said_before_a_goodbye_is_done_however_many_slices_that_takes(
+    rig: MemoryRelay,
+):
+    """It is held until its name is settled; meanwhile the client closes its end of the connection."""
+    client = rig.clients[0]
+    for server in rig.relay.servers.values():
+        wire_of(server).log = []
+    wrote = bind("s") + execute() + SYNC
+    many = 3 * SLICE
+    rig.say(client, parse("s", "insert into t values (1)") + SYNC + many * wrote + TERMINATE)
+    rig.turn_clients([client])
+    rig.say(client, b"")
+    rig.turn_clients([client])
+    assert not client.closed, "its statements wait"
+    assert answered(rig, client).count(execute()) == many
+    assert client.closed
 
 
 def test_a_server_closed_in_the_middle_of_a_copy_is_busy_with_nothing(rig: MemoryRelay):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from unittest import mock
 
 from hypothesis import given, settings, strategies as st
 
 from rwsplit.server.server import Server
+from rwsplit.session import frames as counted_frames
 from tests.support import frames
 from tests.support.memory_relay import MemoryRelay, wire_of
 from tests.support.model_server import ModelServer
@@ -46,8 +48,13 @@ class Model(ModelServer):
         return b"" if code == "H" else super()._answer(code, payload)
 
 
-def converse(said: list[bytes], cuts: list[int], size: int) -> tuple[bytes, int]:
-    """Return what a client gets that says *said*, cut at *cuts*, if slices have *size* words, and how many units were answered."""
+def converse(
+    said: list[bytes], cuts: list[int], size: int, *, leaves: bool = False
+) -> tuple[bytes, int]:
+    """Return what a client gets that says *said*, cut at *cuts*, if slices have *size* words, and how many units were answered.
+
+    If it *leaves*, it closes its end behind that, and does not wait for the answers.
+    """
     rig = MemoryRelay(1, size=2)
     [client] = rig.clients
     client.allowance = rig.relay.slices.size = size
@@ -67,6 +74,9 @@ def converse(said: list[bytes], cuts: list[int], size: int) -> tuple[bytes, int]
             answer = model.answers(sent) if sent else b""
             if answer:
                 ready.append((server, answer))
+        if leaves and not (pieces or client.paused or client.closed):
+            rig.say(client, b"")  # it is at its end as often as it is read
+            rig.turn_clients([client])
         if ready:
             rig.turn_servers(ready)
         elif rig.relay.driver.pressed:
@@ -83,6 +93,11 @@ def converse(said: list[bytes], cuts: list[int], size: int) -> tuple[bytes, int]
     return b"".join(told), client.statements
 
 
+#: What is said here is short, and must be cut into slices all the same.
+counts_all = mock.patch.object(counted_frames, "FEW", 0)
+
+
+@counts_all
 @settings(max_examples=120, deadline=None)
 @given(
     st.lists(messages, min_size=1, max_size=25),
@@ -92,3 +107,19 @@ def converse(said: list[bytes], cuts: list[int], size: int) -> tuple[bytes, int]
 def test_slices_do_not_show(said: list[bytes], cuts: list[int], size: int):
     said = [*said, frames.SYNC]
     assert converse(said, cuts, size) == converse(said, cuts, 1 << 30)
+
+
+@counts_all
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(messages, min_size=1, max_size=25),
+    st.lists(st.integers(0, 10_000), max_size=4),
+    st.integers(1, 30),
+)
+def test_slices_do_not_show_where_the_client_does_not_wait(
+    said: list[bytes], cuts: list[int], size: int
+):
+    said = [*said, frames.SYNC, frames.message("X")]
+    got = converse(said, cuts, size, leaves=True)
+    assert got == converse(said, cuts, 1 << 30, leaves=True)
+    assert got == converse(said, cuts, 1 << 30)
