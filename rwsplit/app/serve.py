@@ -15,6 +15,7 @@ A shutdown stops the listeners, ends every session as soon as it is between tran
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -75,8 +76,15 @@ def run(path: Path) -> None:
     config = load(path)
     configure_logs(config.log)
     sys.setswitchinterval(SWITCH_INTERVAL)
+    _set_code_aside()
     host = Host()
     host.run(_serve_until_signalled, config, host)
+
+
+def _set_code_aside() -> None:
+    """Keep what was imported out of the collector's sight: it stays, and each full search would take 50 ms more for it."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _serve_until_signalled(config: Config, host: Host) -> None:
