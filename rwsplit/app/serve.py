@@ -78,7 +78,7 @@ def run(path: Path) -> None:
     config = load(path)
     configure_logs(config.log)
     sys.setswitchinterval(SWITCH_INTERVAL)
-    set_apart()
+    set_code_aside()
     host = Host()
     host.run(_serve_until_signalled, config, host)
 
@@ -128,7 +128,7 @@ async def serve(
         _log.info("stopped")
 
 
-def set_apart() -> None:
+def set_code_aside() -> None:
     """Have the garbage collector leave out what there is now.
 
     It is code, and stays; to look through it takes 0.1 s of processor time, in which nobody is served.

@@ -8,12 +8,13 @@ asked for is unknown: then a read may lose its replica, but a write never goes t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from rwsplit.sql.body import Body
+from rwsplit.sql.body import Body, read_body
 from rwsplit.sql.catalog import ANY, Catalog
-from rwsplit.sql.dynamic import MADE_UP
+from rwsplit.sql.classify import split
+from rwsplit.sql.dynamic import MADE_UP, body_of_do
 from rwsplit.sql.facts import UNKNOWN, FunctionFacts, combine
 from rwsplit.sql.functions import FunctionBook, split_name
 from rwsplit.sql.given import BY_LITERAL
@@ -24,10 +25,8 @@ MOST_NAMES: Final = 50_000
 """The most names asked for of one text."""
 _MOST_NESTING: Final = 4
 """How deep literals within literals are searched for SQL."""
-_READS_LITERALS: Final = BY_LITERAL | {"do"}
-"""Words of a text whose literals may hold SQL."""
-_PUT_IN: Final = ("select", "table", "x")
-"""Words that the classifier adds to some texts: CALL f() is judged like SELECT f(), and any literal is 'x' to sqlglot."""
+_PUT_IN: Final = ("select", "table", "x", "i", "f_")
+"""Words that the classifier adds to some texts: CALL f() is judged like SELECT f(), any literal is 'x' to sqlglot, any function f_."""
 _NAME: Final = re.compile(r'"((?:[^"]|"")+)"|([A-Za-z_\x80-\U0010ffff][\w$]*)')
 
 
@@ -35,7 +34,21 @@ def names_of(tokens: Sequence[Token]) -> frozenset[str] | None:
     """Return every name *tokens* may refer to, `operator(+)` for an operator; None if there are too many."""
     names = {MADE_UP, *_PUT_IN}
     _collect(tokens, names, 0)
+    if (WORD, "do") in tokens:
+        for statement in split(tokens):
+            names.update(_mentioned_by(statement))
     return frozenset(names) if len(names) <= MOST_NAMES else None
+
+
+def _mentioned_by(statement: Sequence[Token]) -> Iterator[str]:
+    """Yield the names in the body that *statement* runs if it is a DO: some are only put together there."""
+    source = body_of_do(statement[1:]) if statement[0] == (WORD, "do") else None
+    body = None if source is None else read_body(source)
+    for name in () if body is None else (*body.calls, *body.names):
+        schema, bare = split_name(name)
+        yield bare
+        if schema is not None:
+            yield schema
 
 
 def _collect(tokens: Iterable[Token], names: set[str], depth: int) -> None:
@@ -47,7 +60,7 @@ def _collect(tokens: Iterable[Token], names: set[str], depth: int) -> None:
             names.add(f"operator({text})")
         elif kind == STRING:
             literals.append(text)
-    if depth == _MOST_NESTING or (not depth and names.isdisjoint(_READS_LITERALS)):
+    if depth == _MOST_NESTING or (not depth and names.isdisjoint(BY_LITERAL)):
         return
     for literal in literals:
         value = string_value(literal)

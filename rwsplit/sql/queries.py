@@ -165,7 +165,8 @@ def read_tree(
     tables: set[str] = set()
     ctes = _Ctes()
     reads_only, locks = isinstance(root, _ROOTS), False
-    for node in root.walk():
+    nodes = list(root.walk())
+    for node in nodes:
         if isinstance(node, exp.Table):
             if isinstance(node.this, exp.Identifier) and not ctes.hold(node):
                 tables.add(_table_name(node))
@@ -173,6 +174,8 @@ def read_tree(
             locks = True
         elif isinstance(node, exp.Into) or type(node).__module__ not in _NODE_MODULES:
             reads_only = False
+    for node in nodes:
+        node.parent = None  # no cycles: what is left to the collector stops everybody sometime
     return Tree(frozenset(tables), reads_only, locks)
 
 

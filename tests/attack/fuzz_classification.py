@@ -36,6 +36,8 @@ from tests.attack.generated_texts import WORDS, text
 CORPUS: Final = Path(__file__).parent / "corpus"
 #: As many of the slowest texts of each place are changed and tried again.
 SLOW: Final = 20
+#: Seconds of processor time for making one text shorter.
+SHORTENING: Final = 30.0
 
 
 class Place(Enum):
@@ -117,10 +119,12 @@ def too_dear(query: bytes, kind: Kind = Kind.STATEMENT) -> Place | None:
 
 
 def shortened(query: bytes, kind: Kind) -> bytes:
-    """Return a shorter text that takes too long as well."""
-    size = len(query) // 2
-    while size:
+    """Return a shorter text that takes too long as well, if one is found soon."""
+    size, end = len(query) // 2, time.process_time() + SHORTENING
+    while size and time.process_time() < end:
         for start in range(0, len(query), size):
+            if time.process_time() > end:
+                return query
             shorter = query[:start] + query[start + size :]
             if too_dear(shorter, kind):
                 query = shorter

@@ -44,7 +44,18 @@ def books(draw: st.DrawFn) -> FunctionBook:
 
 PIECES: Final = [
     *("f()", "app.f(x)", '"a b"()', "t", "app.v", "v", "x::t", "(x).g", "'f'", "1", "count(*)"),
-    *("x === y", "x like 'a'", "a || b", "-x", "x <-> y", "date[1]", "'Ä'::\"Ä\"", "lower(x)"),
+    *(
+        "greatest",
+        "interval '1' day",
+        "x === y",
+        "x like 'a'",
+        "a || b",
+        "-x",
+        "x <-> y",
+        "date[1]",
+        "'Ä'::\"Ä\"",
+        "lower(x)",
+    ),
     *(
         "query_to_xml('select f() from v', true, true, '')",
         "f.g()",
@@ -62,6 +73,7 @@ SHAPES: Final = [
     *("create function f() returns int as 'x' language c; select {0}", "call app.f({0})"),
     *(
         "do $$begin perform {0}; execute 'select {1}'; end$$",
+        "do $$begin perform {0}, ä; execute 'select {1} from a' || '_b.c' || '_d'; end$$",
         "explain analyze select {0}",
         "table {0}",
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from rwsplit.sql import queries
@@ -313,3 +315,25 @@ def test_a_tree_knows_locks_and_into_by_itself():
     assert locked.locks
     assert into is not None
     assert not into.reads_only
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select a, f(b) from t join u on t.x = u.x where a = 1 order by b limit 3",
+        "with x as (select 1) select * from x, (values (1)) v union all select a[1] from y",
+        "insert into t select 1",
+        "select (((",
+        "select from from",
+    ],
+)
+def test_a_tree_is_gone_when_it_has_been_read(query: str):
+    """Trees are full of cycles; searching for them stops everybody for as long as there is much else to look at."""
+    facts(query)
+    gc.collect()
+    gc.disable()
+    try:
+        facts(query)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
