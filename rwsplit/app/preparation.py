@@ -7,7 +7,7 @@ changes anything; it reads files and may take a moment, so a running rwsplit doe
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -94,7 +94,16 @@ def _noting(problems: list[str]) -> Iterator[None]:
 
 
 def _too_open(config: Config) -> Iterator[str]:
-    """Yield which secrets more than one user may read; those of everybody were refused when *config* was loaded."""
+    """Yield which secrets more than one user may read; files of everybody were refused when *config* was loaded.
+
+    The configuration itself is not: with a password in it, that is what many have, and what rwsplit went on with.
+    """
+    if config.path is not None and _holds_password(config):
+        with suppress(OSError):
+            exposed = exposure(config.path.stat())
+            if exposed is not Exposure.NOBODY:
+                advice = "chmod 600 it, or move the password to monitor.password_file"
+                yield f"monitor.password: {exposed.value}: {config.path}; {advice}"
     for setting, path in named_files(config):
         if setting in SECRET_FILES:
             try:
@@ -102,6 +111,11 @@ def _too_open(config: Config) -> Iterator[str]:
                     yield f"{setting}: {Exposure.GROUP.value}: {path}"
             except OSError:
                 continue  # who cannot be read is refused elsewhere
+
+
+def _holds_password(config: Config) -> bool:
+    """Return whether the monitor's password stands in the configuration itself."""
+    return config.monitor.password_file is None and bool(config.monitor.password)
 
 
 def _validities(config: Config) -> Iterator[tuple[str, Path, Validity]]:

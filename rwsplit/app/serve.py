@@ -51,8 +51,8 @@ from rwsplit.parser.parser import Parser
 from rwsplit.relay.driving import Driver
 from rwsplit.relay.relay import Relay
 from rwsplit.routing.balancing import Chooser, make_chooser
-from rwsplit.server.dial_budget import DialBudget
 from rwsplit.server.credentials import Keyring
+from rwsplit.server.dial_budget import DialBudget
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
 from rwsplit.server.stream import WireStream
