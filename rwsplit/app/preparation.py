@@ -7,7 +7,7 @@ reads files, which may take a while, so a running rwsplit calls it in a thread.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -94,7 +94,16 @@ def _noting(problems: list[str]) -> Iterator[None]:
 
 
 def _too_open(config: Config) -> Iterator[str]:
-    """Yield a warning for each secret file its group may read; `load` has refused those that everybody may read."""
+    """Yield a warning for each secret file its group may read; `load` has refused those that everybody may read.
+
+    A configuration file with a password in it is not refused, even if everybody may read it: earlier versions accepted it.
+    """
+    if config.path is not None and _holds_password(config):
+        with suppress(OSError):
+            exposed = exposure(config.path.stat())
+            if exposed is not Exposure.NOBODY:
+                advice = "chmod 600 it, or move the password to monitor.password_file"
+                yield f"monitor.password: {exposed.value}: {config.path}; {advice}"
     for setting, path in named_files(config):
         if setting in SECRET_FILES:
             try:
@@ -102,6 +111,11 @@ def _too_open(config: Config) -> Iterator[str]:
                     yield f"{setting}: {Exposure.GROUP.value}: {path}"
             except OSError:
                 continue  # a file that cannot be read is refused elsewhere
+
+
+def _holds_password(config: Config) -> bool:
+    """Return whether the monitor's password stands in the configuration itself."""
+    return config.monitor.password_file is None and bool(config.monitor.password)
 
 
 def _validities(config: Config) -> Iterator[tuple[str, Path, Validity]]:

@@ -325,7 +325,7 @@ class Promotion:
             "options": startup_options(statement_timeout=2 * PROMOTE_TIMEOUT),
         }
         try:
-            link = await Caller(known, config.monitor, config.tls).call(parameters)
+            link = await Caller(known, config.monitor, config.tls, config.auth).call(parameters)
         except ProbeFailed as error:
             raise NodeUnreachable(f"node {node.name} cannot be reached: {error}") from error
         try:

@@ -43,7 +43,7 @@ class Caller:
         node: NodeConfig,
         monitor: MonitorConfig,
         tls: TlsConfig,
-        auth: AuthConfig | None = None,
+        auth: AuthConfig,
     ) -> None:
         self.endpoint = Endpoint.from_config(node, tls, auth)
         self._monitor = monitor

@@ -153,7 +153,7 @@ class Probe:
         tls: TlsConfig,
         auth: AuthConfig | None = None,
     ) -> None:
-        self._caller = Caller(node, monitor, tls, auth)
+        self._caller = Caller(node, monitor, tls, auth or AuthConfig())
         self._host = _LOCAL.get(node.host, node.host)
         self._monitor = monitor
         self.timeout = monitor.timeout

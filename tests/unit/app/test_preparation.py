@@ -165,3 +165,25 @@ def test_all_that_is_wrong_is_said_at_once(file: Path, tmp_path: Path):
         "tls.client_tls_cert_file",
         "tls.server_tls_ca_file",
     ]
+
+
+def test_a_password_in_a_configuration_that_others_may_read_is_warned_of(file: Path):
+    file.write_text(TEXT + "monitor: {password: secret}\n")
+    file.chmod(0o644)
+    assert [warning.partition(";")[0] for warning in prepare_file(file).warnings] == [
+        f"monitor.password: everybody may read or change it: {file}"
+    ]
+    file.chmod(0o640)
+    [warning] = prepare_file(file).warnings
+    assert "its group may read or change it" in warning
+    assert "monitor.password_file" in warning
+    file.chmod(0o600)
+    assert prepare_file(file).warnings == ()
+
+
+def test_a_configuration_without_a_password_is_everybodys_to_read(file: Path):
+    (file.parent / "password").touch(mode=0o600)
+    (file.parent / "password").write_text("secret\n")
+    file.write_text(TEXT + "monitor: {password_file: password}\n")
+    file.chmod(0o644)
+    assert prepare_file(file).warnings == ()

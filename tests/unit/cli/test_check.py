@@ -72,6 +72,7 @@ def test_a_state_file_that_cannot_be_used_is_a_problem(run, file):
 def test_a_userlist_its_group_may_read_is_a_warning_and_one_everybody_may_a_problem(run, file):
     userlist = file.parent / "userlist.txt"
     userlist.chmod(0o640)
+    file.chmod(0o600)  # it has a password, too
     result = run("check", "-c", file)
     assert result.exit_code == 0
     assert (
