@@ -1,4 +1,4 @@
-"""A fuzzer of classification: looks for texts that take longer than their budget, and keeps them.
+"""A fuzzer of classification: looks for texts that take longer than their budget, and keeps those it finds.
 
     python -m tests.attack.fuzz_classification [--seconds 60] [--seed 7]
 
@@ -27,7 +27,7 @@ from rwsplit.sql.cache import INLINE_LIMIT, StatementCache
 from rwsplit.sql.calls import KEY_WORDS
 from rwsplit.sql.excerpt import Excerpt
 from rwsplit.sql.functions import FunctionBook
-from tests.attack.dear_texts import TEXTS
+from tests.attack.expensive_texts import TEXTS
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 #: Seconds of processor time a text may take in a turn, and in the process.
@@ -98,7 +98,7 @@ _book: Final = FunctionBook()
 
 
 def text(chance: random.Random) -> str:
-    """Return some text: few pieces, said often, or a text known to be dear with something changed."""
+    """Return some text: a few pieces, repeated, or a text known to be expensive with something changed."""
     if chance.random() < 0.1:
         known = chance.choice([*TEXTS.values()])[:MOST]
         at = chance.randrange(len(known))
@@ -129,7 +129,7 @@ def seconds(query: bytes) -> float:
     return time.process_time() - began
 
 
-def is_too_dear(query: bytes) -> bool:
+def is_too_expensive(query: bytes) -> bool:
     """Return whether *query* takes too long, each of three times."""
     patience = INLINE if len(query) <= INLINE_LIMIT else ELSEWHERE
     return all(seconds(query) > patience for _ in range(3))
@@ -141,7 +141,7 @@ def shortened(query: bytes) -> bytes:
     while size:
         for start in range(0, len(query), size):
             shorter = query[:start] + query[start + size :]
-            if is_too_dear(shorter):
+            if is_too_expensive(shorter):
                 query = shorter
                 break
         else:
@@ -164,7 +164,7 @@ def main() -> int:
         took, count = seconds(data), count + 1
         is_short = len(data) <= INLINE_LIMIT
         slowest[is_short] = max(slowest[is_short], (took, query[:60]))
-        if took > (INLINE if is_short else ELSEWHERE) and is_too_dear(data):
+        if took > (INLINE if is_short else ELSEWHERE) and is_too_expensive(data):
             data, found = shortened(data), found + 1
             CORPUS.mkdir(exist_ok=True)
             path = CORPUS / f"{hashlib.sha256(data).hexdigest()[:12]}.sql"

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from tests.attack.fuzz_classification import CORPUS, is_too_dear
+from tests.attack.fuzz_classification import CORPUS, is_too_expensive
 from tests.support.attack_length import TIMES
 
 #: Seconds the fuzzer runs; an hour's run is `python -m tests.attack.fuzz_classification --seconds 3600`.
@@ -31,4 +31,6 @@ def test_a_fuzzer_finds_nothing():
 
 
 def test_what_was_found_before_is_mended():
-    assert [path.name for path in CORPUS.glob("*.sql") if is_too_dear(path.read_bytes())] == []
+    assert [
+        path.name for path in CORPUS.glob("*.sql") if is_too_expensive(path.read_bytes())
+    ] == []
