@@ -4,8 +4,8 @@ Its time is not bounded by the length of a text. Behind the name of a type an op
 then once more as something else: twice the time for each level, so that 30 levels of `int(`, 158 bytes, take for ever. So it is
 behind LIMIT and LATERAL, and with all that follows a JOIN without its condition. A subscript copies what it is a subscript of.
 
-Behind which words of its own sqlglot reads once is listed, not behind which it reads twice: what another version of it knows
-besides is dear until it is known to be cheap.
+The list has the words behind which sqlglot parses a bracket once, not those behind which it parses it twice. So a word that
+another version of sqlglot adds counts as expensive until it is known to be cheap.
 
 The unit is what an ordinary word costs, 5 to 10 microseconds; `tests/property/test_parse_cost.py` counts the parser's steps.
 """

@@ -54,7 +54,7 @@ MAX_DML_WORDS: Final = 500
 MAX_GIVEN: Final = 2
 """Queries within literals of queries, which are read: each level is the whole text once more."""
 MOST_GIVEN: Final = 8
-"""Such calls in one query; a tree for each of many would be dear."""
+"""Such calls in one query; a tree for each of many would be expensive."""
 MAX_GIVEN_WORDS: Final = 1000
 """As MAX_WORDS, of a query in a literal."""
 

@@ -14,7 +14,7 @@ from sqlglot.dialects.postgres import Postgres
 
 from rwsplit.sql.builtin import RESERVED
 from rwsplit.sql.calls import KEY_WORDS
-from tests.attack.dear_texts import NESTED, TEXTS, nested
+from tests.attack.expensive_texts import NESTED, TEXTS, nested
 
 MOST: Final = 200_000
 #: What a turn reads, and the process does not.

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from rwsplit.embedded.reachable import ReachableCluster
-from tests.attack.dear_texts import TEXTS
+from tests.attack.expensive_texts import TEXTS
 from tests.support.attack_length import TIMES
 from tests.support.bystander import Bystander
 from tests.support.proxy import Proxy

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
-from unittest import mock
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
 from rwsplit.server.server import Server
@@ -93,11 +94,14 @@ def converse(
     return b"".join(told), client.statements
 
 
-#: What is said here is short, and must be cut into slices all the same.
-counts_all = mock.patch.object(counted_frames, "FEW", 0)
+@pytest.fixture(autouse=True, scope="module")
+def counts_all() -> Iterator[None]:
+    """Have each frame counted: what is said here is short, and must be cut into slices all the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counted_frames, "FEW", 0)
+        yield
 
 
-@counts_all
 @settings(max_examples=120, deadline=None)
 @given(
     st.lists(messages, min_size=1, max_size=25),
@@ -109,7 +113,6 @@ def test_slices_do_not_show(said: list[bytes], cuts: list[int], size: int):
     assert converse(said, cuts, size) == converse(said, cuts, 1 << 30)
 
 
-@counts_all
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(messages, min_size=1, max_size=25),

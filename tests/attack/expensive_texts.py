@@ -1,4 +1,4 @@
-"""Texts that have stopped or slowed everybody, or might: by name, of each some kilobytes to a megabyte.
+"""Texts that have stopped or slowed all clients, or might: by name, some hundred bytes to a megabyte each.
 
 PostgreSQL answers each in milliseconds, mostly with a syntax error, but for long operators and comments within comments (it takes quadratic time itself).
 """
