@@ -108,10 +108,11 @@ async def test_a_probe_that_the_node_ends_is_told_why_and_connects_again(
         reasons: list[str] = []
         failed = board.failed
 
-        def note(name: str, reason: str, *, lost: bool) -> None:
+        def note(name: str, reason: str, *, lost: bool, silent: bool) -> None:
             assert lost
+            assert not silent
             reasons.append(reason)
-            failed(name, reason, lost=lost)
+            failed(name, reason, lost=lost, silent=silent)
 
         board.failed = note  # type: ignore[method-assign]
         ended = trio.current_time()
