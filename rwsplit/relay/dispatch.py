@@ -60,6 +60,8 @@ class Dispatcher:
             and self._relay.plain.send(client)
         ):
             return
+        if client.queued and client.allowance <= 0:
+            return  # it has had its slice, however many of its answers have come since
         pending, slices = client.pending, self._relay.slices
         while pending and client.waiting is None and not client.closed:
             words = UNIT

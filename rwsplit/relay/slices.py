@@ -33,6 +33,10 @@ FEW: Final = 8
 #: What it takes to send a unit, and to take in its answer; and to pass on what needs no thought.
 UNIT: Final = 3
 CHUNK: Final = 1
+#: What it takes to have a server learn or forget a statement, and to take in what it says of that.
+LESSON: Final = 3
+#: Statements of which it takes a word to look whether a server knows them.
+LOOKS: Final = 8
 #: Units and chunks of one client that may wait before more of what it sends is looked at.
 MOST_PENDING: Final = 256
 #: Words of work beyond which it is looked at how long a turn took.
@@ -89,12 +93,16 @@ class Slices:
 
     def goes_on(self, client: Client, words: int) -> bool:
         """Count *words* of work done for *client*; return whether more may be done for it now. Else it waits for its slice."""
-        client.effort.words += words
-        client.allowance -= words
+        self.spend(client, words)
         if client.allowance > 0:
             return True
         self.later(client)
         return False
+
+    def spend(self, client: Client, words: int) -> None:
+        """Count *words* of work done for *client*."""
+        client.effort.words += words
+        client.allowance -= words
 
     def put_off(self, party: Client | Server) -> None:
         """Read the socket of *party* in the next turn: there is no time in this one."""

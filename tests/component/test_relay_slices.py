@@ -8,10 +8,11 @@ import pytest
 
 from rwsplit.relay import slices
 from rwsplit.relay.client import Client
+from rwsplit.relay.dispatch import MOST_LISTED
 from rwsplit.relay.outboxes import HIGH_WATER
 from rwsplit.relay.slices import MOST_PENDING, SLICE, TURN
 from tests.support import frames
-from tests.support.memory_relay import ANSWER, MemoryRelay, MemoryWire, wire_of
+from tests.support.memory_relay import ANSWER, MemoryRelay, MemoryWire, replies, wire_of
 
 SYNCED = frames.message("1") + frames.ready()
 BEGUN = frames.message("C", b"BEGIN\0") + frames.ready()
@@ -403,3 +404,31 @@ def test_a_long_turn_is_logged_with_whose_it_was(monkeypatch: pytest.MonkeyPatch
     assert fields["seconds"] == pytest.approx(0.4)
     assert fields["parses"]
     assert rig.relay.slices.longest == pytest.approx(0.4)
+
+
+def test_what_a_server_is_taught_for_one_client_counts():
+    """Each question for its statements may have its server learn all of them anew: others are served in between."""
+    rig = MemoryRelay(1)
+    [client] = rig.clients
+    client.route_setting = "primary"
+    client.review()
+    parses = b"".join(frames.parse(f"s{n}", f"select {n}") for n in range(MOST_LISTED))
+    rig.say(client, parses + frames.SYNC)
+    rig.turn_clients([client])
+    while rig.busy() or rig.relay.driver.pressed:
+        if rig.busy():
+            rig.reply(rig.busy())
+        else:
+            rig.relay.turn([])
+    assert len(client.names) == MOST_LISTED
+    for server in rig.relay.servers.values():
+        server.known.clear()  # as others of its pool, which have been taught nothing yet
+
+    rig.say(client, frames.query("select name from pg_prepared_statements") * 50)
+    rig.turn_clients([client])
+    assert client.in_flight == slices.SLICES
+
+    [server] = rig.busy()
+    parsed = replies(wire_of(server).sent.partition(b"Q\0\0\0")[0])
+    rig.turn_servers([(server, parsed + ANSWER + parsed + ANSWER + frames.ready())])
+    assert client.in_flight <= 2 * slices.SLICES, "nor do answers let more of it through"
