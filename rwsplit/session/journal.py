@@ -21,6 +21,9 @@ from rwsplit.session.parameters import IDENTITY, ParameterSet, literal
 from rwsplit.sql.settings import readable
 from rwsplit.sql.statement import Script, Verb
 
+#: Parameters one session may have set: each change of one is looked at together with all others, and each server it uses is told all.
+MOST_SET: Final = 2000
+
 _HEX: Final = (
     "pg_catalog.encode(pg_catalog.convert_to(pg_catalog.current_setting({}, true), "
     "pg_catalog.getdatabaseencoding()), 'hex')"
@@ -82,6 +85,15 @@ class Journal:
                 for name in statement.sets:
                     self.touched[name] = puts_back and self.touched.get(name, True)
         return bool(self.touched)
+
+    def has_too_many(self, script: Script, known: ParameterSet) -> bool:
+        """Return whether *script* would have the session set more parameters than it may; *known* is what it has set."""
+        if len(script.sets) + len(self.touched) + len(known.values) <= MOST_SET:
+            return False
+        names = {name for name, _ in known.values}
+        return (
+            not script.sets <= names and len(names.union(self.touched, script.sets)) > MOST_SET
+        )
 
     def _reset(self, known: ParameterSet, *, identity: bool) -> None:
         for values in (known.values, self.base.values):
