@@ -52,6 +52,8 @@ _MAY_SET_OF_OLD: Final = _LOGIN.format("rolsuper")
 _PRIVILEGES_SINCE: Final = 15
 _ENCODING: Final = "pg_catalog.getdatabaseencoding()"
 _NOBODY: Final = "none"
+#: What stands among the names a statement sets for all of them, or for any.
+_NOT_NAMES: Final = frozenset({"all", "*"})
 
 
 class Journal:
@@ -91,9 +93,8 @@ class Journal:
         if len(script.sets) + len(self.touched) + len(known.values) <= MOST_SET:
             return False
         names = {name for name, _ in known.values}
-        return (
-            not script.sets <= names and len(names.union(self.touched, script.sets)) > MOST_SET
-        )
+        added = script.sets - names - _NOT_NAMES
+        return bool(added) and len(names.union(self.touched, added)) > MOST_SET
 
     def _reset(self, known: ParameterSet, *, identity: bool) -> None:
         for values in (known.values, self.base.values):

@@ -240,3 +240,5 @@ def test_a_session_may_not_set_any_number_of_parameters():
     assert too_many("reset a.x1; set a.z = 1")
     assert not too_many("set a.y = 2; set a.x1 = 2")
     assert not too_many("reset a.x1")
+    assert not too_many("reset all")
+    assert not too_many("discard all")
