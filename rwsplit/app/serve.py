@@ -6,6 +6,7 @@
     |- catalogs           what names mean, one task per database in use
     |- relay              established sessions and servers; outlives the listeners
     |- signals
+    |- collecting         full collections of garbage, when it is quiet
     `- listeners          die first, so nothing new gets in; the console goes on until the end
 
 A shutdown stops the listeners, ends every session as soon as it is between transactions, and after
@@ -15,7 +16,6 @@ A shutdown stops the listeners, ends every session as soon as it is between tran
 from __future__ import annotations
 
 import contextlib
-import gc
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -28,6 +28,7 @@ import trio
 
 from rwsplit import __version__
 from rwsplit.admin.console import serve_console
+from rwsplit.app.collecting import collect_when_quiet, take_over
 from rwsplit.app.descriptors import provide
 from rwsplit.app.host import Host
 from rwsplit.app.lobby import OurLobby
@@ -78,7 +79,6 @@ def run(path: Path) -> None:
     config = load(path)
     configure_logs(config.log)
     sys.setswitchinterval(SWITCH_INTERVAL)
-    set_code_aside()
     host = Host()
     host.run(_serve_until_signalled, config, host)
 
@@ -99,7 +99,7 @@ async def serve(
     """Serve *config* until cancelled or shut down.
 
     *on_ready* is called with the port listened on, once a node is known that may answer; with *signals*
-    the process's signals are heeded; *on_board* is given the board as soon as it exists; *driver* calls the
+    the process is rwsplit's own: its signals are heeded, its garbage is collected when it is quiet; *on_board* is given the board as soon as it exists; *driver* calls the
     relay's turns, a trio task if there is none.
     """
     _log.info("starting", version=__version__, nodes=[node.name for node in config.nodes])
@@ -117,6 +117,8 @@ async def serve(
             proxy.prepare_logins()
             if signals:
                 root.start_soon(heed_signals, proxy.shutdown, proxy.operator, name="signals")
+                take_over()
+                root.start_soon(collect_when_quiet, proxy.turns, name="collecting")
             async with trio.open_nursery() as listeners:
                 port = await proxy.listen(listeners, clients=root)
                 root.start_soon(proxy.announce, port, on_ready, name="announce")
@@ -126,15 +128,6 @@ async def serve(
             root.cancel_scope.cancel()
     finally:
         _log.info("stopped")
-
-
-def set_code_aside() -> None:
-    """Have the garbage collector leave out what there is now.
-
-    It is code, and stays; to look through it takes 0.1 s of processor time, in which nobody is served.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 #: Statements and shapes whose facts are remembered; their bytes are bounded besides.
@@ -208,6 +201,10 @@ class Proxy:
         return make_chooser(
             routing.balance, random=self.random.random, slow_start=routing.slow_start
         )
+
+    def turns(self) -> int:
+        """Return how many turns of the relay there have been."""
+        return self.relay.counters.turns
 
     async def listen(self, nursery: trio.Nursery, *, clients: trio.Nursery) -> int:
         """Open every listener in *nursery*; return the port of the first.

@@ -24,7 +24,6 @@ import psycopg
 import trio
 
 from rwsplit.errors import NodeError
-from rwsplit.monitor.collector import undisturbed
 from rwsplit.monitor.system_catalogs import (
     CAST_TYPES,
     CHECKED_TYPES,
@@ -109,8 +108,7 @@ class CatalogReader:
             census, last = reader.read(parameters, password), self._last
             if last is not None and (census, listed) == last[:2]:
                 return last[2]
-            with undisturbed():
-                catalog = compose(census, listed)
+            catalog = compose(census, listed)
             self._last = (census, listed, catalog)
             return catalog
 

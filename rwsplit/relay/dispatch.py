@@ -25,6 +25,7 @@ from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import LANE, Server
 from rwsplit.session.autocommit import HINT, REFUSAL, leaves_open
+from rwsplit.session.journal import MOST_SET
 from rwsplit.session.prologue import is_prologue, is_savepoint
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.transaction import ends, keeps_portal
@@ -41,6 +42,9 @@ PIPELINE_LIMIT: Final = 256
 MOST_LISTED: Final = 1000
 TOO_MANY_TO_LIST: Final = f"a session with more than {MOST_LISTED} prepared statements cannot list them through rwsplit"
 CLOSE_SOME: Final = "Close those it does not need any more (DEALLOCATE)."
+
+TOO_MANY_SET: Final = f"a session may not set more than {MOST_SET} run-time parameters"
+RESET_SOME: Final = "Reset those it does not need any more (RESET, DISCARD ALL)."
 
 _SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
 _SAME_PINNED: Final = Route(Target.SAME, RouteReason.PINNED)
@@ -60,6 +64,8 @@ class Dispatcher:
             and self._relay.plain.send(client)
         ):
             return
+        if client.queued and client.allowance <= 0:
+            return  # it has had its slice, however many of its answers have come since
         pending, slices = client.pending, self._relay.slices
         while pending and client.waiting is None and not client.closed:
             words = UNIT
@@ -152,8 +158,8 @@ class Dispatcher:
                 relay.hinting.note(client, script.hints)
         if client.mode is PoolMode.STATEMENT and unit.executes and leaves_open(script):
             return self._refuse(client, unit, "0A000", REFUSAL, HINT)
-        if script.lists_prepared and len(client.names) > MOST_LISTED:
-            return self._refuse(client, unit, "54000", TOO_MANY_TO_LIST, CLOSE_SOME)
+        if (script.lists_prepared or script.sets) and (over := _over_limit(client, script)):
+            return self._refuse(client, unit, *over)
         server = client.server
         if server is not None:
             return self._follow(client, server, unit, script)
@@ -315,7 +321,7 @@ class Dispatcher:
         self, client: Client, server: Server, unit: Unit, script: Script, *, held: bool
     ) -> bool:
         """Return whether *unit* may be sent behind others of its session that are in flight."""
-        if server.use is LANE or client.in_flight >= PIPELINE_LIMIT:
+        if server.use is LANE or client.in_flight >= PIPELINE_LIMIT or script.lists_prepared:
             return False
         # While the answers to several units are worked off, the last may be owed no more. Behind it may be what
         # rwsplit asks for itself.
@@ -432,6 +438,15 @@ class Dispatcher:
             last.copy_ended = True
         server.out.extend(part for part in chunk.parts if isinstance(part, bytes))
         self._relay.outboxes.touch_server(server)
+
+
+def _over_limit(client: Client, script: Script) -> tuple[str, str, str] | None:
+    """Return with which SQLSTATE, message and hint *script* is refused because its session has too much; None: it is not."""
+    if script.lists_prepared and len(client.names) > MOST_LISTED:
+        return "54000", TOO_MANY_TO_LIST, CLOSE_SOME
+    if script.sets and client.journal.has_too_many(script, client.parameters):
+        return "53400", TOO_MANY_SET, RESET_SOME
+    return None
 
 
 def _is_last_try(unit: Unit, node: NodeView) -> bool:

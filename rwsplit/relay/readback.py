@@ -21,7 +21,7 @@ from rwsplit.relay.client import Client
 from rwsplit.relay.injected import Injected, Purpose, query
 from rwsplit.server.server import Server
 from rwsplit.session import audit
-from rwsplit.session.parameters import ParameterSet
+from rwsplit.session.parameters import ParameterSet, selected
 from rwsplit.session.pinning import UNSEEN, PinReason
 from rwsplit.session.unit import Unit
 from rwsplit.sql.statement import Script, Verb
@@ -103,9 +103,7 @@ class ReadBack:
             return
         question = Question(client, len(parameters), audits=audits)
         client.settling = question
-        self._send(
-            server, question, query(f"/* rwsplit */ SELECT {', '.join(columns)}".encode())
-        )
+        self._send(server, question, query(f"/* rwsplit */ {selected(columns)}".encode()))
 
     def _send(self, server: Server, question: Question, frame: bytes) -> None:
         server.out.append(frame)
@@ -184,14 +182,15 @@ class ReadBack:
 
 
 def _row(data: bytes) -> list[bytes | None] | None:
-    """Return the values of the only DataRow among the frames in *data*, None if there is none."""
+    """Return the values of all DataRows among the frames in *data*, None if there is none."""
     at = 0
+    found: list[bytes | None] = []
     while at < len(data):
         code, length = HEADER.unpack_from(data, at)
         if code == codes.DATA_ROW:
-            return row_values(data, at + HEADER_SIZE)
+            found += row_values(data, at + HEADER_SIZE)
         at += 1 + length
-    return None
+    return found or None
 
 
 def row_values(data: bytes, at: int = 0) -> list[bytes | None]:

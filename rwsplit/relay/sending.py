@@ -8,6 +8,7 @@ and the server - pins, parameters gone, statements forgotten - is recorded here 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sized
 from typing import TYPE_CHECKING
 
 from rwsplit.config.choices import PoolMode
@@ -16,6 +17,7 @@ from rwsplit.protocol.framing import frame
 from rwsplit.relay import sequences, tidying
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import DEALLOCATE_ALL, Ahead, Injected, Purpose, Restoration, query
+from rwsplit.relay.slices import LESSON, LOOKS
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import HELD, IDLE, LANE, RESETTING, Server
 from rwsplit.session import restoring
@@ -159,6 +161,7 @@ class Sender:
                     listed=listed,
                 )
                 server.owe(injected)
+                self._count(client, injected.lessons, listed)
             server.out.extend(part for part in piece.parts if isinstance(part, bytes))
             steps = None
         else:
@@ -175,6 +178,7 @@ class Sender:
                 age=age,
                 listed=listed,
             )
+            self._count(client, lessons, listed)
         if unit.planned or unit.is_open:
             if piece.litter is not None:
                 unit.leave_litter(piece.litter)
@@ -192,6 +196,12 @@ class Sender:
             unit.lessons = lessons
         for dropped in piece.drops:
             server.known.pop(dropped, None)
+
+    def _count(self, client: Client, lessons: Sized, listed: Sized | None) -> None:
+        """Count what it took to look at the statements *listed* and to teach a server so many *lessons*."""
+        seen = 0 if listed is None else len(listed) // LOOKS
+        if lessons or seen:
+            self._relay.slices.spend(client, LESSON * len(lessons) + seen)
 
     def bring_parameters(self, client: Client, server: Server, *, tells: bool = False) -> None:
         """Have *server* take on the parameters of *client*, which *tells* has informed of those PostgreSQL reports."""

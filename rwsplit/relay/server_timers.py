@@ -33,6 +33,7 @@ PATIENCE: Final = 5.0
 ELSEWHERE: Final = frozenset({Standing.POOLED, Standing.IDLE, Standing.CANCELLING})
 
 _IDLE: Final = codes.IDLE
+_UNMOVED: Final = (0, 0.0)
 _log = structlog.get_logger("rwsplit.relay")
 
 
@@ -66,6 +67,8 @@ class ServerTimers:
         """Statements over query_timeout that still run, and since when they have been cancelled."""
         self._rested: dict[Unit, float] = {}
         """Unfinished units, and when rwsplit last waited for their clients to send more."""
+        self._moved: dict[Unit, tuple[int, float]] = {}
+        """Units that are or were open: the number of answers at the last look, and when a look first found more."""
         self._seen: dict[Server, tuple[object, float]] = {}
         """What each server was doing at the current look, and since when."""
         self._before = self._seen
@@ -83,6 +86,7 @@ class ServerTimers:
         """Check the timers of all servers at *now*, when rwsplit has run for *awake* seconds."""
         late, self._late = self._late, {}
         rested, self._rested = self._rested, {}
+        moved, self._moved = self._moved, {}
         self._before, self._seen = self._seen, {}
         for server in list(self._relay.servers.values()):
             if server.use is IDLE:
@@ -97,6 +101,9 @@ class ServerTimers:
             unit = unit_of(server)
             if unit in late:
                 self._late[unit] = late[unit]
+            if unit is not None and unit.planned:
+                known = moved.get(unit, (unit.done, 0.0))
+                self._moved[unit] = known if known[0] == unit.done else (unit.done, now)
             if unit is not None and about is Standing.UNFINISHED:
                 self._rested[unit] = now
             elif unit in rested:
@@ -159,8 +166,10 @@ class ServerTimers:
         self._late[unit] = since
 
     def _rest_of(self, look: Look, unit: Unit) -> float:
-        """Return when rwsplit last waited for the client to continue *unit*: that time is not the statement's."""
-        return self._rested.get(unit, 0.0) if look.about is Standing.RUNNING else 0.0
+        """Return until when *unit* spent no time on the statement that runs: rwsplit waited for its client, or another statement ran."""
+        if look.about is not Standing.RUNNING:
+            return 0.0
+        return max(self._rested.get(unit, 0.0), self._moved.get(unit, _UNMOVED)[1])
 
     def _transaction(self, look: Look) -> None:
         server, client = look.server, look.client

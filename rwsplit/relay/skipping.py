@@ -57,6 +57,10 @@ def skip(client: Client, item: Unit | Chunk) -> None:
         item.settle_names()
     else:
         ends = item.completes and not item.by_query
+        if item.unit is not None and item.unit.failed and item.unit.renaming is not None:
+            item.unit.renaming.settle(
+                0
+            )  # what it says may have come after its unit was dropped
     if not ends:
         return
     client.skipped = None

@@ -33,6 +33,10 @@ FEW: Final = 8
 #: Words of work for sending a unit and taking its answer, and for passing on a chunk.
 UNIT: Final = 3
 CHUNK: Final = 1
+#: Words of work for having a server learn or forget a statement, and for taking its answer.
+LESSON: Final = 3
+#: Statements looked up among those a server knows for one word of work.
+LOOKS: Final = 8
 #: Pending units and chunks of one client beyond which no more of its input is looked at.
 MOST_PENDING: Final = 256
 #: Words of work beyond which the time of a turn is measured.
@@ -89,12 +93,16 @@ class Slices:
 
     def goes_on(self, client: Client, words: int) -> bool:
         """Count *words* of work for *client*; return whether its slice allows more. If not, queue it for the next one."""
-        client.effort.words += words
-        client.allowance -= words
+        self.spend(client, words)
         if client.allowance > 0:
             return True
         self.later(client)
         return False
+
+    def spend(self, client: Client, words: int) -> None:
+        """Count *words* of work done for *client*."""
+        client.effort.words += words
+        client.allowance -= words
 
     def put_off(self, party: Client | Server) -> None:
         """Leave the ready socket of *party* to the next turn."""

@@ -21,6 +21,9 @@ from rwsplit.session.parameters import IDENTITY, ParameterSet, literal
 from rwsplit.sql.settings import readable
 from rwsplit.sql.statement import Script, Verb
 
+#: Parameters one session may have set: each change of one is looked at together with all others, and each server it uses is told all.
+MOST_SET: Final = 2000
+
 _HEX: Final = (
     "pg_catalog.encode(pg_catalog.convert_to(pg_catalog.current_setting({}, true), "
     "pg_catalog.getdatabaseencoding()), 'hex')"
@@ -49,6 +52,8 @@ _MAY_SET_OF_OLD: Final = _LOGIN.format("rolsuper")
 _PRIVILEGES_SINCE: Final = 15
 _ENCODING: Final = "pg_catalog.getdatabaseencoding()"
 _NOBODY: Final = "none"
+#: What stands among the names a statement sets for all of them, or for any.
+_NOT_NAMES: Final = frozenset({"all", "*"})
 
 
 class Journal:
@@ -82,6 +87,14 @@ class Journal:
                 for name in statement.sets:
                     self.touched[name] = puts_back and self.touched.get(name, True)
         return bool(self.touched)
+
+    def has_too_many(self, script: Script, known: ParameterSet) -> bool:
+        """Return whether *script* would have the session set more parameters than it may; *known* is what it has set."""
+        if len(script.sets) + len(self.touched) + len(known.values) <= MOST_SET:
+            return False
+        names = {name for name, _ in known.values}
+        added = script.sets - names - _NOT_NAMES
+        return bool(added) and len(names.union(self.touched, added)) > MOST_SET
 
     def _reset(self, known: ParameterSet, *, identity: bool) -> None:
         for values in (known.values, self.base.values):

@@ -13,13 +13,15 @@ takes on the new one last.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 
+#: Columns rwsplit selects in one row.
+MOST_COLUMNS: Final = 1000
 #: Who a session acts as; the later one rests on the earlier.
 IDENTITY: Final = ("session_authorization", "role")
 #: Parameters under which even a short query of rwsplit's own may be cancelled if they are less than a second.
@@ -146,9 +148,15 @@ def _sql(old: ParameterSet, new: ParameterSet) -> bytes:
     else:
         statements += [f"RESET {_identifier(name)}" for name in left]
     changed = [_setting(*pair) for pair in after.items() if before.get(pair[0]) != pair[1]]
-    statements += [f"SELECT {', '.join(changed)}"] if changed else []
+    statements += [selected(changed)] if changed else []
     statements += [f"SELECT {setting}" for setting in becomes]
     return "; ".join(statements).encode()
+
+
+def selected(columns: Sequence[str]) -> str:
+    """Return what selects *columns*, in as many rows as it takes: PostgreSQL has 1664 in one at most."""
+    parts = (columns[at : at + MOST_COLUMNS] for at in range(0, len(columns), MOST_COLUMNS))
+    return "; ".join(f"SELECT {', '.join(part)}" for part in parts)
 
 
 def _setting(name: str, value: str) -> str:

@@ -138,6 +138,7 @@ class Session(Frames):
         chunk.completes = chunk.by_query = True
         assert self._opened is not None
         assert self._former is not None
+        chunk.unit = self._opened
         if script is not None and script.notable:
             chunk.effects = script
             if data[0] == _QUERY:
@@ -186,8 +187,8 @@ class Session(Frames):
             self._opened.renaming = assembly.renaming
             self._opened.row_limit = assembly.keeps_portal
             self._opened.end_names()
-            self._opened = self._former = None
             self._continue(piece, size).completes = True
+            self._opened = self._former = None
             return
         unit = Unit(self, EXTENDED, piece, size)
         if assembly is not None and assembly.renaming is not None:
@@ -262,6 +263,7 @@ class Session(Frames):
 
     def _continue(self, piece: Piece, size: int) -> Chunk:
         chunk = Chunk.like(piece)
+        chunk.unit = self._opened
         self._append(chunk, size)
         return chunk
 

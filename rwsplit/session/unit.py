@@ -153,10 +153,13 @@ class Chunk(Piece):
         "is_last",
         "is_rest",
         "terminates",
+        "unit",
     )
 
     def __init__(self, parts: list[Part], script: Script | None = None) -> None:
         super().__init__(parts, script)
+        self.unit: Unit | None = None
+        """The open unit it continues, None if it is not known to."""
         self.is_copy = False
         """CopyData, CopyDone, CopyFail: dropped where no COPY goes on."""
         self.ends_copy = False

@@ -66,6 +66,8 @@ WORDS: Final = {
     + frames.FLUSH,
     "no end": frames.bind("s") + frames.execute(),
     "sync": frames.SYNC,
+    "function call": frames.call(1299),
+    "a goodbye": frames.message("X"),
     "half a query": frames.query(LONG)[:-1000],
     "half a header": b"Q\0\0",
     "copy": frames.query("copy t from stdin"),
@@ -89,6 +91,7 @@ STEPS: Final = st.lists(
         st.tuples(st.just("says"), st.integers(0, 3), st.sampled_from(sorted(WORDS))),
         st.tuples(st.just("hears"), st.integers(0, 7), st.sampled_from(sorted(ANSWERS))),
         st.tuples(st.just("leaves"), st.integers(0, 3), st.none()),
+        st.tuples(st.just("closes its end"), st.integers(0, 3), st.none()),
         st.tuples(st.just("waits"), st.integers(1, 5), st.none()),
     ),
     max_size=25,
@@ -114,6 +117,9 @@ class Rig(MemoryRelay):
         elif what == "leaves":
             self.relay.loss.client_gone(client)
             self.relay.outboxes.flush()
+        elif what == "closes its end" and not (client.closed or client.paused):
+            self.say(client, b"")
+            self.turn_clients([client])
         elif what == "says" and not (client.closed or client.paused):
             assert which is not None
             self.say(client, WORDS[which])

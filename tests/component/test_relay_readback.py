@@ -12,7 +12,8 @@ from rwsplit.relay.resetting import Reset
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import CLOSED, IDLE, Server
 from rwsplit.session import audit
-from rwsplit.session.parameters import NONE
+from rwsplit.session.journal import MOST_SET
+from rwsplit.session.parameters import MOST_COLUMNS, NONE
 from rwsplit.session.pinning import PinReason
 from tests.support.frames import complete, error, message, query, ready
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
@@ -540,3 +541,36 @@ def test_a_primary_lost_while_a_transaction_moves_there_ends_the_session(rig: Me
     rig.relay.lose_server(primary, None)
     assert client.closed
     assert b"C08006" in wire_of(client).sent
+
+
+def test_more_parameters_than_a_row_has_columns_are_asked_for_and_told_in_several(
+    rig: MemoryRelay,
+):
+    client = rig.clients[0]
+    names = [f"a.x{number}" for number in range(MOST_COLUMNS + 200)]
+    client.journal.touched.update(dict.fromkeys(names[1:], False))
+    server = says(rig, client, b"set a.x0 = 1")
+    [question] = [
+        part for part in wire_of(server).sent.split(b"\0") if b"/* rwsplit */" in part
+    ]
+    assert question.count(b"SELECT ") == 2
+    first = values("UTF8", *[hexed("1")] * (MOST_COLUMNS - 1))[: -len(ready())]
+    second = values(*[hexed("1")] * (len(names) + 1 - MOST_COLUMNS))
+    answers(rig, server, SET + first + second)
+    assert not client.closed
+    assert dict(client.parameters.values) == dict.fromkeys(names, "1")
+
+    change = client.parameters.change_from(NONE)
+    assert change.count(b"SELECT ") == 2
+    assert change.count(b"set_config") == len(names)
+
+
+def test_a_session_that_has_set_very_many_parameters_may_set_no_others(rig: MemoryRelay):
+    client = rig.clients[0]
+    many = {f"a.x{number}": "1" for number in range(MOST_SET)}
+    client.adopt_parameters(rig.knowledge.parameters.intern(many))
+    rig.ask(client, b"set a.y = 1")
+    rig.turn_clients([client])
+    assert not rig.busy()
+    assert b"C53400\0" in wire_of(client).sent
+    assert says(rig, client, b"set a.x1 = 2")

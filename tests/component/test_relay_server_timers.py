@@ -135,6 +135,26 @@ def test_a_statement_behind_a_flush_has_all_its_time(cancelled: list[Server]):
     assert cancelled == [server]
 
 
+def test_statements_in_one_pipeline_have_their_time_each(cancelled: list[Server]):
+    """No look finds the server without work, as the next one is said as soon as the last is answered."""
+    rig = Rig(query_timeout=10)
+    one = frames.bind() + frames.execute() + frames.FLUSH
+    answer = frames.BIND_COMPLETE + frames.complete("INSERT 0 1")
+    server = rig.says(frames.parse("", "insert into t values (1)") + one)
+    rig.turn_servers([(server, frames.PARSE_COMPLETE)])
+    for _ in range(8):
+        rig.pass_time(4)
+        assert not cancelled
+        rig.turn_servers([(server, answer)])
+        rig.says(one)
+    rig.pass_time(8)
+    assert not cancelled
+
+    rig.pass_time(4)
+
+    assert cancelled == [server]
+
+
 def test_so_has_one_that_ends_with_its_sync(cancelled: list[Server]):
     rig = Rig(query_timeout=10)
     server = rig.asks_by_flush()

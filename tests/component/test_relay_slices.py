@@ -8,6 +8,7 @@ import pytest
 
 from rwsplit.relay import slices
 from rwsplit.relay.client import Client
+from rwsplit.relay.dispatch import MOST_LISTED
 from rwsplit.relay.outboxes import HIGH_WATER
 from rwsplit.relay.slices import MOST_PENDING, SLICE, TURN
 from tests.support import frames
@@ -403,3 +404,40 @@ def test_a_long_turn_is_logged_with_whose_it_was(monkeypatch: pytest.MonkeyPatch
     assert fields["seconds"] == pytest.approx(0.4)
     assert fields["parses"]
     assert rig.relay.slices.longest == pytest.approx(0.4)
+
+
+def test_what_a_server_is_taught_for_one_client_counts():
+    """Each question for its statements may have its server learn all of them anew: others are served in between."""
+    rig = MemoryRelay(1)
+    [client] = rig.clients
+    client.route_setting = "primary"
+    client.review()
+    parses = b"".join(frames.parse(f"s{n}", f"select {n}") for n in range(MOST_LISTED))
+    rig.say(client, parses + frames.SYNC)
+    rig.turn_clients([client])
+    while rig.busy() or rig.relay.driver.pressed:
+        if rig.busy():
+            rig.reply(rig.busy())
+        else:
+            rig.relay.turn([])
+    assert len(client.names) == MOST_LISTED
+    for server in rig.relay.servers.values():
+        server.known.clear()  # as others of its pool, which have been taught nothing yet
+
+    before = rig.relay.effort.words
+    rig.say(client, frames.query("select name from pg_prepared_statements") * 50)
+    rig.turn_clients([client])
+    assert client.in_flight == 1, "what one has a server learn need not be learnt for the next"
+    assert rig.relay.effort.words - before > MOST_LISTED
+
+
+def test_answers_let_no_more_through_than_a_slice():
+    rig = MemoryRelay(1)
+    [client] = rig.clients
+    rig.say(client, frames.query("insert into t values (1)") * 2000)
+    rig.turn_clients([client])
+    [server] = rig.busy()
+    for _ in range(5):
+        wire_of(server).log = sent = []
+        rig.answer([server], frames.complete("INSERT 0 1") + frames.ready())
+        assert 0 < b"".join(sent).count(b"insert") <= slices.SLICES * SLICE / slices.UNIT + 2

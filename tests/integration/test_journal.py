@@ -439,3 +439,17 @@ def test_nobody_ever_sees_what_another_has(
         thread.join(timeout=60)
     assert not any(thread.is_alive() for thread in threads)
     assert [failure for life in lives for failure in life.failures] == []
+
+
+def test_very_many_parameters_follow_their_session(cluster: ReachableCluster[Any], two: Proxy):
+    """More than PostgreSQL shows or sets in one row."""
+    count = 1800
+    with two.connect() as connection:
+        connection.execute(
+            ";".join(f"set custom.x{number} = {number}" for number in range(count))  # type: ignore[arg-type]
+        )
+        connection.execute("set rwsplit.route = 'primary'")
+        shown = "select current_setting('custom.x0'), current_setting('custom.x1799')"
+        assert connection.execute(shown).fetchone() == ("0", "1799")
+        connection.execute("set rwsplit.route = 'replica'")
+        assert connection.execute(shown).fetchone() == ("0", "1799")

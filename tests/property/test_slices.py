@@ -69,15 +69,15 @@ def converse(
     bounds = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     pieces = [data[a:b] for a, b in pairwise(bounds) if a < b]
     for _ in range(PATIENCE):
+        if leaves and not (pieces or client.paused or client.closed):
+            rig.say(client, b"")  # it is at its end as often as it is read
+            rig.turn_clients([client])
         ready = []
         for server, model in models.items():
             sent, wire_of(server).log = b"".join(wire_of(server).log or ()), []
             answer = model.answers(sent) if sent else b""
             if answer:
                 ready.append((server, answer))
-        if leaves and not (pieces or client.paused or client.closed):
-            rig.say(client, b"")  # it is at its end as often as it is read
-            rig.turn_clients([client])
         if ready:
             rig.turn_servers(ready)
         elif rig.relay.driver.pressed:
@@ -125,4 +125,17 @@ def test_slices_do_not_show_where_the_client_does_not_wait(
     said = [*said, frames.SYNC, frames.message("X")]
     got = converse(said, cuts, size, leaves=True)
     assert got == converse(said, cuts, 1 << 30, leaves=True)
-    assert got == converse(said, cuts, 1 << 30)
+
+
+def test_a_name_given_behind_an_error_is_free_again_wherever_that_was_cut():
+    """All up to the Sync is skipped, also what comes when the rest of its unit has been dropped already."""
+    said = [
+        *(frames.bind(""), frames.query("select 1"), frames.describe_portal(), frames.FLUSH),
+        *(frames.parse("a", "select 1"), frames.bind("a"), frames.execute(), frames.SYNC),
+        *(frames.parse("a", "select 1"), frames.SYNC),
+    ]
+    whole = converse(said, [], 1 << 30)
+    for cut in range(1, len(b"".join(said))):
+        assert converse(said, [cut], 1 << 30) == whole
+    for size in range(1, 10):
+        assert converse(said, [], size) == whole

@@ -23,6 +23,7 @@ import attrs
 
 from rwsplit.relay.client import Client
 from rwsplit.server.server import Server
+from rwsplit.server.wire import READ_SIZE
 from tests.support import frames
 from tests.support.memory_relay import MemoryRelay, wire_of
 
@@ -129,15 +130,17 @@ def _play(
 ) -> int:
     at = 0
     servers: list[Server] = list(rig.relay.servers.values())
+    unread: dict[Server, bytes] = dict.fromkeys(servers, b"")
     for turn in range(PATIENCE):
         ready = []
         for server in servers:
             log = wire_of(server).log
             if log:
-                answer = answers(b"".join(log), special)
+                unread[server] += answers(b"".join(log), special)
                 log.clear()
-                if answer:
-                    ready.append((server, answer))
+            if unread[server] and not server.paused:
+                ready.append((server, unread[server][:READ_SIZE]))
+                unread[server] = unread[server][READ_SIZE:]
         wire_of(client).log = []
         if ready:
             with meter.running(rig):

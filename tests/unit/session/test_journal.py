@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from rwsplit.session.journal import Journal, is_opaque
+from rwsplit.session.journal import MOST_SET, Journal, is_opaque
 from rwsplit.session.parameters import ParameterSet, ParameterStore
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
@@ -225,3 +225,20 @@ def test_older_servers_know_no_privileges_on_parameters(version: str, asks: str)
     journal.note(parse(b"set log_statement = 'all'", BOOK), STORE.intern({}))
     assert asks in journal.columns()[1]
     assert "E'it''s'" in journal.columns()[1]
+
+
+def test_a_session_may_not_set_any_number_of_parameters():
+    """Each change is looked at together with all others."""
+    talk = Talk(known={f"a.x{number}": "1" for number in range(MOST_SET - 1)})
+
+    def too_many(query: str) -> bool:
+        return talk.journal.has_too_many(parse(query.encode(), BOOK), talk.known)
+
+    assert not too_many("set a.y = 1")
+    talk.runs("set a.y = 1")
+    assert too_many("set a.z = 1")
+    assert too_many("reset a.x1; set a.z = 1")
+    assert not too_many("set a.y = 2; set a.x1 = 2")
+    assert not too_many("reset a.x1")
+    assert not too_many("reset all")
+    assert not too_many("discard all")
