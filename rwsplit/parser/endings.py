@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections import OrderedDict
 from enum import Enum
 from hashlib import blake2b
 from typing import Final
 
+import attrs
+
 OUT_OF_MEMORY: Final = 3
 """The exit status of a process that has run into its bound of memory."""
 MOST_SUSPECTS: Final = 1000
 CONVICTED: Final = 3
+RETRIAL: Final = 60.0
+"""Seconds for which a text is left alone at which processes have ended, nobody knows why."""
+_CRASHES: Final = frozenset(
+    -number
+    for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
+)
+"""The exit statuses of a process that has stumbled by itself."""
 
 
 class Ending(Enum):
@@ -19,6 +29,7 @@ class Ending(Enum):
 
     OVERRAN = "a text took more than its time"
     NO_MEMORY = "a text took more than its memory"
+    CRASHED = "it crashed at a text"
     SILENT = "it did not answer in time"
     BROKEN = "it answered what is no message"
     DIED = "it ended by itself or was killed"
@@ -28,40 +39,65 @@ class Ending(Enum):
     @property
     def is_the_texts(self) -> bool:
         """The text it was reading is to blame, whoever reads it."""
-        return self in {Ending.OVERRAN, Ending.NO_MEMORY}
+        return self in {Ending.OVERRAN, Ending.NO_MEMORY, Ending.CRASHED}
 
 
 def ending_of(status: int | None) -> Ending:
     """Return why a process ended by itself that has the exit *status*, a signal's negated; None: it is not known."""
     if status == -signal.SIGPROF:
         return Ending.OVERRAN
+    if status in _CRASHES:
+        return Ending.CRASHED
     return Ending.NO_MEMORY if status == OUT_OF_MEMORY else Ending.DIED
 
 
+@attrs.define
+class _Suspect:
+    count: int = 0
+    """How often processes have ended at it."""
+    until: float = -math.inf
+    """When it may be tried again, once that was too often."""
+
+
 class Suspects:
-    """Texts that were being read when a process ended: one that nobody knows why may be chance, the third is not."""
+    """Texts that were being read when a process ended.
+
+    Once is enough if that was the text's fault: it is not tried again. Nobody knows why, that may be chance, the third time less so; then it is left
+    alone for a while. Whatever killed processes (too little memory, an operator) ends sometime, and a good text must not suffer for ever.
+    """
 
     def __init__(self) -> None:
-        self._found: OrderedDict[bytes, int] = OrderedDict()
-        """By the hash of a text: how much speaks against it."""
+        self._found: OrderedDict[bytes, _Suspect] = OrderedDict()
+        """By the hash of a text."""
 
-    def are_to_include(self, text: bytes, ending: Ending) -> bool:
-        """Note that *text* was being read at *ending*; return whether it must not be tried again."""
-        mark = _mark(text)
-        count = CONVICTED if ending.is_the_texts else self._found.get(mark, 0) + 1
-        self._found[mark] = count
+    def are_to_include(self, text: bytes, ending: Ending, now: float) -> bool:
+        """Note that *text* was being read at *ending*; return whether it must not be tried again, or not now."""
+        suspect = self._found.setdefault(_mark(text), _Suspect())
+        suspect.count += 1
+        if ending.is_the_texts:
+            suspect.until = math.inf
+        elif suspect.count >= CONVICTED:
+            suspect.until = max(suspect.until, now + RETRIAL)
         if len(self._found) > MOST_SUSPECTS:
             self._found.popitem(last=False)
-        return count >= CONVICTED
+        return now < suspect.until
 
     def acquit(self, text: bytes) -> None:
         """Note that *text* was read."""
         if self._found:
             self._found.pop(_mark(text), None)
 
-    def include(self, text: bytes) -> bool:
-        """Return whether *text* must not be tried."""
-        return bool(self._found) and self._found.get(_mark(text), 0) >= CONVICTED
+    def include(self, text: bytes, now: float) -> bool:
+        """Return whether *text* must not be tried, or not now."""
+        return now < self._until(text)
+
+    def include_for_good(self, text: bytes) -> bool:
+        """Return whether *text* must not be tried, ever."""
+        return self._until(text) == math.inf
+
+    def _until(self, text: bytes) -> float:
+        suspect = self._found.get(_mark(text)) if self._found else None
+        return -math.inf if suspect is None else suspect.until
 
 
 def _mark(text: bytes) -> bytes:
