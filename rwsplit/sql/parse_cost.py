@@ -19,7 +19,7 @@ from sqlglot.dialects.postgres import Postgres
 
 BUDGET: Final = 6000
 """What the trees of one text may cost together: some 50 ms."""
-INLINE_BUDGET: Final = 1000
+INLINE_BUDGET: Final = 1200
 """The same where everybody waits: a statement of some kilobytes that is not out of the ordinary."""
 PATIENT_BUDGET: Final = 100_000
 """The same where nobody else waits."""
