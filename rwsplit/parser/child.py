@@ -8,13 +8,11 @@ expensive; rwsplit watches by its own clock whether the process answers at all.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import signal
 import socket
 import sys
-from pathlib import Path
 from typing import Final
 
 from rwsplit.parser.endings import OUT_OF_MEMORY
@@ -32,13 +30,11 @@ from rwsplit.parser.work import classify, read
 from rwsplit.sql.classify import unread
 
 _CHUNK: Final = 256 << 10
-_NICENESS: Final = 5
 
 
 def main() -> None:
     """Serve until standard input ends. Arguments: seconds a text may take, bytes of memory the process may take."""
     seconds, memory = float(sys.argv[1]), int(sys.argv[2])
-    _stand_back()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     if hard != resource.RLIM_INFINITY:
         memory = min(memory, hard)
@@ -50,13 +46,6 @@ def main() -> None:
             os._exit(OUT_OF_MEMORY)
         except (EOFError, OSError):
             pass
-
-
-def _stand_back() -> None:
-    """Lower this process's priority below that of rwsplit, for the processor and when memory is short."""
-    with contextlib.suppress(OSError):
-        os.nice(_NICENESS)
-        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 class Child:

@@ -95,8 +95,8 @@ class Parser(Reader):
         is_wanted: Callable[[], bool],
     ) -> Reading:
         """Return the facts of *text*, by *book* as it is when its turn comes; give up if *is_wanted* is false then."""
-        if self._suspects.include(text):
-            return Reading(None, is_final=True)
+        if self._suspects.include(text, trio.current_time()):
+            return self._refusal(text)
         for _ in range(TRIES):
             job = StatementJob(text, book, asker, is_wanted)
             await self._do(job, STATEMENT_PATIENCE)
@@ -106,22 +106,27 @@ class Parser(Reader):
                 return job.reading
             if job.ending is None:
                 break  # its turn did not come, or no session waits for it any more
-            if self._suspects.are_to_include(text, job.ending):
+            if self._suspects.are_to_include(text, job.ending, trio.current_time()):
                 self.unread += 1
-                return Reading(None, is_final=True)
+                return self._refusal(text)
         self.unread += is_wanted()
         return Reading(None)
 
     async def read_bodies(self, texts: Sequence[str], *, asker: Hashable) -> list[Body | None]:
         """Return what each of *texts* may do; None for a text that could not be parsed now."""
+        now = trio.current_time()
         found: dict[str, Body | None] = {
-            text: UNREADABLE for text in texts if self._suspects.include(_bytes(text))
+            text: self._stand_in(text)
+            for text in texts
+            if self._suspects.include(_bytes(text), now)
         }
-        for batch in _batches([text for text in texts if text not in found]):
+        for batch in _batches([text for text in dict.fromkeys(texts) if text not in found]):
             job = BodiesJob(batch, asker)
             await self._do(job, BODY_PATIENCE)
             self.texts += len(job.bodies)
-            found.update(zip(batch, job.bodies, strict=False))
+            for text, body in zip(batch, job.bodies, strict=False):
+                self._suspects.acquit(_bytes(text))
+                found[text] = body
             left = batch[len(job.bodies) :]
             if left:  # the first of these was being parsed when the process ended
                 found[left[0]] = await self._read_alone(left[0], asker, job.ending)
@@ -133,20 +138,31 @@ class Parser(Reader):
         self, text: str, asker: Hashable, ending: Ending | None = None
     ) -> Body | None:
         """Return what *text* may do; *ending* is why the process ended that was parsing it before."""
-        for _ in range(TRIES):
-            if ending is not None and self._suspects.are_to_include(_bytes(text), ending):
-                self.unread += 1
-                return UNREADABLE
+        tries = TRIES
+        if ending is not None and self._is_suspect(text, ending):
+            tries = 0
+        for _ in range(tries):
             job = BodiesJob([text], asker)
             await self._do(job, BODY_PATIENCE)
             if job.bodies:
                 self.texts += 1
+                self._suspects.acquit(_bytes(text))
                 return job.bodies[0]
-            ending = job.ending
-            if ending is None:
+            if job.ending is None or self._is_suspect(text, job.ending):
                 break
         self.unread += 1
-        return None
+        return self._stand_in(text)
+
+    def _is_suspect(self, text: str, ending: Ending) -> bool:
+        """Note that the body *text* was being read at *ending*; return whether it is not to be tried again now."""
+        return self._suspects.are_to_include(_bytes(text), ending, trio.current_time())
+
+    def _refusal(self, text: bytes) -> Reading:
+        return Reading(None, is_final=self._suspects.include_for_good(text))
+
+    def _stand_in(self, text: str) -> Body | None:
+        """Return what is to be taken for the body *text*, which was not read; None: it is read sometime."""
+        return UNREADABLE if self._suspects.include_for_good(_bytes(text)) else None
 
     async def _do(self, job: Job, patience: float) -> None:
         """Queue *job*; return once it is done, or given up."""

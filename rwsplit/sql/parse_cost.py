@@ -19,7 +19,7 @@ from sqlglot.dialects.postgres import Postgres
 
 BUDGET: Final = 6000
 """What the trees of one text may cost together: some 50 ms."""
-INLINE_BUDGET: Final = 2000
+INLINE_BUDGET: Final = 1200
 """The same in the turn loop, where all clients wait: enough for an ordinary statement of some kilobytes."""
 PATIENT_BUDGET: Final = 100_000
 """The same in the parser process, where only the asker waits."""

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,11 +20,11 @@ import trio.testing
 from structlog.testing import LogCapture
 
 from rwsplit.parser import parser as parsing
-from rwsplit.parser.endings import Ending
+from rwsplit.parser.endings import RETRIAL, Ending
 from rwsplit.parser.frames import encode
-from rwsplit.parser.messages import Bodies, Query
+from rwsplit.parser.messages import Bodies, Message, Query
 from rwsplit.parser.parser import Parser
-from rwsplit.parser.process import Limits, started
+from rwsplit.parser.process import Limits, Process, started
 from rwsplit.parser.reader import Reading
 from rwsplit.sql.body import UNREADABLE, Body, read_body
 from rwsplit.sql.catalog import Catalog
@@ -33,8 +34,8 @@ from rwsplit.sql.statement import PrimaryOnly
 
 BOOK: Final = FunctionBook().within(Catalog(functions={("public", "f"): HARMLESS}), ("public",))
 #: Seconds; a coverage run on a busy machine is slow.
-PATIENCE: Final = 60.0
-GENEROUS: Final = Limits(seconds=20.0, patience=40.0)
+PATIENCE: Final = 120.0
+GENEROUS: Final = Limits(seconds=20.0, patience=40.0, start=PATIENCE)
 LONG: Final = b"select f() from t where a = " + b" + ".join([b"b"] * 1500)
 #: Takes some seconds however fast the machine is, when it is allowed to.
 DEAR: Final = b"select " + b", ".join(b"f%d(1 + 2)" % number for number in range(45_000))
@@ -250,20 +251,83 @@ async def test_killed_at_work_the_text_is_tried_once_more_and_others_in_the_queu
         assert stage.endings() == {Ending.DIED: 1}
 
 
-async def test_a_text_at_which_it_always_dies_is_given_up():
+async def test_a_text_at_which_it_always_dies_is_left_alone_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+):
     async with playing() as stage:
-        outcomes = []
-        for _ in range(2):
 
-            def kill() -> FunctionBook:
-                assert stage.parser.pid is not None
-                os.kill(stage.parser.pid, signal.SIGKILL)
-                return BOOK
+        def kill() -> FunctionBook:
+            assert stage.parser.pid is not None
+            os.kill(stage.parser.pid, signal.SIGKILL)
+            return BOOK
 
-            outcomes.append(await stage.classify(DEAR, book=kill))
-        assert outcomes == [Reading(None), Reading(None, is_final=True)]
-        await stage.ended({Ending.DIED: 3})
+        for _ in range(3):
+            assert await stage.classify(LONG, book=kill) == Reading(None)
+        await stage.ended({Ending.DIED: 3})  # the last time it was not tried
+        assert (await stage.classify(LONG + b", 1")).script is not None
+        clock = trio.current_time
+        monkeypatch.setattr(trio, "current_time", lambda: clock() + RETRIAL)
         assert (await stage.classify(LONG)).script is not None
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
+async def test_a_text_at_which_it_crashes_is_not_tried_again(number: signal.Signals):
+    async with playing() as stage:
+
+        def crash() -> FunctionBook:
+            assert stage.parser.pid is not None
+            os.kill(stage.parser.pid, number)
+            return BOOK
+
+        for _ in range(2):
+            assert await stage.classify(LONG, book=crash) == Reading(None, is_final=True)
+        await stage.ended({Ending.CRASHED: 1})
+
+
+async def test_bodies_are_read_whatever_kills_it_while_it_reads_them(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The rest of a portion is read one by one."""
+    texts = [f"begin perform f{number}(); end" for number in range(20)]
+    receive, received, killed = Process.receive, Counter[int](), set[int]()
+
+    async def killing(process: Process) -> Message:
+        received[process.pid] += 1
+        if received[process.pid] == 6 and len(killed) < 2:
+            killed.add(process.pid)
+            os.kill(process.pid, signal.SIGKILL)
+        return await receive(process)
+
+    monkeypatch.setattr(Process, "receive", killing)
+    monkeypatch.setattr(parsing, "BATCH", 300)  # what it has read by then may be all of one
+    async with playing() as stage:
+        assert await stage.bodies(*texts) == [read_body(text) for text in texts]
+        assert killed
+        await stage.ended({Ending.DIED: len(killed)})
+
+
+async def test_a_body_at_which_it_always_dies_is_left_alone_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    good, bad = ["select a()", "select b()"], "select bad()"
+    send = Process.send
+
+    async def killing(process: Process, message: Message) -> None:
+        if isinstance(message, Bodies) and bad in message.texts:
+            os.kill(process.pid, signal.SIGKILL)
+        await send(process, message)
+
+    monkeypatch.setattr(Process, "send", killing)
+    monkeypatch.setattr(parsing, "PAUSE", (0.001, 0.001))
+    async with playing() as stage:
+        expected = [read_body(good[0]), None, read_body(good[1])]
+        for _ in range(3):
+            assert await stage.bodies(good[0], bad, good[1]) == expected
+        await stage.ended({Ending.DIED: 5})  # with the others, alone twice; again; alone
+        clock = trio.current_time
+        monkeypatch.setattr(trio, "current_time", lambda: clock() + RETRIAL)
+        monkeypatch.setattr(Process, "send", send)
+        assert await stage.bodies(bad) == [read_body(bad)]
 
 
 async def test_one_that_is_silent_is_killed():
@@ -295,21 +359,21 @@ async def test_where_none_can_be_started_nobody_waits_for_one(monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("does", "ending"),
+    ("does", "ending", "start"),
     [
-        ("printf nonsense >&0; exec sleep 60", Ending.BROKEN),
-        ("exec sleep 60", Ending.SILENT),
-        ("exit 0", Ending.DIED),
+        ("printf nonsense >&0; exec sleep 60", Ending.BROKEN, PATIENCE),
+        ("exec sleep 60", Ending.SILENT, 0.2),
+        ("exit 0", Ending.DIED, PATIENCE),
     ],
 )
 async def test_one_that_is_no_parser_is_not_waited_for(
-    does: str, ending: Ending, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    does: str, ending: Ending, start: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     program = tmp_path / "python"
     program.write_text(f"#!/bin/sh\n{does}\n")
     program.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(program))
-    async with playing(attrs.evolve(GENEROUS, start=0.2)) as stage:
+    async with playing(attrs.evolve(GENEROUS, start=start)) as stage:
         await until(lambda: bool(stage.endings()))
         assert set(stage.endings()) == {ending}
         assert stage.parser.pid is None
