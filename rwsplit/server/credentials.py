@@ -20,6 +20,7 @@ import hashlib
 import re
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -317,13 +318,18 @@ class Keyring:
         """Return what SCRAM is held with by a user of whom there is no verifier; no password satisfies it."""
         return self._strangers.mock(_name(user))
 
-    async def derive(self) -> None:
-        """Hash the passwords there are, one after the other, so that no login of a user takes longer for it."""
+    async def derive(self, is_in_force: Callable[[], bool] = lambda: True) -> None:
+        """Hash the passwords there are, one after the other, so that no login of a user takes longer for it.
+
+        It ends early when *is_in_force* says that another keyring is: that one hashes what it needs by itself.
+        """
         if self._deriving is not None:
             return
         self._deriving = over = trio.Event()
         try:
             for credentials in list(self._users.values()):
+                if not is_in_force():
+                    break
                 await credentials.verifier()
         finally:
             over.set()
