@@ -28,7 +28,7 @@ from rwsplit.server.wire import format_address
 BACKLOG: Final = 4096
 #: Clients accepted in a row before other tasks get their turn.
 BATCH: Final = 8
-#: Seconds to wait when the system is out of what a connection needs.
+#: Seconds to wait when the system is out of what a connection needs, and nobody can make room.
 PAUSE: Final = 0.1
 #: What the system says of an address it does not have.
 ABSENT: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
@@ -127,11 +127,16 @@ class _Door:
             self._lobby.half_open.leave(entry)
 
     async def _go_without(self, exc: OSError) -> None:
-        """Wait for what a connection needs, or take it from a client that has not logged in."""
+        """Take what a connection needs from a client that has not logged in, or wait for it.
+
+        A crowd of those is made room by at once: behind it may be an operator.
+        """
         if self._exhausted.is_due(trio.current_time()):
             log.warning("accept_failed", reason=exc.strerror)
-        self._drop_one()
-        await trio.sleep(PAUSE)
+        if self._drop_one():
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.sleep(PAUSE)
 
     def _drop_one(self) -> bool:
         """Have the oldest client that has not logged in make room; return whether there is one."""
