@@ -6,7 +6,8 @@ the limit the next one waits in the kernel's queue until one of them has logged 
     nothing heard of it for `SILENT`       the oldest goes first: a client says something at once
     has said something, and not logged in  the oldest goes when it has had `SPEAKING`
 
-Whoever has said something that is still to be read waits for rwsplit, and is spared: a crowd may keep it busy for long.
+Whoever has said something that is still to be read waits for rwsplit, and is spared: a crowd may keep it busy for long. Not more often than `SPARED`, as who
+never stops talking has always said something.
 To refuse the new one instead would let whoever fills the table keep everybody out for `client_login_timeout`; to drop the oldest
 at once would end the logins of a crowd that is merely large.
 """
@@ -24,6 +25,8 @@ from rwsplit.server.pace import Pace
 #: Seconds after which a client that has said nothing may be dropped, and one that has but did not log in.
 SILENT: Final = 0.25
 SPEAKING: Final = 2.0
+#: Times that one client is spared.
+SPARED: Final = 5
 #: Clients at most that are listened to in one pass of trio's scheduler.
 PACE: Final = 16
 
@@ -37,6 +40,8 @@ class Entry:
     """When it was accepted, or spared."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """What its startup runs in."""
+    spared: int = 0
+    """How often it had its time again."""
     is_dropped: bool = False
     """It had to make room."""
     for_console: bool = False
@@ -108,7 +113,7 @@ class HalfOpen:
             if entry is None:
                 continue
             if now - entry.since >= patience:
-                if _has_said_something(entry.fd):
+                if entry.spared < SPARED and _has_said_something(entry.fd):
                     self._spare(entry, now)
                 else:
                     self.drop(entry)
@@ -121,6 +126,7 @@ class HalfOpen:
         self._silent.pop(entry, None)
         self._speaking.pop(entry, None)
         entry.since = now
+        entry.spared += 1
         self._speaking[entry] = None
 
 
