@@ -64,9 +64,9 @@ class HalfOpen:
     def __len__(self) -> int:
         return len(self._silent) + len(self._speaking)
 
-    def enter(self, fd: int, now: float) -> Entry:
+    def enter(self, fd: int, now: float, *, for_console: bool = False) -> Entry:
         """Count in a client that was just accepted."""
-        entry = Entry(fd, now)
+        entry = Entry(fd, now, for_console=for_console)
         self._silent[entry] = None
         return entry
 
@@ -94,6 +94,13 @@ class HalfOpen:
     def oldest(self) -> Entry | None:
         """Return who is to go first, one that has said nothing if there is one."""
         return next(iter(self._silent), None) or next(iter(self._speaking), None)
+
+    def make_room_for_console(self, most: int) -> bool:
+        """Drop one of those that only the console may have, if there are *most* of them; return whether one was dropped."""
+        found = [e for e in (*self._silent, *self._speaking) if e.for_console]
+        if len(found) >= max(most, 1):
+            self.drop(found[0])
+        return len(found) >= max(most, 1)
 
     async def wait_for_room(self, limit: int) -> None:
         """Block until fewer than *limit* are left, dropping those that have had their time."""

@@ -111,13 +111,21 @@ class _Door:
         is_scarce = is_spent(fd, Purpose.CLIENT)
         if is_scarce and self._few.is_due(now):
             log.warning("few_files_left", limit=files.limit())
-        if is_scarce and is_spent(fd, Purpose.CONSOLE) and not self._drop_one():
+        if is_scarce and not self._spare_descriptor(fd):
             sock.close()
             return False
-        entry = self._lobby.half_open.enter(fd, now)
-        entry.for_console = is_scarce
+        entry = self._lobby.half_open.enter(fd, now, for_console=is_scarce)
         self._clients.start_soon(self._start, sock, entry, name=f"startup fd={fd}")
         return not is_scarce
+
+    def _spare_descriptor(self, fd: int) -> bool:
+        """Have somebody make room where *fd* is one of the last; return whether it may be used.
+
+        Half of what servers could still have is for who may be an operator: strangers would take all of it, and nothing be executed.
+        """
+        most = (files.reserve(Purpose.CLIENT) - files.reserve(Purpose.SERVER)) // 2
+        was_dropped = self._lobby.half_open.make_room_for_console(most)
+        return was_dropped or not is_spent(fd, Purpose.CONSOLE) or self._drop_one()
 
     async def _start(self, sock: socket.socket, entry: Entry) -> None:
         try:

@@ -59,8 +59,12 @@ def raise_limit() -> int:
 
 def is_spent(fd: int, purpose: Purpose) -> bool:
     """Return whether *fd*, which was just given out, is one of those kept for more important things than *purpose*."""
-    most = limit()
-    return fd >= most - min(purpose.value, purpose.value * most // _AMPLE)
+    return fd >= limit() - reserve(purpose)
+
+
+def reserve(purpose: Purpose) -> int:
+    """Return how many descriptors are left to what is more important than *purpose*."""
+    return min(purpose.value, purpose.value * limit() // _AMPLE)
 
 
 def is_short(purpose: Purpose) -> bool:
