@@ -21,7 +21,7 @@ from rwsplit.client.tls import make_client_context
 from rwsplit.config.model import AuthType, SslMode, TlsConfig
 from rwsplit.embedded.certificates import make_certificates
 from rwsplit.protocol import frontend
-from rwsplit.server.pace import HANDSHAKES
+from rwsplit.server.pace import OF_CLIENTS
 from rwsplit.server.stream import WireStream
 from rwsplit.server.wire import PlainWire
 from tests.support.lobby import OpenLobby, served
@@ -73,7 +73,7 @@ async def test_a_crowd_of_tls_handshakes_is_shaken_a_few_hands_at_a_time(tmp_pat
             client.close()
 
     assert answered.total() >= CROWD
-    assert max(answered.values()) <= 2 * HANDSHAKES.most
+    assert max(answered.values()) <= 2 * OF_CLIENTS.most
 
 
 async def test_a_crowd_that_speaks_at_once_is_listened_to_a_few_at_a_time(
