@@ -220,8 +220,11 @@ class Proxy:
 
     def prepare_logins(self) -> None:
         """Hash the passwords of the userlist if logins are checked by SCRAM."""
+        keyring = self.lobby.keyring
         if self.config.auth.type is AuthType.SCRAM:
-            self.relay.start_task(self.lobby.keyring.derive)
+            self.relay.start_task(
+                partial(keyring.derive, lambda: self.lobby.keyring is keyring)
+            )
 
     async def announce(self, port: int, on_ready: Callable[[int], None] | None) -> None:
         """Say when there is a node that answers."""

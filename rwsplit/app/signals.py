@@ -1,7 +1,11 @@
-"""Signals: TERM and INT end rwsplit gracefully (a second one, or QUIT, at once), HUP reloads."""
+"""Signals: TERM and INT end rwsplit gracefully (a second one, or QUIT, at once), HUP reloads.
+
+However often HUP comes, one reload is under way and one waits at most: that one has not read the file yet.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from typing import TYPE_CHECKING
 
@@ -20,14 +24,24 @@ _log = structlog.get_logger("rwsplit.app")
 async def heed_signals(shutdown: Shutdown, operator: OurOperator) -> None:
     """Do what the process's signals ask for, for ever."""
     wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
-    async with trio.open_nursery() as reloads:
+    asked, reloads = trio.open_memory_channel[None](1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_reload_when_asked, operator, reloads, name="reload")
         with trio.open_signal_receiver(*wanted) as signals:
             async for number in signals:
                 _log.info("signal", name=signal.Signals(number).name)
                 if number == signal.SIGHUP:
-                    reloads.start_soon(_reload, operator, name="reload")  # TERM does not wait
+                    with contextlib.suppress(trio.WouldBlock):
+                        asked.send_nowait(None)  # TERM does not wait for it
                 else:
                     shutdown.request(wait=number != signal.SIGQUIT)
+
+
+async def _reload_when_asked(
+    operator: OurOperator, asked: trio.MemoryReceiveChannel[None]
+) -> None:
+    async for _ in asked:
+        await _reload(operator)
 
 
 async def _reload(operator: OurOperator) -> None:

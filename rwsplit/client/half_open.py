@@ -6,7 +6,8 @@ waits in the kernel's queue until a half-open client logs in or disconnects, or 
     sent nothing for `SILENT` seconds             dropped, the oldest first: a real client sends its startup packet at once
     sent something, no login within `SPEAKING`    dropped, the oldest first
 
-A client whose bytes rwsplit has not read yet is not dropped: there rwsplit is late, not the client.
+A client whose bytes rwsplit has not read yet is not dropped: there rwsplit is late, not the client. But `SPARED` times at most, since a client
+that sends all the time always has unread bytes.
 Rejected: to refuse the new connection, since then an attacker who fills the table keeps all clients out for
 `client_login_timeout`; and to drop the oldest at once, since that ends the logins of a crowd that is merely large.
 """
@@ -24,7 +25,9 @@ from rwsplit.server.pace import Pace
 #: Seconds after which a client that has sent nothing may be dropped, and one that has sent something but not logged in.
 SILENT: Final = 0.25
 SPEAKING: Final = 2.0
-#: Clients at most that are listened to in one pass of trio's scheduler.
+#: Times that one client with unread bytes is not dropped.
+SPARED: Final = 5
+#: Clients read at most in one pass of trio's scheduler.
 PACE: Final = 16
 
 
@@ -37,6 +40,8 @@ class Entry:
     """When it was accepted, or last found with unread bytes."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """The scope its startup runs in."""
+    spared: int = 0
+    """How often it was found with unread bytes, and not dropped."""
     is_dropped: bool = False
     """It was dropped to make room for another client."""
     for_console: bool = False
@@ -59,9 +64,9 @@ class HalfOpen:
     def __len__(self) -> int:
         return len(self._silent) + len(self._speaking)
 
-    def enter(self, fd: int, now: float) -> Entry:
+    def enter(self, fd: int, now: float, *, for_console: bool = False) -> Entry:
         """Add a client that was just accepted."""
-        entry = Entry(fd, now)
+        entry = Entry(fd, now, for_console=for_console)
         self._silent[entry] = None
         return entry
 
@@ -90,6 +95,13 @@ class HalfOpen:
         """Return the client to drop first: the oldest that has sent nothing, else the oldest."""
         return next(iter(self._silent), None) or next(iter(self._speaking), None)
 
+    def make_room_for_console(self, most: int) -> bool:
+        """Drop the oldest client that may log in only to the console if there are *most* of them; return whether one was dropped."""
+        found = [e for e in (*self._silent, *self._speaking) if e.for_console]
+        if len(found) >= max(most, 1):
+            self.drop(found[0])
+        return len(found) >= max(most, 1)
+
     async def wait_for_room(self, limit: int) -> None:
         """Block until there are fewer than *limit*, dropping clients whose time is over."""
         while len(self) >= limit:
@@ -108,7 +120,7 @@ class HalfOpen:
             if entry is None:
                 continue
             if now - entry.since >= patience:
-                if _has_said_something(entry.fd):
+                if entry.spared < SPARED and _has_said_something(entry.fd):
                     self._spare(entry, now)
                 else:
                     self.drop(entry)
@@ -121,6 +133,7 @@ class HalfOpen:
         self._silent.pop(entry, None)
         self._speaking.pop(entry, None)
         entry.since = now
+        entry.spared += 1
         self._speaking[entry] = None
 
 

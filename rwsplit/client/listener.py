@@ -28,7 +28,7 @@ from rwsplit.server.wire import format_address
 BACKLOG: Final = 4096
 #: Clients accepted in a row before other tasks get their turn.
 BATCH: Final = 8
-#: Seconds to wait when the system is out of what a connection needs.
+#: Seconds to wait when the system is out of what a connection needs, and nobody can make room.
 PAUSE: Final = 0.1
 #: What the system says of an address it does not have.
 ABSENT: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
@@ -111,13 +111,21 @@ class _Door:
         is_scarce = is_spent(fd, Purpose.CLIENT)
         if is_scarce and self._few.is_due(now):
             log.warning("few_files_left", limit=files.limit())
-        if is_scarce and is_spent(fd, Purpose.CONSOLE) and not self._drop_one():
+        if is_scarce and not self._spare_descriptor(fd):
             sock.close()
             return False
-        entry = self._lobby.half_open.enter(fd, now)
-        entry.for_console = is_scarce
+        entry = self._lobby.half_open.enter(fd, now, for_console=is_scarce)
         self._clients.start_soon(self._start, sock, entry, name=f"startup fd={fd}")
         return not is_scarce
+
+    def _spare_descriptor(self, fd: int) -> bool:
+        """Have somebody make room where *fd* is one of the last; return whether it may be used.
+
+        Half of what servers could still have is for who may be an operator: strangers would take all of it, and nothing be executed.
+        """
+        most = (files.reserve(Purpose.CLIENT) - files.reserve(Purpose.SERVER)) // 2
+        was_dropped = self._lobby.half_open.make_room_for_console(most)
+        return was_dropped or not is_spent(fd, Purpose.CONSOLE) or self._drop_one()
 
     async def _start(self, sock: socket.socket, entry: Entry) -> None:
         try:
@@ -127,11 +135,13 @@ class _Door:
             self._lobby.half_open.leave(entry)
 
     async def _go_without(self, exc: OSError) -> None:
-        """Wait for a descriptor, or drop a half-open client for one."""
+        """Drop a half-open client for its descriptor, or wait for one; a crowd of them at once, since an operator may wait behind it."""
         if self._exhausted.is_due(trio.current_time()):
             log.warning("accept_failed", reason=exc.strerror)
-        self._drop_one()
-        await trio.sleep(PAUSE)
+        if self._drop_one():
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.sleep(PAUSE)
 
     def _drop_one(self) -> bool:
         """Drop the oldest half-open client; return whether there was one."""

@@ -20,6 +20,7 @@ import hashlib
 import re
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -317,13 +318,18 @@ class Keyring:
         """Return the verifier for SCRAM with a user who has none; no password satisfies it."""
         return self._strangers.mock(_name(user))
 
-    async def derive(self) -> None:
-        """Hash the passwords of the userlist, one after the other, so that no login takes longer by the hashing."""
+    async def derive(self, is_in_force: Callable[[], bool] = lambda: True) -> None:
+        """Hash the passwords of the userlist, one after the other, so that no login takes longer by the hashing.
+
+        It ends early when *is_in_force* returns False: the keyring in force hashes its own.
+        """
         if self._deriving is not None:
             return
         self._deriving = over = trio.Event()
         try:
             for credentials in list(self._users.values()):
+                if not is_in_force():
+                    break
                 await credentials.verifier()
         finally:
             over.set()

@@ -59,8 +59,12 @@ def raise_limit() -> int:
 
 def is_spent(fd: int, purpose: Purpose) -> bool:
     """Return whether the new descriptor *fd* is one of those reserved for more important purposes than *purpose*."""
-    most = limit()
-    return fd >= most - min(purpose.value, purpose.value * most // _AMPLE)
+    return fd >= limit() - reserve(purpose)
+
+
+def reserve(purpose: Purpose) -> int:
+    """Return how many descriptors are reserved for more important purposes than *purpose*."""
+    return min(purpose.value, purpose.value * limit() // _AMPLE)
 
 
 def is_short(purpose: Purpose) -> bool:

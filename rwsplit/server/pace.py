@@ -56,5 +56,6 @@ class Pace:
         self._ask_for_the_next()
 
 
-#: TLS handshakes, with clients and with nodes together.
-HANDSHAKES: Final = Pace(4)
+#: TLS handshakes with clients, and with nodes: a crowd of strangers must not make a node seem slow.
+OF_CLIENTS: Final = Pace(4)
+OF_NODES: Final = Pace(4)

@@ -16,7 +16,7 @@ import trio
 
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length
-from rwsplit.server.pace import HANDSHAKES, Pace
+from rwsplit.server.pace import OF_CLIENTS, OF_NODES, Pace
 from rwsplit.server.wire import PlainWire, TlsWire, Wire
 
 #: Largest payload read by default; nothing said before a session is established comes near it.
@@ -138,9 +138,10 @@ class WireStream:
             incoming, outgoing, server_side=server_side, server_hostname=server_hostname
         )
         wire = TlsWire(plain.detach(), tls, incoming, outgoing, plain.peer)
+        pace = OF_CLIENTS if server_side else OF_NODES
         if received:
-            await HANDSHAKES.step()
-        await self._shake_hands(plain, tls, incoming, outgoing)
+            await pace.step()
+        await self._shake_hands(plain, tls, incoming, outgoing, pace)
         self.wire = wire
         return tls
 
@@ -150,6 +151,7 @@ class WireStream:
         tls: ssl.SSLObject,
         incoming: ssl.MemoryBIO,
         outgoing: ssl.MemoryBIO,
+        pace: Pace,
     ) -> None:
         while True:
             try:
@@ -165,7 +167,7 @@ class WireStream:
             else:
                 await self.send_all(outgoing.read())
                 return
-            data = await _receive_flight(plain)
+            data = await _receive_flight(plain, pace)
             if not data:
                 raise EOFError
             incoming.write(data)
@@ -178,11 +180,11 @@ class WireStream:
         self.wire.close()
 
 
-async def _receive_flight(plain: PlainWire) -> bytes:
+async def _receive_flight(plain: PlainWire, pace: Pace) -> bytes:
     """Return what the other side of a handshake says next; it is read when there is time to answer it."""
     while True:
         await trio.lowlevel.wait_readable(plain.fileno())
-        await HANDSHAKES.step()
+        await pace.step()
         data = plain.recv()
         if data is not None:
             return data

@@ -21,13 +21,13 @@ from rwsplit.client.tls import make_client_context
 from rwsplit.config.model import AuthType, SslMode, TlsConfig
 from rwsplit.embedded.certificates import make_certificates
 from rwsplit.protocol import frontend
-from rwsplit.server.pace import HANDSHAKES
+from rwsplit.server.pace import OF_CLIENTS
 from rwsplit.server.stream import WireStream
 from rwsplit.server.wire import PlainWire
 from tests.support.lobby import OpenLobby, served
 from tests.support.passes import Passes
 
-CROWD = 120
+CROWD = 60
 
 
 async def test_a_crowd_of_tls_handshakes_is_shaken_a_few_hands_at_a_time(tmp_path: Path):
@@ -52,7 +52,9 @@ async def test_a_crowd_of_tls_handshakes_is_shaken_a_few_hands_at_a_time(tmp_pat
             super().do_handshake()
 
     context.sslobject_class = Counted
-    lobby = OpenLobby(tls=tls, tls_context=context, max_login_conn=2 * CROWD)
+    lobby = OpenLobby(
+        tls=tls, tls_context=context, max_login_conn=2 * CROWD, client_login_timeout=60
+    )
     with Passes() as passes:
         async with served(lobby) as port, trio.open_nursery() as nursery:
             clients = [await connected(port) for _ in range(CROWD)]
@@ -71,7 +73,7 @@ async def test_a_crowd_of_tls_handshakes_is_shaken_a_few_hands_at_a_time(tmp_pat
             client.close()
 
     assert answered.total() >= CROWD
-    assert max(answered.values()) <= 2 * HANDSHAKES.most
+    assert max(answered.values()) <= 2 * OF_CLIENTS.most
 
 
 async def test_a_crowd_that_speaks_at_once_is_listened_to_a_few_at_a_time(
@@ -85,7 +87,7 @@ async def test_a_crowd_that_speaks_at_once_is_listened_to_a_few_at_a_time(
         return parse(packet)
 
     monkeypatch.setattr(startup, "parse_startup_packet", counted)
-    lobby = OpenLobby(method=AuthType.TRUST, max_login_conn=2 * CROWD)
+    lobby = OpenLobby(method=AuthType.TRUST, max_login_conn=2 * CROWD, client_login_timeout=60)
     packet = frontend.startup_message({"user": "app", "database": "shop"})
     with Passes() as passes:
         async with served(lobby) as port:
@@ -115,7 +117,7 @@ async def test_a_crowd_that_connects_at_once_is_let_in_a_few_at_a_time(
         await start(*arguments)
 
     monkeypatch.setattr("rwsplit.client.listener.start_client", counted)
-    lobby = OpenLobby(method=AuthType.TRUST, max_login_conn=2 * CROWD)
+    lobby = OpenLobby(method=AuthType.TRUST, max_login_conn=2 * CROWD, client_login_timeout=60)
     with Passes() as passes:
         async with served(lobby) as port:
             sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(CROWD)]

@@ -165,6 +165,43 @@ async def test_where_even_those_are_used_up_who_has_not_logged_in_makes_room(mon
         stranger.close()
 
 
+async def test_strangers_leave_to_servers_what_clients_must_leave(monkeypatch):
+    """They took all but the last 32, until `client_login_timeout`: no server could be opened, and nothing was executed."""
+    monkeypatch.setattr(
+        "rwsplit.client.listener.is_spent", lambda _fd, purpose: purpose is Purpose.CLIENT
+    )
+    lobby = OpenLobby(method=AuthType.TRUST, client_login_timeout=60)
+    async with served(lobby) as port:
+        strangers = [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
+        with trio.fail_after(30):
+            while lobby.half_open.dropped < 40 - 16:
+                await trio.lowlevel.checkpoint()
+            assert len(lobby.half_open) == 16
+            assert (await log_in(port, database="rwsplit"))[0] == b"Z"
+        for stranger in strangers:
+            stranger.close()
+
+
+async def test_a_crowd_of_strangers_makes_room_without_a_pause_each(monkeypatch):
+    """Ten a second got in: an operator behind 200 strangers gave up."""
+    monkeypatch.setattr("rwsplit.client.listener.PAUSE", 3600.0)
+    lobby = OpenLobby(method=AuthType.TRUST, client_login_timeout=60)
+    async with served(lobby) as port:
+        crowd = [socket.socket() for _ in range(20)]
+        for stranger in crowd[:5]:
+            stranger.connect(("127.0.0.1", port))
+        with trio.fail_after(30):
+            while len(lobby.half_open) < 5:
+                await trio.lowlevel.checkpoint()
+            with descriptors_left(0):
+                for stranger in crowd[5:]:
+                    stranger.connect(("127.0.0.1", port))
+                while lobby.half_open.dropped < 15:
+                    await trio.lowlevel.checkpoint()
+        for stranger in crowd:
+            stranger.close()
+
+
 def test_the_number_of_a_descriptor_says_how_many_are_left(monkeypatch):
     monkeypatch.setattr(files, "limit", lambda: 4096)
     assert [purpose for purpose in Purpose if not files.is_spent(3999, purpose)] == list(

@@ -302,6 +302,7 @@ async def test_warnings_are_logged(file: Path):
     proxy = Proxy(load(file))
     userlist = file.parent / "userlist.txt"
     userlist.chmod(0o640)
+    file.chmod(0o600)  # it has a password, too
     with capture_logs() as logs:
         await proxy.operator.reload()
     assert [(log["event"], log["reason"]) for log in logs] == [

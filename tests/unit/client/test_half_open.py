@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from rwsplit.client.half_open import SILENT, SPEAKING, Entry, HalfOpen
+from rwsplit.client.half_open import SILENT, SPARED, SPEAKING, Entry, HalfOpen
 
 
 @pytest.fixture
@@ -94,6 +94,16 @@ async def test_a_crowd_that_waits_for_rwsplit_is_spared(crowd, autojump_clock, n
 
     assert not any(entry.is_dropped for entry in entries)
     assert trio.current_time() == pytest.approx(5 * SPEAKING)
+
+
+async def test_who_never_stops_talking_is_not_spared_for_ever(crowd, autojump_clock):
+    """A thousand that sent a byte every 10 ms kept everybody out for `client_login_timeout`."""
+    entries = [crowd.comes(says=b"\0" * 100, speaks=True) for _ in range(5)]
+
+    await crowd.half_open.wait_for_room(5)
+
+    assert [entry.is_dropped for entry in entries] == [True, False, False, False, False]
+    assert trio.current_time() == pytest.approx((SPARED + 1) * SPEAKING)
 
 
 async def test_nobody_is_dropped_while_they_log_in(crowd, autojump_clock, nursery):

@@ -7,9 +7,10 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
+import trio
 
 from rwsplit.errors import ConfigError
-from rwsplit.protocol.scram import ScramVerifier, derive_keys
+from rwsplit.protocol.scram import ScramKeys, ScramVerifier, derive_keys
 from rwsplit.server.credentials import (
     MAX_DERIVED,
     Credentials,
@@ -309,3 +310,20 @@ def test_what_differs_from_a_userlist_before_is_told_without_secrets():
     assert before.differences(before) == []
     many = Keyring({f"u{number}": VERIFIER for number in range(8)})
     assert many.differences(Keyring()) == ["users: added: u0, u1, u2, u3, u4 and 3 more"]
+
+
+async def test_a_keyring_that_is_replaced_hashes_no_further(monkeypatch):
+    """Reloads in quick succession: each would hash the same passwords, and whose users have gone, too."""
+    hashed: list[bytes] = []
+
+    async def derive(password: bytes, salt: bytes, iterations: int) -> ScramKeys:
+        await trio.lowlevel.checkpoint()
+        hashed.append(password)
+        return ScramKeys(b"", b"")
+
+    monkeypatch.setattr("rwsplit.server.credentials.derive_in_thread", derive)
+    keyring = Keyring({f"user{n}": Plain(b"%d" % n) for n in range(10)})
+    await keyring.derive(lambda: len(hashed) < 3)
+
+    assert hashed == [b"0", b"1", b"2"]
+    await keyring.wait_derived()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 
 import pytest
@@ -10,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from rwsplit.embedded.certificates import Certificates, make_certificates
 from rwsplit.errors import ProtocolViolation
+from rwsplit.server import pace
 from rwsplit.server.stream import WireStream
 from tests.support.wires import client_context, plain_pair, server_context, tls_pair
 
@@ -172,3 +174,25 @@ async def test_the_beginning_of_a_handshake_may_have_been_read_already(pair, cer
     await one.send_all(b"secret")
     assert await other.receive_exactly(6) == b"secret"
     assert one.wire.is_tls
+
+
+async def test_a_crowd_of_clients_in_handshakes_holds_up_no_connection_to_a_node(
+    pair, certificates, monkeypatch, nursery
+):
+    """A node would be taken for down, as its probe did not get through in time."""
+    monkeypatch.setattr(pace.OF_CLIENTS, "step", trio.sleep_forever)
+    one, other = pair
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    node = server_context(certificates).wrap_bio(incoming, outgoing, server_side=True)
+
+    async def be_a_node() -> None:
+        while True:
+            incoming.write(await other.receive_some())
+            with contextlib.suppress(ssl.SSLWantReadError):
+                node.do_handshake()
+            await other.send_all(outgoing.read())
+
+    nursery.start_soon(be_a_node)
+    with trio.fail_after(30):
+        await one.start_tls(client_context(certificates), server_side=False)
+    nursery.cancel_scope.cancel()
