@@ -21,7 +21,7 @@ MOST_DEPTH: Final = 20
 #: Entries that merge keys may bring into one mapping; no configuration needs a tenth of them.
 MOST_MERGED: Final = 10_000
 #: Characters shown of a message of the YAML reader.
-SENTENCE: Final = 200
+MESSAGE_CHARACTERS: Final = 200
 
 
 class _Constructor(SafeConstructor):
@@ -68,4 +68,6 @@ def not_understood(exc: Exception, where: object) -> ConfigError:
 
 
 def _sentence(said: object) -> str:
-    return shortened(" ".join(str(said).split()).partition(", if necessary")[0], SENTENCE)
+    return shortened(
+        " ".join(str(said).split()).partition(", if necessary")[0], MESSAGE_CHARACTERS
+    )

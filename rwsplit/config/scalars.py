@@ -17,13 +17,13 @@ from rwsplit.config.model import Address
 from rwsplit.config.units import parse_duration, parse_size
 
 #: The largest count that PostgreSQL or an operating system accepts.
-MOST: Final = 2**31 - 1
+MOST_COUNT: Final = 2**31 - 1
 #: The largest size: that of a file.
 MOST_BYTES: Final = 2**63 - 1
 #: The longest duration in seconds: a hundred years.
-LONGEST: Final = 100 * 365 * 86_400
+LONGEST_SECONDS: Final = 100 * 365 * 86_400
 #: Characters of a wrong value that its error message shows.
-SHOWN: Final = 60
+SHOWN_CHARACTERS: Final = 60
 
 
 class Invalid(ValueError):
@@ -32,12 +32,12 @@ class Invalid(ValueError):
 
 def duration(value: Any, _: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        found = _within(value, LONGEST)
+        found = _within(value, LONGEST_SECONDS)
     elif isinstance(value, str):
         found = parse_duration(value)
     else:
         raise Invalid(expected("a duration such as 250ms, 5s, 10m or 1h", value))
-    return float(_within(found, LONGEST))
+    return float(_within(found, LONGEST_SECONDS))
 
 
 def size(value: Any, _: Any) -> int:
@@ -66,7 +66,7 @@ def boolean(value: Any, _: Any) -> bool:
 def whole_number(value: Any, _: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise Invalid(expected("a whole number", value))
-    return int(_within(value, MOST))
+    return int(_within(value, MOST_COUNT))
 
 
 def text(value: Any, _: Any) -> str:
@@ -120,16 +120,16 @@ def shown(value: Any) -> str:
     return shortened(_REPR.repr(value))
 
 
-def shortened(text: str, most: int = SHOWN) -> str:
+def shortened(text: str, most: int = SHOWN_CHARACTERS) -> str:
     """Return *text*, or the beginning of it if it has more than *most* characters."""
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def nearest(word: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(word[:SHOWN], names, n=1)
+    close = difflib.get_close_matches(word[:SHOWN_CHARACTERS], names, n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 _REPR: Final = reprlib.Repr()
 _REPR.maxlevel = 3
-_REPR.maxstring = _REPR.maxother = 4 * SHOWN
+_REPR.maxstring = _REPR.maxother = 4 * SHOWN_CHARACTERS

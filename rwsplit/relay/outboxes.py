@@ -23,7 +23,7 @@ HIGH_WATER: Final = 256 * 1024
 
 
 #: Parts of an outbox beyond which they are joined.
-MANY: Final = 64
+MANY_PARTS: Final = 64
 
 
 class Outboxes:
@@ -90,7 +90,7 @@ class Outboxes:
         holder, out = server.holder, server.out
         if holder is None or holder.paused:  # type: ignore[attr-defined]
             return
-        if len(out) > MANY:  # else each look would take longer than the one before
+        if len(out) > MANY_PARTS:  # else each look would take longer than the one before
             out[:] = [b"".join(out)]
         if sum(map(len, out)) > HIGH_WATER:
             self.pause_client(holder)  # type: ignore[arg-type]

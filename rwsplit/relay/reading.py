@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
 #: Bytes of one read of a server that are not worth counting.
-FEW: Final = 4096
+FEW_BYTES: Final = 4096
 #: Bytes from a server that count as one word, as a power of two.
-SHIFT: Final = 9
+WORD_SHIFT: Final = 9
 
 _log = structlog.get_logger("rwsplit.relay")
 
@@ -160,8 +160,8 @@ class Reading:
             if data:
                 size = len(data)
                 relay.counters.bytes_out += size
-                if size > FEW:
-                    relay.effort.words += size >> SHIFT
+                if size > FEW_BYTES:
+                    relay.effort.words += size >> WORD_SHIFT
                 relay.replies.received(server, data, relay.clock())
                 if wire.has_pending and server.use is not CLOSED:
                     relay.slices.later(server)

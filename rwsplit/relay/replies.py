@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 #: Events of one read that are not worth counting as work.
-FEW: Final = 4
+FEW_EVENTS: Final = 4
 #: What a session's next unit cannot do without, unless its transaction has failed and so will that.
 _NEEDED: Final = frozenset({Purpose.BEGIN, Purpose.SEQUENCES})
 _FAILED_ALREADY: Final = b"25P02"
@@ -59,7 +59,7 @@ class Replies:
             if relay.plain.answered(server, unit, data, now):
                 return
         events = server.responses.receive(data)
-        if len(events) > FEW:
+        if len(events) > FEW_EVENTS:
             relay.effort.words += len(events)
         for what, owed, value in events:
             if what is _DONE:

@@ -14,8 +14,8 @@ import structlog
 from rwsplit.server.patience import HELD_UP
 
 #: Seconds of a stall that is logged, and seconds between two such log lines.
-LONG: Final = 2.0
-QUIET: Final = 5.0
+LONG_STALL: Final = 2.0
+LOG_INTERVAL: Final = 5.0
 
 _log = structlog.get_logger("rwsplit.relay")
 
@@ -46,7 +46,7 @@ class Stalls:
         self.number += 1
         self.seconds += late
         self.longest = max(self.longest, late)
-        if late >= LONG and now - self._logged >= QUIET:
+        if late >= LONG_STALL and now - self._logged >= LOG_INTERVAL:
             self._logged = now
             _log.warning("stalled", seconds=round(late, 3))
         self._excused = not self._excused

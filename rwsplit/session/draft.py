@@ -61,7 +61,7 @@ class Draft:
         self.renaming: Renaming | None = None
         """What it does to names; None while that is nothing."""
         self.said = 0
-        """Messages of the unit so far."""
+        """How many messages of the unit have come so far."""
         self._described: set[Prepared | None] = NOTHING_SAID
         self.follows = False
         """It uses a portal that an earlier unit has made."""
@@ -93,7 +93,7 @@ class Draft:
         self._needs: dict[Prepared, None] = {}
         self._taught: list[tuple[bytes, Prepared]] = []
         self._parsed: set[Prepared] = NOTHING_PARSED
-        """The statements it prepares on its server (lessons)."""
+        """The statements that the client's own Parse messages prepare on the server."""
         self._unnamed: Prepared | None = None
         self._scripts: list[Script | None] = []
         self.waiting_for: list[bytes] = []
@@ -103,7 +103,7 @@ class Draft:
 
     @property
     def steps(self) -> int:
-        """The steps for the messages since the last piece was taken."""
+        """How many answers the messages since the last piece will get."""
         return len(self._plan)
 
     @property

@@ -35,9 +35,9 @@ STEPS_LIMIT: Final = 1024
 #: The allowance of a session without a limit.
 UNBOUNDED: Final = 1 << 62
 #: Bytes with too few frames to be worth counting; statements that are classified count all the same.
-FEW: Final = 512
+FEW_BYTES: Final = 512
 #: Bytes of a frame that count as one word, as a power of two.
-SHIFT: Final = 9
+WORD_SHIFT: Final = 9
 
 _header = HEADER.unpack_from
 
@@ -173,12 +173,12 @@ class Frames(SessionState):
         effort = self.effort
         limit = effort.words + self.allowance
         pos, size = 0, len(data)
-        counts = size > FEW
+        counts = size > FEW_BYTES
         wanted = HEADER_SIZE
         if self._through:
             pos = min(self._through, size)
             self._through -= pos
-            effort.words += pos >> SHIFT
+            effort.words += pos >> WORD_SHIFT
             rest = Chunk([data[:pos]])
             rest.is_rest = True
             self._append(rest, pos)
@@ -197,7 +197,7 @@ class Frames(SessionState):
                     wanted = self._wanted(code, end - pos)
                     break
                 if counts:
-                    effort.words += 1 + (length >> SHIFT)
+                    effort.words += 1 + (length >> WORD_SHIFT)
                 run = self._frame(code, data, run, pos, end)
             except Unsettled:
                 self._hold(size - pos)

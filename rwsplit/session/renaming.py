@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 #: Changes of one unit that are simply kept.
-MANY: Final = 4096
+MANY_CHANGES: Final = 4096
 
 
 class Unsettled(Exception):
@@ -41,7 +41,7 @@ class Renaming:
         """What the unnamed statement was behind its unit."""
         self._entries: list[tuple[int, dict[bytes, Any], bytes, Any, Any]] = []
         """For each change the number of the message that makes it, the table, the name, what it meant and means."""
-        self._many = MANY
+        self._many = MANY_CHANGES
         """The number of changes at which they are reduced to what they leave."""
         self.named = 0
         """How many of them are of statements that have a name."""
@@ -91,7 +91,7 @@ class Renaming:
         # The first tells what was before all of them.
         passed = set(done[1:-1])
         self._entries = [entry for at, entry in enumerate(self._entries) if at not in passed]
-        self._many = max(MANY, 2 * len(self._entries))
+        self._many = max(MANY_CHANGES, 2 * len(self._entries))
         self._places.clear()
         for at, (_, table, _, _, new) in enumerate(self._entries):
             if table is self._session.names and new is not _NOTHING:

@@ -6,7 +6,7 @@ import pytest
 
 from rwsplit.protocol.looks import Shape
 from rwsplit.session import inband
-from rwsplit.session.renaming import MANY
+from rwsplit.session.renaming import MANY_CHANGES
 from rwsplit.session.session import Session
 from rwsplit.session.unit import Chunk, Unit
 from tests.support.frames import (
@@ -375,15 +375,15 @@ def test_what_became_of_the_unnamed_statement_is_not_kept_for_ever(session: Sess
     session.receive(text + FLUSH)
     unit = session.pending.popleft()
     assert isinstance(unit, Unit)
-    for number in range(3 * MANY):
+    for number in range(3 * MANY_CHANGES):
         session.receive(parse("", f"select {number % 10}") + bind() + execute() + FLUSH)
         session.pending.clear()
         unit.told = 3 * number
     assert unit.renaming is not None
-    assert len(unit.renaming._entries) <= MANY + 10
+    assert len(unit.renaming._entries) <= MANY_CHANGES + 10
 
     session.receive(parse("", "select 'last'") + bind() + execute() + SYNC)
-    unit.told = 9 * MANY + 3 + 3
+    unit.told = 9 * MANY_CHANGES + 3 + 3
     unit.settle_names()
     assert session.names[b""].query == b"select 'last'"
 
@@ -396,7 +396,7 @@ def test_what_is_left_of_many_changes_is_what_the_last_good_one_made(
     unit = session.pending.popleft()
     assert isinstance(unit, Unit)
     session.receive(parse("a", "select 0") + FLUSH)
-    count = 2 * MANY
+    count = 2 * MANY_CHANGES
     for number in range(count):
         session.receive(parse("", f"select {number}") + FLUSH)
     assert unit.renaming is not None
