@@ -44,7 +44,7 @@ TOO_MANY_TO_LIST: Final = f"a session with more than {MOST_LISTED} prepared stat
 CLOSE_SOME: Final = "Close those it does not need any more (DEALLOCATE)."
 
 TOO_MANY_SET: Final = f"a session may not set more than {MOST_SET} run-time parameters"
-RESET_SOME: Final = "Reset those it does not need any more (RESET, DISCARD ALL)."
+RESET_SOME: Final = "Those it does not need any more can be put back (RESET, DISCARD ALL)."
 
 _SAME_TRANSACTION: Final = Route(Target.SAME, RouteReason.IN_TRANSACTION)
 _SAME_PINNED: Final = Route(Target.SAME, RouteReason.PINNED)
