@@ -17,7 +17,7 @@ MOST_SUSPECTS: Final = 1000
 CONVICTED: Final = 3
 RETRIAL: Final = 60.0
 """Seconds for which a text is left alone at which processes have ended, nobody knows why."""
-_CRASHES: Final = frozenset(
+_STUMBLES: Final = frozenset(
     -number
     for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
 )
@@ -29,7 +29,7 @@ class Ending(Enum):
 
     OVERRAN = "a text took more than its time"
     NO_MEMORY = "a text took more than its memory"
-    CRASHED = "it crashed at a text"
+    STUMBLED = "it stumbled over a text"
     SILENT = "it did not answer in time"
     BROKEN = "it answered what is no message"
     DIED = "it ended by itself or was killed"
@@ -39,15 +39,15 @@ class Ending(Enum):
     @property
     def is_the_texts(self) -> bool:
         """The text it was reading is to blame, whoever reads it."""
-        return self in {Ending.OVERRAN, Ending.NO_MEMORY, Ending.CRASHED}
+        return self in {Ending.OVERRAN, Ending.NO_MEMORY, Ending.STUMBLED}
 
 
 def ending_of(status: int | None) -> Ending:
     """Return why a process ended by itself that has the exit *status*, a signal's negated; None: it is not known."""
     if status == -signal.SIGPROF:
         return Ending.OVERRAN
-    if status in _CRASHES:
-        return Ending.CRASHED
+    if status in _STUMBLES:
+        return Ending.STUMBLED
     return Ending.NO_MEMORY if status == OUT_OF_MEMORY else Ending.DIED
 
 

@@ -271,17 +271,17 @@ async def test_a_text_at_which_it_always_dies_is_left_alone_for_a_while(
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
-async def test_a_text_at_which_it_crashes_is_not_tried_again(number: signal.Signals):
+async def test_a_text_it_stumbles_over_is_not_tried_again(number: signal.Signals):
     async with playing() as stage:
 
-        def crash() -> FunctionBook:
+        def stumble() -> FunctionBook:
             assert stage.parser.pid is not None
             os.kill(stage.parser.pid, number)
             return BOOK
 
         for _ in range(2):
-            assert await stage.classify(LONG, book=crash) == Reading(None, is_final=True)
-        await stage.ended({Ending.CRASHED: 1})
+            assert await stage.classify(LONG, book=stumble) == Reading(None, is_final=True)
+        await stage.ended({Ending.STUMBLED: 1})
 
 
 async def test_bodies_are_read_whatever_kills_it_while_it_reads_them(

@@ -23,8 +23,8 @@ from rwsplit.parser.endings import (
         (-signal.SIGPROF, Ending.OVERRAN),
         (OUT_OF_MEMORY, Ending.NO_MEMORY),
         (-signal.SIGKILL, Ending.DIED),
-        (-signal.SIGSEGV, Ending.CRASHED),
-        (-signal.SIGABRT, Ending.CRASHED),
+        (-signal.SIGSEGV, Ending.STUMBLED),
+        (-signal.SIGABRT, Ending.STUMBLED),
         (0, Ending.DIED),
         (1, Ending.DIED),
         (None, Ending.DIED),
@@ -34,7 +34,7 @@ def test_the_exit_status_says_why_it_ended(status: int | None, ending: Ending):
     assert ending_of(status) is ending
 
 
-@pytest.mark.parametrize("ending", [Ending.OVERRAN, Ending.NO_MEMORY, Ending.CRASHED])
+@pytest.mark.parametrize("ending", [Ending.OVERRAN, Ending.NO_MEMORY, Ending.STUMBLED])
 def test_a_text_that_is_to_blame_is_not_tried_again(ending: Ending):
     suspects = Suspects()
     assert not suspects.include(b"a", 0.0)
