@@ -48,6 +48,7 @@ NESTED = [
     *("int(", "time(", "float(", "numeric(", "bit(", "timestamp(", "char(", "varchar("),
     *("double precision(", "decimal(", "union(", "date[", "int[", "text[", "null["),
     *("x limit (select ", "x offset (select ", "x, lateral (x as ", "limit, f(x, "),
+    *("x limit f(x, ", "1 limit 1, (select "),
     "array(char(",
 ]
 
