@@ -98,7 +98,7 @@ def converse(
 def counts_all() -> Iterator[None]:
     """Have each frame counted: what is said here is short, and must be cut into slices all the same."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counted_frames, "FEW", 0)
+        patch.setattr(counted_frames, "FEW_BYTES", 0)
         yield
 
 
