@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import socket
 from typing import Final
 
@@ -81,7 +82,11 @@ class _Door:
 
     async def accept_clients(self, listener: socket.socket) -> None:
         half_open = self._lobby.half_open
+        deferred = 0.0
         while True:
+            if deferred != self._lobby.config.tcp.defer_accept:
+                deferred = self._lobby.config.tcp.defer_accept
+                _defer_accept(listener, deferred)
             await trio.lowlevel.wait_readable(listener)
             try:
                 for _ in range(BATCH):
@@ -197,3 +202,12 @@ def _listen(family: int, target: tuple[object, ...], *, reuse_port: bool) -> soc
         sock.close()
         raise
     return sock
+
+
+def _defer_accept(listener: socket.socket, seconds: float) -> None:
+    """Have the kernel keep connections of *listener* to itself until their clients send something, for about *seconds*.
+
+    The kernel counts in retransmissions of its SYN-ACK, so the time is approximate (Linux manual, tcp(7), TCP_DEFER_ACCEPT). With 0 it keeps none.
+    """
+    if hasattr(socket, "TCP_DEFER_ACCEPT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, math.ceil(seconds))

@@ -313,6 +313,9 @@ class TcpConfig:
     """A connection is closed if sent data is not acknowledged for that time; 0: the system's value, about 15 minutes.
     Linux also closes connections whose other end is alive but reads nothing: a client that pauses in its result, a server
     that is busy behind a pipeline or a COPY. So it must be longer than any such pause."""
+    defer_accept: Seconds = attrs.field(default=45.0, validator=between(0, 32_767))
+    """Linux hands rwsplit a client's connection only when the client has sent something, or after about this time; whole seconds,
+    0: at once. So connections on which nothing is sent, however many, keep no other client waiting. Changes hold at once."""
 
 
 @attrs.frozen(kw_only=True)

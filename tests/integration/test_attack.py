@@ -281,7 +281,13 @@ def test_what_breaks_the_protocol_is_told_so_once_and_disconnected(proxy: Proxy,
 def test_a_client_that_never_logs_in_is_disconnected(
     cluster: EmbeddedCluster, make_proxy: MakeProxy
 ):
-    proxy = make_proxy(cluster, {"limits": {"client_login_timeout": "500ms"}})
+    settings = {
+        "limits": {"client_login_timeout": "500ms"},
+        "tcp": {
+            "defer_accept": "0s"
+        },  # else the kernel keeps the silent one to itself at first
+    }
+    proxy = make_proxy(cluster, settings)
     silent = RawClient(proxy.port)
     slow = RawClient(proxy.port)
     slow.send(startup({"user": "app", "database": "app"}))

@@ -130,11 +130,13 @@ def test_equal_logins_that_are_refused_ask_the_node_a_few_times(
     assert all('database "no_such_database" does not exist' in sentence for sentence in heard)
 
 
+@pytest.mark.parametrize("deferred", ["0s", "45s"], ids=["accepted", "kept by the kernel"])
 def test_thousands_who_never_log_in_keep_nobody_waiting(
-    cluster: EmbeddedCluster, make_proxy: MakeProxy, many_files: None
+    cluster: EmbeddedCluster, make_proxy: MakeProxy, many_files: None, deferred: str
 ):
     limit = HALF_OPEN // 3
-    proxy = make_proxy(cluster, {"limits": {"max_login_conn": limit}})
+    settings = {"limits": {"max_login_conn": limit}, "tcp": {"defer_accept": deferred}}
+    proxy = make_proxy(cluster, settings)
     with Bystander(proxy, patience=60) as bystander:
         before = bystander.logins
         strangers = [

@@ -18,7 +18,14 @@ from rwsplit.client.half_open import HalfOpen
 from rwsplit.client.listener import serve_listener
 from rwsplit.client.lobby import Admission, Login
 from rwsplit.config.choices import AuthType
-from rwsplit.config.model import Address, AuthConfig, Config, LimitsConfig, TlsConfig
+from rwsplit.config.model import (
+    Address,
+    AuthConfig,
+    Config,
+    LimitsConfig,
+    TcpConfig,
+    TlsConfig,
+)
 from rwsplit.errors import RwsplitError
 from rwsplit.protocol import backend
 from rwsplit.server.credentials import Keyring, parse_secret
@@ -45,10 +52,12 @@ class OpenLobby:
         tls_context: ssl.SSLContext | None = None,
         client_login_timeout: float = 5.0,
         max_login_conn: int = 100,
+        defer_accept: float = 0.0,
     ) -> None:
         self.config = Config(
             auth=AuthConfig(type=method),
             tls=tls or TlsConfig(),
+            tcp=TcpConfig(defer_accept=defer_accept),
             limits=LimitsConfig(
                 client_login_timeout=client_login_timeout, max_login_conn=max_login_conn
             ),
