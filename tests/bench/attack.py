@@ -42,7 +42,7 @@ PATIENCE: Final = 300.0
 BLAMED: Final = ("node_down", "node_banned", "node_frozen")
 HEADINGS: Final = (
     *("attack", "queries", "slowest", "logins", "slowest", "median"),
-    *("memory before", "at most", "after", "what the attackers did"),
+    *("longest turn", "memory before", "at most", "after", "what the attackers did"),
 )
 
 
@@ -73,6 +73,8 @@ class Result:
 
     title: str
     bystander: Bystander
+    turn: float
+    """Seconds the longest turn of the relay took."""
     before: int
     most: int
     after: int
@@ -95,6 +97,7 @@ class Result:
             str(one.logins),
             f"{one.slowest_login * 1000:.0f} ms",
             f"{logins[len(logins) // 2] * 1000:.0f} ms" if logins else "-",
+            f"{self.turn * 1000:.0f} ms",
             *(f"{size / 2**20:.0f} MB" for size in (self.before, self.most, self.after)),
             self.done,
         ]
@@ -175,6 +178,13 @@ def attackers(proxy: Proxy, situation: Situation) -> Iterator[Attackers]:
         process.kill()
 
 
+def longest_turn(proxy: Proxy) -> float:
+    """Return the seconds the longest busy turn of *proxy* took."""
+    lines = [row["metrics"] for row in proxy.console("SHOW METRICS")]
+    name = "rwsplit_longest_turn_seconds "
+    return float(next(line for line in lines if line.startswith(name)).removeprefix(name))
+
+
 def measure(cluster: EmbeddedCluster, situation: Situation, seconds: float) -> Result:
     """Return what a bystander notices of *situation*, whose full size is held for *seconds*."""
     with (
@@ -190,6 +200,7 @@ def measure(cluster: EmbeddedCluster, situation: Situation, seconds: float) -> R
         return Result(
             title=situation.title.format(f"{situation.number:,}".replace(",", " ")),
             bystander=bystander,
+            turn=longest_turn(proxy),
             before=before,
             most=memory.most,
             after=proxy.memory(),

@@ -20,7 +20,7 @@ class Past(Bystander):
 
 
 def result(bystander: Bystander, blamed: list[str] | None = None) -> Result:
-    return Result("none", bystander, 50 << 20, 60 << 20, 55 << 20, "-", blamed or [])
+    return Result("none", bystander, 0.03, 50 << 20, 60 << 20, 55 << 20, "-", blamed or [])
 
 
 def test_a_line_of_the_table_has_a_cell_for_each_heading():
@@ -30,7 +30,7 @@ def test_a_line_of_the_table_has_a_cell_for_each_heading():
 
     assert len(cells) == len(HEADINGS)
     assert cells[1:6] == ["3", "250 ms", "3", "500 ms", "20 ms"]
-    assert cells[6:9] == ["50 MB", "60 MB", "55 MB"]
+    assert cells[6:10] == ["30 ms", "50 MB", "60 MB", "55 MB"]
 
 
 def test_a_bystander_that_never_logged_in_has_a_line_too():
