@@ -9,6 +9,7 @@ import pytest
 from rwsplit.embedded.reachable import ReachableCluster
 from tests.support.differential import Differential, say as play
 from tests.support.messages import (
+    FLUSH,
     SYNC,
     bind,
     close_statement,
@@ -134,3 +135,20 @@ def test_messages_without_a_sync_that_succeed_are_answered_at_the_sync(
             client.frame()
         client.send(SYNC)
         assert rows(client.frames_until(b"Z")) == [(b"5",)]
+
+
+@pytest.mark.parametrize("next_one", ["select 2", "selec 2"])
+@pytest.mark.parametrize("name", ["", "b"])
+@pytest.mark.parametrize("failing", ["selec", "select 1/0", "select * from nosuch_table"])
+def test_what_follows_an_error_behind_a_flush_is_skipped(
+    cluster: ReachableCluster[Any], proxy: Proxy, failing: str, name: str, next_one: str
+):
+    """As libpq's pipelines do: it asks for the answers, hears of the error, and goes on up to its Sync."""
+    compare = Differential(cluster, proxy)
+    compare(
+        play(parse(failing), bind(""), execute(), FLUSH, until=b"E"),
+        play(parse(next_one, name), bind(name), execute(), FLUSH, until=b""),
+        play(parse("select 3"), bind(""), execute(), SYNC),
+        play(bind(""), execute(), SYNC),
+        play(statement("select 4"), SYNC),
+    )
