@@ -148,6 +148,7 @@ class Proxy:
         """Write the YAML, with *settings* laid over what is there; `reload` makes it known."""
         self.settings = merge(self.settings, settings or {})
         with self.config_path.open("w") as file:
+            self.config_path.chmod(0o600)  # it holds the monitor's password
             YAML(typ="safe").dump(self.settings, file)
 
     def reload(self, settings: Mapping[str, Any] | None = None) -> None:

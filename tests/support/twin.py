@@ -164,7 +164,8 @@ class Twin:
                 if found.fetchone() == (True,):
                     break
             else:
-                raise AssertionError(f"{replica.info.port} does not replay {row}")
+                busy = replica.execute(_BUSY).fetchall()
+                raise AssertionError(f"{replica.info.port} does not replay {row}: {busy}")
 
 
 #: Questions asked until something has happened, some seconds' worth.
@@ -172,6 +173,11 @@ _TURNS: Final = 20_000
 _OPEN: Final = (
     "select count(*)::int from pg_stat_activity "
     "where datname = current_database() and usename = 'app' and xact_start is not null"
+)
+_BUSY: Final = (
+    "select a.pid, a.usename, a.state, a.xact_start, a.wait_event, a.query, array_agg(l.relation::regclass || ' ' || l.mode) "
+    "from pg_stat_activity a left join pg_locks l using (pid) where a.pid <> pg_backend_pid() and (a.xact_start is not null "
+    "or a.backend_type = 'startup') group by 1, 2, 3, 4, 5, 6"
 )
 _LOCKS: Final = (
     "select locktype, mode from pg_locks where pid <> pg_backend_pid() "
