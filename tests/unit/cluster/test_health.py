@@ -352,3 +352,14 @@ def test_failed_probes_take_a_frozen_node_down_and_a_lost_connection_bans_a_susp
     silence(node, 10.0, 10.3)
     node.struck(10.3, "connection lost")
     assert ban(node).strikes == 1
+
+
+def test_while_rwsplit_itself_did_not_run_nobody_was_silent():
+    node = tracker(up_at=10.0)
+    node.held_up(10.2)
+    assert node.health == Up()
+
+    silence(node, 10.0, 10.3)
+    assert isinstance(node.health, Suspect)
+    node.held_up(15.0)
+    assert node.health == Suspect(15.0)

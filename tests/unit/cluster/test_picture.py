@@ -15,6 +15,7 @@ from rwsplit.cluster.node import (
     NodeView,
     Refusal,
     Role,
+    Suspect,
     Up,
 )
 from rwsplit.cluster.observation import Observation, Source
@@ -675,3 +676,13 @@ def test_a_frozen_replica_is_not_pardoned_when_there_is_nobody_else():
         picture.failed("pg0", "refused", now, lost=True)
 
     assert picture.compose(now).replicas == ()
+
+
+def test_a_stall_of_rwsplits_own_is_told_to_every_node():
+    picture = running()
+    for name in picture._nodes:
+        picture._nodes[name].health.health = Suspect(100.0)
+
+    picture.held_up(107.0)
+
+    assert {view.health for view in picture.compose(107.0).nodes} == {Suspect(107.0)}

@@ -357,6 +357,18 @@ def test_what_a_unit_has_parsed_may_turn_out_to_be_something_else(session: Sessi
     assert session.names == {b"a": new, b"b": two, b"c": one}
 
 
+def test_a_statement_that_no_name_of_the_unit_means_is_not_exchanged(session: Session):
+    unit = sent(session, parse("a", "select 1") + SYNC)
+    one = session.names[b"a"]
+    stranger = session.scope.prepared.get(b"select 2\0\0\0", session.scope.place)
+    assert unit.renaming is not None
+
+    unit.renaming.exchange(stranger, session.scope.prepared.fork(one, Shape(bytes(2), b"")))
+    ends(session, unit)
+
+    assert session.names == {b"a": one}
+
+
 def test_a_name_that_has_been_given_away_meanwhile_is_not_exchanged(session: Session):
     unit = sent(session, parse("a", "select 1") + close("a") + parse("a", "select 2") + SYNC)
     two = session.names[b"a"]
