@@ -122,7 +122,7 @@ def test_what_was_set_elsewhere_is_seen_by_the_catalog_reader(
     with proxy.connect() as before:
         assert {row[3] for row in seen(before)} == {"public"}
         renamed.primary.query("alter database app set search_path = other")
-        assert wait_until(lambda: {row[3] for row in new(proxy)} == {"other"}, timeout=10)
+        assert wait_until(lambda: {row[3] for row in new(proxy)} == {"other"}, timeout=30)
         open_more(proxy)
         assert {row[3] for row in seen(before)} == {"public"}
 
