@@ -60,8 +60,9 @@ attack: $(STAMP)  ## tests/attack ten times as long as in `make test`, and five 
 bench: $(STAMP)  ## rwsplit beside direct connections and the peers installed: tps, ratios, CPU per query
 	$(BIN)/python -m tests.bench $(ARGS)
 
-docs: $(STAMP)  ## regenerate docs/configuration.md
+docs: $(STAMP)  ## regenerate docs/configuration.md, and the state tables in ARCHITECTURE.md
 	$(BIN)/python -m rwsplit.config.reference > docs/configuration.md
+	$(BIN)/python -m tests.support.state_tables
 
 clean:  ## remove caches and build products (not .venv)
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov build dist

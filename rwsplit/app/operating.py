@@ -23,12 +23,12 @@ from rwsplit.cluster.view import ClusterView
 from rwsplit.config.changes import Changes
 from rwsplit.config.choices import AuthType
 from rwsplit.config.model import Config
+from rwsplit.exchange.lease import IDLE
 from rwsplit.monitor.census_reader import CensusFailed
 from rwsplit.protocol import codes
 from rwsplit.relay.client import Client
 from rwsplit.routing import policy
 from rwsplit.routing.route import Route, RouteReason, Target
-from rwsplit.server.server import Use
 from rwsplit.sql.statement import Script, Verb
 from rwsplit.telemetry.metrics import exposition
 
@@ -145,7 +145,7 @@ class OurOperator:
                     node=server.pool.node,
                     database=server.pool.database,
                     user=server.pool.user,
-                    state="idle" if server.use is Use.IDLE else "active",
+                    state="idle" if server.lease == IDLE else "active",
                     remote_pid=server.pid,
                     in_flight=server.owed_count,
                     connected=self.now - server.born,

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.exchange.lease import LANE, Fate
 from rwsplit.protocol.backend import error_response, notice_response
 from rwsplit.protocol.fields import parse_error_fields
 from rwsplit.protocol.framing import HEADER_SIZE
@@ -22,7 +23,7 @@ from rwsplit.relay import lanes
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import Injected, Purpose
 from rwsplit.routing.route import Route, RouteReason, Target
-from rwsplit.server.server import LANE, Server
+from rwsplit.server.server import Server
 from rwsplit.session.acceptance import culprit, is_custom, sets_anew
 from rwsplit.session.parameters import IDENTITY, ParameterSet
 from rwsplit.session.unit import Unit
@@ -67,8 +68,9 @@ class Bringing:
         """Bring *server*, just taken for *unit*, which then waits; False: it need not wait."""
         if not _must_wait(client, server, unit):
             return False
-        if server.use is LANE:
+        if server.lease == LANE:
             lanes.close_lane(server)
+            server.take(client)
         self._start(client, server, unit, lambda: self._send(client, server))
         return True
 
@@ -96,7 +98,6 @@ class Bringing:
         server.parameters = None
         server.unnamed = None
         server.owe(change)
-        server.holder = client
         client.server = server
         client.settling = change
         self._relay.outboxes.touch_server(server)
@@ -119,7 +120,8 @@ class Bringing:
         server.parameters = change.before if change.failed else change.to
         if not change.failed:
             server.pool.acceptance.took(change.to)
-            server.soiled = server.soiled or change.to.idle_session > 0
+            if change.to.idle_session:
+                server.soil()
         client = change.client
         assert client is not None
         if client.settling is not change:
@@ -198,7 +200,7 @@ class Bringing:
         self._note(server, client.parameters, None)
         message = f"rwsplit could not {injected.purpose.value} on {server.pool.node}"
         injected.error = error_response("FATAL", "08006", message)
-        server.expired = True
+        server.expire(Fate.REFUSED_PARAMETERS)
         self._relay.lose_server(server, None)
 
 

@@ -15,11 +15,12 @@ import hmac
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from rwsplit.exchange.lease import COOLING, LANE
 from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import Injected
 from rwsplit.relay.trials import Trial
-from rwsplit.server.server import LANE, RESETTING, Server
+from rwsplit.server.server import Server
 from rwsplit.session.unit import CancelReason, Unit
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Canceller:
             # It must not fail; what the client means is cancelled as soon as it runs.
             head.cancels = client
             return
-        if server.use is not LANE:
+        if server.lease != LANE:
             self.cancel_server(server)
             return
         if isinstance(head, Unit) and head.session is client and head.cancelled is None:
@@ -80,14 +81,14 @@ class Canceller:
     def time_out(self, server: Server, unit: Unit) -> None:
         """Cancel *unit*, which *server* has been executing for longer than query_timeout."""
         unit.cancelled = CancelReason.QUERY_TIMEOUT
-        if server.use is LANE:
+        if server.lease == LANE:
             server.stray_cancel = True
         if not server.cancels:
             self.cancel_server(server)
 
     def cancel_server(self, server: Server) -> None:
         """Have the node cancel what *server* is doing."""
-        if server.cancels and server.use is not LANE:
+        if server.cancels and server.lease != LANE:
             server.cancels_again = True
             return
         server.cancels += 1
@@ -104,12 +105,7 @@ class Canceller:
             server.cancels_again = False
         relay = self._relay
         relay.now = relay.clock()
-        if (
-            not server.cancels
-            and server.use is RESETTING
-            and not server.responses.owed
-            and server.holder is None
-        ):
+        if server.lease == COOLING and not server.cancels:
             relay.replies.settle(server)
             relay.outboxes.flush()
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.cluster.node import NodeView
 from rwsplit.config.choices import PoolMode
 from rwsplit.errors import ProtocolViolation
+from rwsplit.exchange.lease import LANE
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay import lanes, skipping
@@ -23,7 +24,7 @@ from rwsplit.relay.slices import CHUNK, UNIT
 from rwsplit.relay.trials import Trial, is_wanted
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import LANE, Server
+from rwsplit.server.server import Server
 from rwsplit.session.autocommit import HINT, REFUSAL, leaves_open
 from rwsplit.session.journal import MOST_SET
 from rwsplit.session.prologue import is_prologue, is_savepoint
@@ -219,9 +220,9 @@ class Dispatcher:
         if script.needs_session:
             server = self._writer(client, pool)
         elif unit.piece.unnamed is not None:
-            server = pool.acquire_that_parsed(unit.piece.unnamed, client.parameters)
+            server = pool.acquire_that_parsed(unit.piece.unnamed, client)
         else:
-            server = pool.acquire_with(client.parameters)
+            server = pool.acquire_alike(client)
         if server is not None and self._must_wait(client, server, unit):
             return False
         depth = relay.config.pool.lane_depth
@@ -256,9 +257,9 @@ class Dispatcher:
         """Return the idle server on which the session wrote last (currval), else any."""
         for server in pool.idle:
             if server.last_writer is client:
-                pool.acquire_this(server)
+                pool.acquire_this(server, client)
                 return server
-        return pool.acquire()
+        return pool.acquire(client)
 
     def _follow(  # noqa: PLR0911 - one line a case
         self, client: Client, server: Server, unit: Unit, script: Script
@@ -321,7 +322,7 @@ class Dispatcher:
         self, client: Client, server: Server, unit: Unit, script: Script, *, held: bool
     ) -> bool:
         """Return whether *unit* may be sent behind others of its session that are in flight."""
-        if server.use is LANE or client.in_flight >= PIPELINE_LIMIT or script.lists_prepared:
+        if server.lease == LANE or client.in_flight >= PIPELINE_LIMIT or script.lists_prepared:
             return False
         # While the answers to several units are worked off, the last may be owed no more. Behind it may be what
         # rwsplit asks for itself.
@@ -381,7 +382,7 @@ class Dispatcher:
             self._relay.close_client(client)
             return True
         server = client.server
-        if server is None or server.use is LANE:
+        if server is None or server.lease == LANE:
             return True  # what it belongs to has ended; the server would discard it too
         if chunk.is_copy or chunk.is_rest:
             self._pass_on(client, server, chunk)

@@ -44,7 +44,7 @@ class Healing:
                 return False
             unit.refused_by |= 1 << unit.node
         self._relay.counters.retries += 1
-        self._relay.replies.leave(client, server)
+        self._relay.replies.release(client, server)
         self.run_again(client, [unit], route)
         return True
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.protocol import codes
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import HELD, LANE, Server
+from rwsplit.server.server import Server
 from rwsplit.session.unit import Unit
 from rwsplit.sql.statement import Cost
 
@@ -43,21 +43,21 @@ def join(pool: Pool, client: Client, depth: int) -> Server | None:
     least = depth
     for server in pool.lanes:
         owed = len(server.responses.owed)
-        if owed < least and server.parameters is client.parameters and not server.expired:
+        if owed < least and server.parameters is client.parameters and server.fate is None:
             best, least = server, owed
     return best
 
 
 def open_lane(pool: Pool, server: Server) -> None:
     """Let others share *server*, which was just taken for a short read."""
-    server.use = LANE
+    server.share()
     pool.lanes.append(server)
 
 
 def close_lane(server: Server) -> None:
     """Take *server*, which owes nothing any more, out of the lanes."""
     server.pool.lanes.remove(server)
-    server.use = HELD
+    server.end_lane()
 
 
 def observe(cost: Cost, seconds: float, size: int) -> None:

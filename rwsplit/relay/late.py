@@ -310,7 +310,7 @@ class Late:
             relay.homeless[client] = None
             return False
         pool = relay.pool_of(client, primary)
-        target = pool.acquire()
+        target = pool.acquire(client)
         if target is None:
             # It stands in the queue, its replica in hand; see Dispatcher.start.
             client.waiting = Waiting.SERVER
@@ -340,9 +340,10 @@ class Late:
 
     def _roll_back(self, server: Server) -> None:
         """End what a session has on *server*, which it leaves."""
+        server.leave()
         server.out.append(ROLLBACK)
         server.owe(Injected(Purpose.ROLLBACK))
-        server.holder = None
+        server.roll_back()
         self._relay.outboxes.touch_server(server)
 
     def move(self, client: Client, server: Server, target: Server, unit: Unit) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import Frozen
+from rwsplit.exchange.lease import CLOSED, IDLE, UNCLAIMED, Fate
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.responses import sqlstate
@@ -18,7 +19,7 @@ from rwsplit.relay.healing import MOST_RESTARTS
 from rwsplit.relay.injected import Injected
 from rwsplit.relay.outboxes import IN
 from rwsplit.routing.route import Route, RouteReason, Target
-from rwsplit.server.server import CLOSED, IDLE, LANE, Server
+from rwsplit.server.server import Server
 from rwsplit.session.unit import SIMPLE, CancelReason, Unit
 
 if TYPE_CHECKING:
@@ -59,15 +60,14 @@ class Loss:
         for unit in units:
             unit.session = None
             unit.sink = None
-        if server.use is LANE:
-            return
-        server.holder = None
-        server.responses.owner = None
+        server.leave()
+        if server.lease != UNCLAIMED:
+            return  # it is shared, or closed
         if client.in_flight:
             self._leave_running(client, server, units)
         else:
             relay.replies.settle(server)
-        if server.paused and server.use is not CLOSED:
+        if server.paused and server.lease != CLOSED:
             relay.outboxes.resume_server(server)
 
     def _leave_running(self, client: Client, server: Server, units: list[Unit]) -> None:
@@ -99,7 +99,7 @@ class Loss:
 
     def server_lost(self, server: Server, message: bytes | None) -> None:
         """The connection to a node ended."""
-        if server.use is CLOSED:
+        if server.lease == CLOSED:
             return
         self._report(server, message)
         head = server.responses.owed[0] if server.responses.owed else None
@@ -135,7 +135,7 @@ class Loss:
                 relay.counters.load[owed.node] -= 1
                 relay.moments.lost(server, owed)
         server.responses.owed.clear()
-        server.expired = True
+        server.expire(Fate.LOST)
         relay.close_server(server)
         for client, units in parties.items():
             self._session_lost(client, server, units, message)
@@ -146,13 +146,13 @@ class Loss:
         for pool in relay.pools:
             if pool.node == node:
                 for server in list(pool.idle):
-                    if server.use is IDLE:
+                    if server.lease == IDLE:
                         relay.reading.serve_server(server, IN)
 
     def _report(self, server: Server, message: bytes | None) -> None:
         """Tell the monitor what the loss of *server* says of its node."""
         relay, node = self._relay, server.pool.node
-        if message is None and not server.expired:
+        if message is None and server.fate is None:
             was_used = bool(server.responses.owed) or server.holder is not None
             if was_used and not _was_dismissed(server):
                 relay.report_failure(node, _MESSAGE)

@@ -11,8 +11,9 @@ import contextlib
 import select
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.exchange.lease import CLOSED, LANE
 from rwsplit.relay.client import Client
-from rwsplit.server.server import CLOSED, LANE, Server
+from rwsplit.server.server import Server
 from rwsplit.server.wire import Wire
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Outboxes:
                         self._relay.loss.client_gone(client)
 
     def send_server(self, server: Server) -> None:
-        if server.use is CLOSED:
+        if server.lease == CLOSED:
             return
         wire = server.wire
         left = send(wire, server.out)
@@ -112,7 +113,7 @@ class Outboxes:
             client.is_stuffed = False
             self.resume_when_sent(client)
         server = client.server
-        if server is not None and server.use is not LANE:
+        if server is not None and server.lease != LANE:
             if left > HIGH_WATER and not server.paused:
                 server.paused = True
                 self._arm(server.fd, read=False, write=server.armed)
@@ -146,7 +147,7 @@ class Outboxes:
 
     def resume_server(self, server: Server) -> None:
         """Read a paused server again."""
-        if server.paused and server.use is not CLOSED:
+        if server.paused and server.lease != CLOSED:
             server.paused = False
             self._arm(server.fd, read=True, write=server.armed)
             if server.wire.has_pending:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.health import PATIENCE
 from rwsplit.cluster.node import NEVER, Frozen, NodeView, Suspect
+from rwsplit.exchange.lease import IDLE
 from rwsplit.routing.route import Target
 from rwsplit.server.patience import HELD_UP
-from rwsplit.server.server import IDLE
 from rwsplit.session.unit import Unit
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Overdue:
             if pool.node != node.name:
                 continue
             for server in list(pool.servers):
-                if server.use is not IDLE:
+                if server.lease != IDLE:
                     relay.loss.abandon(server)
                 elif not is_primary:  # its backend may stay frozen although the node answers
                     relay.close_server(server)

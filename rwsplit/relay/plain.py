@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.exchange.lease import LANE
 from rwsplit.protocol import codes
 from rwsplit.relay import lanes
 from rwsplit.relay.client import Client
 from rwsplit.routing import policy
 from rwsplit.routing.consistency import PRIMARY_HOME
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import HELD, LANE, Server
+from rwsplit.server.server import Server
 from rwsplit.session.unit import SIMPLE, Unit
 
 if TYPE_CHECKING:
@@ -94,10 +95,8 @@ class PlainReads:
             if not _is_ready(server, client, unit):
                 return None
             idle.pop()
-            server.use = HELD
-            server.holder = client
+            server.take(client)
             if depth and lanes.may_share(unit, client):
-                server.holder = None
                 lanes.open_lane(pool, server)
             return server
         if not depth or pool.exclusive or not pool.is_full or not lanes.may_share(unit, client):
@@ -132,19 +131,18 @@ class PlainReads:
         self.note(client, server, unit, now)
         if unit.plain and unit.kind is SIMPLE and not (unit.was_parked or unit.cancelled):
             client.spare = unit
-        if server.use is LANE:
+        if server.lease == LANE:
             lanes.close_lane(server)
         pool = server.pool
         if (
             pool.waiters
-            or server.expired
+            or server.fate is not None
             or server.soiled
             or server.cancels
             or len(pool.servers) > pool.config.size
             or pool.quotas
         ):
-            server.holder = None
-            relay.replies.settle(server)
+            relay.replies.leave(server)
         else:
             pool.release(server, now)
         return True

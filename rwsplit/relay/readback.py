@@ -14,6 +14,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.exchange.lease import Fate
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE
@@ -66,7 +67,7 @@ class ReadBack:
         if client.settling is None and (client.journal.touched or client.doubted):
             if client.journal.touched and client.is_mid_frame:
                 # Half a frame is on the server already, and nothing can be put behind it.
-                server.expired = True
+                server.expire(Fate.HALF_A_FRAME)
                 self._give_up(client, server)
                 return True
             self.ask(client, server)
@@ -132,13 +133,13 @@ class ReadBack:
         if client.journal.borrowed:
             self._keep(client, server)
         if client.parameters.idle_session:
-            server.soiled = True
+            server.soil()
         self._relay.deadlines.heed(client)
         self._go_on(client, server)
 
     def _keep(self, client: Client, server: Server) -> None:
         """Have the session stay where it has parameters that no other server takes from it."""
-        server.soiled = True
+        server.soil()
         if client.pin is None and not server.is_replica:
             client.pin = PinReason.PRIVILEGED_PARAMETER
             server.responses.owner = client.sink
@@ -155,7 +156,8 @@ class ReadBack:
         """Go on with the pin that stands for what is left."""
         was_unseen, client.pin = client.pin in UNSEEN, left
         if left is None:
-            server.soiled = was_unseen
+            if not was_unseen:
+                server.wiped()
             server.responses.owner = None
         if left is not PinReason.PREPARED:
             client.sql_names.clear()

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from rwsplit.errors import ProtocolViolation
+from rwsplit.exchange.lease import CLOSED
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay.client import Client
 from rwsplit.relay.outboxes import HIGH_WATER, OUT
 from rwsplit.relay.slices import MOST_PENDING, READABLE
-from rwsplit.server.server import CLOSED, Server
+from rwsplit.server.server import Server
 from rwsplit.session.unit import Chunk
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Reading:
                 if size > FEW_BYTES:
                     relay.effort.words += size >> WORD_SHIFT
                 relay.replies.received(server, data, relay.clock())
-                if wire.has_pending and server.use is not CLOSED:
+                if wire.has_pending and server.lease != CLOSED:
                     relay.slices.later(server)
             elif data is not None:
                 relay.lose_server(server, None)
@@ -182,7 +183,7 @@ class Reading:
             self._relay.outboxes.send_server(server)
         if mask & ~OUT and not server.paused:
             return True
-        if mask & (_HUP | _ERR) and server.use is not CLOSED:
+        if mask & (_HUP | _ERR) and server.lease != CLOSED:
             self._relay.lose_server(server, None)
         return False
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from rwsplit.exchange.lease import IDLE, Fate
 from rwsplit.relay.client import Client
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import IDLE, Server
+from rwsplit.server.server import Server
 from rwsplit.session.defaults import Defaults, is_of_node, kept, needed
 
 if TYPE_CHECKING:
@@ -106,10 +107,10 @@ class Rebasing:
                     self._replace(server)
 
     def _replace(self, server: Server) -> None:
-        if server.use is IDLE:
+        if server.lease == IDLE:
             self._relay.close_server(server)
         else:
-            server.expired = True
+            server.expire(Fate.OTHER_DEFAULTS)
 
     # What sessions have...
 

@@ -27,6 +27,7 @@ from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config
 from rwsplit.config.overrides import pool_config
 from rwsplit.errors import RwsplitError
+from rwsplit.exchange.lease import CLOSED
 from rwsplit.parser.reader import Reader
 from rwsplit.relay.bringing import Bringing
 from rwsplit.relay.cancelling import Canceller
@@ -65,7 +66,7 @@ from rwsplit.routing.balancing import Chooser
 from rwsplit.routing.policy import Rules
 from rwsplit.server.pool import Pool
 from rwsplit.server.pools import Pools
-from rwsplit.server.server import CLOSED, HELD, Server
+from rwsplit.server.server import Server
 from rwsplit.server.wire import Wire
 from rwsplit.session.unit import Unit
 from rwsplit.sql.effort import Effort
@@ -340,7 +341,6 @@ class Relay:
         server.responses.shown_pid = partial(self._shown_pid, pool.node)
         self.outboxes.epoll.register(server.fd, IN)
         self.upkeep.admit(server)
-        server.use = HELD
         unread, server.unread = server.unread, b""
         if unread:
             self.replies.received(server, unread, self.now)
@@ -350,7 +350,7 @@ class Relay:
 
     def close_server(self, server: Server) -> None:
         """Close a server, whatever it owes: nobody waits for that any more."""
-        if server.use is CLOSED:
+        if server.lease == CLOSED:
             return
         for owed in server.responses.owed:
             if isinstance(owed, Unit):

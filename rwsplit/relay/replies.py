@@ -5,6 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.config.choices import PoolMode
+from rwsplit.exchange.lease import (
+    CLOSED,
+    COOLING,
+    IDLE,
+    LANE,
+    UNCLAIMED,
+    Fate,
+    Next,
+    next_after_free,
+)
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.responses import (
@@ -23,7 +33,7 @@ from rwsplit.relay.readback import Question
 from rwsplit.relay.trials import Trial, is_wanted
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
+from rwsplit.server.server import Server
 from rwsplit.session.autocommit import HINT, REFUSAL
 from rwsplit.session.parameters import NONE
 from rwsplit.session.pinning import PinReason, leaves_state
@@ -86,11 +96,11 @@ class Replies:
                 assert isinstance(value, bytes)
                 relay.lose_server(server, value)
                 return
-            if server.use is CLOSED:
+            if server.lease == CLOSED:
                 return
         # Only now: while events are worked off, what is owed may be empty before its last event.
-        if not server.responses.owed and server.holder is None and server.use is not IDLE:
-            if server.use is LANE:
+        if not server.responses.owed and server.holder is None and server.lease != IDLE:
+            if server.lease == LANE:
                 lanes.close_lane(server)
             self.settle(server)
 
@@ -123,9 +133,7 @@ class Replies:
             or client.is_mid_frame
         ):
             relay.plain.note(client, server, owed, now)
-            if server.use is not LANE:
-                server.holder = None
-                self.settle(server)
+            self.leave(server)
             return
         if owed.error is not None:
             if relay.healing.heals(client, server, owed):
@@ -157,9 +165,11 @@ class Replies:
             if client.pending:
                 relay.dispatcher.pump(client)
             return
-        if client.is_mid_frame and server.use is not LANE:
-            server.expired = True  # it got half a frame, and nobody will send the rest
-        self.leave(client, server)
+        if client.is_mid_frame and server.lease != LANE:
+            server.expire(
+                Fate.HALF_A_FRAME
+            )  # it got half a frame, and nobody will send the rest
+        self.release(client, server)
         if client.pending:
             relay.dispatcher.pump(client)
         elif client.paused:
@@ -205,7 +215,7 @@ class Replies:
         if client.pin is not PinReason.SESSION_MODE:
             client.pin = None
             server.responses.owner = None
-            server.soiled = False
+            server.wiped()
         client.doubted = False
         client.journal.forget()
         client.adopt_parameters(client.journal.base)
@@ -295,52 +305,54 @@ class Replies:
 
     # Servers that are free...
 
-    def leave(self, client: Client, server: Server) -> None:
-        """Give back a server at the end of the session's last unit on it."""
-        if server.use is not LANE:
-            self.release(client, server)
-            return
-        client.server = None
-
     def release(self, client: Client, server: Server) -> None:
-        """Give back the server *client* held."""
+        """Give back the server *client* had, which its units need no more."""
         client.server = None
-        server.holder = None
-        self.settle(server)
+        self.leave(server)
 
-    def settle(self, server: Server) -> None:  # noqa: PLR0911 - one line a need
-        """Give a server that owes nothing and has no holder to the next session, clean."""
-        relay = self._relay
-        if server.use is CLOSED or server.responses.owed:
+    def leave(self, server: Server) -> None:
+        """Take *server* from its session; a lane stays with the others."""
+        server.leave()
+        if server.lease == UNCLAIMED:
+            self.settle(server)
+
+    def settle(self, server: Server) -> None:  # noqa: C901 - one line a need
+        """Give a server that is nobody's to the next session, clean, once it owes nothing."""
+        if server.lease == CLOSED or server.responses.owed:
             return
-        if server.expired or server.pool.has_too_many:
-            relay.close_server(server)
-            return
-        if server.litter:
-            tidying.tell(relay, server)
-            return
-        if server.tx != codes.IDLE:
-            self._inject(server, ROLLBACK, Purpose.ROLLBACK)
-            return
-        if server.soiled or server.parameters is None:
-            reset = relay.reset.for_server(server)
-            self._inject(server, reset.frame, Purpose.RESET).reset = reset
-            return
-        if server.cancels:
-            server.use = RESETTING  # a cancel request under way must not hit the next one
-            return
-        pool = server.pool
-        while pool.waiters:
-            waiter: Client = pool.waiters.popleft()  # type: ignore[assignment]
-            if waiter.shares:
-                lanes.open_lane(pool, server)
-            else:
-                server.use = HELD
-            relay.dispatcher.start(waiter, server)
-            if server.use is LANE:
-                self._fill(pool, server)
-            return
-        pool.release(server, relay.now)
+        if server.lease == COOLING:
+            if server.cancels:
+                return
+            server.cooled()
+        relay, pool = self._relay, server.pool
+        match next_after_free(server, has_too_many=pool.has_too_many):
+            case Next.CLOSE:
+                relay.close_server(server)
+            case Next.TIDY:
+                tidying.tell(relay, server)
+            case Next.ROLL_BACK:
+                self._inject(server, ROLLBACK, Purpose.ROLLBACK)
+                server.roll_back()
+            case Next.RESET:
+                reset = relay.reset.for_server(server)
+                self._inject(server, reset.frame, Purpose.RESET).reset = reset
+                server.reset()
+            case Next.COOL:
+                server.cool()
+            case Next.HAND_ON if pool.waiters:
+                self._hand_on(server, pool)
+            case Next.HAND_ON:
+                pool.release(server, relay.now)
+
+    def _hand_on(self, server: Server, pool: Pool) -> None:
+        """Give *server* to the session that has waited longest."""
+        waiter: Client = pool.waiters.popleft()  # type: ignore[assignment]
+        server.take(waiter)
+        if waiter.shares:
+            lanes.open_lane(pool, server)
+        self._relay.dispatcher.start(waiter, server)
+        if server.lease == LANE:
+            self._fill(pool, server)
 
     def _fill(self, pool: Pool, lane: Server) -> None:
         """Let the waiters behind the first share the lane that was opened for it."""
@@ -356,9 +368,7 @@ class Replies:
             self._relay.dispatcher.start(waiter, lane)
 
     def _inject(self, server: Server, query: bytes, purpose: Purpose) -> Injected:
-        server.use = RESETTING
         server.unnamed = None
-        server.responses.owner = None
         server.out.append(query)
         injected = Injected(purpose)
         server.owe(injected)
@@ -384,8 +394,11 @@ class Replies:
             reset.failed(server)
         elif reset is not None:
             reset.done(server)
-        if owed.failed and owed.purpose in (Purpose.RESET, Purpose.ROLLBACK):
-            self._relay.lose_server(server, None)
+        if owed.purpose in (Purpose.RESET, Purpose.ROLLBACK):
+            if owed.failed:
+                self._relay.lose_server(server, None)
+            else:
+                server.cleaned()
 
     def _injected_failed(self, server: Server, owed: Injected, error: bytes) -> None:
         """What rwsplit sent by itself failed: nobody may rely on it."""
@@ -408,7 +421,7 @@ class Replies:
         if owed.purpose not in _NEEDED or sqlstate(error) == _FAILED_ALREADY:
             return
         client = owed.client
-        server.expired = True
+        server.expire(Fate.NOT_READY)
         if client is not None and not client.closed and client.server is server:
             message = f"rwsplit could not {owed.purpose.value} on {server.pool.node}"
             self._relay.fail_client(client, error_response("FATAL", "08006", message))

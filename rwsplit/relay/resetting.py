@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from rwsplit.exchange.lease import Fate
 from rwsplit.relay.injected import query
 from rwsplit.server.server import Server
 from rwsplit.session.parameters import NONE
@@ -42,7 +43,7 @@ class Reset:
 
     def done(self, server: Server) -> None:
         """Note that *server* has been cleaned by this."""
-        server.soiled = False
+        server.wiped()
         server.mingled = not self._discards and (
             server.mingled or server.last_writer is not None
         )
@@ -56,7 +57,7 @@ class Reset:
 
     def failed(self, server: Server) -> None:
         """Note that *server* refused it: it is closed, and its node is not to blame."""
-        server.expired = True
+        server.expire(Fate.NOT_CLEANED)
         _log.warning("server_reset_failed", node=server.pool.node, query=self.sql)
 
 

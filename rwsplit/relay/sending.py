@@ -12,6 +12,7 @@ from collections.abc import Sized
 from typing import TYPE_CHECKING
 
 from rwsplit.config.choices import PoolMode
+from rwsplit.exchange.lease import HELD, IDLE, LANE, Fate
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay import sequences, tidying
@@ -19,7 +20,7 @@ from rwsplit.relay.client import Client
 from rwsplit.relay.injected import DEALLOCATE_ALL, Ahead, Injected, Purpose, Restoration, query
 from rwsplit.relay.slices import LESSON, LOOKS
 from rwsplit.routing.route import RouteReason
-from rwsplit.server.server import HELD, IDLE, LANE, RESETTING, Server
+from rwsplit.server.server import Server
 from rwsplit.session import restoring
 from rwsplit.session.pinning import (
     SURE,
@@ -107,8 +108,6 @@ class Sender:
     def _take(self, client: Client, server: Server, unit: Unit) -> None:
         """Make *server* the session's own, as *unit* must find it."""
         client.server = server
-        if server.use is HELD:
-            server.holder = client
         if client.mode is PoolMode.SESSION:
             _keep(client, server)
         if server.parameters is not client.parameters:
@@ -140,7 +139,7 @@ class Sender:
         self._make_sure(client, server, unit, piece)
         if piece.script is not None and forgets_prepared(piece.script):
             server.forget()  # what follows within the piece cannot rely on anything
-        if server.use is LANE:
+        if server.lease == LANE:
             server.unnamed = None  # it hangs on units of strangers, which may still fail
         age = client.knowledge.age(client.database)
         listed = self._listed(client, piece)
@@ -212,7 +211,7 @@ class Sender:
         server.parameters = client.parameters
         server.unnamed = None
         if client.parameters.idle_session:
-            server.soiled = True  # idle in a pool it would end under the next one's feet
+            server.soil()  # idle in a pool it would end under the next one's feet
         injected = Ahead(Purpose.PARAMETERS, client)
         if tells:
             injected.reports = client.sink
@@ -228,7 +227,7 @@ class Sender:
             client.pin is None
             or (reason in UNSEEN and client.pin is not PinReason.SESSION_MODE)
         ):
-            server.soiled = True
+            server.soil()
             # State on a replica could never be used by what must go to the primary.
             if not server.is_replica:
                 unit.with_pin = client.pin is None
@@ -258,10 +257,10 @@ class Sender:
         for pool in self._relay.pools:
             if pool.database == database:
                 for server in list(pool.servers):
-                    if server.use is IDLE:
+                    if server.lease == IDLE:
                         self._relay.close_server(server)
-                    elif server.use is RESETTING:
-                        server.expired = True
+                    elif server.lease not in (HELD, LANE):
+                        server.expire(Fate.DATABASE_GOES)
 
     def _restores_itself(self, client: Client, unit: Unit) -> bool:
         """Return whether nothing must follow *unit* that brings back what it resets."""
@@ -336,7 +335,7 @@ class Sender:
 def _keep(client: Client, server: Server) -> None:
     """Have a session in session mode keep *server* until it ends."""
     client.pin = PinReason.SESSION_MODE
-    server.soiled = True
+    server.soil()
     server.responses.owner = client.sink
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
+from rwsplit.exchange.lease import CLOSED, IDLE, LANE
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay.injected import Injected
 from rwsplit.relay.standing import TIMERS, Standing, Timer, client_of, standing, unit_of
 from rwsplit.relay.trials import Trial
-from rwsplit.server.server import CLOSED, IDLE, LANE, Server
+from rwsplit.server.server import Server
 from rwsplit.session.unit import CancelReason, Unit
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class ServerTimers:
         moved, self._moved = self._moved, {}
         self._before, self._seen = self._seen, {}
         for server in list(self._relay.servers.values()):
-            if server.use is IDLE:
+            if server.lease == IDLE:
                 continue
             owed = server.responses.owed
             head = owed[0] if owed else None
@@ -117,7 +118,7 @@ class ServerTimers:
             check = self.checks.get(timer)
             if check is not None:
                 check(look)
-                if look.server.use is CLOSED or (look.client and look.client.closed):
+                if look.server.lease == CLOSED or (look.client and look.client.closed):
                     return
 
     def _is_young(self, unit: Unit, now: float) -> bool:
@@ -174,7 +175,7 @@ class ServerTimers:
     def _transaction(self, look: Look) -> None:
         server, client = look.server, look.client
         timeout = server.pool.config.transaction_timeout
-        if not timeout or server.use is LANE:
+        if not timeout or server.lease == LANE:
             return
         unit = look.unit
         if client is not None and client.tx != codes.IDLE:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.exchange.lease import CLOSED, LANE
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay.client import Client
-from rwsplit.server.server import CLOSED, LANE
 from rwsplit.session.backend_calls import read_call, replace_call
 from rwsplit.session.unit import Piece, Unit
 
@@ -54,7 +54,7 @@ class Signaller:
         # What it was running ends, too, also if it could be left to itself.
         if (
             server is not None
-            and server.use not in (LANE, CLOSED)
+            and server.lease not in (LANE, CLOSED)
             and server.responses.owed
             and isinstance(server.responses.owed[0], Unit)
             and not server.cancels

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from rwsplit.server.server import CLOSED, Server
+from rwsplit.exchange.lease import CLOSED
+from rwsplit.server.server import Server
 
 if TYPE_CHECKING:
     from rwsplit.relay.client import Client
@@ -137,7 +138,7 @@ class Slices:
     def _serve(self, party: Client | Server) -> None:
         party.queued = False
         if isinstance(party, Server):
-            if party.use is not CLOSED and not party.paused:
+            if party.lease != CLOSED and not party.paused:
                 self._relay.reading.serve_server(party, READABLE)
             return
         if party.closed:

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.exchange.lease import IDLE
 from rwsplit.protocol import codes
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.injected import Injected, Purpose
 from rwsplit.relay.trials import Trial
-from rwsplit.server.server import IDLE, Server
+from rwsplit.server.server import Server
 from rwsplit.session.unit import Unit
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def standing(server: Server) -> Standing:
     client: Client | None = server.holder  # type: ignore[assignment]  # the relay's are all Clients
     if client is not None:
         return Standing.IN_TRANSACTION if client.tx != codes.IDLE else Standing.IDLE
-    return Standing.POOLED if server.use is IDLE else Standing.CANCELLING
+    return Standing.POOLED if server.lease == IDLE else Standing.CANCELLING
 
 
 def _of_owed(server: Server, head: Owed) -> Standing:

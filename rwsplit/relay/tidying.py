@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from rwsplit.exchange.lease import CLOSED
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay.injected import Injected, Purpose
-from rwsplit.server.server import CLOSED, Server
+from rwsplit.server.server import Server
 from rwsplit.session.prepared import SYNC
 from rwsplit.session.unit import Unit
 
@@ -29,7 +30,7 @@ def close(relay: Relay, server: Server, names: Iterable[bytes]) -> None:
 
 def tell(relay: Relay, server: Server) -> None:
     """Tell *server*, which has the whole of all its units, what it is to close."""
-    if not server.litter or server.copying > 0 or server.use is CLOSED:
+    if not server.litter or server.copying > 0 or server.lease == CLOSED:
         return
     server.out += [*server.litter, SYNC]
     server.litter = []

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.exchange.lease import LANE
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.responses import Step, sqlstate
@@ -23,7 +24,7 @@ from rwsplit.relay import lanes, skipping, tidying
 from rwsplit.relay.client import Client
 from rwsplit.relay.injected import Injected, Purpose
 from rwsplit.routing.route import Route, RouteReason, Target
-from rwsplit.server.server import LANE, Server
+from rwsplit.server.server import Server
 from rwsplit.session.exchanging import refuse
 from rwsplit.session.prepared import SYNC, Prepared
 from rwsplit.session.teaching import Lesson, compose
@@ -66,12 +67,12 @@ class Trials:
         if not is_wanted(server, unit) or client.tx == codes.FAILED:
             return False
         relay = self._relay
-        if server.use is LANE:
+        if server.lease == LANE:
             lanes.close_lane(server)
+            server.take(client)
         is_held = client.server is server
         if not is_held:
             relay.sender.bring_parameters(client, server)
-            server.holder = client
             client.server = server
         tidying.tell(relay, server)
         trial = Trial(client, unit, then, is_held=is_held)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.cluster.node import AdminState, Down, NodeView, Refusal, Role, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.choices import ReadsOnPrimary
+from rwsplit.exchange.lease import IDLE, Fate
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay.client import Client
 from rwsplit.relay.overdue import Overdue
@@ -19,7 +20,7 @@ from rwsplit.routing.consistency import NO_HOME, PRIMARY_HOME, all_but, readers
 from rwsplit.routing.route import Target
 from rwsplit.server.janitor import due, retire
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import IDLE, Server
+from rwsplit.server.server import Server
 from rwsplit.session.unit import Unit
 
 if TYPE_CHECKING:
@@ -115,10 +116,10 @@ class Upkeep:
         pool = server.pool
         server.is_replica = is_replica_server(self._relay.view.node(pool.node))
         if not self.is_usable(pool.node):
-            server.expired = True
+            server.expire(Fate.NODE_LEFT)
             pool.put_off(self._relay.now)  # or the next one would be opened at once, as useless
         elif self._relay.rebasing.is_outdated(server):
-            server.expired = True
+            server.expire(Fate.OTHER_DEFAULTS)
 
     def _leave_nodes(self, view: ClusterView) -> None:
         relay = self._relay
@@ -129,7 +130,7 @@ class Upkeep:
             for server in list(pool.servers):
                 server.is_replica = is_replica
                 if not usable:
-                    server.expired = True
+                    server.expire(Fate.NODE_LEFT)
                     self._retire(server, node)
                 elif isinstance(node and node.health, Down) and server.is_replica:
                     relay.lose_server(server, None)
@@ -140,7 +141,7 @@ class Upkeep:
     def _retire(self, server: Server, node: NodeView | None) -> None:
         """Close a server of a node that left: now if idle, at once if the node is no longer ours."""
         relay = self._relay
-        if server.use is IDLE:
+        if server.lease == IDLE:
             relay.close_server(server)
         elif node is not None and node.admin is not AdminState.ATTACHED:
             return  # detached by an operator: what runs may finish, and then it is closed

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from rwsplit.exchange.lease import IDLE, Fate
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import Server
 
 
 def due(pool: Pool, now: float) -> list[Server]:
@@ -28,5 +29,5 @@ def due(pool: Pool, now: float) -> list[Server]:
 def retire(pool: Pool, now: float) -> None:
     """Have the servers that are too old closed when they become free: busy ones are seldom seen idle."""
     for server in pool.servers:
-        if server.use is not Use.IDLE and now - server.born >= pool.config.server_lifetime:
-            server.expired = True
+        if server.lease != IDLE and now - server.born >= pool.config.server_lifetime:
+            server.expire(Fate.TOO_OLD)

@@ -20,13 +20,21 @@ import attrs
 
 from rwsplit.config.model import PoolConfig
 from rwsplit.errors import ServerRefused
+from rwsplit.exchange.lease import (
+    COOLING,
+    HELD,
+    IDLE,
+    LANE,
+    RESETTING,
+    ROLLING_BACK,
+    UNCLAIMED,
+)
 from rwsplit.server.quota import Quota
 from rwsplit.server.refused import Refused
-from rwsplit.server.server import CLOSED, HELD, IDLE, LANE, RESETTING, Server
+from rwsplit.server.server import Server
 from rwsplit.session.acceptance import Acceptance
 
 if TYPE_CHECKING:
-    from rwsplit.session.parameters import ParameterSet
     from rwsplit.session.prepared import Prepared
     from rwsplit.session.session import Session
 
@@ -165,40 +173,38 @@ class Pool:
             return f"pool.size is {self.config.size}"
         return str(self.last_error or "one is being opened")
 
-    def acquire(self) -> Server | None:
-        """Return an idle server, now held by the caller, or None."""
+    def acquire(self, session: Session) -> Server | None:
+        """Return an idle server, now held by *session*, or None."""
         if not self.idle:
             return None
         server = self.idle.pop()
-        server.use = HELD
+        server.take(session)
         return server
 
-    def acquire_with(self, parameters: ParameterSet) -> Server | None:
-        """Return an idle server that has *parameters* already, else any, now held by the caller; or None."""
+    def acquire_alike(self, session: Session) -> Server | None:
+        """Return an idle server that has the parameters of *session* already, else any, now held by it; or None."""
         for server in reversed(self.idle):
-            if server.parameters is parameters:
-                self.acquire_this(server)
+            if server.parameters is session.parameters:
+                self.acquire_this(server, session)
                 return server
-        return self.acquire()
+        return self.acquire(session)
 
-    def acquire_that_parsed(self, unnamed: Prepared, parameters: ParameterSet) -> Server | None:
-        """Return the idle server that has *unnamed* under the empty name, else as `acquire_with`."""
+    def acquire_that_parsed(self, unnamed: Prepared, session: Session) -> Server | None:
+        """Return the idle server that has *unnamed* under the empty name, else as `acquire_alike`."""
         for server in reversed(self.idle):
-            if server.unnamed is unnamed and server.parameters is parameters:
-                self.acquire_this(server)
+            if server.unnamed is unnamed and server.parameters is session.parameters:
+                self.acquire_this(server, session)
                 return server
-        return self.acquire_with(parameters)
+        return self.acquire_alike(session)
 
-    def acquire_this(self, server: Server) -> None:
-        """Take one certain idle server."""
+    def acquire_this(self, server: Server, session: Session) -> None:
+        """Have *session* hold one certain idle server."""
         self.idle.remove(server)
-        server.use = HELD
+        server.take(session)
 
     def release(self, server: Server, now: float) -> None:
         """Take back a clean server."""
-        server.use = IDLE
-        server.holder = None
-        server.responses.owner = None
+        server.shelve()
         server.idle_since = now
         self.idle.append(server)
 
@@ -277,26 +283,25 @@ class Pool:
     def remove(self, server: Server) -> None:
         """Forget a server that is closed."""
         self.servers.discard(server)
-        if server.use is IDLE and server in self.idle:
+        if server.lease == IDLE and server in self.idle:
             self.idle.remove(server)
         if server in self.lanes:
             self.lanes.remove(server)
-        server.use = CLOSED
+        server.close()
 
     def statistics(self) -> PoolStatistics:
         """Return the counts as of now."""
-        uses = [server.use for server in self.servers]
-        cancelled = sum(s.use is RESETTING and not s.responses.owed for s in self.servers)
+        leases = [server.lease for server in self.servers]
         waits = [getattr(s.pending[0], "arrived", 0.0) for s in self.waiters if s.pending]
         return PoolStatistics(
             node=self.node,
             database=self.database,
             user=self.user,
-            active=uses.count(HELD),
-            idle=uses.count(IDLE),
-            lanes=uses.count(LANE),
-            resetting=uses.count(RESETTING) - cancelled,
-            cancelled=cancelled,
+            active=leases.count(HELD) + leases.count(UNCLAIMED),
+            idle=leases.count(IDLE),
+            lanes=leases.count(LANE),
+            resetting=leases.count(ROLLING_BACK) + leases.count(RESETTING),
+            cancelled=leases.count(COOLING),
             starting=self.starting,
             waiting=len(self.waiters),
             oldest_wait=min(waits, default=float("inf")),

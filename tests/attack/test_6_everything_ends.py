@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from rwsplit.cluster.node import Down
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import PoolConfig
+from rwsplit.exchange.lease import CLOSED
 from rwsplit.relay.client import Client
 from rwsplit.relay.standing import Standing, standing
-from rwsplit.server.server import CLOSED, Server
+from rwsplit.server.server import Server
 from tests.support import frames
 from tests.support.attack_length import TIMES
 from tests.support.memory_relay import MemoryRelay, wire_of
@@ -171,7 +172,7 @@ def test_every_session_and_whatever_servers_do_comes_to_its_end(
     assert not left, (left, [standing(s) for s in rig.busy()])
     assert not rig.busy(), rig.about()
     assert all(
-        server.use is CLOSED or standing(server) is Standing.POOLED
+        server.lease == CLOSED or standing(server) is Standing.POOLED
         for server in rig.relay.servers.values()
     )
     assert not any(pool.waiters for pool in rig.relay.pools)

@@ -6,10 +6,11 @@ import select
 
 import pytest
 
+from rwsplit.exchange.lease import CLOSED
 from rwsplit.protocol import codes
 from rwsplit.relay.client import Client
 from rwsplit.relay.slices import SLICE
-from rwsplit.server.server import CLOSED, Server
+from rwsplit.server.server import Server
 from tests.support.counted_turns import answers
 from tests.support.frames import (
     BIND_COMPLETE,
@@ -73,7 +74,7 @@ def test_a_goodbye_in_the_middle_of_a_copy_ends_session_and_server(rig: MemoryRe
     wire_of(client).incoming = message("d", b"1\n") + TERMINATE
     rig.turn_clients([client])
     assert client.closed
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
     assert not any(rig.relay.counters.load)
 
 
@@ -85,7 +86,7 @@ def test_a_goodbye_behind_a_copy_that_has_not_begun_ends_session_and_server(rig:
     assert not client.closed, "the COPY may be answered by an error"
     rig.turn_servers([(server, COPY_IN)])
     assert client.closed
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
     assert not any(rig.relay.counters.load)
 
 
@@ -100,7 +101,7 @@ def test_a_goodbye_behind_the_end_of_a_copy_waits_for_its_answer(rig: MemoryRela
     assert not client.closed
     rig.turn_servers([(server, complete("COPY 1") + ready())])
     assert client.closed
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
     assert not any(rig.relay.counters.load)
 
 
@@ -121,7 +122,7 @@ def test_a_goodbye_that_comes_together_with_the_answer_to_a_flush_ends_the_sessi
     rig.relay.turn([(server.fd, select.EPOLLIN), (client.fd, select.EPOLLIN)])
     assert wire_of(client).sent.endswith(complete("UPDATE 1"))
     assert client.closed
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
     assert not any(rig.relay.counters.load)
 
 
@@ -150,7 +151,7 @@ def test_a_server_closed_in_the_middle_of_a_copy_is_busy_with_nothing(rig: Memor
     [server] = rig.busy()
     rig.turn_servers([(server, COPY_IN)])
     rig.relay.loss.client_gone(client)
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
     assert not any(rig.relay.counters.load)
 
 
@@ -167,7 +168,7 @@ def test_a_cancel_for_what_is_answered_together_with_what_went_ahead_of_it_is_la
     rig.turn_servers([(server, change + answer)])
     assert wire_of(client).sent == answer
     assert not client.in_flight
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
 
 
 def test_a_read_whose_server_is_shut_down_under_its_parameters_runs_elsewhere(rig: MemoryRelay):

@@ -8,11 +8,12 @@ import pytest
 from rwsplit.cluster.node import Frozen, Health, NodeView, Refusal, Suspect, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.choices import ConsistencyLevel, ReadsOnPrimary
+from rwsplit.exchange.lease import CLOSED
 from rwsplit.relay.client import Client, Waiting
 from rwsplit.relay.trials import Trial
 from rwsplit.routing.balancing import LeastConnections
 from rwsplit.routing.route import RouteReason
-from rwsplit.server.server import CLOSED, Server
+from rwsplit.server.server import Server
 from tests.support import frames
 from tests.support.memory_relay import ANSWER, MemoryRelay, replies, wire_of
 from tests.support.messages import SYNC, bind, execute, parse
@@ -142,7 +143,7 @@ def test_reads_a_frozen_node_has_not_begun_to_answer_run_elsewhere_and_its_late_
 
     rig.freeze(pool.node)
 
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
     assert not pool.servers, "idle ones may be frozen for ever"
     [again] = rig.busy()
     assert again.pool.node != pool.node
@@ -200,7 +201,7 @@ def test_lanes_are_left_by_everybody():
 
     rig.freeze(lane.pool.node)
 
-    assert lane.use is CLOSED
+    assert lane.lease == CLOSED
     assert all(client.server is not lane for client in rig.clients)
     while rig.busy():
         rig.answer(rig.busy(), ANSWER)
@@ -216,7 +217,7 @@ def test_a_transaction_that_only_reads_goes_on_elsewhere():
     rig.turn_servers([(server, BEGUN_AND_READ)])
 
     rig.freeze(server.pool.node)
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
     assert client.server is None
 
     again = rig.read(client)
@@ -234,7 +235,7 @@ def test_a_read_only_transaction_stays():
 
     rig.freeze(server.pool.node)
 
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
     assert client.server is server
 
 
@@ -277,7 +278,7 @@ def test_a_savepoint_a_frozen_replica_does_not_set_is_set_elsewhere():
 
     rig.freeze(server.pool.node)
 
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
     [again] = rig.busy()
     assert again.pool.node != server.pool.node
     assert b"savepoint a" in wire_of(again).sent
@@ -290,7 +291,7 @@ def test_servers_that_only_clean_up_are_closed():
     server = rig.read(client)
     rig.relay.loss.client_gone(client)
     rig.freeze(server.pool.node)
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
 
 
 def test_those_who_wait_for_a_server_of_a_frozen_node_look_elsewhere():
@@ -305,7 +306,7 @@ def test_those_who_wait_for_a_server_of_a_frozen_node_look_elsewhere():
     rig.freeze(waiting.waits_for.node)
 
     assert waiting.waits_for is None or waiting.waits_for.node not in {
-        server.pool.node for server in servers if server.use is CLOSED
+        server.pool.node for server in servers if server.lease == CLOSED
     }
 
 
@@ -367,7 +368,7 @@ def test_the_primary_is_left_by_reads_a_replica_may_answer():
 
     rig.freeze("n0")
 
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
     assert client.server is not None
     assert client.server.pool.node != "n0"
 

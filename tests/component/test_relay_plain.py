@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from rwsplit.exchange.lease import IDLE
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay.plain import PlainReads
-from rwsplit.server.server import Use
 from tests.support import frames
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
 
@@ -44,7 +44,7 @@ def test_a_read_at_home_goes_the_plain_way_and_leaves_everything_as_it_was(taken
         assert wire_of(client).sent == ANSWER
     assert taken == [False, True, True]  # the first has no home yet
     assert (client.server, client.in_flight, client.statements) == (None, 0, 3)
-    assert (server.use, server.holder, server.dirty) == (Use.IDLE, None, False)
+    assert (server.lease, server.holder, server.dirty) == (IDLE, None, False)
     assert not any(rig.relay.counters.load)
     assert rig.relay.counters.reads[server.pool.node_index] == 3
 
@@ -131,7 +131,7 @@ def test_a_lane_takes_what_would_have_to_wait():
     assert rig.relay.counters.shared > 0
     assert sum(client.statements for client in rig.clients) == 24
     assert not any(rig.relay.counters.load)
-    assert all(s.use is Use.IDLE for s in rig.relay.servers.values())
+    assert all(s.lease == IDLE for s in rig.relay.servers.values())
 
 
 def test_an_error_that_comes_before_its_ready_for_query_takes_names_back():

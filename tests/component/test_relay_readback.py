@@ -6,11 +6,12 @@ import struct
 
 import pytest
 
+from rwsplit.exchange.lease import CLOSED, IDLE
 from rwsplit.relay.client import Client
 from rwsplit.relay.readback import ATTEMPTS
 from rwsplit.relay.resetting import Reset
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import CLOSED, IDLE, Server
+from rwsplit.server.server import Server
 from rwsplit.session import audit
 from rwsplit.session.journal import MOST_SET
 from rwsplit.session.parameters import MOST_COLUMNS, NONE
@@ -119,7 +120,7 @@ def test_in_a_transaction_the_question_waits_for_its_end(rig: MemoryRelay):
     assert b"current_setting" in wire_of(server).sent
     answers(rig, server, values("UTF8", hexed("GMT")))
     assert client.parameters.values == (("timezone", "GMT"),)
-    assert server.use is IDLE
+    assert server.lease == IDLE
 
 
 def test_a_question_that_is_cancelled_is_asked_again(rig: MemoryRelay):
@@ -179,7 +180,7 @@ def test_what_is_left_is_asked_after_what_may_have_ended_it(rig: MemoryRelay):
     assert client.pin is PinReason.TEMP_TABLE
     says(rig, client, b"drop table t")
     answers(rig, server, complete("DROP TABLE") + ready() + values(*left(None)))
-    assert (client.pin, client.server, server.use) == (None, None, IDLE)
+    assert (client.pin, client.server, server.lease) == (None, None, IDLE)
     assert not server.soiled
 
 
@@ -206,7 +207,7 @@ def test_a_unit_waits_until_its_server_acts_as_its_role(rig: MemoryRelay):
     assert wire_of(server).sent == query("insert into t values (1)")
     assert server.parameters is client.parameters
     answers(rig, server, complete("INSERT 0 1") + ready())
-    assert server.use is IDLE
+    assert server.lease == IDLE
 
     says(rig, client, b"insert into t values (2)")
     assert wire_of(server).sent == query("insert into t values (2)")
@@ -278,7 +279,7 @@ def test_a_role_the_primary_refuses_is_the_answer_and_the_unit_does_not_run(rig:
     server = says(rig, client, b"insert into t values (1)")
     answers(rig, server, error("22023", "role is gone") + ready())
     assert wire_of(client).sent == error("22023", "role is gone") + ready()
-    assert (server.use, server.parameters) == (IDLE, NONE), "one Query: it changed nothing"
+    assert (server.lease, server.parameters) == (IDLE, NONE), "one Query: it changed nothing"
     assert (client.server, client.closed) == (None, False)
 
 
@@ -338,7 +339,7 @@ def test_a_unit_that_is_cancelled_while_it_waits_for_a_change_never_runs(rig: Me
     rig.relay.canceller.cancel(client.pid, client.cancel_key)
     assert b"C57014" in wire_of(client).sent
     answers(rig, server, complete() + ready())
-    assert (client.server, server.use) == (None, IDLE)
+    assert (client.server, server.lease) == (None, IDLE)
     assert b"insert" not in wire_of(server).sent
 
 
@@ -348,7 +349,7 @@ def test_a_session_that_leaves_while_its_server_is_changed_leaves_it_as_it_is(ri
     server = says(rig, client, b"insert into t values (1)")
     rig.relay.loss.client_gone(client)
     answers(rig, server, complete() + ready())
-    assert (server.use, server.parameters) == (IDLE, client.parameters)
+    assert (server.lease, server.parameters) == (IDLE, client.parameters)
 
 
 def test_a_lane_is_opened_for_a_waiter_only_when_its_server_needs_no_answer():
@@ -419,7 +420,7 @@ def test_a_move_whose_role_the_primary_refuses_fails_the_transaction(rig: Memory
     rig.ask(client, b"rollback")
     rig.turn_clients([client])
     assert wire_of(client).sent == complete("ROLLBACK") + ready()
-    assert (client.server, primary.use, client.closed) == (None, IDLE, False)
+    assert (client.server, primary.lease, client.closed) == (None, IDLE, False)
 
 
 # Values that a server refuses...
@@ -451,7 +452,7 @@ def test_a_read_behind_a_change_that_fails_runs_again_and_its_server_is_nobodys(
     replica = says(rig, client, b"select 1")
     assert b"select 1" in wire_of(replica).sent, "one write"
     answers(rig, replica, error("42501", "no") + ready() + ANSWER)
-    assert replica.use is CLOSED
+    assert replica.lease == CLOSED
     again = client.server
     assert isinstance(again, Server)
     assert not client.sink
@@ -468,7 +469,7 @@ def test_what_has_been_refused_is_not_sent_blindly_again(rig: MemoryRelay):
     replica = says(rig, client, b"select 1")
     assert b"select 1" not in wire_of(replica).sent
     answers(rig, replica, error("42501") + ready())
-    assert (replica.use, replica.parameters) == (IDLE, NONE)
+    assert (replica.lease, replica.parameters) == (IDLE, NONE)
     assert isinstance(client.server, Server)
     assert not client.server.is_replica
 

@@ -6,10 +6,11 @@ import attrs
 import pytest
 
 from rwsplit.config.model import PoolConfig
+from rwsplit.exchange.lease import CLOSED
 from rwsplit.relay.client import Waiting
 from rwsplit.relay.relay import Relay
 from rwsplit.relay.standing import TIMERS, Standing, Timer, standing
-from rwsplit.server.server import CLOSED, Server
+from rwsplit.server.server import Server
 from rwsplit.session.unit import CancelReason
 from tests.support import frames
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
@@ -98,7 +99,9 @@ def test_a_session_that_says_flush_and_nothing_more_idles_in_a_transaction():
 
     assert b"25P03" in rig.heard
     assert rig.is_over
-    assert server.use is CLOSED, "the rest will not come, and nobody else may have it like this"
+    assert server.lease == CLOSED, (
+        "the rest will not come, and nobody else may have it like this"
+    )
 
 
 def test_outside_a_transaction_it_is_idle_as_well():
@@ -107,7 +110,7 @@ def test_outside_a_transaction_it_is_idle_as_well():
     rig.pass_time(12)
     assert b"57P05" in rig.heard
     assert rig.is_over
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
 
 
 @pytest.mark.usefixtures("cancelled")
@@ -195,7 +198,7 @@ def test_a_session_that_says_half_a_message_idles(setting: str, code: bytes):
     assert standing(server) is Standing.UNFINISHED
     rig.pass_time(12)
     assert code in rig.heard
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
 
 
 def test_half_a_message_is_not_sent_for_longer_than_a_statement_may_run(
@@ -208,7 +211,7 @@ def test_half_a_message_is_not_sent_for_longer_than_a_statement_may_run(
     rig.pass_time(6)
     assert b"57014" in rig.heard
     assert rig.is_over
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
 
 
 def test_one_that_sends_it_slowly_does_not():
@@ -365,7 +368,7 @@ def test_a_copy_and_an_open_unit_take_their_time_too(cancelled: list[Server]):
     server = rig.asks_by_flush()
     rig.pass_time(61)
     assert b"25P04" in rig.heard
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
     assert cancelled == [server]
 
 
@@ -389,7 +392,7 @@ def test_it_may_wait_for_locks_as_long_as_the_statement_itself():
     assert standing(server) is Standing.RUNNING
     rig.pass_time(1000)
     assert not rig.is_over
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
 
 
 def test_it_is_cancelled_as_the_statement_would_be(cancelled: list[Server]):
@@ -429,9 +432,9 @@ def test_a_server_that_does_not_do_what_rwsplit_asks_is_given_up():
     rig.relay.loss.client_gone(rig.clients[0])
     assert standing(server) is Standing.CLEANING
     rig.pass_time(59)
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
     rig.pass_time(2)
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
     assert rig.busy() == []
 
 
@@ -443,7 +446,7 @@ def test_a_session_whose_server_does_not_is_told():
     rig.pass_time(62)
     assert b"08006" in rig.heard
     assert b"within query_wait_timeout (60 s)" in rig.heard
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
 
 
 def test_each_question_has_all_the_time():
@@ -483,9 +486,9 @@ def test_a_read_nobody_waits_for_is_cancelled_and_its_server_not_waited_for_for_
     assert cancelled == [server]
     assert standing(server) is Standing.ABANDONED
     rig.pass_time(59)
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
     rig.pass_time(2)
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
 
 
 def test_a_write_nobody_waits_for_runs_to_its_end(cancelled: list[Server]):

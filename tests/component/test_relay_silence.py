@@ -9,8 +9,9 @@ import pytest
 
 from rwsplit.cluster.node import Down, Health, Up
 from rwsplit.cluster.view import ClusterView
+from rwsplit.exchange.lease import CLOSED
 from rwsplit.relay.silence import SEND_BUFFER
-from rwsplit.server.server import CLOSED, Server
+from rwsplit.server.server import Server
 from tests.support import frames
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
 
@@ -83,9 +84,9 @@ def test_what_runs_on_a_primary_that_is_down_is_waited_for_but_not_for_ever(
     server = work(rig)
     rig.primary_is(DOWN)
     rig.pass_time(TIMEOUT - 1)
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
     rig.pass_time(3)
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
     assert b"08006" in rig.heard()
     assert b"server_silence_timeout (120 s)" in rig.heard()
     assert rig.clients[0].closed
@@ -99,7 +100,7 @@ def test_one_that_comes_back_is_given_all_the_time_again():
         rig.pass_time(TIMEOUT - 10)
         rig.primary_is(Up())
         rig.pass_time(2)
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
 
 
 def test_a_node_that_only_refuses_the_monitor_is_at_work():
@@ -107,7 +108,7 @@ def test_a_node_that_only_refuses_the_monitor_is_at_work():
     server = writes(rig)
     rig.primary_is(REFUSES)
     rig.pass_time(10 * TIMEOUT)
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
 
 
 def test_so_is_one_that_answers_anybody():
@@ -120,14 +121,14 @@ def test_so_is_one_that_answers_anybody():
         rig.turn_servers([(other, frames.complete("UPDATE 1") + frames.ready("T"))])
         rig.ask(rig.clients[1], b"update t set a = 2")
         rig.turn_clients(rig.clients[1:])
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
 
 
 def test_a_long_statement_on_a_node_that_is_up_says_nothing_for_hours():
     rig = Rig()
     server = writes(rig)
     rig.pass_time(20 * TIMEOUT)
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
 
 
 # A message that breaks off...
@@ -146,9 +147,9 @@ def test_a_server_that_announces_a_long_row_and_falls_silent_is_given_up(missing
     rig.turn_servers([(server, frames.COLUMNS + header)])
     assert server.responses.missing == missing
     rig.pass_time(TIMEOUT - 1)
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
     rig.pass_time(3)
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
     assert b"broke off in the middle of a message" in rig.heard()
 
 
@@ -159,7 +160,7 @@ def test_what_postgresql_keeps_in_its_send_buffer_may_be_missing_for_hours():
     rig.turn_servers([(server, begun(8192))])
     assert server.responses.missing == 8192
     rig.pass_time(20 * TIMEOUT)
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
 
 
 def test_a_long_row_that_comes_slowly_is_awaited():
@@ -169,7 +170,7 @@ def test_a_long_row_that_comes_slowly_is_awaited():
     for _ in range(10):
         rig.pass_time(TIMEOUT - 10)
         rig.turn_servers([(server, b"x")])
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
     rig.turn_servers(
         [(server, (SEND_BUFFER + 990) * b"x" + frames.complete() + frames.ready())]
     )
@@ -184,7 +185,7 @@ def test_a_server_that_is_not_read_cannot_go_on():
     rig.turn_servers([(server, begun(1_000_000))])
     assert server.paused
     rig.pass_time(4 * TIMEOUT)
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
 
 
 def test_nobody_is_given_up_where_it_is_turned_off():
@@ -194,7 +195,7 @@ def test_nobody_is_given_up_where_it_is_turned_off():
     server = writes(rig)
     rig.primary_is(DOWN)
     rig.pass_time(10 * TIMEOUT)
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
     rig.primary_is(Up())
     rig.turn_servers([(server, ANSWER)])
 
@@ -206,9 +207,9 @@ def test_time_in_which_rwsplit_itself_did_not_run_does_not_count():
     rig.pass_time(10)
     rig.now += 10 * TIMEOUT
     rig.pass_time(TIMEOUT - 15)
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
     rig.pass_time(10)
-    assert server.use is CLOSED
+    assert server.lease == CLOSED
 
 
 def test_a_server_of_a_node_that_is_down_is_not_silent_while_it_is_not_read():
@@ -220,7 +221,7 @@ def test_a_server_of_a_node_that_is_down_is_not_silent_while_it_is_not_read():
     assert server.paused
     rig.primary_is(DOWN)
     rig.pass_time(4 * TIMEOUT)
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
 
 
 def test_servers_that_owe_nothing_have_nothing_to_say():
@@ -229,5 +230,5 @@ def test_servers_that_owe_nothing_have_nothing_to_say():
     rig.turn_servers([(server, frames.complete("BEGIN") + frames.ready("T"))])
     rig.primary_is(DOWN)
     rig.pass_time(4 * TIMEOUT)
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
     assert server.pool.idle

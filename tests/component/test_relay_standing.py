@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from rwsplit.config.choices import ConsistencyLevel
+from rwsplit.exchange.lease import COOLING
 from rwsplit.relay.standing import Standing, client_of, standing, unit_of
 from rwsplit.relay.trials import Trial
-from rwsplit.server.server import RESETTING, Server
+from rwsplit.server.server import Server
 from rwsplit.session.unit import Chunk
 from tests.support import frames
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
@@ -74,7 +75,7 @@ def test_it_is_kept_until_a_cancel_request_is_through():
     server = says(rig, frames.query("select 1"))
     server.cancels += 1
     rig.turn_servers([(server, ANSWER)])
-    assert server.use is RESETTING
+    assert server.lease == COOLING
     assert standing(server) is Standing.CANCELLING
 
 

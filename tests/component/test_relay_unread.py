@@ -6,8 +6,9 @@ import attrs
 import pytest
 
 from rwsplit.config.model import PoolConfig
+from rwsplit.exchange.lease import CLOSED
 from rwsplit.relay.relay import Relay
-from rwsplit.server.server import CLOSED, Server
+from rwsplit.server.server import Server
 from tests.support import frames
 from tests.support.memory_relay import ANSWER, MemoryRelay, MemoryWire, wire_of
 
@@ -71,7 +72,7 @@ def test_a_client_that_does_not_read_its_rows_gives_back_its_server(cancelled: l
     assert not server.paused
     rig.turn_servers([(server, frames.error("57014") + frames.ready())])
     assert not rig.busy()
-    assert server.use is not CLOSED
+    assert server.lease != CLOSED
 
 
 def test_one_that_reads_slowly_is_left_alone():

@@ -10,9 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from rwsplit.config.model import PoolConfig
 from rwsplit.errors import NodeUnreachable
+from rwsplit.exchange.lease import HELD, IDLE, LANE
 from rwsplit.server.janitor import due
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import Server
 from tests.support.silent_wire import SilentWire
 
 
@@ -52,10 +53,10 @@ class PoolModel(RuleBasedStateMachine):
 
     @rule()
     def a_session_comes(self) -> None:
-        server = self.pool.acquire()
+        server = self.pool.acquire(SimpleNamespace(pin=None))  # type: ignore[arg-type]
         if server is None:
             self.pool.waiters.append(
-                SimpleNamespace(pending=[SimpleNamespace(arrived=self.now)])
+                SimpleNamespace(pin=None, pending=[SimpleNamespace(arrived=self.now)])
             )  # type: ignore[arg-type]
         else:
             self.held.append(server)
@@ -73,7 +74,6 @@ class PoolModel(RuleBasedStateMachine):
         server = Server(self.pool, SilentWire(), pid=1, cancel_key=b"", now=self.now)
         self.pool.adopt(server)
         self.open.append(server)
-        server.use = Use.HELD
         self.give(server)
 
     @precondition(lambda self: self.dials)
@@ -85,14 +85,16 @@ class PoolModel(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(which=st.integers(0, 9))
     def a_session_is_done(self, which: int) -> None:
-        self.give(self.held.pop(which % len(self.held)))
+        server = self.held.pop(which % len(self.held))
+        server.leave()
+        self.give(server)
 
     @precondition(lambda self: self.held)
     @rule(which=st.integers(0, 9))
     def a_server_is_shared(self, which: int) -> None:
         server = self.held[which % len(self.held)]
-        if server.use is Use.HELD:
-            server.use = Use.LANE
+        if server.lease == HELD:
+            server.share()
             self.pool.lanes.append(server)
 
     @precondition(lambda self: self.open)
@@ -119,11 +121,11 @@ class PoolModel(RuleBasedStateMachine):
 
     def give(self, server: Server) -> None:
         """Give a server to the next who waits, else back to the pool."""
-        if server.use is Use.LANE:
+        if server.lease == LANE:
             self.pool.lanes.remove(server)
+            server.end_lane()
         if self.pool.waiters:
-            self.pool.waiters.popleft()
-            server.use = Use.HELD
+            server.take(self.pool.waiters.popleft())
             self.held.append(server)
         else:
             self.pool.release(server, self.now)
@@ -136,7 +138,7 @@ class PoolModel(RuleBasedStateMachine):
         assert self.pool.starting == self.dials
         assert set(self.pool.idle) == set(self.open) - set(self.held)
         assert len(self.pool.idle) == len(set(self.pool.idle))
-        assert all(server.use is Use.IDLE for server in self.pool.idle)
+        assert all(server.lease == IDLE for server in self.pool.idle)
 
     @invariant()
     def it_keeps_to_its_size(self) -> None:

@@ -15,7 +15,7 @@ from coverage import Coverage
 CORE: Final = (
     *(
         f"rwsplit/{package}/*"
-        for package in ("protocol", "sql", "cluster", "routing", "session")
+        for package in ("protocol", "sql", "cluster", "routing", "session", "exchange")
     ),
     *(f"rwsplit/config/{module}.py" for module in ("model", "choices", "validators")),
 )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from rwsplit.config.model import PoolConfig
+from rwsplit.exchange.lease import Fate
 from rwsplit.server.janitor import due, retire
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
@@ -47,7 +50,7 @@ def test_servers_in_use_count_towards_the_minimum():
     pool = a_pool(server_idle_timeout=10, min_size=1)
     idle(pool)
     spare = idle(pool)
-    pool.acquire_this(pool.idle[0])
+    pool.acquire_this(pool.idle[0], SimpleNamespace(pin=None))  # type: ignore[arg-type]
 
     assert due(pool, 20.0) == [spare]
 
@@ -71,8 +74,8 @@ def test_a_busy_server_past_its_lifetime_goes_when_it_is_free():
     pool = a_pool(server_lifetime=100)
     old, idle_one, young = idle(pool), idle(pool), idle(pool, born=50.0)
     for server in (old, young):
-        pool.acquire_this(server)
+        pool.acquire_this(server, SimpleNamespace(pin=None))  # type: ignore[arg-type]
 
     retire(pool, 100.0)
 
-    assert [server.expired for server in (old, idle_one, young)] == [True, False, False]
+    assert [server.fate for server in (old, idle_one, young)] == [Fate.TOO_OLD, None, None]

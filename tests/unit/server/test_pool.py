@@ -9,13 +9,14 @@ import pytest
 
 from rwsplit.config.model import PoolConfig
 from rwsplit.errors import NodeUnreachable
-from rwsplit.protocol.responses import Owed
+from rwsplit.exchange.lease import CLOSED, HELD, IDLE
 from rwsplit.server.pool import BACK_OFF, Pool
 from rwsplit.server.quota import Quota
-from rwsplit.server.server import Server, Use
-from rwsplit.session.parameters import ParameterStore
+from rwsplit.server.server import Server
+from rwsplit.session.parameters import ParameterSet, ParameterStore
 from rwsplit.session.pinning import PinReason
 from rwsplit.session.prepared import Prepared
+from rwsplit.session.session import Session
 from tests.support.refusals import refusal
 from tests.support.silent_wire import SilentWire
 
@@ -53,6 +54,10 @@ def waits(pool: Pool, count: int = 1, *, since: float = 0.0) -> None:
         pool.waiters.append(SimpleNamespace(pending=[SimpleNamespace(arrived=since)]))  # type: ignore[arg-type]
 
 
+def a_session(parameters: ParameterSet | None = None, pin: PinReason | None = None) -> Session:
+    return SimpleNamespace(parameters=parameters, pin=pin)  # type: ignore[return-value]
+
+
 # Taking and giving back...
 
 
@@ -63,9 +68,9 @@ def test_a_server_that_has_the_parameters_already_is_taken_before_others():
     first, second = opened(pool), opened(pool)
     first.parameters = zone
 
-    assert pool.acquire_with(zone) is first
-    assert pool.acquire_with(zone) is second
-    assert pool.acquire_with(zone) is None
+    assert pool.acquire_alike(a_session(zone)) is first
+    assert pool.acquire_alike(a_session(zone)) is second
+    assert pool.acquire_alike(a_session(zone)) is None
 
 
 def test_a_server_that_has_parsed_an_unnamed_statement_is_taken_before_others():
@@ -80,46 +85,46 @@ def test_a_server_that_has_parsed_an_unnamed_statement_is_taken_before_others():
     first.unnamed = third.unnamed = ours
     second.unnamed = another
 
-    assert pool.acquire_that_parsed(ours, parameters) is first
-    assert pool.acquire_that_parsed(ours, parameters) is second
-    assert pool.acquire_that_parsed(ours, parameters) is third
-    assert pool.acquire_that_parsed(ours, parameters) is None
+    assert pool.acquire_that_parsed(ours, a_session(parameters)) is first
+    assert pool.acquire_that_parsed(ours, a_session(parameters)) is second
+    assert pool.acquire_that_parsed(ours, a_session(parameters)) is third
+    assert pool.acquire_that_parsed(ours, a_session(parameters)) is None
 
 
 def test_an_empty_pool_has_no_server_to_give():
-    assert a_pool().acquire() is None
+    assert a_pool().acquire(a_session()) is None
 
 
 def test_the_server_used_last_is_taken_first():
     pool = a_pool()
     first, second = opened(pool), opened(pool)
 
-    assert pool.acquire() is second
-    assert pool.acquire() is first
-    assert pool.acquire() is None
-    assert first.use is second.use is Use.HELD
+    assert pool.acquire(a_session()) is second
+    assert pool.acquire(a_session()) is first
+    assert pool.acquire(a_session()) is None
+    assert first.lease == second.lease == HELD
 
 
 def test_one_certain_server_can_be_taken():
     pool = a_pool()
     first, second = opened(pool), opened(pool)
 
-    pool.acquire_this(first)
+    session = a_session()
+    pool.acquire_this(first, session)
 
-    assert first.use is Use.HELD
+    assert (first.lease, first.holder) == (HELD, session)
     assert list(pool.idle) == [second]
 
 
 def test_a_server_given_back_belongs_to_nobody():
     pool = a_pool()
     server = opened(pool)
-    pool.acquire()
-    server.holder = SimpleNamespace()  # type: ignore[assignment]
+    pool.acquire(a_session())
     server.responses.owner = []
 
     pool.release(server, 5.0)
 
-    assert server.use is Use.IDLE
+    assert server.lease == IDLE
     assert server.holder is None
     assert server.responses.owner is None
     assert server.idle_since == 5.0
@@ -129,13 +134,13 @@ def test_a_server_that_is_closed_is_forgotten_wherever_it_was():
     pool = a_pool()
     idle, lane, held = opened(pool), opened(pool), opened(pool)
     for server in (lane, held):
-        pool.acquire_this(server)
-    lane.use = Use.LANE
+        pool.acquire_this(server, a_session())
+    lane.share()
     pool.lanes.append(lane)
 
     for server in (idle, lane, held):
         pool.remove(server)
-        assert server.use is Use.CLOSED
+        assert server.lease == CLOSED
 
     assert not pool.servers
     assert not pool.idle
@@ -277,7 +282,7 @@ def test_a_pool_that_is_refused_is_closed_until_a_server_is_let_in():
     pool.dial_failed(refusal(), 9.0)
     assert not pool.is_closed  # it has one to give
     assert pool.has_room
-    pool.acquire_this(server)
+    pool.acquire_this(server, a_session())
     assert pool.is_closed
 
 
@@ -414,14 +419,18 @@ def test_a_pool_whose_quota_is_used_up_by_another_opens_nothing():
 # Describing itself...
 
 
-def test_a_pool_counts_its_servers_by_use_and_its_longest_wait():
+def test_a_pool_counts_its_servers_by_lease_and_its_longest_wait():
     pool = a_pool()
-    held, lane, resetting, cancelled, _ = (opened(pool) for _ in range(5))
-    uses = (Use.HELD, Use.LANE, Use.RESETTING, Use.RESETTING)
-    for server, use in zip((held, lane, resetting, cancelled), uses, strict=True):
-        pool.acquire_this(server)
-        server.use = use
-    resetting.owe(Owed(None))
+    servers = [opened(pool) for _ in range(7)]
+    for server in servers[1:]:
+        pool.acquire_this(server, a_session())
+    _, _held, lane, unclaimed, rolling_back, resetting, cooling = servers
+    lane.share()
+    for server in (unclaimed, rolling_back, resetting, cooling):
+        server.leave()
+    rolling_back.roll_back()
+    resetting.reset()
+    cooling.cool()
     pool.starting = 1
     waits(pool, since=7.0)
     waits(pool, since=9.0)
@@ -429,8 +438,10 @@ def test_a_pool_counts_its_servers_by_use_and_its_longest_wait():
     statistics = pool.statistics()
 
     assert (statistics.node, statistics.database, statistics.user) == ("pg0", "shop", "app")
-    assert (statistics.active, statistics.lanes) == (1, 1)
-    assert (statistics.resetting, statistics.cancelled) == (1, 1)
+    assert (statistics.active, statistics.lanes) == (2, 1), (
+        "what runs for nobody is active, too"
+    )
+    assert (statistics.resetting, statistics.cancelled) == (2, 1)
     assert (statistics.idle, statistics.starting, statistics.waiting) == (1, 1, 2)
     assert statistics.oldest_wait == 7.0
 
@@ -465,8 +476,7 @@ def test_after_a_server_of_no_use_the_next_one_waits():
 def kept(pool: Pool, pin: PinReason | None = PinReason.LISTEN) -> Server:
     """Open a server and let a session with *pin* hold it."""
     server = opened(pool)
-    assert pool.acquire() is server
-    server.holder = SimpleNamespace(pin=pin)  # type: ignore[assignment]
+    assert pool.acquire(a_session(pin=pin)) is server
     return server
 
 
@@ -496,7 +506,7 @@ def test_a_server_beside_kept_ones_is_no_surplus():
     opened(pool)
     assert not pool.has_too_many
     for server in holding:
-        server.holder = None  # what they were kept for is gone
+        server.leave()  # what they were kept for is gone
     assert pool.has_too_many
 
 

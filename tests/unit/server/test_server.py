@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from rwsplit.config.model import PoolConfig
+from rwsplit.exchange.lease import UNCLAIMED
 from rwsplit.protocol import codes
 from rwsplit.protocol.responses import Owed
 from rwsplit.server.pool import Pool
-from rwsplit.server.server import Server, Use
+from rwsplit.server.server import Server
 from rwsplit.session.parameters import NONE
 from tests.support.silent_wire import SilentWire
 
@@ -16,10 +17,10 @@ def a_server() -> Server:
     return Server(pool, SilentWire(7), pid=4711, cancel_key=b"key", now=12.0)
 
 
-def test_a_new_server_is_idle_clean_and_owes_nothing():
+def test_a_new_server_is_nobodys_clean_and_owes_nothing():
     server = a_server()
 
-    assert server.use is Use.IDLE
+    assert server.lease == UNCLAIMED
     assert server.fd == 7
     assert server.owed_count == 0
     assert server.tx == codes.IDLE
@@ -27,7 +28,7 @@ def test_a_new_server_is_idle_clean_and_owes_nothing():
     assert not server.known
     assert server.born == server.idle_since == server.last_done == 12.0
     assert not server.soiled
-    assert not server.expired
+    assert server.fate is None
     assert server.cancels == 0
 
 
@@ -43,4 +44,4 @@ def test_what_it_owes_is_answered_in_the_order_it_was_asked():
 
 
 def test_it_says_whose_it_is_and_what_it_does():
-    assert repr(a_server()) == "<Server pg0 pid=4711 idle owed=0>"
+    assert repr(a_server()) == "<Server pg0 pid=4711 unclaimed owed=0>"
