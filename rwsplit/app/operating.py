@@ -110,7 +110,7 @@ class OurOperator:
 
     def _client(self, client: Client) -> ClientStatus:
         now = self.now
-        waiting = client.waiting is not None and bool(client.pending)
+        waiting = client.wait is not None and bool(client.pending)
         head = client.pending[0] if waiting else None
         arrived = getattr(head, "arrived", 0.0)
         if waiting:
@@ -173,7 +173,7 @@ class OurOperator:
 
     def waiting_writes(self) -> int:
         """Return how many statements that only the primary takes wait because there is none."""
-        return sum(map(_needs_primary, self._proxy.relay.homeless))
+        return sum(map(_needs_primary, self._proxy.relay.waits.homeless))
 
     def users(self) -> Sequence[str]:
         """Return the names in the userlist."""

@@ -53,7 +53,7 @@ class Canceller:
             client.settling.cancels = client
             if server.responses.owed and server.responses.owed[0] is client.settling:
                 self.cancel_server(server)
-        elif client.pending and (client.waiting is not None or _waits(client)):
+        elif client.pending and (client.wait is not None or _waits(client)):
             relay.loss.fail_unit(client, "57014", CancelReason.REQUEST.value)
             relay.outboxes.flush()
 

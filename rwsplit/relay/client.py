@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from rwsplit.config.model import PoolConfig
+from rwsplit.exchange.waits import Waiter
 from rwsplit.routing.policy import Rules
 from rwsplit.server.wire import Wire
 from rwsplit.session.defaults import Defaults
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import ParameterSet
-from rwsplit.session.session import Session
 
 if TYPE_CHECKING:
     from rwsplit.relay.injected import Injected
@@ -22,16 +21,7 @@ if TYPE_CHECKING:
     from rwsplit.session.unknowns import Unknowns
 
 
-class Waiting(Enum):
-    """What keeps a session's next unit from being sent."""
-
-    SERVER = "for a server of its pool"
-    NODE = "for a node that may answer"
-    FRESHNESS = "for a replica to be fresh"
-    PARSING = "for its statement to be parsed"
-
-
-class Client(Session):
+class Client(Waiter):
     """One established client. Made before its socket is handed over (see `Relay.adopt`)."""
 
     __slots__ = (
@@ -56,12 +46,9 @@ class Client(Session):
         "rules",
         "settings",
         "settling",
-        "shares",
         "skipped",
         "statements",
         "unknowns",
-        "waiting",
-        "waits_for",
         "warned",
         "was_refused_state",
         "wire",
@@ -130,7 +117,6 @@ class Client(Session):
         self.notified = 0.0
         """When the statement arrived whose wait it was told of."""
         self.statements = 0
-        self.waiting: Waiting | None = None
         self.settling: Injected | None = None
         """What rwsplit itself has asked its server for it; until that is answered its units wait."""
         self.doubted = False
@@ -141,12 +127,8 @@ class Client(Session):
         """A READ ONLY transaction of it wanted what its replica does not allow."""
         self.unknowns: Unknowns | None = None
         """What it has run, as far as known, while its server may hold state that no query shows."""
-        self.shares = False
-        """While it waits: a lane would do."""
         self.warned: set[str] = set()
         """What it was warned of in its hints."""
-        self.waits_for: Pool | None = None
-        """The pool in whose queue it stands."""
 
     @property
     def missing(self) -> int:

@@ -22,6 +22,7 @@ from rwsplit.session.unit import Unit
 if TYPE_CHECKING:
     from rwsplit.relay.client import Client
     from rwsplit.relay.relay import Relay
+    from rwsplit.server.pool import Pool
 
 #: Seconds a statement waits, at most, before its client is told what for.
 NOTIFY: Final = 5.0
@@ -95,14 +96,14 @@ class Deadlines:
         relay = self._relay
         for pool in relay.pools:
             for client in pool.waiters:
-                if not self._tell(client, now):  # type: ignore[arg-type]  # the relay's are all Clients
+                if not self._tell(client, now, pool):  # type: ignore[arg-type]  # the relay's are all Clients
                     break
-        for client in relay.homeless:
-            self._tell(client, now)
+        for client in relay.waits.homeless:
+            self._tell(client, now, None)
 
-    def _tell(self, client: Client, now: float) -> bool:
-        """Tell *client*, once, what it waits for; return whether it has waited long enough."""
-        unit, pool = client.pending[0], client.waits_for
+    def _tell(self, client: Client, now: float, pool: Pool | None) -> bool:
+        """Tell *client*, once, that it waits for a server of *pool*, or for a node; return whether it has waited long enough."""
+        unit = client.pending[0]
         if not isinstance(unit, Unit) or now - unit.arrived < self._notify:
             return False
         if client.notified != unit.arrived:

@@ -3,7 +3,7 @@
 The order of the questions: does the session hold a server (a transaction, a pin, units in flight)? Then
 there. Else the policy's verdict names a kind of node, consistency and balancing name the node, and its
 pool gives an idle server, a lane, or a place in its queue. A unit that cannot go anywhere now waits
-in one of four ways (`Waiting`), each with a deadline and each woken by an event.
+in one of four ways (`exchange.waits`), each with a deadline and each woken by an event.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay import lanes, skipping
 from rwsplit.relay.bringing import Change
-from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.client import Client
 from rwsplit.relay.slices import CHUNK, UNIT
 from rwsplit.relay.trials import Trial, is_wanted
 from rwsplit.routing.route import Route, RouteReason, Target
@@ -68,7 +68,7 @@ class Dispatcher:
         if client.queued and client.allowance <= 0:
             return  # it has had its slice, however many of its answers have come since
         pending, slices = client.pending, self._relay.slices
-        while pending and client.waiting is None and not client.closed:
+        while pending and client.wait is None and not client.closed:
             words = UNIT
             item = pending[0]
             if client.skipped is not None and _is_for_a_server(item):
@@ -123,11 +123,7 @@ class Dispatcher:
 
     def start(self, client: Client, server: Server) -> None:
         """Send the unit a session has been waiting with to *server*, which it now has."""
-        pool = server.pool
-        pool.exclusive -= not client.shares
-        client.waiting = None
-        client.waits_for = None
-        self._relay.counters.load[pool.node_index] -= 1  # it was counted while it waited
+        self._relay.waits.end(client)
         unit = client.pending[0]
         assert isinstance(unit, Unit)
         if client.server is None and self._must_wait(client, server, unit):
@@ -179,7 +175,7 @@ class Dispatcher:
         ) or relay.choice.route(client, unit, script)
         if route.target is Target.REPLICA:
             node = relay.choice.reader(client, unit, route)
-            if client.waiting is not None:
+            if client.wait is not None:
                 return False
         elif route.target is Target.NODE:
             node = relay.choice.named(route)
@@ -188,7 +184,7 @@ class Dispatcher:
         else:
             node = relay.view.primary
         if node is None:
-            self.wait_for_node(client)
+            relay.waits.await_node(client)
             return False
         return self.to_node(client, unit, node)
 
@@ -231,12 +227,7 @@ class Dispatcher:
             if shares and not pool.exclusive:
                 server = lanes.join(pool, client, depth)
             if server is None or is_wanted(server, unit):
-                client.waiting = Waiting.SERVER
-                client.waits_for = pool
-                client.shares = bool(shares)
-                pool.exclusive += not shares
-                pool.waiters.append(client)
-                relay.counters.load[pool.node_index] += 1
+                relay.waits.queue(client, pool, shares=bool(shares))
                 if not pool.is_full:
                     pool.ask(relay.now)
                 return False
@@ -348,11 +339,6 @@ class Dispatcher:
         return not (controls or self._relay.late.must_leave(client, unit, script))
 
     # What waits...
-
-    def wait_for_node(self, client: Client) -> None:
-        """Let the session wait until a node may answer."""
-        client.waiting = Waiting.NODE
-        self._relay.homeless[client] = None
 
     def _classify_later(self, client: Client, unit: Unit) -> Script | None:
         """Send expensive statements to the parser process while the session waits."""

@@ -75,7 +75,7 @@ class Hinting:
         """Let *unit* wait for the node *route* names, or answer it by an error; return whether it is answered."""
         name = route.node or ""
         if not self._is_unknown(name):
-            self._relay.dispatcher.wait_for_node(client)
+            self._relay.waits.await_node(client)
             return False
         message = f'node "{name}", which {_who(route)} names, does not exist'
         self._relay.loss.refuse(client, unit, "22023", message, hint=f"{self._nodes()}.")

@@ -19,7 +19,7 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.refusals import is_for_recovery_only
 from rwsplit.relay import skipping
-from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.client import Client
 from rwsplit.relay.injected import ROLLBACK, Injected, Purpose, query
 from rwsplit.routing import policy
 from rwsplit.routing.route import Route, RouteReason, Target
@@ -130,7 +130,7 @@ class Late:
         unit.route = route = self._route(client, unit, script)
         if route.target is Target.REPLICA:
             node = relay.choice.reader(client, unit, route)
-            if client.waiting is not None:
+            if client.wait is not None:
                 return False
         elif route.target is Target.NODE:
             node = relay.choice.named(route)
@@ -139,7 +139,7 @@ class Late:
         else:
             node = relay.view.primary
         if node is None:
-            relay.dispatcher.wait_for_node(client)
+            relay.waits.await_node(client)
             return False
         return relay.dispatcher.to_node(client, unit, node)
 
@@ -306,19 +306,13 @@ class Late:
         relay = self._relay
         primary = relay.view.primary
         if primary is None:
-            client.waiting = Waiting.NODE
-            relay.homeless[client] = None
+            relay.waits.await_node(client)
             return False
         pool = relay.pool_of(client, primary)
         target = pool.acquire(client)
         if target is None:
             # It stands in the queue, its replica in hand; see Dispatcher.start.
-            client.waiting = Waiting.SERVER
-            client.waits_for = pool
-            client.shares = False
-            pool.exclusive += 1
-            pool.waiters.append(client)
-            relay.counters.load[pool.node_index] += 1
+            relay.waits.queue(client, pool, shares=False)
             pool.ask(relay.now)
             return False
         self.move(client, server, target, unit)

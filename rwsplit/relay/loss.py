@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import Frozen
 from rwsplit.exchange.lease import CLOSED, IDLE, UNCLAIMED, Fate
+from rwsplit.exchange.waits import Waiting
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.responses import sqlstate
 from rwsplit.relay import skipping
-from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.client import Client
 from rwsplit.relay.healing import MOST_RESTARTS
 from rwsplit.relay.injected import Injected
 from rwsplit.relay.outboxes import IN
@@ -44,7 +45,7 @@ class Loss:
         if client.closed:
             return
         relay = self._relay
-        self.stop_waiting(client)
+        relay.waits.end(client)
         relay.drop_client(client)
         client.pending.clear()
         client.settling = None
@@ -83,19 +84,6 @@ class Loss:
             for unit in units:
                 unit.cancelled = unit.cancelled or CancelReason.ABANDONED
             relay.canceller.cancel_server(server)
-
-    def stop_waiting(self, client: Client) -> None:
-        """Take the client out of every queue."""
-        relay = self._relay
-        pool = client.waits_for
-        if pool is not None:
-            pool.waiters.remove(client)
-            pool.exclusive -= not client.shares
-            relay.counters.load[pool.node_index] -= 1
-            client.waits_for = None
-        relay.homeless.pop(client, None)
-        relay.parked.pop(client, None)
-        client.waiting = None
 
     def server_lost(self, server: Server, message: bytes | None) -> None:
         """The connection to a node ended."""
@@ -242,7 +230,7 @@ class Loss:
 
     def fail_with(self, client: Client, error: bytes, fatal: bytes) -> None:
         """Answer the unit a session waits with by *error*, or end the session by *fatal* if it cannot go on."""
-        self.stop_waiting(client)
+        self._relay.waits.end(client)
         unit = client.pending.popleft()
         assert isinstance(unit, Unit)
         client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
@@ -269,8 +257,8 @@ class Loss:
 
     def requeue(self, client: Client) -> None:
         """Let a waiting session look for a node again."""
-        if client.waiting in (Waiting.SERVER, Waiting.NODE, Waiting.FRESHNESS):
-            self.stop_waiting(client)
+        if client.waits_for not in (None, Waiting.PARSING):
+            self._relay.waits.end(client)
             self._relay.dispatcher.pump(client)
 
 

@@ -122,7 +122,7 @@ class Outboxes:
         if (
             not left
             and client.pending
-            and client.waiting is None
+            and client.wait is None
             and client.in_flight <= client.is_open
         ):
             # A goodbye waits until all that came before is told.

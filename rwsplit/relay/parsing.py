@@ -14,10 +14,11 @@ import structlog
 import trio
 
 from rwsplit.errors import ProtocolViolation
+from rwsplit.exchange.waits import Waiting
 from rwsplit.parser.inline import Inline
 from rwsplit.parser.reader import Reader
 from rwsplit.protocol.backend import error_response
-from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.client import Client
 from rwsplit.session.stand_ins import UNREAD, merge
 from rwsplit.session.unit import SIMPLE, Unit
 from rwsplit.session.vocabulary import Scope
@@ -46,7 +47,7 @@ class Parsing:
 
     def begin(self, client: Client, unit: Unit) -> None:
         """Start parsing the statements of *unit*; *client* goes on when that is done."""
-        client.waiting = Waiting.PARSING
+        self._relay.waits.await_parser(client)
         former = self._reading.get(client)
         if former is not None:
             former.cancel()  # of a unit that was cancelled
@@ -87,7 +88,7 @@ class Parsing:
         relay.now = relay.clock()
         try:
             tell(unit, found)
-            client.waiting = None
+            relay.waits.end(client)
             relay.dispatcher.pump(client)
         except ProtocolViolation as violation:
             message = error_response("FATAL", violation.sqlstate, str(violation))
@@ -137,7 +138,7 @@ class Parsing:
 
 def _waits(client: Client, unit: Unit) -> bool:
     is_next = bool(client.pending) and client.pending[0] is unit
-    return is_next and client.waiting is Waiting.PARSING and not client.closed
+    return is_next and client.waits_for is Waiting.PARSING and not client.closed
 
 
 def tell(unit: Unit, found: Mapping[bytes, Script | None]) -> None:

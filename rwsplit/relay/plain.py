@@ -40,7 +40,7 @@ class PlainReads:
         if (
             not isinstance(unit, Unit)
             or not (unit.plain and client.plain)
-            or client.waiting is not None
+            or client.wait is not None
             or client.skipped is not None
             or client.tx != _IDLE
             or client.closed

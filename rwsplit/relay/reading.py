@@ -50,7 +50,7 @@ class Reading:
             if data:
                 relay.counters.bytes_in += len(data)
                 client.receive(data)
-                if client.pending and client.waiting is None:
+                if client.pending and client.wait is None:
                     relay.dispatcher.pump(client)
                 if client.unended:
                     client.unended = False
@@ -75,7 +75,7 @@ class Reading:
     def go_on(self, client: Client) -> None:
         """Work off a slice of the input of *client*."""
         try:
-            if client.pending and client.waiting is None:
+            if client.pending and client.wait is None:
                 self._relay.dispatcher.pump(client)
             if client.is_behind and not client.closed and self._relay.slices.may_go_on(client):
                 client.go_on()
@@ -88,7 +88,7 @@ class Reading:
         relay = self._relay
         if client.closed:
             return
-        if client.pending and client.waiting is None:
+        if client.pending and client.wait is None:
             relay.dispatcher.pump(client)
         if client.unended:
             client.unended = False

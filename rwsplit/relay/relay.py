@@ -28,11 +28,12 @@ from rwsplit.config.model import Config
 from rwsplit.config.overrides import pool_config
 from rwsplit.errors import RwsplitError
 from rwsplit.exchange.lease import CLOSED
+from rwsplit.exchange.waits import Wait, Waits
 from rwsplit.parser.reader import Reader
 from rwsplit.relay.bringing import Bringing
 from rwsplit.relay.cancelling import Canceller
 from rwsplit.relay.choice import Choice
-from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.client import Client
 from rwsplit.relay.counters import Counters
 from rwsplit.relay.deadlines import Deadlines
 from rwsplit.relay.dispatch import Dispatcher
@@ -111,6 +112,7 @@ class Relay:
         self.report_stall = report_stall
         """Called when rwsplit itself was held up, so that no overdue answer counts against a node."""
         self.counters = Counters()
+        self.waits: Waits[Client] = Waits(self.counters)
         self.counters.renumber([], [node.name for node in view.nodes])
         self.pools = Pools(config.pool, self._open_later)
         self.reset = Reset(config.pool.server_reset_query)
@@ -120,10 +122,6 @@ class Relay:
         self.servers: dict[int, Server] = {}
         self._by_backend: dict[tuple[str, int], Server] = {}
         """Servers by node and backend PID."""
-        self.homeless: dict[Client, None] = {}
-        """Sessions that wait for a node, in the order they came."""
-        self.parked: dict[Client, float] = {}
-        """Sessions that wait for a fresh replica, and until when."""
         self.last_write = NEVER
         """When anybody's last write was acknowledged."""
         self.unended: dict[Client, float] = {}
@@ -386,18 +384,18 @@ class Relay:
 
     def park(self, client: Client, until: float) -> None:
         """Let a session wait for a fresh replica until the moment *until*."""
-        client.waiting = Waiting.FRESHNESS
-        self.parked[client] = until
+        wait = self.waits.park(client)
         self.hurry()
         if self._nursery is not None:
-            self._nursery.start_soon(self._unpark_at, client, until, name="freshness deadline")
+            self._nursery.start_soon(
+                self._unpark_at, client, wait, until, name="freshness deadline"
+            )
 
-    async def _unpark_at(self, client: Client, until: float) -> None:
+    async def _unpark_at(self, client: Client, wait: Wait, until: float) -> None:
         await trio.sleep(max(0.0, until - self.clock()))
-        if self.parked.get(client) == until:
+        if client.wait is wait:
             self.now = self.clock()
-            del self.parked[client]
-            client.waiting = None
+            self.waits.end(client)
             self.dispatcher.pump(client)
             self.outboxes.flush()
 

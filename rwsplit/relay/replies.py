@@ -346,9 +346,9 @@ class Replies:
 
     def _hand_on(self, server: Server, pool: Pool) -> None:
         """Give *server* to the session that has waited longest."""
-        waiter: Client = pool.waiters.popleft()  # type: ignore[assignment]
+        waiter: Client = pool.waiters[0]  # type: ignore[assignment]  # all are Clients
         server.take(waiter)
-        if waiter.shares:
+        if waiter.wait is not None and waiter.wait.shares:
             lanes.open_lane(pool, server)
         self._relay.dispatcher.start(waiter, server)
         if server.lease == LANE:
@@ -359,11 +359,11 @@ class Replies:
         depth = self._relay.config.pool.lane_depth
         while pool.waiters and len(lane.responses.owed) < depth:
             waiter: Client = pool.waiters[0]  # type: ignore[assignment]
-            if not waiter.shares or waiter.parameters is not lane.parameters:
+            assert waiter.wait is not None
+            if not waiter.wait.shares or waiter.parameters is not lane.parameters:
                 return
             if is_wanted(lane, waiter.pending[0]):  # type: ignore[arg-type]  # it waits with a Unit
                 return
-            pool.waiters.popleft()
             self._relay.counters.shared += 1
             self._relay.dispatcher.start(waiter, lane)
 

@@ -108,7 +108,7 @@ class Rooms:
         if refused is not None and refused.is_full:
             return  # saturation is not failure: they go on waiting
         for client in list(pool.waiters):
-            self._relay.loss.stop_waiting(client)  # type: ignore[arg-type]
+            self._relay.waits.end(client)  # type: ignore[arg-type]
             self._relay.fail_client(client, error.response)  # type: ignore[arg-type]
 
     def _look_again(self, client: Client, pool: Pool) -> None:
@@ -181,7 +181,7 @@ class Rooms:
         pools = [pool for pool in relay.pools if pool.refused is not None or pool.waiters]
         self.scarce = bool(pools)
         for pool in pools:
-            if pool.refused is not None and (pool.is_wanted or relay.homeless):
+            if pool.refused is not None and (pool.is_wanted or relay.waits.homeless):
                 pool.try_again(now)
             if pool.waiters:
                 self._look_elsewhere(pool, now)

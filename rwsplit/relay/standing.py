@@ -12,8 +12,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.exchange.lease import IDLE
+from rwsplit.exchange.waits import Waiting
 from rwsplit.protocol import codes
-from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.client import Client
 from rwsplit.relay.injected import Injected, Purpose
 from rwsplit.relay.trials import Trial
 from rwsplit.server.server import Server

@@ -73,9 +73,12 @@ class Upkeep:
             self._signature = signature
             self._leave_nodes(view)
             self.retry_homeless()
-        elif relay.homeless and relay.config.routing.reads_on_primary is ReadsOnPrimary.NEVER:
+        elif (
+            relay.waits.homeless
+            and relay.config.routing.reads_on_primary is ReadsOnPrimary.NEVER
+        ):
             self.retry_homeless()
-        if relay.parked:
+        if relay.waits.parked:
             self._wake_parked(view)
         relay.outboxes.flush()
 
@@ -159,13 +162,13 @@ class Upkeep:
     def retry_homeless(self) -> None:
         """Let the sessions that wait for a node look again."""
         relay = self._relay
-        for client in list(relay.homeless):
+        for client in list(relay.waits.homeless):
             relay.loss.requeue(client)
 
     def _wake_parked(self, view: ClusterView) -> None:
         """Let those waiting for freshness go on where a replica is fresh enough now."""
         relay = self._relay
-        for client in list(relay.parked):
+        for client in list(relay.waits.parked):
             last_write = relay.choice.last_write(client, client.level)
             floor = max(last_write, relay.oldest(relay.config.consistency.max_lag))
             if readers(
@@ -220,7 +223,7 @@ class Upkeep:
             if client.closed:
                 continue
             client.open_up()
-            if client.pending and client.waiting is None:
+            if client.pending and client.wait is None:
                 relay.dispatcher.pump(client)
 
     def _refuse_late(self, now: float) -> None:
@@ -237,7 +240,7 @@ class Upkeep:
                     f"no server of {pool.node} became free within query_wait_timeout ({timeout:g} s);"
                     f" {relay.pins.limit(pool)}",
                 )
-        for client in list(relay.homeless):
+        for client in list(relay.waits.homeless):
             unit = client.pending[0]
             if isinstance(unit, Unit) and relay.hinting.is_late(unit, now):
                 relay.counters.timeouts += 1

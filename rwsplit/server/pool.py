@@ -35,6 +35,7 @@ from rwsplit.server.server import Server
 from rwsplit.session.acceptance import Acceptance
 
 if TYPE_CHECKING:
+    from rwsplit.exchange.waits import Waiter
     from rwsplit.session.prepared import Prepared
     from rwsplit.session.session import Session
 
@@ -89,7 +90,7 @@ class Pool:
         """The one used last is at the right end and is taken first, so that spare ones age."""
         self.lanes: list[Server] = []
         self.starting = 0
-        self.waiters: deque[Session] = deque()
+        self.waiters: deque[Waiter] = deque()
         self.answered = 0
         """Statements its servers have answered."""
         self.is_discarded = False

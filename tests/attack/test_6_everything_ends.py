@@ -176,8 +176,8 @@ def test_every_session_and_whatever_servers_do_comes_to_its_end(
         for server in rig.relay.servers.values()
     )
     assert not any(pool.waiters for pool in rig.relay.pools)
-    assert not rig.relay.homeless
-    assert not rig.relay.parked
+    assert not rig.relay.waits.homeless
+    assert not rig.relay.waits.parked
 
 
 @given(steps=STEPS)
@@ -198,4 +198,4 @@ def test_by_default_nothing_is_left_but_what_the_application_may_do_as_long_as_i
         if standing(server) is Standing.ABANDONED:
             assert not server.responses.owed[0].guarded, "a read is cancelled"
     for client in rig.clients:
-        assert client.closed or not (client.blocked or client.waiting)
+        assert client.closed or not (client.blocked or client.wait)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rwsplit.config.settings import all_settings, render
-from rwsplit.relay.client import Waiting
+from rwsplit.exchange.waits import Waiting
 from rwsplit.relay.standing import TIMERS, Standing, Timer
 
 DOCS = Path(__file__).parents[2] / "docs" / "operations.md"

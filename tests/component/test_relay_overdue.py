@@ -9,7 +9,8 @@ from rwsplit.cluster.node import Frozen, Health, NodeView, Refusal, Suspect, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.choices import ConsistencyLevel, ReadsOnPrimary
 from rwsplit.exchange.lease import CLOSED
-from rwsplit.relay.client import Client, Waiting
+from rwsplit.exchange.waits import Waiting
+from rwsplit.relay.client import Client
 from rwsplit.relay.trials import Trial
 from rwsplit.routing.balancing import LeastConnections
 from rwsplit.routing.route import RouteReason
@@ -300,12 +301,12 @@ def test_those_who_wait_for_a_server_of_a_frozen_node_look_elsewhere():
     waiting = rig.clients[3]
     rig.ask(waiting, b"select 1")
     rig.turn_clients([waiting])
-    assert waiting.waiting is Waiting.SERVER
-    assert waiting.waits_for is not None
+    assert waiting.waits_for is Waiting.SERVER
+    assert waiting.line is not None
 
-    rig.freeze(waiting.waits_for.node)
+    rig.freeze(waiting.line.node)
 
-    assert waiting.waits_for is None or waiting.waits_for.node not in {
+    assert waiting.line is None or waiting.line.node not in {
         server.pool.node for server in servers if server.lease == CLOSED
     }
 
@@ -321,18 +322,18 @@ def test_reads_do_not_wait_long_for_a_server_to_be_opened():
     rig.ask(client, b"select 1")
     rig.ask(writer, b"insert into t values (1)")
     rig.turn_clients([client, writer])
-    assert client.waits_for is not None
-    assert client.waits_for.node == "n1"
-    client.waits_for.starting = 1
+    assert client.line is not None
+    assert client.line.node == "n1"
+    client.line.starting = 1
 
     rig.pass_time(0.4)
-    assert client.waits_for.node == "n1"
+    assert client.line.node == "n1"
     rig.pass_time(0.2)
 
-    assert client.waits_for is not None
-    assert client.waits_for.node == "n2"
-    assert writer.waits_for is not None
-    assert writer.waits_for.node == "n0", "there is nobody else to write to"
+    assert client.line is not None
+    assert client.line.node == "n2"
+    assert writer.line is not None
+    assert writer.line.node == "n0", "there is nobody else to write to"
 
 
 def share(rig: Rig) -> None:

@@ -10,10 +10,11 @@ import pytest
 import trio
 import trio.testing
 
+from rwsplit.exchange.waits import Waiting
 from rwsplit.parser.inline import Inline
 from rwsplit.parser.reader import Reader, Reading
 from rwsplit.relay import parsing
-from rwsplit.relay.client import Client, Waiting
+from rwsplit.relay.client import Client
 from rwsplit.relay.parsing import Parsing
 from rwsplit.server.server import Server
 from rwsplit.session.pinning import PinReason
@@ -126,13 +127,13 @@ async def test_its_session_waits_and_others_do_not(text: bytes):
     async with staging() as stage:
         one, other = stage.clients
         await stage.hear(one, text)
-        assert one.waiting is Waiting.PARSING
+        assert one.waits_for is Waiting.PARSING
         assert not stage.busy()
         await stage.hear(other, b"select 1")
         stage.answer([stage.only_busy()], ANSWER)
 
         await stage.answer_last()
-        assert one.waiting is None
+        assert one.wait is None
         assert stage.only_busy().pool.node != stage.primary
         assert stage.asked[0].asker == one.pid
         stage.answer([stage.only_busy()], ANSWER)
@@ -239,7 +240,7 @@ async def test_what_names_mean_may_change_while_it_is_read():
         old = stage.asked[0].book()
         stage.knowledge.reconfigure(["f"], [])
         await stage.answer_last(Reading(parse(LONG, old), old))
-        assert client.waiting is Waiting.PARSING
+        assert client.waits_for is Waiting.PARSING
         assert len(stage.asked) == 2
         assert stage.asked[1].book() is client.scope.vocabulary.functions
         await stage.answer_last()
@@ -252,12 +253,12 @@ async def test_a_session_that_is_cancelled_waits_no_more_and_may_ask_again():
         client = stage.clients[0]
         await stage.hear(client, LONG)
         stage.relay.canceller.cancel_client(client)
-        assert client.waiting is None
+        assert client.wait is None
         await stage.hear(client, other)
         assert [asked.text for asked in stage.asked] == [LONG, other]
         stage.asked[0].answer()
         await trio.testing.wait_all_tasks_blocked()
-        assert client.waiting is Waiting.PARSING
+        assert client.waits_for is Waiting.PARSING
         assert not stage.busy()
         await stage.answer_last()
         assert stage.only_busy().pool.node != stage.primary
@@ -269,7 +270,7 @@ async def test_a_session_that_is_cancelled_does_not_go_on_when_its_text_is_read(
         await stage.hear(client, LONG)
         stage.relay.canceller.cancel_client(client)
         await stage.answer_last()
-        assert client.waiting is None
+        assert client.wait is None
         assert not stage.busy()
 
 
@@ -302,7 +303,7 @@ async def test_a_prepared_statement_that_was_not_read_is_tried_again_when_it_is_
         stage.say(client, bind("p") + execute() + SYNC)
         stage.turn_clients([client])
         await trio.testing.wait_all_tasks_blocked()
-        assert client.waiting is Waiting.PARSING
+        assert client.waits_for is Waiting.PARSING
         await stage.answer_last()
         assert prepared.script is not None
         assert prepared.script.primary_only is None

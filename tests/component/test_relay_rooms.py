@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rwsplit.relay.client import Client, Waiting
+from rwsplit.exchange.waits import Waiting
+from rwsplit.relay.client import Client
 from rwsplit.routing.consistency import ANY_REPLICA, NOWHERE
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
@@ -63,7 +64,7 @@ def test_nobody_waits_for_a_replica_that_refuses_to_prove_fresh(
     client.bound_for = bound_for
     read(rig, client)
     assert client.bound_for == NOWHERE
-    assert client.waiting is not Waiting.FRESHNESS
+    assert client.waits_for is not Waiting.FRESHNESS
     assert len(rig.busy()) == 1
 
 
@@ -73,7 +74,7 @@ def test_who_is_bound_for_a_replica_that_lets_it_in_waits_for_that(rig: MemoryRe
     client.bound_for, client.last_read, client.home = 1, 2.0, 3
     read(rig, client)
     assert client.bound_for == 1
-    assert client.waiting is Waiting.FRESHNESS
+    assert client.waits_for is Waiting.FRESHNESS
 
 
 def test_a_queue_looks_elsewhere_as_soon_as_a_node_with_room_is_fresh_enough(rig: MemoryRelay):
@@ -82,22 +83,22 @@ def test_a_queue_looks_elsewhere_as_soon_as_a_node_with_room_is_fresh_enough(rig
     for client in (first, second, third, last):
         read(rig, client)
     assert busy(rig) == ["n1", "n2", "n3"]
-    waits_for = last.waits_for
-    assert waits_for is not None
+    line = last.line
+    assert line is not None
 
     relay.rooms.look(rig.now)
-    assert last.waits_for is waits_for, "no node has room"
+    assert last.line is line, "no node has room"
 
     [other] = [s for s in rig.busy() if s.pool.node == "n3"]
-    assert waits_for.node != "n3"
+    assert line.node != "n3"
     last.last_read = 5.0
     rig.answer([other], ANSWER)
     relay.rooms.look(rig.now)
-    assert last.waits_for is waits_for, "n3 may not have what it has read"
+    assert last.line is line, "n3 may not have what it has read"
 
     last.last_read = 0.0
     relay.rooms.look(rig.now)
-    assert last.waits_for is None
+    assert last.line is None
     assert last.server is other
 
 

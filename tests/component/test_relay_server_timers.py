@@ -7,7 +7,7 @@ import pytest
 
 from rwsplit.config.model import PoolConfig
 from rwsplit.exchange.lease import CLOSED
-from rwsplit.relay.client import Waiting
+from rwsplit.exchange.waits import Waiting
 from rwsplit.relay.relay import Relay
 from rwsplit.relay.standing import TIMERS, Standing, Timer, standing
 from rwsplit.server.server import Server
@@ -309,7 +309,7 @@ def test_a_session_that_waits_itself_does_not_idle():
     rig.pass_time(8)
     rig.ask(waiting, b"update t set a = 1")
     rig.turn_clients([waiting])
-    assert waiting.waiting is Waiting.SERVER
+    assert waiting.waits_for is Waiting.SERVER
     assert waiting.server is replica
 
     rig.pass_time(20)

@@ -42,7 +42,7 @@ def test_a_session_in_a_queue_ends_and_leaves_it(rig: MemoryRelay):
     rig.turn_clients([asker])
     rig.ask(target, b"delete from u")
     rig.turn_clients([target])
-    assert target.waits_for is not None
+    assert target.line is not None
     rig.answer(rig.busy(), ANSWER)
     assert target.closed
     assert asker.server is not None
@@ -111,7 +111,7 @@ def test_a_session_that_ends_as_it_gives_its_server_to_the_asker_gets_its_answer
     rig.turn_clients([target])
     rig.ask(asker, b"select pg_terminate_backend(%d)" % target.pid)
     rig.turn_clients([asker])
-    assert asker.waits_for is not None
+    assert asker.line is not None
     rig.answer(rig.busy(), ANSWER)
     assert target.closed
     answered = wire_of(target).sent

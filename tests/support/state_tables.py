@@ -6,13 +6,13 @@ A table stands between `<!-- table: NAME -->` and `<!-- end of table -->`. A uni
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
-from rwsplit.exchange import lease
+from rwsplit.exchange import lease, waits
 
 ARCHITECTURE: Final = Path(__file__).parents[2] / "ARCHITECTURE.md"
 _PLACE: Final = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -20,26 +20,33 @@ _PLACE: Final = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)
 
 @attrs.frozen
 class StateTable:
-    """States and events by number, and what follows what."""
+    """What states and events are called, and what follows what."""
 
-    states: Sequence[str]
-    events: Sequence[str]
-    after: Mapping[int, Mapping[int, int]]
+    states: Mapping[Any, str]
+    events: Mapping[Any, str]
+    after: Mapping[Any, Mapping[Any, Any]]
 
     def drawn(self) -> str:
         """Return a Markdown table with one line a state: each event and the state it leads to."""
         lines = ["| state | event: next state |", "|---|---|"]
-        for number, state in enumerate(self.states):
+        for state, name in self.states.items():
             after = "; ".join(
                 f"{self.events[event]}: **{self.states[following]}**"
-                for event, following in self.after[number].items()
+                for event, following in self.after[state].items()
             )
-            lines.append(f"| **{state}** | {after} |")
+            lines.append(f"| **{name}** | {after} |")
         return "\n".join(lines) + "\n"
 
 
-TABLES: Final = {
-    "lease": StateTable(lease.STATES, lease.EVENTS, lease.TABLE),
+TABLES: Final[Mapping[str, StateTable]] = {
+    "lease": StateTable(
+        dict(enumerate(lease.STATES)), dict(enumerate(lease.EVENTS)), lease.TABLE
+    ),
+    "wait": StateTable(
+        {None: "ready", **{state: state.value for state in waits.Waiting}},
+        {cause: cause.value for cause in waits.Cause},
+        waits.TABLE,
+    ),
 }
 
 

@@ -15,6 +15,7 @@ PACKAGE = Path(rwsplit.__file__).parent
 #: Attributes that hold a state, and the one file that may set them.
 OWNERS = {
     **dict.fromkeys(("lease", "holder", "fate", "soiled"), "exchange/lease.py"),
+    "wait": "exchange/waits.py",
 }
 
 
