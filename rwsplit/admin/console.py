@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import attrs
 import structlog
@@ -21,6 +21,7 @@ import trio
 
 from rwsplit.admin.commands import Chatter, Command, count_parameters, parse_commands
 from rwsplit.admin.execute import PARAMETERS, Answer, execute, result_columns
+from rwsplit.admin.login import Login
 from rwsplit.admin.messages import (
     parse_bind,
     parse_execute,
@@ -47,26 +48,6 @@ MAX_PREPARED: Final = 1000
 GOODBYE_SECONDS: Final = 1.0
 
 _log = structlog.get_logger("rwsplit.admin")
-
-
-class Login(Protocol):
-    """Which client logged in; `client.startup.Login` is one."""
-
-    @property
-    def user(self) -> str:
-        """Return the user that has proven who it is."""
-
-    @property
-    def database(self) -> str:
-        """Return the name the console was asked for by."""
-
-    @property
-    def application_name(self) -> str:
-        """Return what the client calls itself."""
-
-    @property
-    def peer(self) -> str:
-        """Return the address it comes from."""
 
 
 class NoOperator(RwsplitError):

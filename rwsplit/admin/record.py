@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -26,12 +26,10 @@ from rwsplit.admin.commands import (
     Show,
     Shutdown,
 )
+from rwsplit.admin.execute import Answer
+from rwsplit.admin.login import Login
+from rwsplit.admin.operator import Operator
 from rwsplit.errors import RwsplitError
-
-if TYPE_CHECKING:
-    from rwsplit.admin.console import Login
-    from rwsplit.admin.execute import Answer
-    from rwsplit.admin.operator import Operator
 
 _log = structlog.get_logger("rwsplit.admin")
 
