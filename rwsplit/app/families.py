@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from rwsplit.client.half_open import HalfOpen
 from rwsplit.cluster.node import Suspect, Up
+from rwsplit.monitor.board import Board
+from rwsplit.parser.parser import Parser
+from rwsplit.relay.relay import Relay
 from rwsplit.routing.route import RouteReason
+from rwsplit.server.dial_budget import DialBudget
 from rwsplit.telemetry.metrics import Family
 
-if TYPE_CHECKING:
-    from rwsplit.app.serve import Proxy
 
-
-def families(proxy: Proxy) -> Iterator[Family]:
-    """Yield every metric of *proxy* as of now."""
-    relay, view = proxy.relay, proxy.board.view
+def families(
+    *, relay: Relay, board: Board, half_open: HalfOpen, budget: DialBudget, parser: Parser
+) -> Iterator[Family]:
+    """Yield every metric of a running rwsplit as of now."""
+    view = board.view
     counters, now = relay.counters, relay.clock()
     yield Family("rwsplit_clients", "Established sessions.", {(): len(relay.clients)})
     yield Family(
         "rwsplit_half_open_clients",
         "Clients that have not logged in.",
-        {(): len(proxy.lobby.half_open)},
+        {(): len(half_open)},
     )
     yield Family(
         "rwsplit_half_open_dropped",
         "Clients that had not logged in and made room for others.",
-        {(): proxy.lobby.half_open.dropped},
+        {(): half_open.dropped},
         counter=True,
     )
     yield Family(
         "rwsplit_login_inquiries",
         "Connections to nodes that are open for a client that logs in.",
-        {(): len(proxy.budget)},
+        {(): len(budget)},
     )
     yield Family(
         "rwsplit_statements",
@@ -93,7 +96,7 @@ def families(proxy: Proxy) -> Iterator[Family]:
     yield Family(
         "rwsplit_parser_endings",
         "Parser processes that have ended, by reason.",
-        {(ending.name,): count for ending, count in proxy.parser.endings.items()},
+        {(ending.name,): count for ending, count in parser.endings.items()},
         ("reason",),
         counter=True,
     )
@@ -122,11 +125,11 @@ def families(proxy: Proxy) -> Iterator[Family]:
             relay.stalls.seconds,
         ),
         ("rwsplit_parses", "Statements parsed in the turn loop.", relay.effort.parses),
-        ("rwsplit_parser_texts", "Texts parsed in the parser process.", proxy.parser.texts),
+        ("rwsplit_parser_texts", "Texts parsed in the parser process.", parser.texts),
         (
             "rwsplit_parser_unread",
             "Texts the parser process could not parse.",
-            proxy.parser.unread,
+            parser.unread,
         ),
     ):
         yield Family(name, documentation, {(): value}, counter=True)

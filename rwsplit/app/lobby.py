@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import trio
@@ -13,6 +14,7 @@ from rwsplit.client.half_open import HalfOpen
 from rwsplit.client.lobby import Admission, Login
 from rwsplit.client.startup import InvalidParameter
 from rwsplit.client.tls import ClientTlsContext
+from rwsplit.config.choices import AuthType
 from rwsplit.config.model import Config
 from rwsplit.config.overrides import pool_config
 from rwsplit.errors import CapacityError
@@ -59,6 +61,12 @@ class OurLobby:
         self._console = console
         self._admitted: dict[int, Login] = {}
         """Clients between welcome and establish, by backend PID."""
+
+    def prepare_logins(self) -> None:
+        """Hash the passwords of the userlist if logins are checked by SCRAM."""
+        keyring = self.keyring
+        if self.config.auth.type is AuthType.SCRAM:
+            self._relay.start_task(partial(keyring.derive, lambda: self.keyring is keyring))
 
     def cancel(self, pid: int, key: bytes) -> None:
         """Carry out a CancelRequest."""

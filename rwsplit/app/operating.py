@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rwsplit.admin.operator import (
     ClientStatus,
@@ -15,61 +14,84 @@ from rwsplit.admin.operator import (
     PoolStatus,
     ServerStatus,
 )
-from rwsplit.app.families import families
+from rwsplit.app.memory import Memory
 from rwsplit.app.promoting import Promotion
 from rwsplit.app.reloading import Reloading
+from rwsplit.app.shutdown import Shutdown
+from rwsplit.app.welcome import Welcomes
 from rwsplit.cluster.node import AdminState, Refusal, Role, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.changes import Changes
 from rwsplit.config.choices import AuthType
 from rwsplit.config.model import Config
 from rwsplit.exchange.lease import IDLE
+from rwsplit.monitor.board import Board
+from rwsplit.monitor.catalog import Catalogs
 from rwsplit.monitor.census_reader import CensusFailed
 from rwsplit.protocol import codes
 from rwsplit.relay.client import Client
+from rwsplit.relay.relay import Relay
 from rwsplit.routing import policy
 from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.session.knowledge import Knowledge
 from rwsplit.sql.statement import Script, Verb
-from rwsplit.telemetry.metrics import exposition
-
-if TYPE_CHECKING:
-    from rwsplit.app.serve import Proxy
+from rwsplit.telemetry.metrics import Family, exposition
 
 
 class OurOperator:
     """Answers the console from the relay, the pools and the board, and carries out its verbs."""
 
-    def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
-        self._reloading = Reloading(proxy)
+    def __init__(
+        self,
+        *,
+        relay: Relay,
+        board: Board,
+        memory: Memory,
+        knowledge: Knowledge,
+        catalogs: Catalogs,
+        welcomes: Welcomes,
+        reloading: Reloading,
+        shutdown: Shutdown,
+        families: Callable[[], Iterable[Family]],
+    ) -> None:
+        """*families* returns what is counted, as of now."""
+        self._relay = relay
+        self._board = board
+        self._memory = memory
+        self._knowledge = knowledge
+        self._catalogs = catalogs
+        self._welcomes = welcomes
+        self._reloading = reloading
+        self._shutdown = shutdown
+        self._families = families
 
     @property
     def config(self) -> Config:
         """Return the configuration in force."""
-        return self._proxy.config
+        return self._reloading.in_force.config
 
     @property
     def view(self) -> ClusterView:
         """Return what is known of the nodes."""
-        return self._proxy.board.view
+        return self._board.view
 
     @property
     def now(self) -> float:
         """Return the monotonic seconds the view's times are in."""
-        return self._proxy.relay.clock()
+        return self._relay.clock()
 
     # What is going on...
 
     def nodes(self) -> Sequence[NodeStatus]:
         """Return the traffic of every node."""
-        counters = self._proxy.relay.counters
+        counters = self._relay.counters
         servers: dict[str, int] = {}
-        for pool in self._proxy.relay.pools:
+        for pool in self._relay.pools:
             servers[pool.node] = servers.get(pool.node, 0) + len(pool.servers)
         return [
             NodeStatus(
                 name=node.name,
-                in_flight=self._proxy.relay.busy_with(node.name),
+                in_flight=self._relay.busy_with(node.name),
                 servers=servers.get(node.name, 0),
                 reads=counters.reads[node.index],
                 writes=counters.statements[node.index] - counters.reads[node.index],
@@ -80,7 +102,7 @@ class OurOperator:
     def pools(self) -> Sequence[PoolStatus]:
         """Return every pool."""
         found = []
-        for pool in self._proxy.relay.pools:
+        for pool in self._relay.pools:
             counts = pool.statistics()
             wait = self.now - counts.oldest_wait if counts.waiting else 0.0
             refused = counts.refused
@@ -106,7 +128,7 @@ class OurOperator:
 
     def clients(self) -> Sequence[ClientStatus]:
         """Return every session."""
-        return [self._client(client) for client in self._proxy.relay.clients.values()]
+        return [self._client(client) for client in self._relay.clients.values()]
 
     def _client(self, client: Client) -> ClientStatus:
         now = self.now
@@ -138,7 +160,7 @@ class OurOperator:
     def servers(self) -> Sequence[ServerStatus]:
         """Return every server."""
         found = []
-        for server in self._proxy.relay.servers.values():
+        for server in self._relay.servers.values():
             holder = server.holder
             found.append(
                 ServerStatus(
@@ -158,10 +180,10 @@ class OurOperator:
 
     def databases(self) -> Sequence[DatabaseStatus]:
         """Return every database that clients use."""
-        counts = dict(self._proxy.relay.pools.answered)
-        for pool in self._proxy.relay.pools:
+        counts = dict(self._relay.pools.answered)
+        for pool in self._relay.pools:
             counts[pool.database] = counts.get(pool.database, 0) + pool.answered
-        misspelt = self._proxy.relay.hinting.misspelt
+        misspelt = self._relay.hinting.misspelt
         return [
             DatabaseStatus(
                 database=name,
@@ -173,38 +195,38 @@ class OurOperator:
 
     def waiting_writes(self) -> int:
         """Return how many statements that only the primary takes wait because there is none."""
-        return sum(map(_needs_primary, self._proxy.relay.waits.homeless))
+        return sum(map(_needs_primary, self._relay.waits.homeless))
 
     def users(self) -> Sequence[str]:
         """Return the names in the userlist."""
-        return sorted(self._proxy.lobby.keyring.names())
+        return sorted(self._reloading.in_force.keyring.names())
 
     def may_operate(self, user: str) -> bool:
         """Return whether *user* is an admin, and not removed from the userlist since it has logged in."""
         config = self.config
         anybody = config.auth.type is AuthType.TRUST or config.users.file is None
-        known = anybody or self._proxy.lobby.keyring.get(user) is not None
+        known = anybody or self._reloading.in_force.keyring.get(user) is not None
         return known and user in config.admin.users
 
     def routes(self) -> Mapping[RouteReason, int]:
         """Return how many statements went where they went for each reason."""
-        counts = self._proxy.relay.counters.reasons
+        counts = self._relay.counters.reasons
         return {reason: counts[reason.number] for reason in RouteReason}
 
     def metrics(self) -> str:
         """Return everything that is counted, in Prometheus' text format."""
-        return exposition(lambda: families(self._proxy))
+        return exposition(self._families)
 
     # What is to be done...
 
     def set_admin_state(self, node: str, state: AdminState) -> str | None:
         """Attach, drain or detach *node*, and save that; return why it could not be saved."""
-        self._proxy.board.set_admin(node, state)
+        self._board.set_admin(node, state)
         return self._unsaved()
 
     def _unsaved(self) -> str | None:
         """Return why the state file could not be written, None: it is written."""
-        memory = self._proxy.memory
+        memory = self._memory
         if memory.problem:
             memory.save()  # asked for again, in the same state, it may be possible by now
         return memory.problem
@@ -229,7 +251,7 @@ class OurOperator:
                 f"node {node} is {view.admin.value}; attach it first (rwsplit node attach {node})"
             )
         if view is not self.view.primary:
-            self._proxy.board.accept(node)
+            self._board.accept(node)
         return self._unsaved()
 
     async def promote(self, node: str, *, force: bool = False) -> Sequence[str]:
@@ -239,7 +261,7 @@ class OurOperator:
             OperationRefused: it may not be promoted, others have more (without *force*), or PostgreSQL refuses.
             NodeUnreachable: it does not answer.
         """
-        told = await Promotion(self._proxy, node, force=force).run()
+        told = await Promotion(node, self._board, self._relay.busy_with, force=force).run()
         problem = self._unsaved()
         if problem is not None:
             told.append(
@@ -248,7 +270,7 @@ class OurOperator:
         return told
 
     async def reconnect(self, database: str | None) -> None:
-        """Replace servers as they become free.
+        """Replace the servers of *database*, or all, as they become free; learn anew what defaults there are.
 
         Raises:
             NoSuchDatabase: there is none of that name.
@@ -256,15 +278,16 @@ class OurOperator:
         """
         if database is not None:
             await self._see_that_there_is(database)
-        self._proxy.reconnect(database)
+        self._welcomes.distrust()
+        self._relay.rebasing.replace(database=database)
 
     async def _see_that_there_is(self, database: str) -> None:
         """Raise NoSuchDatabase if no session and no server is in *database*, nor is it on the primary."""
-        used = {pool.database for pool in self._proxy.relay.pools}
-        if database in used or database in self._proxy.knowledge.databases():
+        used = {pool.database for pool in self._relay.pools}
+        if database in used or database in self._knowledge.databases():
             return
         try:
-            there = await self._proxy.catalogs.databases()
+            there = await self._catalogs.databases()
         except CensusFailed as failed:
             raise OperationRefused(
                 f"database {database!r} is not in use, and whether there is one cannot be asked: {failed}; "
@@ -283,13 +306,12 @@ class OurOperator:
 
     def shutdown(self, *, wait: bool) -> None:
         """Begin to end."""
-        self._proxy.shutdown.request(wait=wait)
+        self._shutdown.request(wait=wait)
 
     async def explain_route(self, sql: str, *, in_transaction: bool) -> Explanation:
         """Return where *sql* would go now."""
-        proxy = self._proxy
-        script = await proxy.relay.parsing.explain(
-            proxy.knowledge.typical_scope(), sql.encode()
+        script = await self._relay.parsing.explain(
+            self._knowledge.typical_scope(), sql.encode()
         )
         route = policy.route_facts(script)
         if script.hints is not None:

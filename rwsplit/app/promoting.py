@@ -13,9 +13,9 @@ could refuse is asked before anything is touched.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
@@ -26,13 +26,11 @@ from rwsplit.cluster.replay import QUERY, read_replay
 from rwsplit.cluster.view import ClusterView
 from rwsplit.errors import NodeUnreachable
 from rwsplit.lsn import LONG_PAGE_HEADER, LSN, parse_lsn
+from rwsplit.monitor.board import Board
 from rwsplit.monitor.caller import Caller
 from rwsplit.monitor.link import Link, ProbeFailed, Row, question
 from rwsplit.monitor.precautions import startup_options
 from rwsplit.protocol.fields import text_of
-
-if TYPE_CHECKING:
-    from rwsplit.app.serve import Proxy
 
 #: Seconds a promotion may take.
 PROMOTE_TIMEOUT: Final = 60
@@ -62,11 +60,15 @@ _TRUE: Final = b"t"
 class Promotion:
     """Promotes one node; use it once."""
 
-    def __init__(self, proxy: Proxy, node: str, *, force: bool) -> None:
-        self._proxy = proxy
+    def __init__(
+        self, node: str, board: Board, busy_with: Callable[[str], int], *, force: bool
+    ) -> None:
+        """*busy_with* returns how many statements and transactions a node is busy with."""
+        self._board = board
+        self._busy_with = busy_with
         self._node = node
         self._force = force
-        self._monitor = proxy.config.monitor
+        self._monitor = board.config.monitor
         self._since: float | None = None
         """Since when there is no primary that takes writes."""
 
@@ -77,7 +79,7 @@ class Promotion:
             OperationRefused: it is no replica that may be promoted, another one is further ahead, or PostgreSQL refuses.
             NodeUnreachable: it does not answer.
         """
-        board = self._proxy.board
+        board = self._board
         target = self._target()
         board.hurry()
         with trio.move_on_after(LAST_LOOK):  # the primary may have died a moment ago
@@ -98,12 +100,12 @@ class Promotion:
 
     def _told(self) -> str:
         """Return the sentence about the primary there is now, and for how long there was none."""
-        view = self._proxy.board.view
+        view = self._board.view
         assert view.primary is not None
         told = f"{self._node} is the primary (timeline {view.primary.timeline})"
         if self._since is None:
             return told
-        return f"{told}, writes resumed after {self._proxy.relay.clock() - self._since:.1f} s"
+        return f"{told}, writes resumed after {self._board.now() - self._since:.1f} s"
 
     def _advice(self, lost: Sequence[Loss]) -> str:
         """Return what is lost, and what to do instead."""
@@ -119,7 +121,7 @@ class Promotion:
     def _target(self) -> NodeView:
         """Return the node, which is a replica of this cluster that is up."""
         name = self._node
-        view = self._proxy.board.view.node(name)
+        view = self._board.view.node(name)
         if view is None or view.role is not Role.REPLICA:
             raise OperationRefused(f"node {name} is not a replica, so it cannot be promoted")
         if not isinstance(view.health, Up):
@@ -157,7 +159,7 @@ class Promotion:
                 f"{user} may promote on {granted}, but node {name} has not replayed that, as {cause}; {then}"
             )
         told = f"{user} may not promote node {name}"
-        if rival(self._proxy.board.view, name) is None:
+        if rival(self._board.view, name) is None:
             raise OperationRefused(
                 f"{told}, and there is no primary where that could be granted; a superuser can promote it "
                 "there: SELECT pg_promote()"
@@ -166,7 +168,7 @@ class Promotion:
 
     async def _granted_at(self, target: NodeView) -> str | None:
         """Return the name of a node where we may promote, the primary's if it is one; None: of none that answers."""
-        view = self._proxy.board.view
+        view = self._board.view
         others = [node for node in view.nodes if node.name != target.name]
         others.sort(key=lambda node: node.role is not Role.PRIMARY)
         for node in others:
@@ -183,7 +185,7 @@ class Promotion:
         Raises:
             OperationRefused: it does, and they would be lost.
         """
-        old = rival(self._proxy.board.view, self._node)
+        old = rival(self._board.view, self._node)
         if old is None:
             return None
         if old.admin is not AdminState.DETACHED:
@@ -191,7 +193,7 @@ class Promotion:
                 f"node {old.name}, the primary, is still up: drain it first (rwsplit node drain {old.name} --wait), "
                 f"then promote {self._node}"
             )
-        if self._proxy.relay.busy_with(old.name):
+        if self._busy_with(old.name):
             raise OperationRefused(
                 f"transactions still run on {old.name}; try again when they have ended"
             )
@@ -199,9 +201,9 @@ class Promotion:
 
     async def _losses(self, target: NodeView) -> list[Loss]:
         """Return what would be lost: what other replicas, or the old primary, have beyond *target*."""
-        picture = self._proxy.board.picture
+        picture = self._board.picture
         ends = {target.name: await self._end_of(target)}
-        for node in self._proxy.board.view.nodes:
+        for node in self._board.view.nodes:
             if (
                 node.name != target.name
                 and node.name in picture.topology.members
@@ -223,7 +225,7 @@ class Promotion:
 
     async def _refuse_if_back(self) -> None:
         """Look once more whether the old primary is really away. Raises OperationRefused: it is not."""
-        board = self._proxy.board
+        board = self._board
         old = board.view.node(board.picture.topology.primary or "")
         if old is None or old.name == self._node or old.admin is AdminState.DETACHED:
             return
@@ -269,7 +271,7 @@ class Promotion:
 
     async def _await(self) -> None:
         """Block until the node is the primary; where others are in doubt, the operator has just decided."""
-        board = self._proxy.board
+        board = self._board
         board.hurry()
         with trio.move_on_after(PROMOTE_TIMEOUT) as waited:
             await board.wait_for(self._is_promoted)
@@ -316,7 +318,7 @@ class Promotion:
     @asynccontextmanager
     async def _line(self, node: NodeView) -> AsyncIterator[Link]:
         """Open a link to *node* as the monitor's role, for one block. Raises NodeUnreachable."""
-        config = self._proxy.config
+        config = self._board.config
         known = next((each for each in config.nodes if each.name == node.name), None)
         if known is None:
             raise NodeUnreachable(f"node {node.name} is not configured any more")

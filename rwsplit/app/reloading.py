@@ -11,23 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 import attrs
 import structlog
 import trio
 
 from rwsplit.admin.operator import OperationRefused
-from rwsplit.app.descriptors import provide
 from rwsplit.app.memory import state_path, why_unusable
 from rwsplit.app.preparation import Prepared, prepare, prepare_file
 from rwsplit.config.changes import Changes, compare
 from rwsplit.config.edit import Edit, edit_value
 from rwsplit.errors import ConfigError, RwsplitError
-from rwsplit.telemetry.logs import configure_logs
-
-if TYPE_CHECKING:
-    from rwsplit.app.serve import Proxy
 
 _log = structlog.get_logger("rwsplit.app")
 
@@ -47,8 +42,10 @@ class _Plan:
 class Reloading:
     """Takes over what has changed in the configuration file, one reload at a time."""
 
-    def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
+    def __init__(self, in_force: Prepared, steps: Sequence[Step]) -> None:
+        self.in_force = in_force
+        """The configuration that all parts of rwsplit have taken over."""
+        self._steps = steps
         self._turn = trio.Lock()
         self._limiter = trio.CapacityLimiter(1)
 
@@ -61,7 +58,7 @@ class Reloading:
         path = self._path("read again")
 
         def plan() -> _Plan:
-            return self._approved(prepare_file(path, self._proxy.lobby.keyring))
+            return self._approved(prepare_file(path, self.in_force.keyring))
 
         async with self._turn:
             with refusing():
@@ -78,7 +75,7 @@ class Reloading:
 
         def plan() -> tuple[Edit, _Plan]:
             edit = edit_value(path, setting, value)
-            return edit, self._approved(prepare(edit.config, self._proxy.lobby.keyring))
+            return edit, self._approved(prepare(edit.config, self.in_force.keyring))
 
         async with self._turn:
             with refusing():
@@ -100,7 +97,7 @@ class Reloading:
             _log.error("file_not_put_back", reason=str(error))
 
     def _path(self, purpose: str) -> Path:
-        path = self._proxy.config.path
+        path = self.in_force.config.path
         if path is None:
             raise OperationRefused(f"there is no configuration file to {purpose}")
         return path
@@ -115,7 +112,7 @@ class Reloading:
         Raises:
             ConfigError: a running rwsplit cannot apply *new*, or should not.
         """
-        before, config = self._proxy.config, new.config
+        before, config = self.in_force.config, new.config
         changes = compare(before, config)
         if changes.refused:
             raise ConfigError(list(changes.refused))
@@ -134,57 +131,11 @@ class Reloading:
 
     def _take_over(self, plan: _Plan) -> Changes:
         """Apply *plan* as a whole, or not at all."""
-        proxy = self._proxy
-        old = Prepared(
-            config=proxy.config,
-            keyring=proxy.lobby.keyring,
-            tls_context=proxy.lobby.tls_context,
-        )
-        _take(self._steps(), old, plan.new)
+        _take(self._steps, self.in_force, plan.new)
+        self.in_force = plan.new
         for warning in plan.new.warnings:
             _log.warning("config_warning", reason=warning)
         return plan.changes
-
-    # The steps, one for each part of rwsplit...
-
-    def _steps(self) -> Sequence[Step]:
-        return (
-            self._logins,
-            self._sessions,
-            self._memory,
-            self._logs,
-            self._functions,
-            self._nodes,
-        )
-
-    def _logins(self, what: Prepared, _: Prepared) -> None:
-        proxy = self._proxy
-        for part in (proxy.lobby, proxy.opener):
-            part.config, part.keyring = what.config, what.keyring
-        proxy.lobby.tls_context = what.tls_context
-        proxy.config = what.config
-        provide(what.config)
-        proxy.prepare_logins()
-        proxy.welcomes.forget()
-
-    def _sessions(self, what: Prepared, _: Prepared) -> None:
-        self._proxy.relay.reconfigure(what.config, self._proxy.chooser(what.config))
-
-    def _memory(self, what: Prepared, _: Prepared) -> None:
-        self._proxy.memory.relocate(what.config)
-
-    def _logs(self, what: Prepared, instead: Prepared) -> None:
-        if what.config.log != instead.config.log:
-            configure_logs(what.config.log)
-
-    def _functions(self, what: Prepared, instead: Prepared) -> None:
-        patterns = what.config.routing.functions
-        if patterns != instead.config.routing.functions:
-            self._proxy.knowledge.reconfigure(patterns.reads, patterns.writes)
-
-    def _nodes(self, what: Prepared, _: Prepared) -> None:
-        self._proxy.board.reconfigure(what.config)
-        self._proxy.catalogs.refresh_all()
 
 
 @contextmanager

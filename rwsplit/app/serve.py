@@ -30,21 +30,23 @@ from rwsplit import __version__
 from rwsplit.admin.console import serve_console
 from rwsplit.app.collecting import collect_when_quiet, take_over
 from rwsplit.app.descriptors import provide
+from rwsplit.app.families import families
 from rwsplit.app.host import Host
 from rwsplit.app.lobby import OurLobby
 from rwsplit.app.memory import Memory
 from rwsplit.app.opener import Opener
 from rwsplit.app.operating import OurOperator
 from rwsplit.app.preparation import prepare
+from rwsplit.app.reloading import Reloading
 from rwsplit.app.shutdown import Shutdown
 from rwsplit.app.signals import heed_signals
+from rwsplit.app.steps import Steps
 from rwsplit.app.welcome import Welcomes
 from rwsplit.client.listener import serve_listener
 from rwsplit.client.lobby import Login
 from rwsplit.cluster.view import ClusterView
-from rwsplit.config.choices import AuthType
 from rwsplit.config.loader import load
-from rwsplit.config.model import Address, Config
+from rwsplit.config.model import Config
 from rwsplit.config.overrides import pool_config
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.catalog import Catalogs
@@ -114,9 +116,11 @@ async def serve(
             await root.start(proxy.relay.run, name="relay")
             await root.start(proxy.catalogs.run, name="catalogs")
             proxy.memory.keep_secret()
-            proxy.prepare_logins()
+            proxy.lobby.prepare_logins()
             if signals:
-                root.start_soon(heed_signals, proxy.shutdown, proxy.operator, name="signals")
+                root.start_soon(
+                    heed_signals, proxy.shutdown, proxy.operator.reload, name="signals"
+                )
                 take_over()
                 root.start_soon(collect_when_quiet, proxy.turns, name="collecting")
             async with trio.open_nursery() as listeners:
@@ -148,8 +152,7 @@ class Proxy:
         )
         statements = StatementCache(functions, size=STATEMENTS)
         clock = trio.lowlevel.current_clock().current_time
-        self.config = config
-        self.random = Random()  # noqa: S311 - it spreads load
+        chooser = partial(_chooser, random=Random().random)  # noqa: S311 - it spreads load
         self.board = Board(
             config, admin=self.memory.states, remembered=self.memory.cluster, clock=clock
         )
@@ -159,7 +162,7 @@ class Proxy:
         self.relay = Relay(
             config,
             self.board.view,
-            chooser=self.chooser(config),
+            chooser=chooser(config),
             open_server=self._open_server,
             send_cancel=self._send_cancel,
             hurry=self.board.hurry,
@@ -188,19 +191,46 @@ class Proxy:
             tls_context=prepared.tls_context,
             console=self._console,
         )
-        self.operator = OurOperator(self)
+        steps = Steps(
+            lobby=self.lobby,
+            opener=self.opener,
+            welcomes=self.welcomes,
+            relay=self.relay,
+            chooser=chooser,
+            memory=self.memory,
+            knowledge=self.knowledge,
+            board=self.board,
+            catalogs=self.catalogs,
+        )
+        self.reloading = Reloading(prepared, steps.in_order())
+        self.operator = OurOperator(
+            relay=self.relay,
+            board=self.board,
+            memory=self.memory,
+            knowledge=self.knowledge,
+            catalogs=self.catalogs,
+            welcomes=self.welcomes,
+            reloading=self.reloading,
+            shutdown=self.shutdown,
+            families=partial(
+                families,
+                relay=self.relay,
+                board=self.board,
+                half_open=self.lobby.half_open,
+                budget=self.budget,
+                parser=self.parser,
+            ),
+        )
         self._primary: str | None = None
         self.board.on_admin.append(self.memory.remember)
         self.board.chronicle.save = self.memory.remember_cluster
         self.board.on_publish.append(self._published)
         self.board.in_flight = self.relay.busy_with
 
-    def chooser(self, config: Config) -> Chooser:
-        """Return the chooser *config* asks for."""
-        routing = config.routing
-        return make_chooser(
-            routing.balance, random=self.random.random, slow_start=routing.slow_start
-        )
+    @property
+    def config(self) -> Config:
+        """Return the configuration in force."""
+        return self.reloading.in_force.config
 
     def turns(self) -> int:
         """Return how many turns of the relay there have been."""
@@ -218,14 +248,6 @@ class Proxy:
             port = port or bound
         return port
 
-    def prepare_logins(self) -> None:
-        """Hash the passwords of the userlist if logins are checked by SCRAM."""
-        keyring = self.lobby.keyring
-        if self.config.auth.type is AuthType.SCRAM:
-            self.relay.start_task(
-                partial(keyring.derive, lambda: self.lobby.keyring is keyring)
-            )
-
     async def announce(self, port: int, on_ready: Callable[[int], None] | None) -> None:
         """Say when there is a node that answers."""
         with trio.move_on_after(10) as waited:
@@ -242,10 +264,6 @@ class Proxy:
         _log.info("ready", port=port)
         if on_ready is not None:
             on_ready(port)
-
-    def listening_addresses(self) -> tuple[Address, ...]:
-        """Return the addresses of the configuration in force."""
-        return self.config.listen
 
     async def _console(self, stream: WireStream, login: Login) -> None:
         await serve_console(stream, login, self.operator)
@@ -272,17 +290,18 @@ class Proxy:
             self.welcomes.distrust()
         self.relay.rebasing.replace(node=node)
 
-    def reconnect(self, database: str | None) -> None:
-        """Replace the servers of *database*, or all, as they become free; learn anew what defaults there are."""
-        self.welcomes.distrust()
-        self.relay.rebasing.replace(database=database)
-
     def _published(self, view: ClusterView) -> None:
         primary = view.primary.name if view.primary else None
         if primary is not None and primary != self._primary:
             self._primary = primary
             self.welcomes.forget()
         self.relay.upkeep.view_changed(view)
+
+
+def _chooser(config: Config, random: Callable[[], float]) -> Chooser:
+    """Return the chooser *config* asks for."""
+    routing = config.routing
+    return make_chooser(routing.balance, random=random, slow_start=routing.slow_start)
 
 
 def _has_primary(view: ClusterView) -> bool:

@@ -7,26 +7,26 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
 import structlog
 import trio
 
 from rwsplit.app.shutdown import Shutdown
+from rwsplit.config.changes import Changes
 from rwsplit.errors import RwsplitError
-
-if TYPE_CHECKING:
-    from rwsplit.app.operating import OurOperator
 
 _log = structlog.get_logger("rwsplit.app")
 
+Reload = Callable[[], Awaitable[Changes]]
 
-async def heed_signals(shutdown: Shutdown, operator: OurOperator) -> None:
-    """Do what the process's signals ask for, for ever."""
+
+async def heed_signals(shutdown: Shutdown, reload: Reload) -> None:
+    """Do what the process's signals ask for, for ever; *reload* raises RwsplitError if it is refused."""
     wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
     asked, reloads = trio.open_memory_channel[None](1)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_reload_when_asked, operator, reloads, name="reload")
+        nursery.start_soon(_reload_when_asked, reload, reloads, name="reload")
         with trio.open_signal_receiver(*wanted) as signals:
             async for number in signals:
                 _log.info("signal", name=signal.Signals(number).name)
@@ -37,16 +37,14 @@ async def heed_signals(shutdown: Shutdown, operator: OurOperator) -> None:
                     shutdown.request(wait=number != signal.SIGQUIT)
 
 
-async def _reload_when_asked(
-    operator: OurOperator, asked: trio.MemoryReceiveChannel[None]
-) -> None:
+async def _reload_when_asked(reload: Reload, asked: trio.MemoryReceiveChannel[None]) -> None:
     async for _ in asked:
-        await _reload(operator)
+        await _reload(reload)
 
 
-async def _reload(operator: OurOperator) -> None:
+async def _reload(reload: Reload) -> None:
     try:
-        changes = await operator.reload()
+        changes = await reload()
     except RwsplitError as error:
         _log.error("reload_refused", reason=str(error))
     else:

@@ -23,8 +23,8 @@ class SlowReplica:
 
 
 async def test_a_replica_that_is_slow_to_promote_is_to_be_waited_for():
-    proxy = cast("Any", SimpleNamespace(config=Config()))
-    promotion = Promotion(proxy, "pg1", force=False)
+    board = cast("Any", SimpleNamespace(config=Config()))
+    promotion = Promotion("pg1", board, lambda _: 0, force=False)
 
     with pytest.raises(OperationRefused) as refused:
         await promotion._tell(cast("Any", SlowReplica()))
@@ -39,8 +39,8 @@ async def test_a_promotion_demands_of_a_node_what_probes_demand(monkeypatch):
     """A node that asks for md5 is told nothing, where `auth.server_require_auth` says so."""
     auth = AuthConfig(server_require_auth="scram-sha-256")
     config = Config(nodes=(NodeConfig(name="pg1", host="h"),), auth=auth)
-    proxy = cast("Any", SimpleNamespace(config=config))
-    promotion = Promotion(proxy, "pg1", force=False)
+    board = cast("Any", SimpleNamespace(config=config))
+    promotion = Promotion("pg1", board, lambda _: 0, force=False)
     demands = []
 
     async def dial(endpoint: Endpoint, **_: object) -> None:

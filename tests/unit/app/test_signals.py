@@ -27,7 +27,7 @@ class SlowOperator:
 
 async def test_a_storm_of_hup_is_one_more_reload(nursery):
     operator = SlowOperator()
-    nursery.start_soon(heed_signals, cast("Any", None), cast("Any", operator))
+    nursery.start_soon(heed_signals, cast("Any", None), operator.reload)
     await trio.testing.wait_all_tasks_blocked()
     for _ in range(20):
         signal.raise_signal(signal.SIGHUP)
