@@ -33,8 +33,8 @@ from rwsplit.sql.facts import (
     combine,
     leaving,
 )
-from rwsplit.sql.queries import sets_locally, string_value_of
 from rwsplit.sql.relations import is_temporary, relation_needs
+from rwsplit.sql.setting_calls import sets_locally, string_value_of
 from rwsplit.sql.settings import ROLE_PARAMETERS
 from rwsplit.sql.statement import PrimaryOnly, SessionState
 from rwsplit.sql.tokens import MARK, NAME, OPERATOR, STRING, WORD, Token, scan, string_value

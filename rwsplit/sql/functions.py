@@ -5,7 +5,7 @@ authority: the operator's patterns, what is known of PostgreSQL's own functions 
 database if it has been read (`catalog.py`). A name nobody knows may do anything, so it writes and leaves
 state behind.
 
-`set_config` and `current_setting` depend on their arguments and are judged in `queries.py`.
+`set_config` and `current_setting` depend on their arguments and are judged by these (`setting_calls.py`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from fnmatch import translate
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from rwsplit.sql.body import Body
 from rwsplit.sql.calls import KEY_WORDS
 from rwsplit.sql.catalog import Catalog, symbol_of
 from rwsplit.sql.chart import builtin_facts
@@ -23,9 +24,6 @@ from rwsplit.sql.relations import relation_needs
 from rwsplit.sql.search_path import Path
 from rwsplit.sql.statement import PrimaryOnly
 from rwsplit.sql.tokens import MARK, NAME, OPERATOR, WORD, Token
-
-if TYPE_CHECKING:
-    from rwsplit.sql.body import Body
 
 BEFORE_PARENTHESES: Final = KEY_WORDS | {"if", "elsif", "elseif", "while", "return", "assert"}
 """Words of SQL and PL/pgSQL behind which a parenthesis is no call."""

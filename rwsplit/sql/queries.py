@@ -20,7 +20,7 @@ from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.errors import SqlglotError
 
-from rwsplit.sql.assignments import assigned, is_true
+from rwsplit.sql.assignments import assigned
 from rwsplit.sql.calls import DML, Calls, arguments, find_calls, quoted
 from rwsplit.sql.facts import HARMLESS, TELLING_ROLE, TIME_FUNCTIONS, TIME_WORDS, FunctionFacts
 from rwsplit.sql.functions import FunctionBook
@@ -28,6 +28,7 @@ from rwsplit.sql.given import GIVEN, Given, judge
 from rwsplit.sql.parse_cost import Budget
 from rwsplit.sql.relations import is_catalog, is_temporary
 from rwsplit.sql.rendering import render
+from rwsplit.sql.setting_calls import asked_for, set_by
 from rwsplit.sql.settings import ROLE_PARAMETERS, readable
 from rwsplit.sql.statement import (
     PrimaryOnly,
@@ -44,7 +45,6 @@ from rwsplit.sql.tokens import (
     STRING,
     WORD,
     Token,
-    string_value,
 )
 
 MAX_WORDS: Final = 5000
@@ -113,7 +113,7 @@ def classify_query(
     if temporary:
         reasons.add(PrimaryOnly.SESSION_STATE)
 
-    sets = _sets(calls)
+    sets = set_by(calls)
     states = {facts.state for facts in called}
     if into is not None and (temporary or "temp" in into):
         states.add(SessionState.TEMP_TABLE)
@@ -203,8 +203,8 @@ def _called(calls: Calls, book: FunctionBook) -> Iterable[FunctionFacts]:
     for call in calls.settings:
         name = call[0][1]
         if name == "set_config":
-            by_argument[name] = book.facts(name)._replace(state=None)  # see `_sets`
-        elif _first_argument(call) in {None, *ROLE_PARAMETERS}:
+            by_argument[name] = book.facts(name)._replace(state=None)  # see `set_by`
+        elif asked_for(call) in {None, *ROLE_PARAMETERS}:
             by_argument[name] = TELLING_ROLE  # or may, where the name is not spelt out
     for name in calls.functions - GIVEN:
         yield by_argument.get(name.removeprefix("pg_catalog.")) or book.facts(name)
@@ -227,39 +227,6 @@ def _only_calls(tokens: Sequence[Token], calls: Calls) -> bool:
             return False
         before = text if kind in {MARK, WORD} else ""
     return True
-
-
-def _first_argument(call: Sequence[Token]) -> str | None:
-    """Return what the first argument of *call* says, folded; None if that is not spelt out in one plain literal."""
-    is_plain = call[2:3] and call[2][0] == STRING and call[2][1][0] in "'$"
-    ends = not call[3:4] or call[3] in {(MARK, ","), (MARK, "::")}
-    return string_value_of(call[2]) if is_plain and ends else None
-
-
-def _sets(calls: Calls) -> frozenset[str]:
-    """Return the parameters that set_config() sets beyond the transaction; `?` stands for one that is not known."""
-    names: set[str] = set()
-    for call in calls.settings:
-        if call[0][1] == "set_config" and not sets_locally(call):
-            literal = call[3:4] == ((MARK, ","),) and call[2][1].startswith("'")
-            names.add((literal and string_value_of(call[2])) or "?")
-    return frozenset(names)
-
-
-def string_value_of(token: Token) -> str | None:
-    """Return what a string literal says, folded; None for any other token."""
-    kind, text = token
-    return string_value(text).lower() if kind == STRING else None
-
-
-def sets_locally(call: Sequence[Token]) -> bool:
-    """Say whether the last argument of set_config(name, value, is_local) is a literal true.
-
-    *call* are its tokens without the closing parenthesis.
-    """
-    if tuple(call[-2:-1]) != ((MARK, ","),):
-        return False
-    return is_true(call[-1])
 
 
 def _into(tokens: Sequence[Token]) -> str | None:
