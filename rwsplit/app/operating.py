@@ -14,27 +14,31 @@ from rwsplit.admin.operator import (
     PoolStatus,
     ServerStatus,
 )
+from rwsplit.app.explaining import explanation
 from rwsplit.app.memory import Memory
 from rwsplit.app.promoting import Promotion
 from rwsplit.app.reloading import Reloading
 from rwsplit.app.shutdown import Shutdown
+from rwsplit.app.statuses import (
+    client_status,
+    database_statuses,
+    needs_primary,
+    node_statuses,
+    pool_status,
+    server_status,
+)
 from rwsplit.app.welcome import Welcomes
-from rwsplit.cluster.node import AdminState, Refusal, Role, Up
+from rwsplit.cluster.node import AdminState, Role, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.changes import Changes
 from rwsplit.config.choices import AuthType
 from rwsplit.config.model import Config
-from rwsplit.exchange.lease import IDLE
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.catalog import Catalogs
 from rwsplit.monitor.census_reader import CensusFailed
-from rwsplit.protocol import codes
-from rwsplit.relay.client import Client
 from rwsplit.relay.relay import Relay
-from rwsplit.routing import policy
-from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.routing.route import RouteReason
 from rwsplit.session.knowledge import Knowledge
-from rwsplit.sql.statement import Script, Verb
 from rwsplit.telemetry.metrics import Family, exposition
 
 
@@ -84,118 +88,27 @@ class OurOperator:
 
     def nodes(self) -> Sequence[NodeStatus]:
         """Return the traffic of every node."""
-        counters = self._relay.counters
-        servers: dict[str, int] = {}
-        for pool in self._relay.pools:
-            servers[pool.node] = servers.get(pool.node, 0) + len(pool.servers)
-        return [
-            NodeStatus(
-                name=node.name,
-                in_flight=self._relay.busy_with(node.name),
-                servers=servers.get(node.name, 0),
-                reads=counters.reads[node.index],
-                writes=counters.statements[node.index] - counters.reads[node.index],
-            )
-            for node in self.view.nodes
-        ]
+        return node_statuses(self._relay, self.view)
 
     def pools(self) -> Sequence[PoolStatus]:
         """Return every pool."""
-        found = []
-        for pool in self._relay.pools:
-            counts = pool.statistics()
-            wait = self.now - counts.oldest_wait if counts.waiting else 0.0
-            refused = counts.refused
-            found.append(
-                PoolStatus(
-                    node=pool.node,
-                    database=pool.database,
-                    user=pool.user,
-                    cl_active=counts.active + sum(s.owed_count for s in pool.lanes),
-                    cl_waiting=counts.waiting,
-                    sv_active=counts.active + counts.lanes,
-                    sv_being_canceled=counts.cancelled,
-                    sv_tested=counts.resetting,
-                    sv_idle=counts.idle,
-                    sv_login=counts.starting,
-                    maxwait=max(0.0, wait),
-                    refused=None if refused is None else str(refused),
-                    refused_for=None if refused is None else self.now - refused.since,
-                    retry_in=None if refused is None else max(0.0, counts.retry_at - self.now),
-                )
-            )
-        return found
+        return [pool_status(pool, self.now) for pool in self._relay.pools]
 
     def clients(self) -> Sequence[ClientStatus]:
         """Return every session."""
-        return [self._client(client) for client in self._relay.clients.values()]
-
-    def _client(self, client: Client) -> ClientStatus:
-        now = self.now
-        waiting = client.wait is not None and bool(client.pending)
-        head = client.pending[0] if waiting else None
-        arrived = getattr(head, "arrived", 0.0)
-        if waiting:
-            state = "waiting"
-        elif client.in_flight or client.tx != codes.IDLE:
-            state = "active"
-        else:
-            state = "idle"
-        return ClientStatus(
-            id=client.pid,
-            user=client.user,
-            database=client.database,
-            peer=client.host,
-            application_name=client.application_name,
-            state=state,
-            node=client.last[0] if client.last else None,
-            pinned=client.pin.value if client.pin else None,
-            last_route=client.last[1].reason if client.last else None,
-            statements=client.statements,
-            connected=now - client.connected_at,
-            wait=now - arrived if arrived else 0.0,
-            tls=client.wire is not None and client.wire.is_tls,
-        )
+        return [client_status(client, self.now) for client in self._relay.clients.values()]
 
     def servers(self) -> Sequence[ServerStatus]:
         """Return every server."""
-        found = []
-        for server in self._relay.servers.values():
-            holder = server.holder
-            found.append(
-                ServerStatus(
-                    node=server.pool.node,
-                    database=server.pool.database,
-                    user=server.pool.user,
-                    state="idle" if server.lease == IDLE else "active",
-                    remote_pid=server.pid,
-                    in_flight=server.owed_count,
-                    connected=self.now - server.born,
-                    prepared_statements=len(server.known),
-                    client=holder.pid if isinstance(holder, Client) else None,
-                    tls=server.wire.is_tls,
-                )
-            )
-        return found
+        return [server_status(server, self.now) for server in self._relay.servers.values()]
 
     def databases(self) -> Sequence[DatabaseStatus]:
         """Return every database that clients use."""
-        counts = dict(self._relay.pools.answered)
-        for pool in self._relay.pools:
-            counts[pool.database] = counts.get(pool.database, 0) + pool.answered
-        misspelt = self._relay.hinting.misspelt
-        return [
-            DatabaseStatus(
-                database=name,
-                queries=counts.get(name, 0),
-                misspelt_hints=misspelt.get(name, 0),
-            )
-            for name in sorted(counts | misspelt)
-        ]
+        return database_statuses(self._relay)
 
     def waiting_writes(self) -> int:
         """Return how many statements that only the primary takes wait because there is none."""
-        return sum(map(_needs_primary, self._relay.waits.homeless))
+        return sum(map(needs_primary, self._relay.waits.homeless))
 
     def users(self) -> Sequence[str]:
         """Return the names in the userlist."""
@@ -313,41 +226,4 @@ class OurOperator:
         script = await self._relay.parsing.explain(
             self._knowledge.typical_scope(), sql.encode()
         )
-        route = policy.route_facts(script)
-        if script.hints is not None:
-            route = policy.route_hints(script, script.hints) or route
-        single = script.single
-        begins = single is not None and single.verb is Verb.BEGIN
-        if in_transaction and not begins:
-            route = Route(Target.PRIMARY, RouteReason.IN_TRANSACTION)
-        return _explanation(self.view, script, route)
-
-
-def _needs_primary(client: Client) -> bool:
-    """Return whether what *client* waits with may run on the primary only."""
-    route = getattr(client.pending[0], "route", None) if client.pending else None
-    if not isinstance(route, Route):
-        return True
-    return route.target is Target.PRIMARY and route.reason is not RouteReason.NO_FRESH_REPLICA
-
-
-def _explanation(view: ClusterView, script: Script, route: Route) -> Explanation:
-    refusals: dict[str, Refusal | None] = {}
-    for node in view.nodes:
-        if route.target is Target.REPLICA:
-            refusals[node.name] = (
-                Refusal.NOT_A_REPLICA if node is view.primary else node.refusal
-            )
-        elif route.target is Target.NODE:
-            usable = isinstance(node.health, Up) and node.admin is AdminState.ATTACHED
-            named = None if usable else node.refusal
-            refusals[node.name] = named if node.name == route.node else Refusal.NOT_NAMED
-        elif node is view.primary:
-            refusals[node.name] = None
-        else:
-            refusals[node.name] = node.refusal or Refusal.NOT_THE_PRIMARY
-    chosen = next((name for name, refusal in refusals.items() if refusal is None), None)
-    if chosen is None and route.target is Target.REPLICA and view.primary is not None:
-        route = route._replace(target=Target.PRIMARY, reason=RouteReason.NO_FRESH_REPLICA)
-        chosen = view.primary.name
-    return Explanation(script=script, route=route, node=chosen, refusals=refusals)
+        return explanation(self.view, script, in_transaction=in_transaction)
