@@ -26,13 +26,13 @@ _log = structlog.get_logger("rwsplit.server")
 class Book(Protocol):
     """What an opener needs of `relay.rebasing.Rebasing`."""
 
-    def startup(self, pool: Pool) -> dict[str, str]:
+    def startup(self, pool: Pool[Server]) -> dict[str, str]:
         """Return the startup parameters that servers of *pool* need."""
 
-    def learn_from(self, pool: Pool, found: Defaults) -> Defaults | None:
+    def learn_from(self, pool: Pool[Server], found: Defaults) -> Defaults | None:
         """Take note that a server of *pool* has the defaults *found*; return those it should have."""
 
-    def note_differences(self, pool: Pool, wanted: Defaults, found: Defaults) -> bool:
+    def note_differences(self, pool: Pool[Server], wanted: Defaults, found: Defaults) -> bool:
         """Have servers of *pool* given what they lack of *wanted*; return whether one with *found* lacks any."""
 
 
@@ -58,7 +58,7 @@ class Opener:
                 )
         raise NodeUnreachable(f"node {node} is not configured")
 
-    async def open(self, pool: Pool) -> Server:
+    async def open(self, pool: Pool[Server]) -> Server:
         """Return a new server for *pool*, with the defaults of the primary's.
 
         Raises:
@@ -76,7 +76,7 @@ class Opener:
         server.defaults = defaults
         return server
 
-    async def _dial_alike(self, pool: Pool) -> tuple[Dialed, Defaults | None]:
+    async def _dial_alike(self, pool: Pool[Server]) -> tuple[Dialed, Defaults | None]:
         """Dial for *pool*, again if that node has other defaults; return also which ones it has been made alike to."""
         book = self.book
         dialed = await self._dial_with(pool, book.startup(pool))
@@ -90,7 +90,7 @@ class Opener:
         dialed.wire.close()
         return await self._dial_with(pool, book.startup(pool)), wanted
 
-    async def _dial_with(self, pool: Pool, startup: dict[str, str]) -> Dialed:
+    async def _dial_with(self, pool: Pool[Server], startup: dict[str, str]) -> Dialed:
         try:
             return await self.dial(pool.node, pool.database, pool.user, startup)
         except ServerRefused as error:

@@ -277,7 +277,7 @@ class Proxy:
     def _report_failure(self, node: str, reason: str) -> None:
         self.board.report_failure(node, reason, self.relay.clock())
 
-    async def _open_server(self, pool: Pool) -> Server:
+    async def _open_server(self, pool: Pool[Server]) -> Server:
         return await self.opener.open(pool)
 
     async def _send_cancel(self, server: Server) -> None:

@@ -77,11 +77,10 @@ EVENTS: Final = (
         "last answer",
         "left",
         "shelved",
-        "rollback sent",
-        "reset sent",
-        "cleaned",
+        "told to roll back",
+        "told to reset",
     ),
-    *("cancel awaited", "cancel done", "lost"),
+    *("cleaned", "cancel awaited", "cancel done", "lost"),
 )
 
 #: By state and event, the next state.
@@ -149,11 +148,13 @@ _UNKEPT: Final = frozenset({None, PinReason.SESSION_MODE})
 class Leased(ServerState):
     """A server as far as it matters who has it."""
 
-    __slots__ = ("cancels", "fate", "holder", "lease", "litter", "soiled", "tx")
+    __slots__ = ("cancels", "fate", "holder", "idle_since", "lease", "litter", "soiled", "tx")
 
-    def __init__(self) -> None:
+    def __init__(self, now: float = 0.0) -> None:
         super().__init__()
         self.lease = UNCLAIMED
+        self.idle_since = now
+        """Since when it has been IDLE."""
         self.holder: Session | None = None
         """Who has it; of a lane nobody."""
         self.fate: Fate | None = None

@@ -84,7 +84,7 @@ class Client(Waiter):
         """What it asked for at startup."""
         self.defaults: Defaults | None = None
         """Those of its login."""
-        self.pools: dict[str, Pool] = {}
+        self.pools: dict[str, Pool[Server]] = {}
         """Its pool on each node, by the node's name."""
         self.rules = rules
         self.has_rules = bool(rules)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rwsplit.relay.client import Client
     from rwsplit.relay.relay import Relay
     from rwsplit.server.pool import Pool
+    from rwsplit.server.server import Server
 
 #: Seconds a statement waits, at most, before its client is told what for.
 NOTIFY: Final = 5.0
@@ -101,7 +102,7 @@ class Deadlines:
         for client in relay.waits.homeless:
             self._tell(client, now, None)
 
-    def _tell(self, client: Client, now: float, pool: Pool | None) -> bool:
+    def _tell(self, client: Client, now: float, pool: Pool[Server] | None) -> bool:
         """Tell *client*, once, that it waits for a server of *pool*, or for a node; return whether it has waited long enough."""
         unit = client.pending[0]
         if not isinstance(unit, Unit) or now - unit.arrived < self._notify:

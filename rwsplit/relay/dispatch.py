@@ -244,7 +244,7 @@ class Dispatcher:
             client, server, unit
         )
 
-    def _writer(self, client: Client, pool: Pool) -> Server | None:
+    def _writer(self, client: Client, pool: Pool[Server]) -> Server | None:
         """Return the idle server on which the session wrote last (currval), else any."""
         for server in pool.idle:
             if server.last_writer is client:

@@ -37,7 +37,7 @@ def may_share(unit: Unit, client: Client) -> bool:
     return not (script.needs_session or client.in_flight or client.tx != codes.IDLE)
 
 
-def join(pool: Pool, client: Client, depth: int) -> Server | None:
+def join(pool: Pool[Server], client: Client, depth: int) -> Server | None:
     """Return the lane of *pool* that owes least, if one has room and the session's parameters."""
     best: Server | None = None
     least = depth
@@ -48,7 +48,7 @@ def join(pool: Pool, client: Client, depth: int) -> Server | None:
     return best
 
 
-def open_lane(pool: Pool, server: Server) -> None:
+def open_lane(pool: Pool[Server], server: Server) -> None:
     """Let others share *server*, which was just taken for a short read."""
     server.share()
     pool.lanes.append(server)

@@ -104,7 +104,7 @@ class Pins:
 
     # Who keeps the servers others wait for...
 
-    def limit(self, pool: Pool) -> str:
+    def limit(self, pool: Pool[Server]) -> str:
         """Return what those who wait for a server of *pool* have run into, and who keeps its servers."""
         reasons = Counter(_reason(client) for client, _ in self._keepers(pool))
         if not reasons:
@@ -112,7 +112,7 @@ class Pins:
         kept = ", ".join(f"{count} as {reason}" for reason, count in reasons.most_common())
         return f"{pool.limit}, and idle sessions keep {reasons.total()} of its servers: {kept}"
 
-    def report(self, pool: Pool, now: float) -> None:
+    def report(self, pool: Pool[Server], now: float) -> None:
         """Log, now and then, who keeps the servers of *pool* that others wait for."""
         key = pool.node, pool.database, pool.user
         keepers = self._keepers(pool)
@@ -136,7 +136,7 @@ class Pins:
             idle_longest=named,
         )
 
-    def _keepers(self, pool: Pool) -> list[tuple[Client, Server]]:
+    def _keepers(self, pool: Pool[Server]) -> list[tuple[Client, Server]]:
         """Return the idle sessions that keep servers of *pool*."""
         found = []
         for server in pool.servers:

@@ -86,7 +86,7 @@ class PlainReads:
             relay.outboxes.resume_when_sent(client)
         return True
 
-    def _take(self, client: Client, pool: Pool, unit: Unit) -> Server | None:
+    def _take(self, client: Client, pool: Pool[Server], unit: Unit) -> Server | None:
         """Return a server that can answer *unit* as it is, now its own or shared, None if there is none."""
         depth = self._relay.config.pool.lane_depth
         idle = pool.idle

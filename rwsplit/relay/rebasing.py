@@ -52,17 +52,17 @@ class Rebasing:
                 self.rebase(client)
         self.on_change(database, user)
 
-    def learn_from(self, pool: Pool, found: Defaults) -> Defaults | None:
+    def learn_from(self, pool: Pool[Server], found: Defaults) -> Defaults | None:
         """Take note that a new server of *pool* has *found*; return what it is to have, None if nobody knows."""
         if self._is_primary(pool):
             self.learn(pool.database, pool.user, found)
         return self._current.get((pool.database, pool.user))
 
-    def startup(self, pool: Pool) -> dict[str, str]:
+    def startup(self, pool: Pool[Server]) -> dict[str, str]:
         """Return with which startup parameters servers of *pool* are to be opened."""
         return {} if self._is_primary(pool) else pool.startup
 
-    def note_differences(self, pool: Pool, wanted: Defaults, found: Defaults) -> bool:
+    def note_differences(self, pool: Pool[Server], wanted: Defaults, found: Defaults) -> bool:
         """Have further servers of *pool* opened with what *found* lacks of *wanted*; return whether that is anything."""
         lacks = needed(wanted, found)
         if not lacks or self._is_primary(pool):
@@ -88,7 +88,7 @@ class Rebasing:
         current = self._current.get((pool.database, pool.user))
         return server.defaults is not None and server.defaults is not current
 
-    def _is_primary(self, pool: Pool) -> bool:
+    def _is_primary(self, pool: Pool[Server]) -> bool:
         primary = self._relay.view.primary
         return primary is not None and primary.name == pool.node
 

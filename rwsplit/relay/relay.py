@@ -87,7 +87,7 @@ class Relay:
         view: ClusterView,
         *,
         chooser: Chooser,
-        open_server: Callable[[Pool], Awaitable[Server]],
+        open_server: Callable[[Pool[Server]], Awaitable[Server]],
         send_cancel: Callable[[Server], Awaitable[None]],
         hurry: Callable[[], None],
         report_failure: Callable[[str, str], None],
@@ -306,19 +306,19 @@ class Relay:
 
     # Servers come and go...
 
-    def pool_of(self, client: Client, node: NodeView) -> Pool:
+    def pool_of(self, client: Client, node: NodeView) -> Pool[Server]:
         """Return the client's pool on *node*."""
         pool = self.pools.get(node.name, node.index, client.database, client.user)
         client.pools[node.name] = pool
         return pool
 
-    def _open_later(self, pool: Pool) -> None:
+    def _open_later(self, pool: Pool[Server]) -> None:
         if self._nursery is None:
             pool.starting -= 1
             return
         self._nursery.start_soon(self._open, pool, name=f"dial {pool.node}")
 
-    async def _open(self, pool: Pool) -> None:
+    async def _open(self, pool: Pool[Server]) -> None:
         stalls = self.stalls.number
         try:
             server = await self._open_server(pool)
@@ -331,7 +331,7 @@ class Relay:
             self.adopt_server(pool, server)
         self.outboxes.flush()
 
-    def adopt_server(self, pool: Pool, server: Server) -> None:
+    def adopt_server(self, pool: Pool[Server], server: Server) -> None:
         """Put a server that was opened to work."""
         self.rooms.adopt(pool, server)
         self.servers[server.fd] = server

@@ -344,7 +344,7 @@ class Replies:
             case Next.HAND_ON:
                 pool.release(server, relay.now)
 
-    def _hand_on(self, server: Server, pool: Pool) -> None:
+    def _hand_on(self, server: Server, pool: Pool[Server]) -> None:
         """Give *server* to the session that has waited longest."""
         waiter: Client = pool.waiters[0]  # type: ignore[assignment]  # all are Clients
         server.take(waiter)
@@ -354,7 +354,7 @@ class Replies:
         if server.lease == LANE:
             self._fill(pool, server)
 
-    def _fill(self, pool: Pool, lane: Server) -> None:
+    def _fill(self, pool: Pool[Server], lane: Server) -> None:
         """Let the waiters behind the first share the lane that was opened for it."""
         depth = self._relay.config.pool.lane_depth
         while pool.waiters and len(lane.responses.owed) < depth:

@@ -54,7 +54,9 @@ class Rooms:
 
     # What nodes say...
 
-    def dial_failed(self, pool: Pool, error: RwsplitError, *, excused: bool = False) -> None:
+    def dial_failed(
+        self, pool: Pool[Server], error: RwsplitError, *, excused: bool = False
+    ) -> None:
         """Handle that a server for *pool* could not be opened; *excused*: the node may not be at fault.
 
         Raises errors that are neither a node's fault nor a shortage.
@@ -74,7 +76,7 @@ class Rooms:
             case _:
                 raise error
 
-    def refuse(self, pool: Pool, error: ServerRefused) -> None:
+    def refuse(self, pool: Pool[Server], error: ServerRefused) -> None:
         """Go on without the server that *pool* was refused; those who wait for it look elsewhere."""
         relay = self._relay
         before = pool.refused
@@ -100,7 +102,7 @@ class Rooms:
         for client in list(pool.waiters):
             self._look_again(client, pool)  # type: ignore[arg-type]  # the relay's are all Clients
 
-    def _refused_by_primary(self, pool: Pool, error: ServerRefused) -> None:
+    def _refused_by_primary(self, pool: Pool[Server], error: ServerRefused) -> None:
         """Tell those who wait for the primary what it says, unless it may still serve them."""
         if error.server_sqlstate in _NOT_READY or pool.servers:
             return
@@ -111,7 +113,7 @@ class Rooms:
             self._relay.waits.end(client)  # type: ignore[arg-type]
             self._relay.fail_client(client, error.response)  # type: ignore[arg-type]
 
-    def _look_again(self, client: Client, pool: Pool) -> None:
+    def _look_again(self, client: Client, pool: Pool[Server]) -> None:
         """Have *client* look for another node, or tell it what the one it asks for says."""
         unit = client.pending[0]
         assert isinstance(unit, Unit)
@@ -122,7 +124,7 @@ class Rooms:
         elif not (refused.is_full or pool.servers):
             self._relay.hinting.refused(client, unit, pool.node, refused)
 
-    def adopt(self, pool: Pool, server: Server) -> None:
+    def adopt(self, pool: Pool[Server], server: Server) -> None:
         """Take *server*, which was opened, into *pool*."""
         refused = pool.refused
         pool.adopt(server)
@@ -186,7 +188,7 @@ class Rooms:
             if pool.waiters:
                 self._look_elsewhere(pool, now)
 
-    def _look_elsewhere(self, pool: Pool, now: float) -> None:
+    def _look_elsewhere(self, pool: Pool[Server], now: float) -> None:
         """Have those who wait in *pool* go to nodes that have room, as far as these are fresh enough for them."""
         relay = self._relay
         free = self._free_nodes(pool)
@@ -203,7 +205,7 @@ class Rooms:
                 if not free:
                     return
 
-    def _free_nodes(self, pool: Pool) -> list[NodeView]:
+    def _free_nodes(self, pool: Pool[Server]) -> list[NodeView]:
         """Return the nodes besides that of *pool* that may answer reads and have room for its sessions."""
         relay = self._relay
         view = relay.view

@@ -204,7 +204,7 @@ class Upkeep:
                     self._make_room(pool)
                 pool.ask(now)
 
-    def _make_room(self, pool: Pool) -> None:
+    def _make_room(self, pool: Pool[Server]) -> None:
         """Close servers nobody wants of other pools, if only the quotas they share keep *pool* from one more."""
         if pool.failures or pool.is_at_size:
             return

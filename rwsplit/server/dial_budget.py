@@ -18,6 +18,7 @@ import attrs
 import trio
 
 from rwsplit.server.quota import Quota
+from rwsplit.server.server import Server
 
 #: Connections of one user to one node, `pool.size` if that is less; of all users to one node.
 OF_A_USER: Final = 4
@@ -30,11 +31,11 @@ class _Ticket:
 
     most: int
     """How many tickets its user may hold at once."""
-    quotas: Sequence[Quota]
+    quotas: Sequence[Quota[Server]]
     granted: trio.Event = attrs.field(factory=trio.Event)
     is_abandoned: bool = False
-    within: list[Quota] = attrs.field(factory=list)
-    beyond: list[Quota] = attrs.field(factory=list)
+    within: list[Quota[Server]] = attrs.field(factory=list)
+    beyond: list[Quota[Server]] = attrs.field(factory=list)
 
 
 @attrs.define
@@ -60,7 +61,7 @@ class DialBudget:
     def __init__(
         self,
         size: Callable[[str, str], int],
-        quotas: Callable[[str, str, str], Sequence[Quota]],
+        quotas: Callable[[str, str, str], Sequence[Quota[Server]]],
     ) -> None:
         """*size* returns `pool.size` of a database and a user, *quotas* the quotas of a node, a database and a user."""
         self._size = size

@@ -7,7 +7,7 @@ from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
 
 
-def due(pool: Pool, now: float) -> list[Server]:
+def due(pool: Pool[Server], now: float) -> list[Server]:
     """Return the idle servers of *pool* that are too old, or spare and unused for too long.
 
     The one idle longest comes first, so that `min_size` servers used last are kept.
@@ -26,7 +26,7 @@ def due(pool: Pool, now: float) -> list[Server]:
     return found
 
 
-def retire(pool: Pool, now: float) -> None:
+def retire(pool: Pool[Server], now: float) -> None:
     """Have the servers that are too old closed when they become free: busy ones are seldom seen idle."""
     for server in pool.servers:
         if server.lease != IDLE and now - server.born >= pool.config.server_lifetime:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Generic, TypeVar
 
 import attrs
 
@@ -28,16 +28,16 @@ from rwsplit.exchange.lease import (
     RESETTING,
     ROLLING_BACK,
     UNCLAIMED,
+    Leased,
 )
+from rwsplit.exchange.waits import Waiter
 from rwsplit.server.quota import Quota
 from rwsplit.server.refused import Refused
-from rwsplit.server.server import Server
 from rwsplit.session.acceptance import Acceptance
+from rwsplit.session.prepared import Prepared
+from rwsplit.session.session import Session
 
-if TYPE_CHECKING:
-    from rwsplit.exchange.waits import Waiter
-    from rwsplit.session.prepared import Prepared
-    from rwsplit.session.session import Session
+AnyServer = TypeVar("AnyServer", bound=Leased)
 
 #: Seconds between attempts to open a server after a failure: doubled each time, from ... to ...
 BACK_OFF: Final = (0.1, 5.0)
@@ -65,7 +65,7 @@ class PoolStatistics:
     """While it is refused: when it asks again, at the earliest."""
 
 
-class Pool:
+class Pool(Generic[AnyServer]):
     """Servers of one node, database and user."""
 
     def __init__(
@@ -75,7 +75,7 @@ class Pool:
         database: str,
         user: str,
         config: PoolConfig,
-        dial: Callable[[Pool], None],
+        dial: Callable[[Pool[AnyServer]], None],
     ) -> None:
         self.node = node
         self.node_index = node_index
@@ -83,12 +83,12 @@ class Pool:
         self.user = user
         self.config = config
         """What holds for its database and user."""
-        self.quotas: tuple[Quota, ...] = ()
+        self.quotas: tuple[Quota[AnyServer], ...] = ()
         """What its database and its user may have altogether, where there is such a limit."""
-        self.servers: set[Server] = set()
-        self.idle: deque[Server] = deque()
+        self.servers: set[AnyServer] = set()
+        self.idle: deque[AnyServer] = deque()
         """The one used last is at the right end and is taken first, so that spare ones age."""
-        self.lanes: list[Server] = []
+        self.lanes: list[AnyServer] = []
         self.starting = 0
         self.waiters: deque[Waiter] = deque()
         self.answered = 0
@@ -174,7 +174,7 @@ class Pool:
             return f"pool.size is {self.config.size}"
         return str(self.last_error or "one is being opened")
 
-    def acquire(self, session: Session) -> Server | None:
+    def acquire(self, session: Session) -> AnyServer | None:
         """Return an idle server, now held by *session*, or None."""
         if not self.idle:
             return None
@@ -182,7 +182,7 @@ class Pool:
         server.take(session)
         return server
 
-    def acquire_alike(self, session: Session) -> Server | None:
+    def acquire_alike(self, session: Session) -> AnyServer | None:
         """Return an idle server that has the parameters of *session* already, else any, now held by it; or None."""
         for server in reversed(self.idle):
             if server.parameters is session.parameters:
@@ -190,7 +190,7 @@ class Pool:
                 return server
         return self.acquire(session)
 
-    def acquire_that_parsed(self, unnamed: Prepared, session: Session) -> Server | None:
+    def acquire_that_parsed(self, unnamed: Prepared, session: Session) -> AnyServer | None:
         """Return the idle server that has *unnamed* under the empty name, else as `acquire_alike`."""
         for server in reversed(self.idle):
             if server.unnamed is unnamed and server.parameters is session.parameters:
@@ -198,12 +198,12 @@ class Pool:
                 return server
         return self.acquire_alike(session)
 
-    def acquire_this(self, server: Server, session: Session) -> None:
+    def acquire_this(self, server: AnyServer, session: Session) -> None:
         """Have *session* hold one certain idle server."""
         self.idle.remove(server)
         server.take(session)
 
-    def release(self, server: Server, now: float) -> None:
+    def release(self, server: AnyServer, now: float) -> None:
         """Take back a clean server."""
         server.shelve()
         server.idle_since = now
@@ -238,7 +238,7 @@ class Pool:
             self.starting += 1
             self._dial(self)
 
-    def adopt(self, server: Server) -> None:
+    def adopt(self, server: AnyServer) -> None:
         """Take in a server that was asked for."""
         self.starting -= 1
         self.failures = 0
@@ -281,7 +281,7 @@ class Pool:
         self.retry_at = 0.0
         self.failures = min(self.failures, 1)
 
-    def remove(self, server: Server) -> None:
+    def remove(self, server: AnyServer) -> None:
         """Forget a server that is closed."""
         self.servers.discard(server)
         if server.lease == IDLE and server in self.idle:

@@ -9,6 +9,7 @@ from rwsplit.config.model import PoolConfig
 from rwsplit.config.overrides import limit, pool_config
 from rwsplit.server.pool import Pool
 from rwsplit.server.quota import Quota
+from rwsplit.server.server import Server
 
 #: Seconds after its last attempt that a pool without servers still knows that its node refuses it.
 MEMORY: Final = 10.0
@@ -17,19 +18,19 @@ MEMORY: Final = 10.0
 class Pools:
     """Makes pools when they are first needed and finds them again."""
 
-    def __init__(self, config: PoolConfig, dial: Callable[[Pool], None]) -> None:
+    def __init__(self, config: PoolConfig, dial: Callable[[Pool[Server]], None]) -> None:
         self.config = config
         self._dial = dial
         self.answered: dict[str, int] = {}
         """By database, statements answered by pools that are discarded."""
-        self._pools: dict[tuple[str, str, str], Pool] = {}
-        self._quotas: dict[tuple[str, str, str], Quota] = {}
+        self._pools: dict[tuple[str, str, str], Pool[Server]] = {}
+        self._quotas: dict[tuple[str, str, str], Quota[Server]] = {}
         """By the limit's name, the node, and the database or user."""
 
-    def __iter__(self) -> Iterator[Pool]:
+    def __iter__(self) -> Iterator[Pool[Server]]:
         return iter(list(self._pools.values()))
 
-    def get(self, node: str, node_index: int, database: str, user: str) -> Pool:
+    def get(self, node: str, node_index: int, database: str, user: str) -> Pool[Server]:
         """Return the pool of *user* for *database* on *node*."""
         key = (node, database, user)
         pool = self._pools.get(key)
@@ -39,7 +40,7 @@ class Pools:
             self._count(pool)
         return pool
 
-    def find(self, node: str, database: str, user: str) -> Pool | None:
+    def find(self, node: str, database: str, user: str) -> Pool[Server] | None:
         """Return the pool of *user* for *database* on *node* if there is one."""
         return self._pools.get((node, database, user))
 
@@ -53,7 +54,7 @@ class Pools:
                 pool.forgive()  # it may have another password
             self._count(pool)
 
-    def quotas(self, node: str, database: str, user: str) -> tuple[Quota, ...]:
+    def quotas(self, node: str, database: str, user: str) -> tuple[Quota[Server], ...]:
         """Return the quotas of *node* for *database* and for *user*."""
         config = self.config
         found = []
@@ -70,7 +71,7 @@ class Pools:
                 found.append(quota)
         return tuple(found)
 
-    def _count(self, pool: Pool) -> None:
+    def _count(self, pool: Pool[Server]) -> None:
         """Count the servers of *pool* in the quotas of its database and its user."""
         pool.quotas = self.quotas(pool.node, pool.database, pool.user)
         for quota in pool.quotas:

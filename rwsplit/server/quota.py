@@ -6,14 +6,36 @@ nobody wants: the one idle longest among those makes room (`spare`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
+from typing import Generic, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from rwsplit.server.pool import Pool
-    from rwsplit.server.server import Server
+from rwsplit.exchange.lease import Leased
+
+AnyServer = TypeVar("AnyServer", bound=Leased)
+AnyServer_co = TypeVar("AnyServer_co", bound=Leased, covariant=True)
 
 
-class Quota:
+class Counted(Protocol[AnyServer_co]):
+    """What a quota counts: a pool, of which it looks at nothing but this."""
+
+    @property
+    def servers(self) -> Collection[AnyServer_co]:
+        """Return those there are."""
+
+    @property
+    def starting(self) -> int:
+        """Return how many are being opened."""
+
+    @property
+    def idle(self) -> Sequence[AnyServer_co]:
+        """Return those nobody uses, the one idle longest first."""
+
+    @property
+    def waiters(self) -> Collection[object]:
+        """Return who waits for one."""
+
+
+class Quota(Generic[AnyServer]):
     """A limit and the pools it counts."""
 
     __slots__ = ("asking", "beyond", "limit", "pools", "setting")
@@ -22,7 +44,7 @@ class Quota:
         self.setting = setting
         """Its name: `max_db_connections` or `max_user_connections`."""
         self.limit = limit
-        self.pools: list[Pool] = []
+        self.pools: list[Counted[AnyServer]] = []
         self.asking = 0
         """Connections beside the pools that are open for a login (`dial_budget`)."""
         self.beyond = 0
@@ -46,7 +68,7 @@ class Quota:
         """No further server may be opened."""
         return self.used >= self.limit
 
-    def spare(self) -> Server | None:
+    def spare(self) -> AnyServer | None:
         """Return the server idle longest of those that nobody waits for, None if there is none."""
         idle = [pool.idle[0] for pool in self.pools if pool.idle and not pool.waiters]
         return min(idle, key=lambda server: server.idle_since, default=None)

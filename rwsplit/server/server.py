@@ -27,7 +27,6 @@ class Server(Leased):
         "dirty",
         "farewell",
         "fd",
-        "idle_since",
         "is_replica",
         "last_done",
         "last_writer",
@@ -42,16 +41,15 @@ class Server(Leased):
     )
 
     def __init__(
-        self, pool: Pool, wire: Wire, *, pid: int, cancel_key: bytes, now: float
+        self, pool: Pool[Server], wire: Wire, *, pid: int, cancel_key: bytes, now: float
     ) -> None:
-        super().__init__()
+        super().__init__(now)
         self.pool = pool
         self.wire = wire
         self.fd = wire.fileno()
         self.pid = pid
         self.cancel_key = cancel_key
         self.born = now
-        self.idle_since = now
         self.last_writer: object | None = None
         """The session that wrote here last: its currval and lastval are here."""
         self.mingled = False

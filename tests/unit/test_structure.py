@@ -57,9 +57,10 @@ LONG: Final = frozenset(
 WIDE: Final = {
     "cluster.node.NodeView": 20,
     "config.model.PoolConfig": 20,
+    "exchange.waits.Waiter": 60,
     "monitor.board.Board": 20,
-    "relay.client.Client": 89,
-    "relay.relay.Relay": 57,
+    "relay.client.Client": 87,
+    "relay.relay.Relay": 56,
     "server.pool.Pool": 22,
     "server.server.Server": 34,
     "session.assembly.Assembly": 28,
