@@ -571,3 +571,67 @@ def test_nobody_executes_a_statement_by_our_name_for_it(session: Session):
     unit = one(session, query("execute rwsplit_1"))
 
     assert b"execute rwsplit_none" in spelled(unit)
+
+
+# The end of a failed transaction...
+
+END = parse("", "rollback") + RUN
+
+
+def test_what_needs_to_be_taught_is_sent_apart_from_the_end_of_a_failed_transaction(
+    session: Session,
+):
+    """A server in a failed transaction refuses the Parse that would have to come in front."""
+    one(session, parse("s1", "select 1") + SYNC)
+    mine = known_as(session, "s1")
+    session.tx = codes.FAILED
+
+    unit, rest = said(session, END + bind("s1") + execute() + SYNC)
+
+    assert isinstance(unit, Unit)
+    assert unit.is_open
+    assert spelled(unit) == END
+    assert list(unit.piece.needs) == []
+    assert isinstance(rest, Chunk)
+    assert rest.completes
+    assert spelled(rest) == bind(mine.name.decode()) + execute() + SYNC
+    assert list(rest.needs) == [mine]
+
+
+@pytest.mark.parametrize("before", [b"", describe_portal("p")])
+def test_it_is_sent_apart_wherever_the_bytes_of_the_client_are_cut(
+    session: Session, before: bytes
+):
+    one(session, parse("s1", "select 1") + SYNC)
+    ours = known_as(session, "s1").name.decode()
+    session.tx = codes.FAILED
+
+    unit, rest = said(session, END, before + describe("s1"), SYNC)
+
+    assert spelled(unit) == END + before
+    assert spelled(rest) == describe(ours) + SYNC
+
+
+@pytest.mark.parametrize("name", ["", "s1"])
+def test_what_is_parsed_behind_the_end_of_a_failed_transaction_goes_with_it(
+    session: Session, name: str
+):
+    session.tx = codes.FAILED
+
+    unit = one(session, END + parse(name, "select 1") + bind(name) + execute() + SYNC)
+
+    ours = known_as(session, name).name.decode() if name else ""
+    assert not unit.is_open
+    assert spelled(unit) == END + parse(ours, "select 1") + bind(ours) + execute() + SYNC
+    assert list(unit.piece.needs) == []
+
+
+def test_in_a_transaction_that_has_not_failed_nothing_is_sent_apart(session: Session):
+    one(session, parse("s1", "select 1") + SYNC)
+    mine = known_as(session, "s1")
+    session.tx = codes.IN_TRANSACTION
+
+    unit = one(session, END + bind("s1") + execute() + SYNC)
+
+    assert spelled(unit) == END + bind(mine.name.decode()) + execute() + SYNC
+    assert list(unit.piece.needs) == [mine]

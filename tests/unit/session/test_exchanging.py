@@ -6,8 +6,11 @@ from rwsplit.protocol.framing import HEADER
 from rwsplit.session.exchanging import refuse
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.prepared import CHANGED
+from rwsplit.session.session import Session
+from rwsplit.session.teaching import ServerState, compose
 from rwsplit.session.unit import Piece
 from tests.support.frames import bind, describe, describe_portal, execute, parse, query
+from tests.unit.session.pieces import one
 
 SYNC = b"S\0\0\0\4"
 NO_TYPES = b"\0\0\0"
@@ -83,3 +86,77 @@ def test_an_execute_by_query_names_it_too(knowledge: Knowledge):
     refuse(piece, used)
 
     assert piece.parts == [query(f"execute {NAME}(1)")]
+
+
+# What executes it, or is the unnamed statement...
+
+
+def gets(piece: Piece) -> bytes:
+    """Return what a server gets that knows no statements."""
+    server = ServerState()
+    compose(server, piece.parts, piece.needs, piece.plan, [], unnamed=piece.unnamed, limit=9)
+    return b"".join(server.out)
+
+
+def test_a_prepared_execute_of_it_is_what_no_server_has_either(session: Session):
+    one(session, parse("p", "select 1") + parse("ex", "EXECUTE p") + SYNC)
+    unit = one(session, bind("ex") + describe_portal() + execute() + SYNC)
+    used, _ = unit.piece.needs
+
+    refuse(unit.piece, used)
+
+    assert gets(unit.piece) == bind(NAME) + describe_portal() + execute() + SYNC
+
+
+def test_so_is_one_that_the_same_messages_parse(session: Session):
+    one(session, parse("p", "select 1") + parse("q", "select 2") + SYNC)
+    unit = one(
+        session,
+        parse("ex", "EXECUTE p") + bind("ex") + execute() + bind("q") + execute() + SYNC,
+    )
+    used, other = session.names[b"p"], session.names[b"q"].name.decode()
+    [(_, meant)] = unit.piece.taught
+
+    refuse(unit.piece, used)
+
+    known = parse(other, "select 2") + describe(other)
+    ours = meant.name.decode()
+    parsed = parse(ours, f"EXECUTE {used.name.decode()}") + describe(ours)
+    run = bind(NAME) + execute() + bind(other) + execute()
+    assert gets(unit.piece) == known + parsed + run + SYNC
+
+
+def test_an_unnamed_execute_of_it_executes_what_no_server_has(session: Session):
+    one(session, parse("p", "select $1") + SYNC)
+    mine = session.names[b"p"].name.decode()
+    run = bind() + execute() + SYNC
+    unit = one(session, parse("", f"EXECUTE p('{mine}')") + run)
+    [used] = unit.piece.needs
+
+    refuse(unit.piece, used)
+
+    assert gets(unit.piece) == parse("", f"EXECUTE {NAME}('{mine}')") + run
+
+
+def test_an_execute_of_another_statement_stays_what_it_is(session: Session):
+    one(session, parse("p", "select 1") + parse("q", "select 2") + SYNC)
+    used = session.names[b"q"]
+    unit = one(session, bind("q") + parse("", "EXECUTE p") + bind() + execute() + SYNC)
+    other = session.names[b"p"].name.decode()
+
+    refuse(unit.piece, used)
+
+    taught = parse(other, "select 1") + describe(other)
+    run = parse("", f"EXECUTE {other}") + bind() + execute() + SYNC
+    assert gets(unit.piece) == taught + bind(NAME) + run
+
+
+def test_an_unnamed_statement_of_before_is_not_parsed_to_be_bound(session: Session):
+    one(session, parse("", "select 1") + SYNC)
+    unit = one(session, bind() + describe("") + execute() + SYNC)
+    used = unit.piece.unnamed
+    assert used is not None
+
+    refuse(unit.piece, used)
+
+    assert gets(unit.piece) == bind(NAME) + describe(NAME) + execute() + SYNC

@@ -423,3 +423,29 @@ def test_what_is_left_of_many_changes_is_what_the_last_good_one_made(
     assert b"" not in session.names
     assert session.names[b"a"].query == b"select 0"
     assert not session.unsettled
+
+
+def test_what_a_statement_turns_out_to_be_is_found_among_many_changes(session: Session):
+    """Of many changes those of the unnamed statement are dropped, so that the others stand elsewhere."""
+    run = bind() + execute()
+    session.receive(parse("", "select 0") + run + FLUSH)
+    unit = session.pending.popleft()
+    assert isinstance(unit, Unit)
+    session.receive(parse("", "prepare b as select 2") + run + parse("c", "select 2") + FLUSH)
+    session.receive(close("c") + parse("a", "select 1") + parse("d", "select 3") + FLUSH)
+    for number in range(MANY_CHANGES):
+        session.receive(parse("", f"select {number % 10}") + run + FLUSH)
+        unit.told += 3
+    assert unit.renaming is not None
+    assert len(unit.renaming._entries) < MANY_CHANGES
+    old, other = session.names[b"a"], session.names[b"d"]
+    new = session.scope.prepared.fork(old, Shape(bytes(2), b""))
+
+    unit.renaming.exchange(old, new)
+    session.receive(SYNC)
+    session.pending.clear()
+    unit.settle_names()
+
+    assert (session.names[b"a"], session.names[b"d"]) == (new, other)
+    assert [*session.sql_names] == [b"b"]
+    assert b"c" not in session.names

@@ -165,3 +165,13 @@ def test_what_names_nothing_of_the_protocol_is_judged_where_it_is_bound(
     unit = one(session, parse(name, text) + run(name) + SYNC)
 
     assert unit.script is session.scope.statements.lookup(text.encode())
+
+
+def test_an_unnamed_statement_that_is_described_again_is_still_the_one_it_was(session: Session):
+    one(session, parse("", "select 1") + describe("") + SYNC)
+    own = session.names[b""]
+
+    for _ in range(2):
+        unit = one(session, describe("") + run() + SYNC)
+        assert unit.piece.unnamed is own  # so the server that has it need not be taught it
+    assert session.names[b""] is own

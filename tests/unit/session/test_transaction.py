@@ -385,6 +385,55 @@ def test_what_it_has_set_comes_behind_its_begin(session: Session):
     assert transaction.opening(on_replica=True)[0] == [query("BEGIN")]
 
 
+def test_the_modes_it_has_set_come_behind_its_begin_and_are_those_of_the_next_one(
+    session: Session,
+):
+    transaction = nowhere(session, "begin")
+    set_up(session, transaction, "set local work_mem = 1", "set transaction read only")
+    modes = [b"BEGIN", b"set transaction read only"]
+    assert opened(transaction) == [*modes, b"set local work_mem = 1"]
+
+    assert opened(transaction.chained()) == [*modes, b"COMMIT AND CHAIN"]
+
+
+@pytest.mark.parametrize("text", ["savepoint a", "set transaction read only"])
+def test_what_is_only_parsed_is_not_said_again(session: Session, text: str):
+    transaction = nowhere(session, "begin")
+    for then, said_again in ((b"", []), (bind() + execute(), [text.encode()])):
+        unit = unit_of(session, parse_message(text) + then + SYNC)
+        assert unit.script is not None
+        assert transaction.takes_along(unit, unit.script)
+
+        transaction.note_end(unit, unit.script, codes.IN_TRANSACTION)
+
+        again = transaction.opening(on_replica=False)[1:]
+        assert [b"".join(frames) for frames in again] == [
+            parse_message(each) + bind() + execute() + SYNC for each in said_again
+        ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("declare c cursor for select 1; select 1/0", True),
+        ("savepoint a; select 1/0", True),
+        ("select 1; declare c cursor for nonsense", False),
+        ("select 1; release nosuch", False),
+        ("release a; select 1/0", False),
+        ("select 1; select 1/0", False),
+    ],
+)
+def test_what_a_unit_has_made_before_it_failed_ends_with_its_server(
+    session: Session, text: str, expected: bool
+):
+    transaction = nowhere(session, "begin")
+    unit = unit_of(session, query(text))
+    assert unit.script is not None
+    unit.failed = True
+
+    assert transaction.is_rooted_by(unit, unit.script) is expected
+
+
 def test_a_chained_one_has_the_modes_even_if_it_fails(session: Session):
     transaction = Transaction.may_write(script("begin").statements[0])
     set_up(session, transaction, "set local work_mem = 1")

@@ -11,7 +11,17 @@ from rwsplit.session.stand_ins import merge
 from rwsplit.session.teaching import Lesson
 from rwsplit.session.unit import CancelReason, Chunk, Kind, Piece, Unit
 from rwsplit.sql.statement import Script
-from tests.support.frames import BIND_COMPLETE, error, message, parse, query
+from tests.support.frames import (
+    BIND_COMPLETE,
+    SYNC,
+    bind,
+    error,
+    execute,
+    message,
+    parse,
+    query,
+)
+from tests.unit.session.pieces import one, said
 
 TEXT = query("select 1")
 
@@ -109,6 +119,46 @@ def test_an_error_names_a_statement_as_the_client_does(session: Session):
     told = unit.reword(error("26000", 'prepared statement "rwsplit_1" does not exist'))
 
     assert told == error("26000", 'prepared statement "mine" does not exist')
+
+
+def test_an_error_names_that_statement_and_not_another_of_its_client(session: Session):
+    session.receive(parse("other", "select 1") + parse("mine", "select 2"))
+    mine = session.names[b"mine"].name.decode()
+
+    told = a_unit(session).reword(error("42601", f'wrong parameters for "{mine}"'))
+
+    assert told == error("42601", 'wrong parameters for "mine"')
+
+
+def test_of_two_names_of_a_statement_an_error_says_the_one_the_unit_has_used(session: Session):
+    said(session, parse("one", "select 1") + parse("two", "select 1") + SYNC)
+    ours = session.names[b"two"].name.decode()
+    unit = one(session, bind("two") + execute() + SYNC)
+
+    assert unit.reword(error("42601", f'no "{ours}"')) == error("42601", 'no "two"')
+
+
+def test_a_unit_whose_transaction_had_failed_before_it_was_sent_hears_why(session: Session):
+    session.receive(parse("mine", "select 1"))
+    ours = session.names[b"mine"].name.decode()
+    unit = a_unit(session)
+    unit.refusal = error("42P01", f'"{ours}": relation "t" does not exist')
+
+    aborted = error("25P02", "current transaction is aborted")
+    assert unit.reword(aborted) == error("42P01", '"mine": relation "t" does not exist')
+    other = error("42601", "syntax error")
+    assert unit.reword(other) == other
+    assert a_unit(session).reword(aborted) == aborted
+
+
+def test_what_an_open_unit_leaves_on_its_server_is_its_own(session: Session):
+    unit, other = a_unit(session), a_unit(session)
+
+    unit.leave_litter(b"a")
+    unit.leave_litter(b"b")
+
+    assert unit.litter == [b"a", b"b"]
+    assert other.litter == a_unit(session).litter == []
 
 
 def test_an_error_about_something_else_stays_as_it_is(session: Session):
