@@ -10,7 +10,7 @@ import pytest
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
-from rwsplit.protocol.looks import Look, Shape
+from rwsplit.protocol.looks import Look, Overheard, Shape
 from rwsplit.protocol.responses import (
     FORWARD,
     HOLD_LIMIT,
@@ -757,6 +757,27 @@ def test_a_look_may_be_last_and_its_parameters_many():
 
     assert sink == [ready()]
     assert look.shape == Shape(many[5:], b"")
+
+
+@pytest.mark.parametrize("columns", [COLUMNS, NO_DATA])
+def test_what_the_client_asks_itself_is_overheard_and_it_hears_it(
+    server: Server, columns: bytes
+) -> None:
+    seen: list[Look] = []
+    heard = Overheard(seen.append)
+    unit, sink = server.owes(FORWARD, heard, FORWARD)
+    answer = PARSE_COMPLETE + PARAMETERS + columns
+
+    server.sends(answer[:-1])
+    assert seen == []
+    server.sends(answer[-1:])
+    assert seen == [heard]
+    assert heard.shape is not None
+    assert bool(heard.shape.columns) is (columns == COLUMNS)
+    assert (unit.done, unit.told) == (2, 2)
+
+    assert server.sends(BIND_COMPLETE + ready())[-1] is What.DONE
+    assert told(sink) == answer + BIND_COMPLETE + ready()
 
 
 # Where the client has said Flush and rwsplit has said Sync...

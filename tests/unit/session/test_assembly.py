@@ -19,6 +19,7 @@ from rwsplit.session.unit import Chunk, Unit
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.statement import Hints, Script, Statement, Verb
 from tests.support.frames import (
+    COLUMNS,
     FLUSH,
     SYNC,
     bind,
@@ -203,6 +204,22 @@ def test_an_unnamed_statement_that_its_own_unit_describes_is_the_sessions_alone(
     assert own is not session.scope.prepared.get(b"select 1\0\0\0", session.scope.place)
 
 
+@pytest.mark.parametrize("before", [b"", parse("a", "select 2")])
+def test_what_its_client_is_told_of_an_unnamed_statement_is_known_of_that_one_only(
+    session: Session, before: bytes
+):
+    shared = session.scope.prepared.get(b"select 1\0\0\0", session.scope.place)
+    unit = one(session, before + parse("", "select 1") + describe("") + SYNC)
+    [heard] = [step for step in unit.piece.plan or () if isinstance(step, Overheard)]
+
+    heard.take(codes.ROW_DESCRIPTION, COLUMNS)
+
+    own = known_as(session, "")
+    assert own.told == heard.shape is not None
+    assert shared.told is None
+    assert one(session, RUN + SYNC).piece.unnamed is own
+
+
 @pytest.mark.parametrize("text", ["show rwsplit.consistency", "execute p"])
 def test_of_an_unnamed_statement_that_stands_for_another_nothing_is_overheard(
     session: Session, text: str
@@ -269,6 +286,20 @@ def test_an_execute_with_a_row_limit_is_noted(session: Session):
     one(session, parse("s1", "select 1") + SYNC)
 
     assert one(session, bind("s1") + execute(rows=5) + SYNC).row_limit
+
+
+@pytest.mark.parametrize(
+    ("portals", "expected"), [((), False), (("p",), False), (("q",), False), (("p", "q"), True)]
+)
+def test_a_unit_describes_what_it_runs_if_it_describes_all_of_its_portals(
+    session: Session, portals: tuple[str, ...], expected: bool
+):
+    one(session, parse("a", "select 1") + parse("b", "select 2") + SYNC)
+    described = b"".join(map(describe_portal, portals))
+
+    unit = one(session, bind("a", portal="p") + bind("b", portal="q") + described + SYNC)
+
+    assert unit.describes is expected
 
 
 def test_facts_of_a_unit_are_those_of_all_its_statements(session: Session):

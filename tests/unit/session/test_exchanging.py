@@ -139,15 +139,15 @@ def test_an_unnamed_execute_of_it_executes_what_no_server_has(session: Session):
 
 
 def test_an_execute_of_another_statement_stays_what_it_is(session: Session):
-    one(session, parse("p", "select 1") + parse("q", "select 2") + SYNC)
-    used = session.names[b"q"]
-    unit = one(session, bind("q") + parse("", "EXECUTE p") + bind() + execute() + SYNC)
-    other = session.names[b"p"].name.decode()
+    one(session, parse("p", "select $1") + parse("q", "select 2") + SYNC)
+    used, other = session.names[b"q"], session.names[b"p"].name.decode()
+    text = f"EXECUTE {{}}('{used.name.decode()}')"
+    unit = one(session, bind("q") + parse("", text.format("p")) + bind() + execute() + SYNC)
 
     refuse(unit.piece, used)
 
-    taught = parse(other, "select 1") + describe(other)
-    run = parse("", f"EXECUTE {other}") + bind() + execute() + SYNC
+    taught = parse(other, "select $1") + describe(other)
+    run = parse("", text.format(other)) + bind() + execute() + SYNC
     assert gets(unit.piece) == taught + bind(NAME) + run
 
 

@@ -13,6 +13,7 @@ from rwsplit.session.unit import CancelReason, Chunk, Kind, Piece, Unit
 from rwsplit.sql.statement import Script
 from tests.support.frames import (
     BIND_COMPLETE,
+    FLUSH,
     SYNC,
     bind,
     error,
@@ -72,6 +73,39 @@ def test_what_an_open_unit_teaches_is_found_by_the_statement(session: Session):
     assert found.step == 2
 
 
+def test_an_open_unit_uses_and_parses_what_all_its_pieces_do(session: Session):
+    said(session, parse("a", "select 1") + parse("b", "select 2") + SYNC)
+    unit, *chunks = said(
+        session,
+        bind("a") + execute() + FLUSH,
+        bind("b") + execute() + FLUSH,
+        parse("c", "select 3") + bind("c") + SYNC,
+    )
+    assert isinstance(unit, Unit)
+    needs = unit.piece.needs
+
+    for chunk in chunks:
+        assert isinstance(chunk, Chunk)
+        unit.piece.add(chunk)
+
+    a, b, c = (session.names[name] for name in (b"a", b"b", b"c"))
+    assert unit.piece.needs == [a, b]
+    assert unit.piece.needs is needs  # not copied for each of a thousand pieces
+    assert unit.piece.taught == [(b"c", c)]
+    assert [[*chunk.needs] for chunk in chunks if isinstance(chunk, Chunk)] == [[b], []]
+
+
+def test_a_piece_that_needed_nothing_needs_what_is_added_and_no_other_does(session: Session):
+    used = session.knowledge.prepared.get(b"select 1\0\0\0")
+    piece, more = Piece([TEXT], None), Piece([TEXT], None)
+    more.needs, more.taught = (used,), ((b"a", used),)
+
+    piece.add(more)
+
+    assert (piece.needs, piece.taught) == ([used], [(b"a", used)])
+    assert not Piece([TEXT], None).needs
+
+
 def test_what_an_open_unit_does_is_put_together_as_it_comes(session: Session):
     unit = a_unit(session)
     scripts = [
@@ -121,13 +155,14 @@ def test_an_error_names_a_statement_as_the_client_does(session: Session):
     assert told == error("26000", 'prepared statement "mine" does not exist')
 
 
-def test_an_error_names_that_statement_and_not_another_of_its_client(session: Session):
-    session.receive(parse("other", "select 1") + parse("mine", "select 2"))
-    mine = session.names[b"mine"].name.decode()
+def test_an_error_names_those_statements_and_not_others_of_its_client(session: Session):
+    texts = [("other", "select 0"), ("", "select 2"), ("one", "select 1"), ("two", "select 2")]
+    session.receive(b"".join(parse(*each) for each in [*texts, ("again", "select 1")]))
+    one, two = (session.names[name].name.decode() for name in (b"one", b"two"))
 
-    told = a_unit(session).reword(error("42601", f'wrong parameters for "{mine}"'))
+    told = a_unit(session).reword(error("42601", f'"{two}" or "{one}", not "rwsplit_77"'))
 
-    assert told == error("42601", 'wrong parameters for "mine"')
+    assert told == error("42601", '"two" or "one", not "rwsplit_77"')
 
 
 def test_of_two_names_of_a_statement_an_error_says_the_one_the_unit_has_used(session: Session):
