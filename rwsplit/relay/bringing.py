@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.exchange.chores import Chore, Purpose
 from rwsplit.exchange.lease import LANE, Fate
 from rwsplit.protocol.backend import error_response, notice_response
 from rwsplit.protocol.fields import parse_error_fields
 from rwsplit.protocol.framing import HEADER_SIZE
 from rwsplit.relay import lanes
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import Injected, Purpose
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import Server
 from rwsplit.session.acceptance import culprit, is_custom, sets_anew
@@ -35,13 +35,14 @@ if TYPE_CHECKING:
 _NOT_REPLAYED: Final = Route(Target.PRIMARY, RouteReason.RETRIED_NOT_REPLAYED)
 
 
-class Change(Injected):
+class Change(Chore[Server, Client]):
     """A change of parameters from *before* that *unit* waits for, at the head of its queue or *moving*."""
 
-    __slots__ = ("before", "moving", "refusal", "then", "to", "unit")
+    __slots__ = ("before", "bringing", "moving", "refusal", "then", "to", "unit")
 
     def __init__(
         self,
+        bringing: Bringing,
         client: Client,
         before: ParameterSet,
         unit: Unit,
@@ -50,12 +51,37 @@ class Change(Injected):
         moving: bool,
     ) -> None:
         super().__init__(Purpose.PARAMETERS, client)
+        self.bringing = bringing
         self.before = before
         self.to = client.parameters
         self.unit = unit
         self.moving = moving
         self.then = then
         self.refusal = b""
+
+    def failed_on(self, server: Server, error: bytes) -> None:  # noqa: ARG002 - see Chore
+        """Keep what *server* says, whether it stays or not: it is judged when all is answered."""
+        self.refusal = error
+
+    def answered_by(self, server: Server) -> None:
+        """Go on with the unit that waits."""
+        self.bringing.answered(server, self)
+
+
+class Ahead(Chore[Server, Client]):
+    """A change of parameters right ahead of what must run with them."""
+
+    __slots__ = ("bringing",)
+
+    vital = True
+
+    def __init__(self, bringing: Bringing, client: Client) -> None:
+        super().__init__(Purpose.PARAMETERS, client)
+        self.bringing = bringing
+
+    def refused_by(self, server: Server, error: bytes) -> None:  # noqa: ARG002 - see Chore
+        """Throw away what has run behind it."""
+        self.bringing.refused_blindly(server, self)
 
 
 class Bringing:
@@ -93,7 +119,7 @@ class Bringing:
         moving: bool = False,
     ) -> None:
         assert server.parameters is not None
-        change = Change(client, server.parameters, unit, then, moving=moving)
+        change = Change(self, client, server.parameters, unit, then, moving=moving)
         server.out.append(client.parameters.change_from(server.parameters))
         server.parameters = None
         server.unnamed = None
@@ -193,13 +219,13 @@ class Bringing:
         self._relay.dispatcher.pump(client)
         return True
 
-    def refused_blindly(self, server: Server, injected: Injected) -> None:
+    def refused_blindly(self, server: Server, change: Ahead) -> None:
         """Throw away what has run behind a change that failed: it ran with the parameters of another session."""
-        client = injected.client
+        client = change.client
         assert client is not None
         self._note(server, client.parameters, None)
-        message = f"rwsplit could not {injected.purpose.value} on {server.pool.node}"
-        injected.error = error_response("FATAL", "08006", message)
+        message = f"rwsplit could not {change.purpose.value} on {server.pool.node}"
+        change.error = error_response("FATAL", "08006", message)
         server.expire(Fate.REFUSED_PARAMETERS)
         self._relay.lose_server(server, None)
 

@@ -15,10 +15,10 @@ import hmac
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from rwsplit.exchange.chores import Chore
 from rwsplit.exchange.lease import COOLING, LANE
 from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import Injected
 from rwsplit.relay.trials import Trial
 from rwsplit.server.server import Server
 from rwsplit.session.unit import CancelReason, Unit
@@ -59,7 +59,7 @@ class Canceller:
 
     def _in_flight(self, client: Client, server: Server) -> None:
         head = server.responses.owed[0]
-        if isinstance(head, Injected):
+        if isinstance(head, Chore):
             # It must not fail; what the client means is cancelled as soon as it runs.
             head.cancels = client
             return
@@ -72,7 +72,7 @@ class Canceller:
             self.cancel_server(server)
         # Otherwise its read has not begun and is known to be short: it is answered in a moment.
 
-    def injected_done(self, server: Server, client: Client) -> None:
+    def chore_done(self, server: Server, client: Client) -> None:
         """Something of rwsplit's own is through during which *client* asked for its unit to be cancelled."""
         # What it meant may have been answered in the very bytes that are worked off now.
         if client.in_flight and client.server is server and server.responses.owed:

@@ -14,7 +14,7 @@ from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import ParameterSet
 
 if TYPE_CHECKING:
-    from rwsplit.relay.injected import Injected
+    from rwsplit.exchange.chores import Chore
     from rwsplit.server.pool import Pool
     from rwsplit.server.server import Server
     from rwsplit.session.unit import Unit
@@ -117,7 +117,7 @@ class Client(Waiter):
         self.notified = 0.0
         """When the statement arrived whose wait it was told of."""
         self.statements = 0
-        self.settling: Injected | None = None
+        self.settling: Chore[Server, Client] | None = None
         """What rwsplit itself has asked its server for it; until that is answered its units wait."""
         self.doubted = False
         """What keeps it on its server may be gone, or may never have come."""

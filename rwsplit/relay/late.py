@@ -15,12 +15,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.config.choices import PoolMode, Transactions
+from rwsplit.exchange.chores import ROLLBACK, Chore, Purpose, query
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.refusals import is_for_recovery_only
 from rwsplit.relay import skipping
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import ROLLBACK, Injected, Purpose, query
+from rwsplit.relay.needed import Needed
+from rwsplit.relay.resetting import Cleaning
 from rwsplit.routing import policy
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import Server
@@ -176,7 +178,7 @@ class Late:
 
     def _fail_on(self, server: Server) -> None:
         server.out.append(_FAIL)
-        server.owe(Injected(Purpose.REFUSE))
+        server.owe(Chore(Purpose.REFUSE))
         self._relay.outboxes.touch_server(server)
 
     def _route(self, client: Client, unit: Unit, script: Script) -> Route:
@@ -235,7 +237,7 @@ class Late:
             first.append([_SNAPSHOT])
         for frames in first:
             server.out.extend(frames)
-            server.owe(Injected(Purpose.BEGIN, client))
+            server.owe(Needed(self._relay, Purpose.BEGIN, client))
         if client.tx == codes.FAILED:
             self._fail_on(server)
             unit.guarded = False
@@ -336,7 +338,7 @@ class Late:
         """End what a session has on *server*, which it leaves."""
         server.leave()
         server.out.append(ROLLBACK)
-        server.owe(Injected(Purpose.ROLLBACK))
+        server.owe(Cleaning(self._relay))
         server.roll_back()
         self._relay.outboxes.touch_server(server)
 

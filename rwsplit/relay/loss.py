@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import Frozen
+from rwsplit.exchange.chores import Chore
 from rwsplit.exchange.lease import CLOSED, IDLE, UNCLAIMED, Fate
 from rwsplit.exchange.waits import Waiting
 from rwsplit.protocol import codes
@@ -17,7 +18,6 @@ from rwsplit.protocol.responses import sqlstate
 from rwsplit.relay import skipping
 from rwsplit.relay.client import Client
 from rwsplit.relay.healing import MOST_RESTARTS
-from rwsplit.relay.injected import Injected
 from rwsplit.relay.outboxes import IN
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import Server
@@ -91,7 +91,7 @@ class Loss:
             return
         self._report(server, message)
         head = server.responses.owed[0] if server.responses.owed else None
-        if message is None and isinstance(head, Injected):
+        if message is None and isinstance(head, Chore):
             message = head.error
         parties = _parties(server)
         if message is None and parties:

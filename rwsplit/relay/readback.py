@@ -14,12 +14,12 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.exchange.chores import Chore, Purpose, query
 from rwsplit.exchange.lease import Fate
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import Injected, Purpose, query
 from rwsplit.server.server import Server
 from rwsplit.session import audit
 from rwsplit.session.parameters import ParameterSet, selected
@@ -42,18 +42,25 @@ _STAYS_OUTSIDE: Final = frozenset(
 )
 
 
-class Question(Injected):
+class Question(Chore[Server, Client]):
     """A query of rwsplit's own whose answer, one row, is read."""
 
-    __slots__ = ("attempts", "audits", "parameters")
+    __slots__ = ("attempts", "audits", "parameters", "readback")
 
-    def __init__(self, client: Client, parameters: int, *, audits: bool) -> None:
+    def __init__(
+        self, readback: ReadBack, client: Client, parameters: int, *, audits: bool
+    ) -> None:
         super().__init__(Purpose.QUESTION, client)
+        self.readback = readback
         self.sink = []
         self.parameters = parameters
         """Columns about parameters; those of the audit follow."""
         self.audits = audits
         self.attempts = 1
+
+    def answered_by(self, server: Server) -> None:
+        """Draw the conclusions."""
+        self.readback.answered(server, self)
 
 
 class ReadBack:
@@ -102,7 +109,7 @@ class ReadBack:
         columns = [*parameters, *(audit.COLUMNS if audits else ())]
         if not columns:
             return
-        question = Question(client, len(parameters), audits=audits)
+        question = Question(self, client, len(parameters), audits=audits)
         client.settling = question
         self._send(server, question, query(f"/* rwsplit */ {selected(columns)}".encode()))
 

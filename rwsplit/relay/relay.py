@@ -134,7 +134,7 @@ class Relay:
         self.reading = Reading(self)
         self.choice = Choice(self)
         self.sender = Sender(self)
-        self.sequences = Sequences()
+        self.sequences = Sequences(self)
         self.plain = PlainReads(self)
         self.late = Late(self)
         self.pins = Pins(self)

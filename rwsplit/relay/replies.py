@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rwsplit.config.choices import PoolMode
+from rwsplit.exchange.chores import ROLLBACK, Chore
 from rwsplit.exchange.lease import (
     CLOSED,
     COOLING,
@@ -26,11 +27,10 @@ from rwsplit.protocol.responses import (
     sqlstate,
 )
 from rwsplit.relay import lanes, tidying
-from rwsplit.relay.bringing import Change
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import ROLLBACK, Injected, Purpose, Restoration
-from rwsplit.relay.readback import Question
-from rwsplit.relay.trials import Trial, is_wanted
+from rwsplit.relay.resetting import Cleaning
+from rwsplit.relay.restoration import Restoration
+from rwsplit.relay.trials import is_wanted
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
@@ -48,9 +48,6 @@ if TYPE_CHECKING:
 
 #: Events of one read that are not worth counting as work.
 FEW_EVENTS: Final = 4
-#: What a session's next unit cannot do without, unless its transaction has failed and so will that.
-_NEEDED: Final = frozenset({Purpose.BEGIN, Purpose.SEQUENCES})
-_FAILED_ALREADY: Final = b"25P02"
 
 
 class Replies:
@@ -109,7 +106,7 @@ class Replies:
     def _done(self, server: Server, owed: Owed, status: int, now: float) -> None:  # noqa: C901, PLR0912, PLR0915 - the end of every statement
         server.tx = status
         if not isinstance(owed, Unit):
-            self._injected_done(server, owed)
+            self._chore_done(server, owed)
             return
         relay = self._relay
         counters = relay.counters
@@ -239,8 +236,8 @@ class Replies:
     def _failed(self, server: Server, owed: Owed | None, error: bytes, now: float) -> None:
         """An ErrorResponse came: take back what the server was not taught after all."""
         relay = self._relay
-        if isinstance(owed, Injected):
-            self._injected_failed(server, owed, error)
+        if isinstance(owed, Chore):
+            owed.failed_on(server, error)
             return
         if not isinstance(owed, Unit):
             return
@@ -331,11 +328,11 @@ class Replies:
             case Next.TIDY:
                 tidying.tell(relay, server)
             case Next.ROLL_BACK:
-                self._inject(server, ROLLBACK, Purpose.ROLLBACK)
+                self._clean(server, ROLLBACK, Cleaning(relay))
                 server.roll_back()
             case Next.RESET:
                 reset = relay.reset.for_server(server)
-                self._inject(server, reset.frame, Purpose.RESET).reset = reset
+                self._clean(server, reset.frame, Cleaning(relay, reset))
                 server.reset()
             case Next.COOL:
                 server.cool()
@@ -367,64 +364,17 @@ class Replies:
             self._relay.counters.shared += 1
             self._relay.dispatcher.start(waiter, lane)
 
-    def _inject(self, server: Server, query: bytes, purpose: Purpose) -> Injected:
+    def _clean(self, server: Server, query: bytes, cleaning: Cleaning) -> None:
         server.unnamed = None
         server.out.append(query)
-        injected = Injected(purpose)
-        server.owe(injected)
+        server.owe(cleaning)
         self._relay.outboxes.touch_server(server)
-        return injected
 
-    def _injected_done(self, server: Server, owed: Owed) -> None:
-        assert isinstance(owed, Injected)
-        if isinstance(owed, Question):
-            self._relay.readback.answered(server, owed)
-        elif isinstance(owed, Change):
-            self._relay.bringing.answered(server, owed)
-        elif isinstance(owed, Trial):
-            self._relay.trials.answered(server, owed)
-        else:
-            self._cleaned(server, owed)
+    def _chore_done(self, server: Server, owed: Owed) -> None:
+        assert isinstance(owed, Chore)
+        owed.answered_by(server)
         if owed.cancels is not None:
-            self._relay.canceller.injected_done(server, owed.cancels)
-
-    def _cleaned(self, server: Server, owed: Injected) -> None:
-        reset = owed.reset
-        if reset is not None and owed.failed:
-            reset.failed(server)
-        elif reset is not None:
-            reset.done(server)
-        if owed.purpose in (Purpose.RESET, Purpose.ROLLBACK):
-            if owed.failed:
-                self._relay.lose_server(server, None)
-            else:
-                server.cleaned()
-
-    def _injected_failed(self, server: Server, owed: Injected, error: bytes) -> None:
-        """What rwsplit sent by itself failed: nobody may rely on it."""
-        unlearn(server, owed.lessons, owed.done)
-        if isinstance(owed, Change):
-            owed.refusal = error
-            return
-        if is_fatal(error):
-            owed.error = error  # the server goes: what waits behind it may run elsewhere
-            return
-        if isinstance(owed, Trial):
-            server.unnamed = None
-            owed.refusal = error
-            return
-        if owed.purpose is Purpose.PARAMETERS:
-            self._relay.bringing.refused_blindly(server, owed)
-            return
-        if owed.purpose is Purpose.SEQUENCES:
-            server.mingled = True
-        if owed.purpose not in _NEEDED or sqlstate(error) == _FAILED_ALREADY:
-            return
-        client = owed.client
-        server.expire(Fate.NOT_READY)
-        if client is not None and not client.closed and client.server is server:
-            message = f"rwsplit could not {owed.purpose.value} on {server.pool.node}"
-            self._relay.fail_client(client, error_response("FATAL", "08006", message))
+            self._relay.canceller.chore_done(server, owed.cancels)
 
 
 def _leaves_state(unit: Unit, error: bytes) -> bool:

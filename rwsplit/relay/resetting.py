@@ -6,18 +6,22 @@ still there, by the operator's wish; what rwsplit knows of the server is kept to
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from rwsplit.exchange.chores import Chore, Purpose, query
 from rwsplit.exchange.lease import Fate
-from rwsplit.relay.injected import query
+from rwsplit.relay.client import Client
 from rwsplit.server.server import Server
 from rwsplit.session.parameters import NONE
 from rwsplit.session.pinning import forgets_prepared, reset_parameters
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.statement import Verb
+
+if TYPE_CHECKING:
+    from rwsplit.relay.relay import Relay
 
 _log = structlog.get_logger("rwsplit.relay")
 
@@ -62,3 +66,25 @@ class Reset:
 
 
 TOTAL: Final = Reset("DISCARD ALL")
+
+
+class Cleaning(Chore[Server, Client]):
+    """Makes a server clean that no session holds: ends its transaction, or wipes it by *reset*."""
+
+    __slots__ = ("_relay", "_reset")
+
+    def __init__(self, relay: Relay, reset: Reset | None = None) -> None:
+        super().__init__(Purpose.ROLLBACK if reset is None else Purpose.RESET)
+        self._relay = relay
+        self._reset = reset
+
+    def answered_by(self, server: Server) -> None:
+        """Go on with *server*, or close it if it was refused."""
+        if self.failed:
+            if self._reset is not None:
+                self._reset.failed(server)
+            self._relay.lose_server(server, None)
+            return
+        if self._reset is not None:
+            self._reset.done(server)
+        server.cleaned()

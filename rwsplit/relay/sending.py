@@ -12,12 +12,14 @@ from collections.abc import Sized
 from typing import TYPE_CHECKING
 
 from rwsplit.config.choices import PoolMode
+from rwsplit.exchange.chores import DEALLOCATE_ALL, Chore, Purpose, query
 from rwsplit.exchange.lease import HELD, IDLE, LANE, Fate
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay import sequences, tidying
+from rwsplit.relay.bringing import Ahead
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import DEALLOCATE_ALL, Ahead, Injected, Purpose, Restoration, query
+from rwsplit.relay.restoration import Restoration
 from rwsplit.relay.slices import LESSON, LOOKS
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import Server
@@ -100,7 +102,7 @@ class Sender:
                 relay.readback.ask_behind(client, server, unit, script)
         if piece.litter is not None and not unit.is_open:  # a Sync of ours would end it
             server.out.append(frame(codes.CLOSE, b"S" + piece.litter + b"\0") + SYNC)
-            server.owe(Injected(Purpose.TIDY))
+            server.owe(Chore(Purpose.TIDY))
         if not server.dirty:
             server.dirty = True
             relay.outboxes.servers.append(server)
@@ -121,7 +123,7 @@ class Sender:
             return
         if client.tx != codes.FAILED and not client.sql_names and not unit.planned:
             server.out.append(DEALLOCATE_ALL)
-            server.owe(Injected(Purpose.TIDY))
+            server.owe(Chore(Purpose.TIDY))
             server.known.clear()
             server.unnamed = None
 
@@ -147,20 +149,20 @@ class Sender:
         if unit.kind is SIMPLE:
             # Were the Parse to fail in front of a Query, the server would skip the Query: it is a unit by itself.
             if listed is not None or any(p not in server.known for p in piece.needs):
-                injected = Injected(Purpose.TEACH)
-                injected.steps = compose(
+                chore: Chore[Server, Client] = Chore(Purpose.TEACH)
+                chore.steps = compose(
                     server,
                     [SYNC],
                     piece.needs,
                     None,
-                    injected.lessons,
+                    chore.lessons,
                     unnamed=None,
                     limit=limit,
                     age=age,
                     listed=listed,
                 )
-                server.owe(injected)
-                self._count(client, injected.lessons, listed)
+                server.owe(chore)
+                self._count(client, chore.lessons, listed)
             server.out.extend(part for part in piece.parts if isinstance(part, bytes))
             steps = None
         else:
@@ -212,10 +214,10 @@ class Sender:
         server.unnamed = None
         if client.parameters.idle_session:
             server.soil()  # idle in a pool it would end under the next one's feet
-        injected = Ahead(Purpose.PARAMETERS, client)
+        ahead = Ahead(self._relay.bringing, client)
         if tells:
-            injected.reports = client.sink
-        server.owe(injected)
+            ahead.reports = client.sink
+        server.owe(ahead)
         self._relay.outboxes.touch_server(server)
 
     def _note_state(  # noqa: C901 - one branch a kind of state

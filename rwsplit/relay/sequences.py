@@ -9,14 +9,18 @@ time even what the session itself has drawn is gone, and from then on writers ar
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from rwsplit.exchange.chores import DISCARD_SEQUENCES, DISCARD_SEQUENCES_ASIDE, Purpose
 from rwsplit.protocol import codes
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import DISCARD_SEQUENCES, DISCARD_SEQUENCES_ASIDE, Injected, Purpose
+from rwsplit.relay.needed import Needed
 from rwsplit.server.server import Server
 from rwsplit.session.unit import Unit
 from rwsplit.sql.statement import Script
+
+if TYPE_CHECKING:
+    from rwsplit.relay.relay import Relay
 
 #: How often writers are kept apart, in one database, before that ends for want of anybody who asks.
 PATIENCE: Final = 10_000
@@ -30,7 +34,8 @@ def may_meet(client: Client, server: Server) -> bool:
 class Sequences:
     """Keeps apart what sessions draw."""
 
-    def __init__(self) -> None:
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
         self._left: dict[str, float] = {}
         """By database: how often writers will still be kept apart unless a session asks; infinity: one has."""
 
@@ -59,7 +64,7 @@ class Sequences:
             server.out.append(DISCARD_SEQUENCES if alone else DISCARD_SEQUENCES_ASIDE)
             server.unnamed = None
             server.mingled = False
-            server.owe(Injected(Purpose.SEQUENCES, client))
+            server.owe(Needed(self._relay, Purpose.SEQUENCES, client))
 
     def _is_worth_it(self, database: str) -> bool:
         left = self._left.get(database, PATIENCE)

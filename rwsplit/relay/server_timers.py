@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
+from rwsplit.exchange.chores import Chore
 from rwsplit.exchange.lease import CLOSED, IDLE, LANE
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
-from rwsplit.relay.injected import Injected
 from rwsplit.relay.standing import TIMERS, Standing, Timer, client_of, standing, unit_of
 from rwsplit.relay.trials import Trial
 from rwsplit.server.server import Server
@@ -226,7 +226,7 @@ class ServerTimers:
         """Close a server that does not finish a query of rwsplit's own, or a cancelled statement."""
         timeout = self._relay.config.pool.query_wait_timeout
         head = look.head
-        if isinstance(head, Injected) and (look.unit is None or isinstance(head, Trial)):
+        if isinstance(head, Chore) and (look.unit is None or isinstance(head, Trial)):
             what = head.purpose.value
         elif look.unit is not None and look.unit.cancelled is not None:
             what = "end a statement that was cancelled"

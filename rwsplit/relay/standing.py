@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.exchange.chores import Chore, Purpose
 from rwsplit.exchange.lease import IDLE
 from rwsplit.exchange.waits import Waiting
 from rwsplit.protocol import codes
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import Injected, Purpose
 from rwsplit.relay.trials import Trial
 from rwsplit.server.server import Server
 from rwsplit.session.unit import Unit
@@ -113,7 +113,7 @@ def unit_of(server: Server) -> Unit | None:
             return owed
         if isinstance(owed, Trial):
             return owed.unit
-        if not (isinstance(owed, Injected) and owed.purpose is Purpose.TEACH):
+        if not (isinstance(owed, Chore) and owed.purpose is Purpose.TEACH):
             break  # it prepares the statement that EXECUTE names in the unit behind
     return None
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from rwsplit.exchange.chores import Chore, Purpose
 from rwsplit.exchange.lease import CLOSED
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
-from rwsplit.relay.injected import Injected, Purpose
 from rwsplit.server.server import Server
 from rwsplit.session.prepared import SYNC
 from rwsplit.session.unit import Unit
@@ -34,5 +34,5 @@ def tell(relay: Relay, server: Server) -> None:
         return
     server.out += [*server.litter, SYNC]
     server.litter = []
-    server.owe(Injected(Purpose.TIDY))
+    server.owe(Chore(Purpose.TIDY))
     relay.outboxes.touch_server(server)

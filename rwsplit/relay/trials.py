@@ -16,13 +16,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from rwsplit.exchange.chores import Chore, Purpose
 from rwsplit.exchange.lease import LANE
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.responses import Step, sqlstate
 from rwsplit.relay import lanes, skipping, tidying
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import Injected, Purpose
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import Server
 from rwsplit.session.exchanging import refuse
@@ -36,15 +36,22 @@ if TYPE_CHECKING:
 _NOT_REPLAYED: Final = Route(Target.PRIMARY, RouteReason.RETRIED_NOT_REPLAYED)
 
 
-class Trial(Injected):
+class Trial(Chore[Server, Client]):
     """The answers to the Parse and Describe of what *unit*, which waits, uses; *then* sends it."""
 
-    __slots__ = ("is_held", "refusal", "then", "unit")
+    __slots__ = ("is_held", "refusal", "then", "trials", "unit")
 
     def __init__(
-        self, client: Client, unit: Unit, then: Callable[[], None] | None, *, is_held: bool
+        self,
+        trials: Trials,
+        client: Client,
+        unit: Unit,
+        then: Callable[[], None] | None,
+        *,
+        is_held: bool,
     ) -> None:
         super().__init__(Purpose.TRIAL, client)
+        self.trials = trials
         self.unit = unit
         self.then = then
         """None: the unit is the first that is pending."""
@@ -52,6 +59,15 @@ class Trial(Injected):
         """The session had the server before."""
         self.refusal = b""
         """The error it failed with."""
+
+    def refused_by(self, server: Server, error: bytes) -> None:
+        """Keep what *server* says: it is the answer to the unit, or the unit's own concern."""
+        server.unnamed = None
+        self.refusal = error
+
+    def answered_by(self, server: Server) -> None:
+        """Go on with the unit that waits."""
+        self.trials.answered(server, self)
 
 
 class Trials:
@@ -75,7 +91,7 @@ class Trials:
             relay.sender.bring_parameters(client, server)
             client.server = server
         tidying.tell(relay, server)
-        trial = Trial(client, unit, then, is_held=is_held)
+        trial = Trial(self, client, unit, then, is_held=is_held)
         trial.steps = self._compose(client, server, unit.piece, SYNC, trial.lessons)
         server.owe(trial)
         unit.sent = relay.now

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from rwsplit.exchange.chores import DISCARD_SEQUENCES
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay import sequences
 from rwsplit.relay.client import Client
-from rwsplit.relay.injected import DISCARD_SEQUENCES
 from rwsplit.relay.resetting import Reset
 from tests.support.memory_relay import MemoryRelay, wire_of
 

@@ -22,11 +22,10 @@ MOST_ATTRIBUTES: Final = 15
 
 #: Files that import each other, through others or not, by package.
 CIRCLES: Final = (
-    ("relay", "client injected resetting"),
     (
         "relay",
-        "bringing cancelling choice deadlines dispatch healing hinting homes late lingering loss moments outboxes overdue "
-        "parsing pins plain readback reading rebasing relay replies rooms sending server_timers signalling silence slices "
+        "bringing cancelling choice deadlines dispatch healing hinting homes late lingering loss moments needed outboxes overdue "
+        "parsing pins plain readback reading rebasing relay replies resetting rooms sending sequences server_timers signalling silence slices "
         "standing tidying trials unread upkeep",
     ),
     (

@@ -1,19 +1,24 @@
-"""Injected work: what rwsplit itself sends to a server; its answers are swallowed."""
+"""Chores: what rwsplit itself asks of servers. No client has asked for it, so its answers are swallowed.
+
+A chore is owed like a unit. When it is answered `done` is called, and before that `failed` if the server refused it. What follows
+from either is for the class of the chore; the classes are where the reason for asking is.
+"""
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Final, Generic, TypeVar
 
+from rwsplit.exchange.lease import Leased
+from rwsplit.exchange.waits import Waiter
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
+from rwsplit.protocol.refusals import is_fatal
 from rwsplit.protocol.responses import Owed
-from rwsplit.session.teaching import Lesson
+from rwsplit.session.teaching import Lesson, unlearn
 
-if TYPE_CHECKING:
-    from rwsplit.relay.client import Client
-    from rwsplit.relay.resetting import Reset
-    from rwsplit.session.unit import Unit
+AnyServer = TypeVar("AnyServer", bound=Leased)
+AnyClient = TypeVar("AnyClient", bound=Waiter)
 
 
 class Purpose(Enum):
@@ -32,42 +37,34 @@ class Purpose(Enum):
     TIDY = "close a statement left under a client's name"
 
 
-class Injected(Owed):
-    """The answers owed for something a client never asked for."""
+class Chore(Owed, Generic[AnyServer, AnyClient]):
+    """The answers owed for something a client never asked for. On nothing of this class itself does anything rely."""
 
-    __slots__ = ("cancels", "client", "lessons", "purpose", "reset")
+    __slots__ = ("cancels", "client", "lessons", "purpose")
 
-    def __init__(self, purpose: Purpose, client: Client | None = None) -> None:
+    def __init__(self, purpose: Purpose, client: AnyClient | None = None) -> None:
         super().__init__(None)
         self.purpose = purpose
         self.client = client
         """On whose behalf: its unit relies on it."""
-        self.cancels: Client | None = None
+        self.cancels: AnyClient | None = None
         """Who asked meanwhile for the unit behind it to be cancelled."""
         self.lessons: list[Lesson] = []
         """What it was to teach its server, to be taken back if it fails."""
-        self.reset: Reset | None = None
-        """What cleans a server that no session holds."""
 
+    def failed_on(self, server: AnyServer, error: bytes) -> None:
+        """Take note that *server* answers with *error*; what comes last of its answers is still to come."""
+        unlearn(server, self.lessons, self.done)
+        if is_fatal(error):
+            self.error = error  # the server goes: what waits behind it may run elsewhere
+        else:
+            self.refused_by(server, error)
 
-class Ahead(Injected):
-    """A change of parameters right ahead of what must run with them."""
+    def refused_by(self, server: AnyServer, error: bytes) -> None:
+        """Go on although *server*, which stays, has refused it with *error*."""
 
-    __slots__ = ()
-
-    vital = True
-
-
-class Restoration(Injected):
-    """What brings back the session's parameters once *unit*, which resets some, is through."""
-
-    __slots__ = ("query", "unit")
-
-    def __init__(self, client: Client, unit: Unit, query: bytes) -> None:
-        super().__init__(Purpose.RESTORE, client)
-        self.reports = client.sink
-        self.unit = unit
-        self.query = query
+    def answered_by(self, server: AnyServer) -> None:
+        """Go on now that *server* has answered it, whether it failed or not."""
 
 
 def query(sql: bytes) -> bytes:
