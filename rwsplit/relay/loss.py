@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import Frozen
 from rwsplit.exchange.chores import Chore
-from rwsplit.exchange.lease import CLOSED, IDLE, UNCLAIMED, Fate
+from rwsplit.exchange.lease import CLOSED, IDLE, Fate
 from rwsplit.exchange.waits import Waiting
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
@@ -61,9 +61,9 @@ class Loss:
         for unit in units:
             unit.session = None
             unit.sink = None
-        server.leave()
-        if server.lease != UNCLAIMED:
+        if server.holder is not client:
             return  # it is shared, or closed
+        server.leave()
         if client.in_flight:
             self._leave_running(client, server, units)
         else:
