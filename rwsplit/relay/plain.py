@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rwsplit.exchange.lease import LANE
+from rwsplit.exchange.lease import HELD, LANE
 from rwsplit.protocol import codes
 from rwsplit.relay import lanes
 from rwsplit.relay.client import Client
@@ -142,7 +142,9 @@ class PlainReads:
             or len(pool.servers) > pool.config.size
             or pool.quotas
         ):
-            relay.replies.leave(server)
+            if server.lease == HELD:  # else it was shared, and is nobody's by now
+                server.leave()
+            relay.replies.settle(server)
         else:
             pool.release(server, now)
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rwsplit.exchange.lease import IDLE
+from rwsplit.exchange.lease import IDLE, LANE
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay.plain import PlainReads
@@ -132,6 +132,29 @@ def test_a_lane_takes_what_would_have_to_wait():
     assert sum(client.statements for client in rig.clients) == 24
     assert not any(rig.relay.counters.load)
     assert all(s.lease == IDLE for s in rig.relay.servers.values())
+
+
+def test_a_lane_goes_to_a_session_that_waits_for_a_server_of_its_own():
+    rig = MemoryRelay(4, size=1, lane_depth=4)
+    readers = rig.clients[:3]
+    for _ in range(2):  # the first round teaches what the shape costs
+        for client in readers:
+            rig.ask(client, b"select 1")
+        rig.turn_clients(readers)
+        while rig.busy():
+            rig.answer(rig.busy(), ANSWER)
+    for client in (*readers, rig.clients[3]):
+        rig.ask(client, b"select 1" if client in readers else b"select count(*) from t")
+        rig.turn_clients([client])
+    lanes = rig.busy()
+    assert {lane.lease for lane in lanes} == {LANE}
+    assert rig.clients[3].wait is not None
+
+    while rig.busy():
+        rig.answer(rig.busy(), ANSWER)
+
+    assert [client.statements for client in rig.clients] == [3, 3, 3, 1]
+    assert {lane.lease for lane in lanes} == {IDLE}
 
 
 def test_an_error_that_comes_before_its_ready_for_query_takes_names_back():
