@@ -488,5 +488,17 @@ _ANSWERS: Final = {codes.PARSE: PARSE_COMPLETE, codes.CLOSE: _CLOSE_COMPLETE, co
 _UNNAMED_WHOLE: Final = b"\0\0\0\0\0"
 _MAY_STAY: Final = frozenset({None, PrimaryOnly.NODE_ROLE})
 _ENDS: Final = frozenset({Verb.COMMIT, Verb.ROLLBACK})
-_WITHOUT_SNAPSHOT: Final = frozenset({Verb.SHOW, Verb.SET, Verb.RESET, Verb.EMPTY})
+#: What PostgreSQL runs without a snapshot (PlannedStmtRequiresSnapshot in pquery.c).
+_WITHOUT_SNAPSHOT: Final = frozenset(
+    {
+        Verb.SHOW,
+        Verb.SET,
+        Verb.RESET,
+        Verb.EMPTY,
+        Verb.LOCK,
+        Verb.LISTEN,
+        Verb.UNLISTEN,
+        Verb.NOTIFY,
+    }
+)
 _READS: Final = frozenset({Verb.QUERY, Verb.SHOW, Verb.COPY_OUT, Verb.EXPLAIN, Verb.EMPTY})

@@ -742,6 +742,37 @@ def test_a_mode_set_behind_a_read_is_refused_although_the_transaction_moves(
                 )
 
 
+@pytest.mark.parametrize(
+    "moves",
+    [
+        "lock only_locked",
+        "listen of_modes",
+        "unlisten of_modes",
+        "notify of_modes",
+        "select 1 for update",
+    ],
+)
+def test_a_mode_set_behind_what_moves_without_a_snapshot_is_refused_for_the_read_before(
+    compare: Differential, moves: str
+):
+    with compare.cluster.primary.connect("app", "app") as connection:
+        connection.execute("create table if not exists only_locked (n int)")
+    compare.cluster.wait_until_replayed()
+    compare(
+        say(query("begin")),
+        say(query("select 1")),
+        say(query(moves)),
+        say(query("set transaction isolation level repeatable read")),
+        say(query("rollback")),
+    )
+    compare(
+        say(query("begin")),
+        say(query(moves)),
+        say(query("set transaction isolation level repeatable read")),
+        say(query("rollback")),
+    )
+
+
 def test_prepare_transaction_ends_a_failed_transaction_on_a_replica(compare: Differential):
     prepare = "prepare transaction 'failed_on_a_replica'"
     for begin in ("begin", "begin read only"):
