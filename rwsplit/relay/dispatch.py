@@ -110,7 +110,7 @@ class Dispatcher:
             last.settle_names()  # it goes on with what is held
         elif client.in_flight > client.is_open:
             return False
-        client.unsettled.clear()
+        client.names.unsettled.clear()
         client.pending.popleft()
         try:
             client.resume()

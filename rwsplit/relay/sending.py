@@ -119,7 +119,7 @@ class Sender:
         """Have *server*, if it may have statements nobody knows of, drop them all before they are listed."""
         if piece.script is None or not (piece.script.lists_prepared and server.unsure):
             return
-        if client.tx != codes.FAILED and not client.sql_names and not unit.planned:
+        if client.tx != codes.FAILED and not client.names.in_sql and not unit.planned:
             server.out.append(DEALLOCATE_ALL)
             server.owe(Injected(Purpose.TIDY))
             server.known.clear()

@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rwsplit.protocol.responses import UNTOLD, Step
+from rwsplit.session.conversation import Conversation
 from rwsplit.session.prepared import Part, Prepared
 from rwsplit.session.renaming import Renaming
 from rwsplit.session.stand_ins import merge, merged
 from rwsplit.session.unit import Piece
 from rwsplit.sql.statement import Script
-
-if TYPE_CHECKING:
-    from rwsplit.session.session import Session
 
 NO_PORTALS: Final[dict[bytes, Prepared | None]] = {}
 NOTHING_PARSED: Final[set[Prepared]] = set()
@@ -56,7 +54,7 @@ class Draft:
         "waiting_for",
     )
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Conversation) -> None:
         self._session = session
         self.renaming: Renaming | None = None
         """What it does to names; None while that is nothing."""

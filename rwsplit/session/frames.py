@@ -16,12 +16,13 @@ from typing import Final
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length
-from rwsplit.session.assembly import Assembly
+from rwsplit.session.assembly import Apart, Assembly
+from rwsplit.session.conversation import Conversation
 from rwsplit.session.inbox import Inbox
 from rwsplit.session.knowledge import Knowledge
+from rwsplit.session.names import Unsettled
 from rwsplit.session.parameters import ParameterSet
-from rwsplit.session.renaming import Apart, Unsettled
-from rwsplit.session.state import NOTHING_SAID, SessionState
+from rwsplit.session.state import NOTHING_SAID
 from rwsplit.session.unit import Chunk, Unit
 from rwsplit.sql.classify import PARSE_LIMIT
 
@@ -42,16 +43,14 @@ WORD_SHIFT: Final = 9
 _header = HEADER.unpack_from
 
 
-class Frames(SessionState):
+class Frames(Conversation):
     """One client's input; `session.Session` makes units of it."""
 
     __slots__ = (
         "_assembly",
         "_former",
         "_inbox",
-        "_open",
         "_opened",
-        "_settled",
         "_through",
         "allowance",
         "effort",
@@ -92,13 +91,10 @@ class Frames(SessionState):
         self._inbox = Inbox()
         self._through = 0
         self._assembly: Assembly | None = None
-        self._open = False
         self._opened: Unit | None = None
         """The open unit."""
         self._former: Assembly | None = None
         """What took the messages of the open unit so far."""
-        self._settled = 0
-        """Units in flight whose names are settled all the same, while what was held is looked at."""
 
     @property
     def is_idle(self) -> bool:
@@ -106,11 +102,6 @@ class Frames(SessionState):
         return not (
             self.in_flight or self.pending or self._open or self._inbox.size or self._assembly
         )
-
-    @property
-    def is_open(self) -> bool:
-        """A unit has been passed on whose end has not been received."""
-        return self._open
 
     @property
     def is_mid_frame(self) -> bool:
@@ -134,7 +125,11 @@ class Frames(SessionState):
             data = inbox.take()
         elif self._assembly is None and not self._through and data[0] == _QUERY:
             size = len(data)
-            if size > HEADER_SIZE and _header(data, 0)[1] == size - 1 and not self.unsettled:
+            if (
+                size > HEADER_SIZE
+                and _header(data, 0)[1] == size - 1
+                and not self.names.unsettled
+            ):
                 self._query(data, 0, size)
                 return
         self._scan(data)
@@ -256,10 +251,6 @@ class Frames(SessionState):
         self.held = Chunk([])
         self.held.holds = True
         self._append(self.held, size)
-
-    def _append(self, item: Unit | Chunk, size: int) -> None:
-        self.pending.append(item)
-        self.pending_bytes += size
 
     # What becomes of them...
 

@@ -33,12 +33,6 @@ class Session(Frames):
 
     __slots__ = ()
 
-    def is_unsettled(self, name: bytes) -> bool:
-        """Return whether it is not known yet what a unit that begins now would mean by *name*."""
-        if name:
-            return name in self.unsettled
-        return not self._open and (self.in_flight > self._settled or bool(self.pending))
-
     # Messages...
 
     def _assemble(self) -> Assembly:
@@ -82,11 +76,11 @@ class Session(Frames):
         if self._open:
             self._end_with(data[pos:end], script or OPAQUE)
             return
-        if self.unsettled and script is not None and script.notable:
-            self.await_names(script)
-        if self.names:
-            self.names.pop(b"", None)
-            self.unnamed_by = None
+        names = self.names
+        if names.unsettled and script is not None and script.notable:
+            names.await_settled(script)
+        if names:
+            names.drop_unnamed()
         query = data if end - pos == len(data) else data[pos:end]
         spare = self.spare
         if spare is not None and script is not None and script.plain_read:
@@ -109,12 +103,12 @@ class Session(Frames):
         replaced = None
         changes = renames(script)
         if script.special or changes:
-            renaming = Renaming(self)
+            renaming = Renaming(self.names)
             replaced = (
                 special(self, query, script, lambda: renaming) if script.special else None
             )
             if changes:
-                self.note_names(script, renaming)
+                renaming.note(script)
                 renaming.end()
                 unit.renaming = renaming
         self.note_definitions(script)
@@ -151,17 +145,17 @@ class Session(Frames):
 
     def _special_end(self, chunk: Chunk, query: bytes, script: Script) -> None:
         """Have *chunk*, the Query that ends the open unit, name what servers know; see `_special`."""
-        self.await_names(script)
+        self.names.await_settled(script)
         unit, number = self._opened, self._former.said if self._former is not None else 0
         assert unit is not None
 
         def renaming() -> Renaming:
-            unit.renaming = unit.renaming or Renaming(self)
+            unit.renaming = unit.renaming or Renaming(self.names)
             return unit.renaming
 
         replaced = special(self, query, script, renaming, number) if script.special else None
         if renames(script):
-            self.note_names(script, renaming(), number)
+            renaming().note(script, number)
         if replaced is not None:
             chunk.run_instead(replaced)
 
@@ -276,8 +270,7 @@ class Session(Frames):
             if self._assembly is not None:
                 self._interrupt(data, run, pos)
             else:
-                self.names.pop(b"", None)
-                self.unnamed_by = None
+                self.names.drop_unnamed()
                 unit = Unit(self, SIMPLE, Piece([data[pos:]], OPAQUE), size - pos)
                 unit.row_limit = True
                 self._append(unit, size - pos)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 from itertools import chain
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
@@ -30,11 +30,9 @@ from rwsplit.session.prepared import (
 )
 from rwsplit.session.renaming import Renaming
 from rwsplit.session.stand_ins import Effects
+from rwsplit.session.state import SessionState
 from rwsplit.session.teaching import Lesson, Lessons
 from rwsplit.sql.statement import Script
-
-if TYPE_CHECKING:
-    from rwsplit.session.session import Session
 
 #: A named Parse within a unit: the client's name, the identity.
 Taught = tuple[bytes, Prepared]
@@ -226,7 +224,7 @@ class Unit(Owed):
     )
 
     def __init__(  # noqa: PLR0915 - one line a slot
-        self, session: Session, kind: Kind, piece: Piece, size: int
+        self, session: SessionState, kind: Kind, piece: Piece, size: int
     ) -> None:
         # Owed.__init__ written out: this runs once per statement.
         self.sink = session.sink
@@ -241,7 +239,7 @@ class Unit(Owed):
         self.done = 0
         self.told = 0
         self.reports = None
-        self.session: Session | None = session
+        self.session: SessionState | None = session
         """None once the client is gone: the answer is swallowed."""
         self.kind = kind
         self.piece = piece
@@ -315,7 +313,7 @@ class Unit(Owed):
         if self._is_of_changed_result(frame):
             return STALE_PLAN
         if TOO_MANY in frame and self.session is not None:
-            return too_many(self.session.most_names, portals=TOO_MANY_PORTALS in frame)
+            return too_many(self.session.names.most, portals=TOO_MANY_PORTALS in frame)
         if _BARE_MARK in frame:
             return bare(frame)
         if any(self.piece.shift):
@@ -343,7 +341,7 @@ class Unit(Owed):
     def end_names(self, dropped: bytes | None = None, number: int = 0) -> None:
         """Nothing follows that changes names, at most a Query, message *number*, by which *dropped* means nothing."""
         if dropped is not None and self.session is not None:
-            self.renaming = self.renaming or Renaming(self.session)
+            self.renaming = self.renaming or Renaming(self.session.names)
             self.renaming.drop(number, dropped)
         if self.renaming is not None:
             self.renaming.end()
@@ -362,10 +360,13 @@ class Unit(Owed):
         if self.renaming is not None:
             self.renaming.settle(told)
         session, parsed = self.session, self.piece.unnamed_parse
-        if told != 0 or session is None or parsed is None or session.unnamed_by is not None:
+        if told != 0 or session is None or parsed is None:
             return
-        if self._parses_unnamed_first and session.names.get(b"") is parsed.own:
-            del session.names[b""]
+        names = session.names
+        if names.unnamed_by is not None:
+            return
+        if self._parses_unnamed_first and names.get(b"") is parsed.own:
+            del names[b""]
 
     @property
     def _parses_unnamed_first(self) -> bool:

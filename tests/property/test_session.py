@@ -277,7 +277,7 @@ def settle(session: Session) -> None:
         for item in session.pending:
             if isinstance(item, Unit):
                 item.settle_names()
-        session.unsettled.clear()
+        session.names.unsettled.clear()
         session.pending.remove(session.held)
         answered = list(session.pending)
         session.pending.clear()

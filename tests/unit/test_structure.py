@@ -29,10 +29,6 @@ CIRCLES: Final = (
         "parsing pins plain readback reading rebasing relay replies rooms sending server_timers signalling silence slices "
         "standing tidying trials unread upkeep",
     ),
-    (
-        "session",
-        "assembly draft frames inband prologue renaming session state substitution transaction unit",
-    ),
 )
 
 
@@ -57,17 +53,18 @@ LONG: Final = frozenset(
 WIDE: Final = {
     "cluster.node.NodeView": 20,
     "config.model.PoolConfig": 20,
-    "exchange.waits.Waiter": 60,
+    "exchange.waits.Waiter": 54,
     "monitor.board.Board": 20,
-    "relay.client.Client": 87,
+    "relay.client.Client": 81,
     "relay.relay.Relay": 56,
     "server.pool.Pool": 22,
     "server.server.Server": 34,
     "session.assembly.Assembly": 28,
+    "session.conversation.Conversation": 43,
     "session.draft.Draft": 28,
-    "session.frames.Frames": 59,
-    "session.session.Session": 59,
-    "session.state.SessionState": 47,
+    "session.frames.Frames": 53,
+    "session.session.Session": 53,
+    "session.state.SessionState": 37,
     "session.unit.Chunk": 21,
     "session.unit.Unit": 43,
     "sql.statement.Script": 27,

@@ -130,7 +130,7 @@ def test_a_name_in_use_is_refused_by_postgresql_and_nothing_stays_behind(session
 
 
 def test_a_name_made_by_prepare_is_judged_by_the_sessions_own_server(session: Session):
-    session.sql_names[b"s1"] = True
+    session.names.in_sql[b"s1"] = True
 
     unit = one(session, parse("s1", "select 1") + SYNC)
 

@@ -243,13 +243,13 @@ def test_several_statements_with_a_special_one_are_left_as_they_are(session: Ses
 
 def test_names_made_by_prepare_are_remembered_and_dropped(session: Session):
     said(session, query("PREPARE s1 AS select 1"), query("PREPARE s2 AS select 2"))
-    assert session.sql_names.keys() == {b"s1", b"s2"}
+    assert session.names.in_sql.keys() == {b"s1", b"s2"}
 
     said(session, query("DEALLOCATE s1"))
-    assert session.sql_names.keys() == {b"s2"}
+    assert session.names.in_sql.keys() == {b"s2"}
 
     said(session, parse("mine", "select 1") + SYNC, query("DEALLOCATE ALL"))
-    assert session.sql_names == {}
+    assert session.names.in_sql == {}
     assert session.names == {}
 
 
