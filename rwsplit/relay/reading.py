@@ -17,7 +17,7 @@ from rwsplit.relay.client import Client
 from rwsplit.relay.outboxes import HIGH_WATER, OUT
 from rwsplit.relay.slices import MOST_PENDING, READABLE
 from rwsplit.server.server import Server
-from rwsplit.session.unit import Chunk
+from rwsplit.session.chunk import Chunk
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -129,8 +129,7 @@ class Reading:
     def client_ended(self, client: Client) -> None:
         """Handle that the client closed its sending side: units sent before a Terminate still run."""
         last = client.pending[-1] if client.pending else None
-        if isinstance(last, Chunk) and (last.terminates or last.holds):
-            last.is_last = True
+        if isinstance(last, Chunk) and last.end_input():
             self._relay.outboxes.pause_client(client)
         else:
             self._relay.loss.client_gone(client)

@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Mapping
 
 from rwsplit.protocol import codes
+from rwsplit.session.chunk import Chunk
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.stand_ins import OPAQUE
 from rwsplit.session.state import NOTHING_SAID, SessionState
 from rwsplit.session.transaction import Transaction
-from rwsplit.session.unit import Chunk, Unit
+from rwsplit.session.unit import Unit
 
 
 class Conversation(SessionState):

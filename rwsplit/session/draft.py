@@ -9,10 +9,10 @@ from typing import Final
 
 from rwsplit.protocol.responses import UNTOLD, Step
 from rwsplit.session.conversation import Conversation
+from rwsplit.session.piece import Piece
 from rwsplit.session.prepared import Part, Prepared
 from rwsplit.session.renaming import Renaming
 from rwsplit.session.stand_ins import merge, merged
-from rwsplit.session.unit import Piece
 from rwsplit.sql.statement import Script
 
 NO_PORTALS: Final[dict[bytes, Prepared | None]] = {}

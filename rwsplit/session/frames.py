@@ -17,13 +17,14 @@ from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length
 from rwsplit.session.assembly import Apart, Assembly
+from rwsplit.session.chunk import Chunk, ChunkKind
 from rwsplit.session.conversation import Conversation
 from rwsplit.session.inbox import Inbox
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.names import Unsettled
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.state import NOTHING_SAID
-from rwsplit.session.unit import Chunk, Unit
+from rwsplit.session.unit import Unit
 from rwsplit.sql.classify import PARSE_LIMIT
 
 #: A frame that need not be understood is passed through as it comes beyond this; the names it
@@ -174,9 +175,7 @@ class Frames(Conversation):
             pos = min(self._through, size)
             self._through -= pos
             effort.words += pos >> WORD_SHIFT
-            rest = Chunk([data[:pos]])
-            rest.is_rest = True
-            self._append(rest, pos)
+            self._append(Chunk(ChunkKind.REST, [data[:pos]]), pos)
         run = pos
         while size - pos >= HEADER_SIZE:
             code, length = _header(data, pos)
@@ -248,8 +247,7 @@ class Frames(Conversation):
 
     def _hold(self, size: int) -> None:
         """Keep what has been received and not been looked at until all names are settled."""
-        self.held = Chunk([])
-        self.held.holds = True
+        self.held = Chunk(ChunkKind.HELD, [])
         self._append(self.held, size)
 
     # What becomes of them...

@@ -15,14 +15,16 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER_SIZE
 from rwsplit.session import inband
 from rwsplit.session.assembly import Assembly
+from rwsplit.session.chunk import Chunk, ChunkKind
 from rwsplit.session.frames import ASSEMBLED, Frames
 from rwsplit.session.function_calls import facts_of_call
+from rwsplit.session.piece import Piece
 from rwsplit.session.pinning import renames
 from rwsplit.session.prepared import SYNC
 from rwsplit.session.renaming import Renaming
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.substitution import special
-from rwsplit.session.unit import EXTENDED, FUNCTION, SIMPLE, Chunk, Piece, Unit
+from rwsplit.session.unit import EXTENDED, FUNCTION, SIMPLE, Unit
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import PARSE_LIMIT
 from rwsplit.sql.statement import Script
@@ -46,10 +48,7 @@ class Session(Frames):
         if code == codes.QUERY:
             self._query(data, pos, end)
         elif code in _COPY:
-            chunk = Chunk([data[pos:end]])
-            chunk.is_copy = True
-            chunk.ends_copy = code != codes.COPY_DATA
-            self._append(chunk, end - pos)
+            self._append(Chunk(_COPY[code], [data[pos:end]]), end - pos)
         elif code == codes.FUNCTION_CALL:
             unit = self._function_call(data[pos:end])
             if self._open:
@@ -57,9 +56,7 @@ class Session(Frames):
             else:
                 self._append(unit, end - pos)
         else:
-            chunk = Chunk([])
-            chunk.terminates = True
-            self._append(chunk, 0)
+            self._append(Chunk(ChunkKind.TERMINATE, []), 0)
 
     def _query(self, data: bytes, pos: int, end: int) -> None:
         """Take a Query message; its text ends with the message's only zero byte."""
@@ -128,11 +125,9 @@ class Session(Frames):
 
         Its ReadyForQuery ends the unit - unless the unit fails before: then the server skips to the Sync.
         """
-        chunk = Chunk([data], script)
-        chunk.completes = chunk.by_query = True
         assert self._opened is not None
         assert self._former is not None
-        chunk.unit = self._opened
+        chunk = Chunk(ChunkKind.QUERY, [data], script, self._opened)
         if script is not None and script.notable:
             chunk.effects = script
             if data[0] == _QUERY:
@@ -181,7 +176,7 @@ class Session(Frames):
             self._opened.renaming = assembly.renaming
             self._opened.row_limit = assembly.keeps_portal
             self._opened.end_names()
-            self._continue(piece, size).completes = True
+            self._append(Chunk.of(ChunkKind.SYNC, piece, self._opened), size)
             self._opened = self._former = None
             return
         unit = Unit(self, EXTENDED, piece, size)
@@ -221,7 +216,7 @@ class Session(Frames):
             assembly.add_raw(data[run:end] if run < pos else data[pos:end])
             self._open_up()
         elif self._open or self.in_flight:
-            self._append(Chunk([data[pos:end]]), end - pos)
+            self._append(Chunk(ChunkKind.MORE, [data[pos:end]]), end - pos)
 
     def _open_up(self) -> None:
         """Send what there is of the unit; the rest follows as it comes."""
@@ -235,7 +230,7 @@ class Session(Frames):
             self._opened.renaming = assembly.renaming
             if assembly.renaming is not None:
                 assembly.renaming.tidy(self._opened.told)
-            self._continue(piece, size)
+            self._append(Chunk.of(ChunkKind.MORE, piece, self._opened), size)
             return
         self._open = True
         self._opened = unit = Unit(self, EXTENDED, piece, size)
@@ -254,12 +249,6 @@ class Session(Frames):
             assembly.add_raw(data[run:pos])
         self._open_up()
         self._assembly = None
-
-    def _continue(self, piece: Piece, size: int) -> Chunk:
-        chunk = Chunk.like(piece)
-        chunk.unit = self._opened
-        self._append(chunk, size)
-        return chunk
 
     def _stream(self, data: bytes, code: int, run: int, pos: int, end: int) -> bool:
         """Pass an incomplete long frame through; False if it must be awaited whole."""
@@ -296,14 +285,16 @@ class Session(Frames):
                 unit.row_limit = True
                 self._append(unit, size - pos)
             else:
-                chunk = Chunk([data[pos:]])
-                chunk.is_copy = code in _COPY
-                chunk.ends_copy = chunk.is_copy and code != codes.COPY_DATA
-                self._append(chunk, size - pos)
+                kind = _COPY.get(code, ChunkKind.MORE)
+                self._append(Chunk(kind, [data[pos:]]), size - pos)
         self._through = end - size
         return True
 
 
 _QUERY: Final = codes.QUERY
 _NOTHING: Final[Sequence[bytes]] = ()
-_COPY: Final = frozenset({codes.COPY_DATA, codes.COPY_DONE, codes.COPY_FAIL})
+_COPY: Final = {
+    codes.COPY_DATA: ChunkKind.COPY_DATA,
+    codes.COPY_DONE: ChunkKind.COPY_END,
+    codes.COPY_FAIL: ChunkKind.COPY_END,
+}

@@ -44,7 +44,6 @@ LONG: Final = frozenset(
         "relay/relay.py",
         "relay/replies.py",
         "session/transaction.py",
-        "session/unit.py",
         "sql/statement.py",
     }
 )
@@ -65,7 +64,6 @@ WIDE: Final = {
     "session.frames.Frames": 53,
     "session.session.Session": 53,
     "session.state.SessionState": 37,
-    "session.unit.Chunk": 21,
     "session.unit.Unit": 43,
     "sql.statement.Script": 27,
     "sql.statement.Statement": 28,

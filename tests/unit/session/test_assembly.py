@@ -11,11 +11,12 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.looks import Overheard
 from rwsplit.protocol.responses import FORWARD, SWALLOW
 from rwsplit.session.assembly import Assembly
+from rwsplit.session.chunk import Chunk, ChunkKind
 from rwsplit.session.frames import STREAM_LIMIT
 from rwsplit.session.prepared import PARSED, Prepared
 from rwsplit.session.session import Session
 from rwsplit.session.stand_ins import NOTHING, OPAQUE, ORPHAN, merge
-from rwsplit.session.unit import Chunk, Unit
+from rwsplit.session.unit import Unit
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.statement import Hints, Script, Statement, Verb
 from tests.support.frames import (
@@ -479,9 +480,9 @@ def test_a_long_bind_is_passed_on_under_our_name_as_it_comes(session: Session):
     assert unit.is_open
     assert list(unit.piece.needs) == [known_as(session, "s1")]
     assert isinstance(rest, Chunk)
-    assert rest.is_rest
+    assert rest.kind is ChunkKind.REST
     assert isinstance(end, Chunk)
-    assert end.completes
+    assert end.kind is ChunkKind.SYNC
     everything = spelled(unit) + spelled(rest) + spelled(end)
     assert everything == bind(ours, value=value) + execute() + SYNC
 
@@ -624,7 +625,7 @@ def test_what_needs_to_be_taught_is_sent_apart_from_the_end_of_a_failed_transact
     assert spelled(unit) == END
     assert list(unit.piece.needs) == []
     assert isinstance(rest, Chunk)
-    assert rest.completes
+    assert rest.kind is ChunkKind.SYNC
     assert spelled(rest) == bind(mine.name.decode()) + execute() + SYNC
     assert list(rest.needs) == [mine]
 

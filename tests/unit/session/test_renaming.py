@@ -6,9 +6,10 @@ import pytest
 
 from rwsplit.protocol.looks import Shape
 from rwsplit.session import inband
+from rwsplit.session.chunk import Chunk, ChunkKind
 from rwsplit.session.renaming import MANY_CHANGES
 from rwsplit.session.session import Session
-from rwsplit.session.unit import Chunk, Unit
+from rwsplit.session.unit import Unit
 from tests.support.frames import (
     FLUSH,
     SYNC,
@@ -141,7 +142,7 @@ def units(session: Session) -> list[Unit]:
 
 def held(session: Session) -> bool:
     last = session.pending[-1] if session.pending else None
-    return isinstance(last, Chunk) and last.holds
+    return isinstance(last, Chunk) and last.kind is ChunkKind.HELD
 
 
 @pytest.mark.parametrize(
@@ -340,7 +341,7 @@ def test_a_query_that_ends_messages_waits_for_the_names_it_is_about(
     assert isinstance(unit, Unit)
     assert unit.is_open
     assert isinstance(held, Chunk)
-    assert held.holds
+    assert held.kind is ChunkKind.HELD
 
 
 def test_what_a_unit_has_parsed_may_turn_out_to_be_something_else(session: Session):

@@ -6,6 +6,7 @@ import pytest
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
+from rwsplit.session.piece import Piece
 from rwsplit.session.prologue import MOST_REPEATED
 from rwsplit.session.session import Session
 from rwsplit.session.stand_ins import NOTHING
@@ -19,7 +20,7 @@ from rwsplit.session.transaction import (
     opens_with_reads,
     sets_modes,
 )
-from rwsplit.session.unit import Kind, Piece, Unit
+from rwsplit.session.unit import Kind, Unit
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.statement import Script
