@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from rwsplit.protocol import codes
 from rwsplit.session.chunk import Chunk
+from rwsplit.session.input import Input
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.stand_ins import OPAQUE
@@ -21,7 +22,7 @@ from rwsplit.session.unit import Unit
 class Conversation(SessionState):
     """A session and what is pending for it."""
 
-    __slots__ = ("_open", "_settled", "pending", "pending_bytes", "spare", "transaction")
+    __slots__ = ("_settled", "input", "pending", "pending_bytes", "spare", "transaction")
 
     def __init__(
         self,
@@ -49,14 +50,9 @@ class Conversation(SessionState):
         """The unit of an answered plain read, to be used again: most of a session's life is that."""
         self.transaction: Transaction | None = None
         """The transaction it has on a replica, or nowhere yet."""
-        self._open = False
+        self.input = Input()
         self._settled = 0
         """Units in flight whose names are settled all the same, while what was held is looked at."""
-
-    @property
-    def is_open(self) -> bool:
-        """A unit has been passed on whose end has not been received."""
-        return self._open
 
     @property
     def has_failed(self) -> bool:
@@ -67,7 +63,7 @@ class Conversation(SessionState):
         """Return whether it is not known yet what a unit that begins now would mean by *name*."""
         if name:
             return name in self.names.unsettled
-        return not self._open and (self.in_flight > self._settled or bool(self.pending))
+        return not self.input.is_open and (self.in_flight > self._settled or bool(self.pending))
 
     def adopt_parameters(self, parameters: ParameterSet) -> None:
         """Have *parameters* from now on, also for what is pending."""

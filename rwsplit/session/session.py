@@ -18,9 +18,10 @@ from rwsplit.session.assembly import Assembly
 from rwsplit.session.chunk import Chunk, ChunkKind
 from rwsplit.session.frames import ASSEMBLED, Frames
 from rwsplit.session.function_calls import facts_of_call
+from rwsplit.session.input import MESSAGE, OPEN, PASSED_ON, QUERY, SYNC
 from rwsplit.session.piece import Piece
 from rwsplit.session.pinning import renames
-from rwsplit.session.prepared import SYNC
+from rwsplit.session.prepared import SYNC as _SYNC
 from rwsplit.session.renaming import Renaming
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.substitution import special
@@ -51,7 +52,7 @@ class Session(Frames):
             self._append(Chunk(_COPY[code], [data[pos:end]]), end - pos)
         elif code == codes.FUNCTION_CALL:
             unit = self._function_call(data[pos:end])
-            if self._open:
+            if self.input.is_open:
                 self._end_with(data[pos:end], unit.script)
             else:
                 self._append(unit, end - pos)
@@ -70,7 +71,7 @@ class Session(Frames):
             script = self.scope.statements.lookup(text)
         else:
             script = OPAQUE if len(text) > PARSE_LIMIT else self.scope.statements.peek(text)
-        if self._open:
+        if self.input.unit_state:
             self._end_with(data[pos:end], script or OPAQUE)
             return
         names = self.names
@@ -134,7 +135,7 @@ class Session(Frames):
                 self._special_end(chunk, data[HEADER_SIZE:-1], script)
         drops = data[0] == _QUERY and b"" in self.names
         self._opened.end_names(b"" if drops else None, self._former.said)
-        self._open = False
+        self.input.step(QUERY)
         self._opened = self._former = None
         self._append(chunk, len(data))
 
@@ -158,6 +159,7 @@ class Session(Frames):
 
     def _sync(self, data: bytes, run: int, pos: int, end: int) -> None:
         assembly = self._assembly
+        is_open = self.input.unit_state >= OPEN
         if assembly is None:
             piece = Piece([data[pos:end]], NOTHING)
             size, executes, row_limit, waiting = end - pos, False, False, _NOTHING
@@ -165,10 +167,10 @@ class Session(Frames):
             assembly.add_raw(data[run:end] if run < pos else data[pos:end])
             size, executes, row_limit = assembly.size, assembly.executes, assembly.keeps_portal
             waiting = assembly.waiting_for
-            piece = assembly.take(keep_plan=self._open)
+            piece = assembly.take(keep_plan=is_open)
             self._assembly = None
-        if self._open:
-            self._open = False
+        self.input.step(SYNC)
+        if is_open:
             assert self._opened is not None
             if assembly is None:
                 assembly = self._former
@@ -207,21 +209,22 @@ class Session(Frames):
         free to go where it belongs.
         """
         assembly = self._assembly
-        if assembly is not None and assembly.only_asks and not self._open:
+        if assembly is not None and assembly.only_asks and not self.input.is_open:
             if run < pos:
                 assembly.add_raw(data[run:pos])
             assembly.leave_untold()
-            self._sync(SYNC, 0, 0, len(SYNC))
+            self._sync(_SYNC, 0, 0, len(_SYNC))
         elif assembly is not None:
             assembly.add_raw(data[run:end] if run < pos else data[pos:end])
             self._open_up()
-        elif self._open or self.in_flight:
+        elif self.input.is_open or self.in_flight:
             self._append(Chunk(ChunkKind.MORE, [data[pos:end]]), end - pos)
 
     def _open_up(self) -> None:
         """Send what there is of the unit; the rest follows as it comes."""
         assembly = self._assembly
         assert assembly is not None
+        self.input.step(PASSED_ON)
         size, waiting = assembly.size, assembly.waiting_for
         piece = assembly.take(keep_plan=True)
         assembly.size = 0
@@ -232,7 +235,6 @@ class Session(Frames):
                 assembly.renaming.tidy(self._opened.told)
             self._append(Chunk.of(ChunkKind.MORE, piece, self._opened), size)
             return
-        self._open = True
         self._opened = unit = Unit(self, EXTENDED, piece, size)
         unit.renaming = assembly.renaming
         unit.is_open = True
@@ -255,7 +257,7 @@ class Session(Frames):
         size = len(data)
         if code in (codes.QUERY, codes.PARSE) and end - pos <= PARSE_LIMIT:
             return False
-        if code == codes.QUERY and not self._open:
+        if code == codes.QUERY and not self.input.is_open:
             if self._assembly is not None:
                 self._interrupt(data, run, pos)
             else:
@@ -263,7 +265,7 @@ class Session(Frames):
                 unit = Unit(self, SIMPLE, Piece([data[pos:]], OPAQUE), size - pos)
                 unit.row_limit = True
                 self._append(unit, size - pos)
-                self._through = end - size
+                self.input.stream(end - size)
                 return True
         if code in ASSEMBLED:
             assembly = self._assembly
@@ -274,11 +276,12 @@ class Session(Frames):
             if run < pos:
                 assembly.add_raw(data[run:pos])
             assembly.long_message(code, data, pos, end)
+            self.input.step(MESSAGE)
             self._open_up()
         else:
             if self._assembly is not None:
                 self._interrupt(data, run, pos)
-            if code in (codes.QUERY, codes.FUNCTION_CALL) and self._open:
+            if code in (codes.QUERY, codes.FUNCTION_CALL) and self.input.is_open:
                 self._end_with(data[pos:], OPAQUE)
             elif code == codes.FUNCTION_CALL:
                 unit = self._function_call(data[pos:])
@@ -287,7 +290,7 @@ class Session(Frames):
             else:
                 kind = _COPY.get(code, ChunkKind.MORE)
                 self._append(Chunk(kind, [data[pos:]]), size - pos)
-        self._through = end - size
+        self.input.stream(end - size)
         return True
 
 

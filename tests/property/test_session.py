@@ -20,6 +20,7 @@ from rwsplit.protocol.framing import frame
 from rwsplit.protocol.looks import Look
 from rwsplit.protocol.responses import Owed, What, sqlstate
 from rwsplit.session.chunk import Chunk, ChunkKind
+from rwsplit.session.input import HELD
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import NONE
 from rwsplit.session.prepared import Prepared
@@ -272,15 +273,18 @@ def facts(session: Session) -> Facts:
     return Facts(sent, kinds, may_write)
 
 
+def is_held(item: Unit | Chunk) -> bool:
+    return isinstance(item, Chunk) and item.kind is ChunkKind.HELD
+
+
 def settle(session: Session) -> None:
     """Let everything be answered that has been received."""
-    while session.held is not None:
+    while session.input.frame_state == HELD:
         for item in session.pending:
             if isinstance(item, Unit):
                 item.settle_names()
         session.names.unsettled.clear()
-        session.pending.remove(session.held)
-        answered = list(session.pending)
+        answered = [item for item in session.pending if not is_held(item)]
         session.pending.clear()
         session.resume()
         session.pending.extendleft(reversed(answered))

@@ -7,6 +7,7 @@ import pytest
 from rwsplit.protocol.looks import Shape
 from rwsplit.session import inband
 from rwsplit.session.chunk import Chunk, ChunkKind
+from rwsplit.session.input import HELD
 from rwsplit.session.renaming import MANY_CHANGES
 from rwsplit.session.session import Session
 from rwsplit.session.unit import Unit
@@ -235,7 +236,7 @@ def test_each_time_more_of_what_is_held_is_taken_so_that_it_comes_to_an_end(sess
     ends(session, unit)
 
     rounds = 0
-    while session.held is not None:
+    while session.input.frame_state == HELD:
         rounds += 1
         assert rounds <= again.count(b"S\0\0\0\4") * 20
         for unit in units(session):  # what was taken is answered

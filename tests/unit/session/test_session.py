@@ -478,7 +478,7 @@ def test_a_unit_that_grows_too_large_is_opened(session: Session):
 
 def test_messages_without_a_sync_can_be_sent_on(session: Session):
     assert not said(session, parse("", "select 1") + RUN)
-    assert session.unended
+    assert session.input.is_unended
 
     session.open_up()
 
