@@ -23,6 +23,7 @@ from rwsplit.session.draft import (
     ends_at_once,
 )
 from rwsplit.session.names import Unsettled
+from rwsplit.session.piece import extended
 from rwsplit.session.pinning import renames
 from rwsplit.session.prepared import (
     OWN_NAME,
@@ -110,7 +111,7 @@ class Assembly(Draft):
             assert meaning.used is not None
             self._planned = True
             self._renames().drop(self.said, meaning.name)
-            self._drops.append(meaning.used)
+            self._piece.drop(meaning.used)
         if script.controls_transaction:
             self._ends_failed = self._session.has_failed
         self._session.names.await_settled(script)
@@ -118,7 +119,7 @@ class Assembly(Draft):
         if renames(script):
             self._planned = True
             self._renames().note(script, self.said)
-        self._effects.append(script)
+        self._effects = extended(self._effects, (script,))
 
     def _renames(self) -> Renaming:
         if self.renaming is None:
@@ -184,7 +185,7 @@ class Assembly(Draft):
         if old is self._unnamed_parse:
             self._unnamed_parse = new
         else:
-            self._unnamed = new
+            self._piece.unnamed = new
         self._planned = True
         return Overheard(new.note)
 
@@ -249,12 +250,13 @@ class Assembly(Draft):
             self._planned = True
             if name.startswith(OWN_NAME):
                 name = NONE  # a server may have that one, of another session
-            self._litter = self._litter or name  # what follows the first is skipped
+            piece = self._piece
+            piece.litter = piece.litter or name  # what follows the first is skipped
             closed = frame(codes.CLOSE, b"S" + name + b"\0")
             again = frame(codes.PARSE, name + b"\0" + tail)
             return closed + frame(codes.PARSE, name + b"\0\0\0\0") + again
         self._renames().name(self.said, name, prepared)
-        self._taught.append((name, sent))
+        self._piece.teach(name, sent)
         if self._parsed is NOTHING_PARSED:
             self._parsed = set()
         self._parsed.add(sent)
@@ -337,12 +339,12 @@ class Assembly(Draft):
             self._called.append((found.name, found.used))
             if not self._teaches(found.used):
                 self._needs[found.used] = None
-            self._shift = found.shift
+            self._piece.shift = found.shift
         return meant
 
     def _note_script(self, prepared: Prepared) -> None:
         if prepared.script is None:
-            self.waiting_for.append(prepared.query)
+            self.waiting_for = extended(self.waiting_for, (prepared.query,))
         self._scripts.append(prepared.script)
 
     def _parses(self, prepared: Prepared) -> bool:
@@ -382,7 +384,7 @@ class Assembly(Draft):
             prepared = self._used = answered_anew(session, name, prepared)
         self._note_script(prepared)
         if not name and prepared.meaning is None:
-            self._unnamed = prepared
+            self._piece.unnamed = prepared
             self._called.append((name, prepared))
             return name
         self._called.append((name, prepared))

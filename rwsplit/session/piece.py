@@ -72,10 +72,18 @@ class Piece:
             if meaning.drops:
                 self.drops = (meaning.used,)
 
+    def teach(self, name: bytes, prepared: Prepared) -> None:
+        """Take note that it parses *prepared*, which the client calls *name*."""
+        self.taught = extended(self.taught, ((name, prepared),))
+
+    def drop(self, prepared: Prepared) -> None:
+        """Take note that a DEALLOCATE in it takes *prepared* from the server."""
+        self.drops = extended(self.drops, (prepared,))
+
     def add(self, more: Piece) -> None:
         """Take note of what *more*, which continues this one, uses and parses besides."""
-        self.needs = _extended(self.needs, more.needs)
-        self.taught = _extended(self.taught, more.taught)
+        self.needs = extended(self.needs, more.needs)
+        self.taught = extended(self.taught, more.taught)
 
     def take_over(self, piece: Piece) -> None:
         """Hold what *piece* holds."""
@@ -86,7 +94,7 @@ class Piece:
 _Item = TypeVar("_Item")
 
 
-def _extended(found: Sequence[_Item], more: Sequence[_Item]) -> list[_Item]:
+def extended(found: Sequence[_Item], more: Sequence[_Item]) -> list[_Item]:
     """Return *found* with *more* behind it; where *found* is a list, that one."""
     longer = found if isinstance(found, list) else [*found]
     longer.extend(more)

@@ -167,7 +167,7 @@ class Session(Frames):
             assembly.add_raw(data[run:end] if run < pos else data[pos:end])
             size, executes, row_limit = assembly.size, assembly.executes, assembly.keeps_portal
             waiting = assembly.waiting_for
-            piece = assembly.take(keep_plan=is_open)
+            piece = assembly.finish(is_open=is_open)
             self._assembly = None
         self.input.step(SYNC)
         if is_open:
@@ -226,8 +226,7 @@ class Session(Frames):
         assert assembly is not None
         self.input.step(PASSED_ON)
         size, waiting = assembly.size, assembly.waiting_for
-        piece = assembly.take(keep_plan=True)
-        assembly.size = 0
+        piece = assembly.take()
         self._former = assembly
         if self._opened is not None:
             self._opened.renaming = assembly.renaming

@@ -10,7 +10,6 @@ from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.looks import Overheard
 from rwsplit.protocol.responses import FORWARD, SWALLOW
-from rwsplit.session.assembly import Assembly
 from rwsplit.session.chunk import Chunk, ChunkKind
 from rwsplit.session.frames import STREAM_LIMIT
 from rwsplit.session.prepared import PARSED, Prepared
@@ -327,16 +326,6 @@ def test_a_long_text_is_waited_for(session: Session):
 
     assert unit.script is None
     assert list(unit.waiting_for) == [LONG.encode()] * 2
-
-
-def test_an_assembly_that_holds_nothing_is_false(session: Session):
-    assembly = Assembly(session)
-    assert not assembly
-
-    assembly.add_raw(SYNC)
-
-    assert assembly
-    assert assembly.message(codes.SYNC, SYNC, 0, len(SYNC)) is None
 
 
 # In-band settings and SQL-level names...
