@@ -26,11 +26,12 @@ from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
 from rwsplit.session.autocommit import HINT, REFUSAL, leaves_open
+from rwsplit.session.boundaries import ends
 from rwsplit.session.chunk import AS_IT_IS, HOLDS, NOT_SENT, Chunk, ChunkKind
 from rwsplit.session.journal import MOST_SET
+from rwsplit.session.portals import keeps_portal
 from rwsplit.session.prologue import is_prologue, is_savepoint
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
-from rwsplit.session.transaction import ends, keeps_portal
 from rwsplit.session.unit import EXTENDED, Unit
 from rwsplit.sql.statement import Script
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, TypeVar
 
 from rwsplit.protocol import codes
-from rwsplit.protocol.framing import frame
+from rwsplit.protocol.framing import HEADER_SIZE, frame, split
 from rwsplit.protocol.responses import Step
 from rwsplit.session.prepared import Meaning, Part, Prepared
 from rwsplit.session.stand_ins import Effects
@@ -84,6 +84,15 @@ class Piece:
         """Take note of what *more*, which continues this one, uses and parses besides."""
         self.needs = extended(self.needs, more.needs)
         self.taught = extended(self.taught, more.taught)
+
+    def messages(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the type and the payload of each message; of a Parse that a server may know, no more than the name."""
+        for part in self.parts:
+            if not isinstance(part, bytes):
+                yield codes.PARSE, part.name + b"\0"
+                continue
+            for code, start, end in split(part):
+                yield code, part[start + HEADER_SIZE : end]
 
     def take_over(self, piece: Piece) -> None:
         """Hold what *piece* holds."""

@@ -43,7 +43,6 @@ LONG: Final = frozenset(
         "relay/late.py",
         "relay/relay.py",
         "relay/replies.py",
-        "session/transaction.py",
         "sql/statement.py",
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rwsplit.protocol import codes
 from rwsplit.session.piece import Piece
 from rwsplit.session.session import Session
 
@@ -28,4 +29,12 @@ def test_a_piece_holds_what_it_takes_over(session: Session):
 
     assert [getattr(copy, slot) for slot in Piece.__slots__] == [
         getattr(piece, slot) for slot in Piece.__slots__
+    ]
+
+
+def test_a_piece_spells_its_messages_and_of_a_parse_the_name(session: Session):
+    used = session.knowledge.prepared.get(b"select 1\0\0\0")
+    piece = Piece([TEXT + TEXT, used], None)
+    assert [*piece.messages()] == [(codes.QUERY, b"\0")] * 2 + [
+        (codes.PARSE, used.name + b"\0")
     ]
