@@ -14,7 +14,7 @@ from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER_SIZE
 from rwsplit.session import inband
-from rwsplit.session.assembly import Assembly
+from rwsplit.session.assembly import Apart, Assembly
 from rwsplit.session.chunk import Chunk, ChunkKind
 from rwsplit.session.frames import ASSEMBLED, Frames
 from rwsplit.session.function_calls import facts_of_call
@@ -253,44 +253,51 @@ class Session(Frames):
 
     def _stream(self, data: bytes, code: int, run: int, pos: int, end: int) -> bool:
         """Pass an incomplete long frame through; False if it must be awaited whole."""
-        size = len(data)
         if code in (codes.QUERY, codes.PARSE) and end - pos <= PARSE_LIMIT:
             return False
-        if code == codes.QUERY and not self.input.is_open:
-            if self._assembly is not None:
-                self._interrupt(data, run, pos)
-            else:
-                self.names.drop_unnamed()
-                unit = Unit(self, SIMPLE, Piece([data[pos:]], OPAQUE), size - pos)
-                unit.row_limit = True
-                self._append(unit, size - pos)
-                self.input.stream(end - size)
-                return True
         if code in ASSEMBLED:
-            assembly = self._assembly
-            if assembly is None:
-                assembly = self._assembly = self._assemble()
-                run = pos
-            assembly.await_name(code, data, pos)
-            if run < pos:
-                assembly.add_raw(data[run:pos])
-            assembly.long_message(code, data, pos, end)
-            self.input.step(MESSAGE)
-            self._open_up()
+            self._stream_message(data, code, run, pos, end)
         else:
             if self._assembly is not None:
                 self._interrupt(data, run, pos)
-            if code in (codes.QUERY, codes.FUNCTION_CALL) and self.input.is_open:
-                self._end_with(data[pos:], OPAQUE)
-            elif code == codes.FUNCTION_CALL:
-                unit = self._function_call(data[pos:])
-                unit.row_limit = True
-                self._append(unit, size - pos)
-            else:
-                kind = _COPY.get(code, ChunkKind.MORE)
-                self._append(Chunk(kind, [data[pos:]]), size - pos)
-        self.input.stream(end - size)
+            self._stream_other(data[pos:], code)
+        self.input.stream(end - len(data))
         return True
+
+    def _stream_message(self, data: bytes, code: int, run: int, pos: int, end: int) -> None:
+        """Pass on the beginning of a long message of the extended protocol, and what came of its unit before."""
+        assembly = self._assembly
+        if assembly is None:
+            assembly = self._assembly = self._assemble()
+            run = pos
+        assembly.await_name(code, data, pos)
+        if run < pos:
+            assembly.add_raw(data[run:pos])
+        try:
+            assembly.long_message(code, data, pos, end)
+        except Apart:
+            self._interrupt(data, pos, pos)
+            self._stream_message(data, code, pos, pos, end)
+            return
+        self.input.step(MESSAGE)
+        self._open_up()
+
+    def _stream_other(self, data: bytes, code: int) -> None:
+        """Pass on *data*, the beginning of any other long message."""
+        if code in (codes.QUERY, codes.FUNCTION_CALL) and self.input.is_open:
+            self._end_with(data, OPAQUE)
+        elif code == codes.QUERY:
+            self.names.drop_unnamed()
+            unit = Unit(self, SIMPLE, Piece([data], OPAQUE), len(data))
+            unit.row_limit = True
+            self._append(unit, len(data))
+        elif code == codes.FUNCTION_CALL:
+            unit = self._function_call(data)
+            unit.row_limit = True
+            self._append(unit, len(data))
+        else:
+            kind = _COPY.get(code, ChunkKind.MORE)
+            self._append(Chunk(kind, [data]), len(data))
 
 
 _QUERY: Final = codes.QUERY

@@ -633,6 +633,22 @@ def test_it_is_sent_apart_wherever_the_bytes_of_the_client_are_cut(
     assert spelled(rest) == describe(ours) + SYNC
 
 
+@pytest.mark.parametrize("before", [b"", FLUSH, describe_portal("p")])
+def test_it_is_sent_apart_though_it_is_too_long_to_be_held(session: Session, before: bytes):
+    one(session, parse("s1", "select $1") + SYNC)
+    ours = known_as(session, "s1").name.decode()
+    session.tx = codes.FAILED
+    value = b"x" * (2 * STREAM_LIMIT)
+    long = bind("s1", value=value)
+
+    unit, *chunks = said(session, END + before + long[:-1], long[-1:] + SYNC)
+
+    assert isinstance(unit, Unit)
+    assert unit.is_open
+    assert spelled(unit) == END + before
+    assert b"".join(map(spelled, chunks)) == bind(ours, value=value) + SYNC
+
+
 @pytest.mark.parametrize("name", ["", "s1"])
 def test_what_is_parsed_behind_the_end_of_a_failed_transaction_goes_with_it(
     session: Session, name: str
