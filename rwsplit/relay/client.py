@@ -133,4 +133,4 @@ class Client(Waiter):
     @property
     def missing(self) -> int:
         """Bytes still to be received of a frame whose beginning has been passed on."""
-        return self._through
+        return self.input.missing

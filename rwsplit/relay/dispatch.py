@@ -26,11 +26,13 @@ from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
 from rwsplit.session.autocommit import HINT, REFUSAL, leaves_open
+from rwsplit.session.boundaries import ends
+from rwsplit.session.chunk import AS_IT_IS, HOLDS, NOT_SENT, Chunk, ChunkKind
 from rwsplit.session.journal import MOST_SET
+from rwsplit.session.portals import keeps_portal
 from rwsplit.session.prologue import is_prologue, is_savepoint
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
-from rwsplit.session.transaction import ends, keeps_portal
-from rwsplit.session.unit import EXTENDED, Chunk, Unit
+from rwsplit.session.unit import EXTENDED, Unit
 from rwsplit.sql.statement import Script
 
 if TYPE_CHECKING:
@@ -110,11 +112,12 @@ class Dispatcher:
             last.settle_names()  # it goes on with what is held
         elif client.in_flight > client.is_open:
             return False
-        client.unsettled.clear()
+        client.names.unsettled.clear()
         client.pending.popleft()
         try:
             client.resume()
-            if held.is_last and not client.is_behind:  # else it is read again, behind the rest
+            # While it is behind, the end is read again, behind the rest.
+            if held.kind is ChunkKind.HELD_LAST and not client.is_behind:
                 self._relay.reading.client_ended(client)
         except ProtocolViolation as violation:
             message = error_response("FATAL", violation.sqlstate, str(violation))
@@ -299,9 +302,8 @@ class Dispatcher:
             server.out.extend(piece.parts)  # type: ignore[arg-type]  # no plan: all are bytes
             self._relay.outboxes.touch_server(server)
         elif unit.kind is EXTENDED and not unit.is_open and isinstance(last, Unit):
-            chunk = Chunk.like(piece)
+            chunk = Chunk.of(ChunkKind.SYNC, piece)
             chunk.script = unit.script
-            chunk.completes = True
             last.planned = last.planned or last.done + len(last.steps or ())
             self._relay.sender.go_on(client, server, last, chunk)
         else:
@@ -352,11 +354,11 @@ class Dispatcher:
         self, client: Client, chunk: Chunk
     ) -> bool:
         """Pass on what continues an open unit or a COPY."""
-        if chunk.holds:
+        if chunk.kind in HOLDS:
             return self._resume(client, chunk)
         if isinstance(client.settling, Change | Trial):
             return False  # the unit it continues waits
-        if chunk.terminates:
+        if chunk.kind is ChunkKind.TERMINATE:
             # An open unit never ends, nor does a COPY: what it did so far is undone, as PostgreSQL does.
             copies = client.server is not None and client.server.copying > 0
             if (
@@ -370,7 +372,7 @@ class Dispatcher:
         server = client.server
         if server is None or server.lease == LANE:
             return True  # what it belongs to has ended; the server would discard it too
-        if chunk.is_copy or chunk.is_rest:
+        if chunk.kind in AS_IT_IS:
             self._pass_on(client, server, chunk)
             return True
         if chunk.script is None:
@@ -385,11 +387,11 @@ class Dispatcher:
         )
         if unit is None or unit.session is not client:
             return True
-        if chunk.by_query and not self._may_end(client, server, unit):
+        if chunk.kind is ChunkKind.QUERY and not self._may_end(client, server, unit):
             return client.skipped is not None
         if self._relay.trials.holds(client, server, unit, chunk):
             return False
-        if server.copying > 0 and chunk.completes and chunk.script is NOTHING:
+        if server.copying > 0 and chunk.kind is ChunkKind.SYNC and chunk.script is NOTHING:
             unit.is_open = False
             client.sync_lost = True
         else:
@@ -419,10 +421,11 @@ class Dispatcher:
     def _pass_on(self, client: Client, server: Server, chunk: Chunk) -> None:
         """Send what needs no understanding: data of a COPY, the rest of a long frame."""
         last = server.responses.owed[-1] if server.responses.owed else None
-        if chunk.ends_copy and client.in_flight:
-            server.copying -= 1
-        if chunk.ends_copy and isinstance(last, Unit) and last.is_open:
-            last.copy_ended = True
+        if chunk.kind is ChunkKind.COPY_END:
+            if client.in_flight:
+                server.copying -= 1
+            if isinstance(last, Unit) and last.is_open:
+                last.copy_ended = True
         server.out.extend(part for part in chunk.parts if isinstance(part, bytes))
         self._relay.outboxes.touch_server(server)
 
@@ -454,4 +457,4 @@ def _only_reads(script: Script) -> bool:
 
 
 def _is_for_a_server(item: Unit | Chunk) -> bool:
-    return isinstance(item, Unit) or not (item.terminates or item.holds)
+    return isinstance(item, Unit) or item.kind not in NOT_SENT

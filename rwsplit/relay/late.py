@@ -26,22 +26,22 @@ from rwsplit.relay.resetting import Cleaning
 from rwsplit.routing import policy
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import Server
-from rwsplit.session.commits import goes_on
-from rwsplit.session.journal import SERIALIZABLE
-from rwsplit.session.pinning import pin_reason
-from rwsplit.session.prologue import READ_COMMITTED
-from rwsplit.session.stand_ins import NOTHING, OPAQUE
-from rwsplit.session.transaction import (
-    Transaction,
-    answer,
+from rwsplit.session.answers import answer
+from rwsplit.session.boundaries import (
     ends,
     ends_first,
     is_late,
-    keeps_portal,
     opens_with_reads,
     sets_modes,
     takes_snapshot,
 )
+from rwsplit.session.commits import goes_on
+from rwsplit.session.journal import SERIALIZABLE
+from rwsplit.session.pinning import pin_reason
+from rwsplit.session.portals import keeps_portal
+from rwsplit.session.prologue import READ_COMMITTED
+from rwsplit.session.stand_ins import NOTHING, OPAQUE
+from rwsplit.session.transaction import Transaction
 from rwsplit.session.unit import FUNCTION, Unit
 from rwsplit.sql.statement import Script, Statement, Verb
 

@@ -116,7 +116,7 @@ class PlainReads:
             or client.pending
             or client.tx != _IDLE
             or client.transaction is not None  # begun by this very unit
-            or client.is_mid_frame
+            or client.input.missing  # it is in the midst of a frame
             or unit.failed  # its error came before
             or unit.renaming is not None
             or not server.responses.takes_whole(unit, data)

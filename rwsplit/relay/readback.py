@@ -167,7 +167,7 @@ class ReadBack:
                 server.wiped()
             server.responses.owner = None
         if left is not PinReason.PREPARED:
-            client.sql_names.clear()
+            client.names.in_sql.clear()
 
     def _ask_again(self, client: Client, server: Server, question: Question) -> None:
         if question.attempts < ATTEMPTS:

@@ -17,7 +17,8 @@ from rwsplit.relay.client import Client
 from rwsplit.relay.outboxes import HIGH_WATER, OUT
 from rwsplit.relay.slices import MOST_PENDING, READABLE
 from rwsplit.server.server import Server
-from rwsplit.session.unit import Chunk
+from rwsplit.session.chunk import Chunk
+from rwsplit.session.input import BEHIND
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -52,10 +53,10 @@ class Reading:
                 client.receive(data)
                 if client.pending and client.wait is None:
                     relay.dispatcher.pump(client)
-                if client.unended:
-                    client.unended = False
+                taken = client.input
+                if taken.unit_state and taken.is_unended:
                     relay.unended[client] = relay.now
-                if client.pending or client.is_behind:
+                if client.pending or taken.frame_state == BEHIND:
                     self._keep_back(client)
                 if wire.has_pending and not client.closed:
                     relay.slices.later(client)
@@ -90,8 +91,7 @@ class Reading:
             return
         if client.pending and client.wait is None:
             relay.dispatcher.pump(client)
-        if client.unended:
-            client.unended = False
+        if client.input.is_unended:
             relay.unended[client] = relay.now
         self._keep_back(client)
         if client.paused and not client.is_behind:
@@ -129,8 +129,7 @@ class Reading:
     def client_ended(self, client: Client) -> None:
         """Handle that the client closed its sending side: units sent before a Terminate still run."""
         last = client.pending[-1] if client.pending else None
-        if isinstance(last, Chunk) and (last.terminates or last.holds):
-            last.is_last = True
+        if isinstance(last, Chunk) and last.end_input():
             self._relay.outboxes.pause_client(client)
         else:
             self._relay.loss.client_gone(client)

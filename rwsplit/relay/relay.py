@@ -261,7 +261,7 @@ class Relay:
         self.rebasing.begin(client)
         self.outboxes.epoll.register(client.fd, IN)
         client.allowance = self.slices.size
-        client.most_names = self.config.limits.max_statements_per_client
+        client.names.most = self.config.limits.max_statements_per_client
         if unread:
             self.reading.take(client, unread)
         if wire.has_pending and not client.closed:
@@ -423,7 +423,7 @@ class Relay:
         for client in self.clients.values():
             client.settings = pool_config(config.pool, client.database, client.user)
             client.default_level = config.consistency.level
-            client.most_names = config.limits.max_statements_per_client
+            client.names.most = config.limits.max_statements_per_client
             client.rules = Rules(
                 config.routing.rules,
                 user=client.user,

@@ -35,10 +35,10 @@ from rwsplit.routing.route import RouteReason
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
 from rwsplit.session.autocommit import HINT, REFUSAL
+from rwsplit.session.boundaries import ends_one
 from rwsplit.session.parameters import NONE
 from rwsplit.session.pinning import PinReason, leaves_state
 from rwsplit.session.teaching import unlearn
-from rwsplit.session.transaction import ends_one
 from rwsplit.session.unit import EXTENDED, Unit
 from rwsplit.sql.statement import TRANSACTION_CONTROL, Script
 

@@ -24,6 +24,8 @@ from rwsplit.relay.slices import LESSON, LOOKS
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import Server
 from rwsplit.session import restoring
+from rwsplit.session.chunk import ENDS, Chunk, ChunkKind
+from rwsplit.session.piece import Piece
 from rwsplit.session.pinning import (
     SURE,
     UNSEEN,
@@ -35,7 +37,7 @@ from rwsplit.session.prepared import SYNC, Prepared
 from rwsplit.session.stand_ins import Effects
 from rwsplit.session.teaching import Lesson, compose, unlearn
 from rwsplit.session.transaction import Transaction
-from rwsplit.session.unit import SIMPLE, Chunk, Piece, Unit
+from rwsplit.session.unit import SIMPLE, Unit
 from rwsplit.sql.statement import Script
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ class Sender:
         """Have *server*, if it may have statements nobody knows of, drop them all before they are listed."""
         if piece.script is None or not (piece.script.lists_prepared and server.unsure):
             return
-        if client.tx != codes.FAILED and not client.sql_names and not unit.planned:
+        if client.tx != codes.FAILED and not client.names.in_sql and not unit.planned:
             server.out.append(DEALLOCATE_ALL)
             server.owe(Chore(Purpose.TIDY))
             server.known.clear()
@@ -297,21 +299,22 @@ class Sender:
         """Queue *chunk*, which continues the open *unit*, on its *server*."""
         script = chunk.script
         assert script is not None
-        if chunk.plan is None and chunk.by_query and not chunk.needs:
+        by_query = chunk.kind is ChunkKind.QUERY
+        if chunk.plan is None and by_query and not chunk.needs:
             server.out.extend(part for part in chunk.parts if isinstance(part, bytes))
             server.unnamed = None
         else:
             self._compose(client, server, unit, chunk)
-            if chunk.by_query:
+            if by_query:
                 server.unnamed = None
             elif chunk.unnamed_parse is not None and not unit.failed:
                 server.unnamed = chunk.unnamed_parse
         if chunk.needs or chunk.taught:
             unit.piece.add(chunk)
         self._note_chunk(client, server, unit, chunk, script)
-        if chunk.completes:
+        if chunk.kind in ENDS:
             unit.is_open = False
-            if chunk.by_query:
+            if by_query:
                 unit.kind = SIMPLE
         self._relay.outboxes.touch_server(server)
 
@@ -329,7 +332,7 @@ class Sender:
         if chunk.effects is not None:
             unit.add_effects(chunk.effects)
         # The whole unit decides, so this is looked up once.
-        added = chunk.completes and isinstance(unit.piece.effects, Effects)
+        added = chunk.kind in ENDS and isinstance(unit.piece.effects, Effects)
         if added and not self._restores_itself(client, unit):
             self._restore_later(client, unit)
 

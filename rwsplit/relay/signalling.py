@@ -14,7 +14,8 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.relay.client import Client
 from rwsplit.session.backend_calls import read_call, replace_call
-from rwsplit.session.unit import Piece, Unit
+from rwsplit.session.piece import Piece
+from rwsplit.session.unit import Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay

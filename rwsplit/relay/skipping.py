@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import ready_for_query
 from rwsplit.protocol.framing import frame
+from rwsplit.session.chunk import Chunk, ChunkKind
 from rwsplit.session.prepared import SYNC
-from rwsplit.session.unit import EXTENDED, Chunk, Unit
+from rwsplit.session.unit import EXTENDED, Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.client import Client
@@ -56,7 +57,7 @@ def skip(client: Client, item: Unit | Chunk) -> None:
         item.failed = True
         item.settle_names()
     else:
-        ends = item.completes and not item.by_query
+        ends = item.kind is ChunkKind.SYNC
         if item.unit is not None and item.unit.failed and item.unit.renaming is not None:
             item.unit.renaming.settle(
                 0

@@ -25,10 +25,12 @@ from rwsplit.relay import lanes, skipping, tidying
 from rwsplit.relay.client import Client
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import Server
+from rwsplit.session.chunk import Chunk
 from rwsplit.session.exchanging import refuse
+from rwsplit.session.piece import Piece
 from rwsplit.session.prepared import SYNC, Prepared
 from rwsplit.session.teaching import Lesson, compose
-from rwsplit.session.unit import Chunk, Piece, Unit
+from rwsplit.session.unit import Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay

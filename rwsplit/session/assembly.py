@@ -22,6 +22,8 @@ from rwsplit.session.draft import (
     Draft,
     ends_at_once,
 )
+from rwsplit.session.names import Unsettled
+from rwsplit.session.piece import extended
 from rwsplit.session.pinning import renames
 from rwsplit.session.prepared import (
     OWN_NAME,
@@ -31,7 +33,7 @@ from rwsplit.session.prepared import (
     Part,
     Prepared,
 )
-from rwsplit.session.renaming import Apart, Renaming, Unsettled
+from rwsplit.session.renaming import Renaming
 from rwsplit.session.stand_ins import NAMING, OPAQUE, ORPHAN
 from rwsplit.session.substitution import (
     NONE,
@@ -52,6 +54,10 @@ _CLOSE_UNNAMED: Final = frame(codes.CLOSE, b"S\0")
 #: Bytes of an Execute and of a Describe that name no portal.
 _EXECUTE_UNNAMED: Final = HEADER_SIZE + 1 + 4
 _DESCRIBE_UNNAMED: Final = HEADER_SIZE + 1 + 1
+
+
+class Apart(Exception):
+    """A message uses a statement that a server can be taught only when it has run what came before."""
 
 
 class Assembly(Draft):
@@ -105,19 +111,19 @@ class Assembly(Draft):
             assert meaning.used is not None
             self._planned = True
             self._renames().drop(self.said, meaning.name)
-            self._drops.append(meaning.used)
+            self._piece.drop(meaning.used)
         if script.controls_transaction:
             self._ends_failed = self._session.has_failed
-        self._session.await_names(script)
+        self._session.names.await_settled(script)
         self._session.note_definitions(script)
         if renames(script):
             self._planned = True
-            self._session.note_names(script, self._renames(), self.said)
-        self._effects.append(script)
+            self._renames().note(script, self.said)
+        self._effects = extended(self._effects, (script,))
 
     def _renames(self) -> Renaming:
         if self.renaming is None:
-            self.renaming = Renaming(self._session)
+            self.renaming = Renaming(self._session.names)
             if self._unnamed_parse is not None:  # by its first message, which may fail
                 self.renaming.name(0, b"", self._session.names[b""])
         return self.renaming
@@ -129,7 +135,7 @@ class Assembly(Draft):
         name_end = find_zero(data, portal_end + 1, end)
         name = data[portal_end + 1 : name_end]
         portal = data[start + HEADER_SIZE : portal_end]
-        if portal and len(self._portals) >= self._session.most_names:
+        if portal and len(self._portals) >= self._session.names.most:
             return self._refuse(TOO_MANY_PORTALS)
         called = self._use(name)
         self._plan.append(FORWARD)
@@ -179,7 +185,7 @@ class Assembly(Draft):
         if old is self._unnamed_parse:
             self._unnamed_parse = new
         else:
-            self._unnamed = new
+            self._piece.unnamed = new
         self._planned = True
         return Overheard(new.note)
 
@@ -200,11 +206,11 @@ class Assembly(Draft):
             self._plan.append(FORWARD)
             return None
         name = data[start + HEADER_SIZE + 1 : find_zero(data, start + HEADER_SIZE + 1, end)]
-        if name in session.unsettled:
+        if name in session.names.unsettled:
             raise Unsettled
         self._plan.append(FORWARD)
         known = name in session.names
-        if known or name in session.sql_names:
+        if known or name in session.names.in_sql:
             self._planned = self._planned or self.said > 0  # the first message is never skipped
             self._renames().drop(self.said, name)
         # An unknown one may have been made by PREPARE, on the server the session is pinned to.
@@ -219,7 +225,7 @@ class Assembly(Draft):
         tail = data[name_end + 1 : end]
         if 0 not in tail:
             raise ProtocolViolation("a Parse message has no zero byte behind its query")
-        if name in session.unsettled and name:
+        if name in session.names.unsettled and name:
             raise Unsettled
         if name and self._may_not_name(name):
             return self._refuse(TOO_MANY)
@@ -234,7 +240,7 @@ class Assembly(Draft):
             self._name_unnamed(prepared, sent)
             self._plan.append(FORWARD)
             return None if sent.tail == tail else sent.parse(b"")
-        if name in session.sql_names:
+        if name in session.names.in_sql:
             self._plan.append(FORWARD)
             return None  # the session's own server judges the name
         if name in session.names:
@@ -244,12 +250,13 @@ class Assembly(Draft):
             self._planned = True
             if name.startswith(OWN_NAME):
                 name = NONE  # a server may have that one, of another session
-            self._litter = self._litter or name  # what follows the first is skipped
+            piece = self._piece
+            piece.litter = piece.litter or name  # what follows the first is skipped
             closed = frame(codes.CLOSE, b"S" + name + b"\0")
             again = frame(codes.PARSE, name + b"\0" + tail)
             return closed + frame(codes.PARSE, name + b"\0\0\0\0") + again
         self._renames().name(self.said, name, prepared)
-        self._taught.append((name, sent))
+        self._piece.teach(name, sent)
         if self._parsed is NOTHING_PARSED:
             self._parsed = set()
         self._parsed.add(sent)
@@ -259,10 +266,10 @@ class Assembly(Draft):
 
     def _may_not_name(self, name: bytes) -> bool:
         """Return whether the session has as many named statements as it may, or this unit alone has many more."""
-        session = self._session
-        if session.names_too_many and name not in session.names:
+        names = self._session.names
+        if names.are_too_many and name not in names:
             return True
-        return self.renaming is not None and self.renaming.named > 4 * session.most_names
+        return self.renaming is not None and self.renaming.named > 4 * names.most
 
     def _refuse(self, by: bytes) -> bytes:
         """Make PostgreSQL refuse a message, and skip the rest of the unit, by the unknown name *by* (`Unit.reword`)."""
@@ -332,12 +339,12 @@ class Assembly(Draft):
             self._called.append((found.name, found.used))
             if not self._teaches(found.used):
                 self._needs[found.used] = None
-            self._shift = found.shift
+            self._piece.shift = found.shift
         return meant
 
     def _note_script(self, prepared: Prepared) -> None:
         if prepared.script is None:
-            self.waiting_for.append(prepared.query)
+            self.waiting_for = extended(self.waiting_for, (prepared.query,))
         self._scripts.append(prepared.script)
 
     def _parses(self, prepared: Prepared) -> bool:
@@ -377,7 +384,7 @@ class Assembly(Draft):
             prepared = self._used = answered_anew(session, name, prepared)
         self._note_script(prepared)
         if not name and prepared.meaning is None:
-            self._unnamed = prepared
+            self._piece.unnamed = prepared
             self._called.append((name, prepared))
             return name
         self._called.append((name, prepared))

@@ -19,8 +19,9 @@ from typing import Final, NamedTuple
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, frame
+from rwsplit.session.piece import Piece
 from rwsplit.session.prepared import Part, Prepared
-from rwsplit.session.unit import SIMPLE, Piece, Unit
+from rwsplit.session.unit import SIMPLE, Unit
 
 _CALL: Final = re.compile(
     rb"""
@@ -153,7 +154,8 @@ def replace_call(
     *on_itself*: it is to be done to the backend that executes it. *identify* returns the identity of a Parse.
     """
     query = _substitute(call.query, on_itself=on_itself)
-    new = Piece.like(piece)
+    new = Piece(piece.parts, piece.script)
+    new.take_over(piece)
     old = call.prepared
     if old is None:
         new.parts = [frame(codes.QUERY, query + b"\0")]

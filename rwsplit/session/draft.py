@@ -1,21 +1,20 @@
 """Draft: a unit of the extended protocol while its messages arrive.
 
-`assembly` reads the messages and fills it; `take` makes a piece of it that can be sent.
+`assembly` reads the messages and fills it; `take` and `finish` make pieces of it that can be sent.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 from rwsplit.protocol.responses import UNTOLD, Step
+from rwsplit.session.conversation import Conversation
+from rwsplit.session.piece import Piece
 from rwsplit.session.prepared import Part, Prepared
 from rwsplit.session.renaming import Renaming
 from rwsplit.session.stand_ins import merge, merged
-from rwsplit.session.unit import Piece
 from rwsplit.sql.statement import Script
-
-if TYPE_CHECKING:
-    from rwsplit.session.session import Session
 
 NO_PORTALS: Final[dict[bytes, Prepared | None]] = {}
 NOTHING_PARSED: Final[set[Prepared]] = set()
@@ -23,28 +22,27 @@ NOTHING_SAID: Final[set[Prepared | None]] = set()
 
 
 class Draft:
-    """The part of a unit that has arrived."""
+    """The part of a unit that has arrived.
+
+    One is made for every unit of the extended protocol. So what each message asks for or adds to is an attribute here, and no object of
+    its own.
+    """
 
     __slots__ = (
         "_bound",
         "_called",
         "_described",
-        "_drops",
         "_effects",
         "_ends_failed",
-        "_litter",
         "_needs",
         "_parsed",
-        "_parts",
+        "_piece",
         "_plan",
         "_planned",
         "_portals",
         "_scripts",
         "_session",
-        "_shift",
-        "_taught",
         "_unexecuted",
-        "_unnamed",
         "_unnamed_parse",
         "_used",
         "executes",
@@ -56,7 +54,7 @@ class Draft:
         "waiting_for",
     )
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Conversation) -> None:
         self._session = session
         self.renaming: Renaming | None = None
         """What it does to names; None while that is nothing."""
@@ -67,7 +65,6 @@ class Draft:
         """It uses a portal that an earlier unit has made."""
         self.executes = False
         self.row_limit = False
-        self.size = 0
         self._unnamed_parse: Prepared | None = None
         self._bound: Prepared | None = None
         """What its unnamed portal runs."""
@@ -83,23 +80,18 @@ class Draft:
         self._begin()
 
     def _begin(self) -> None:
-        self._parts: list[Part] = []
+        """Begin a piece."""
+        self._piece = Piece([], None)
+        self.size = 0
+        """Bytes of the piece."""
         self._plan: list[Step] = []
         self._planned = False
-        self._drops: list[Prepared] = []
-        self._shift = (0, 0)
-        self._effects: list[Script] = []
-        self._litter: bytes | None = None
+        self._effects: Sequence[Script] = ()
         self._needs: dict[Prepared, None] = {}
-        self._taught: list[tuple[bytes, Prepared]] = []
         self._parsed: set[Prepared] = NOTHING_PARSED
         """The statements that the client's own Parse messages prepare on the server."""
-        self._unnamed: Prepared | None = None
         self._scripts: list[Script | None] = []
-        self.waiting_for: list[bytes] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._parts)
+        self.waiting_for: Sequence[bytes] = ()
 
     @property
     def steps(self) -> int:
@@ -139,37 +131,36 @@ class Draft:
 
     def add_raw(self, data: bytes) -> None:
         """Append frames that need no change."""
-        self._parts.append(data)
+        self._piece.parts.append(data)
         self.size += len(data)
-
-    def take(self, *, keep_plan: bool) -> Piece:
-        """Return what has been assembled since the last call as one piece.
-
-        *keep_plan*: the unit is or stays open, so every answer is counted.
-        """
-        script = merged(self._scripts)
-        piece = Piece(self._parts, script)
-        if script is not None and script.copies_in:
-            self._planned = True  # it may go on behind its Sync (`Dispatcher`)
-        if self._planned or keep_plan or self._effects:
-            piece.plan = self._plan
-        piece.needs = list(self._needs)
-        piece.drops = self._drops
-        piece.shift = self._shift
-        piece.litter = self._litter
-        piece.taught = self._taught
-        piece.called = self._called
-        piece.unnamed = self._unnamed
-        piece.unnamed_parse = self._unnamed_parse
-        if self._effects:
-            piece.effects = merge(self._effects)
-        self._begin()
-        return piece
 
     def add_part(self, part: Part) -> None:
         """Append what replaces a message."""
-        self._parts.append(part)
+        self._piece.parts.append(part)
         self.size += len(part) if isinstance(part, bytes) else len(part.tail)
+
+    def take(self) -> Piece:
+        """Return what has come of the unit, which is or stays open, since the last call; more may follow."""
+        piece = self.finish(is_open=True)
+        self._begin()
+        return piece
+
+    def finish(self, *, is_open: bool) -> Piece:
+        """Return what has come since the last `take`; nothing follows. *is_open*: every answer is counted."""
+        piece = self._piece
+        piece.script = script = merged(self._scripts)
+        if script is not None and script.copies_in:
+            self._planned = True  # it may go on behind its Sync (`Dispatcher`)
+        effects = self._effects
+        if self._planned or is_open or effects:
+            piece.plan = self._plan
+        if self._needs:
+            piece.needs = list(self._needs)
+        piece.called = self._called
+        piece.unnamed_parse = self._unnamed_parse
+        if effects:
+            piece.effects = merge(effects)
+        return piece
 
 
 def ends_at_once(bound: Prepared | None) -> bool:

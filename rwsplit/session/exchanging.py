@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, frame
+from rwsplit.session.piece import Piece
 from rwsplit.session.prepared import CHANGED, Part, Prepared
-from rwsplit.session.unit import Piece
 
 
 def refuse(piece: Piece, prepared: Prepared) -> None:

@@ -1,5 +1,7 @@
 """Frames: cuts the bytes of a client into frames, a slice at a time.
 
+What is kept of them, and why, is `input`.
+
 One write of a client may take seconds of work. So it has an *allowance*, in words of work (`sql.effort`). When that is used
 up, the remaining bytes are kept, and the session is *behind* until it gets another allowance and `go_on` is called. The
 meaning of a frame does not depend on when it is looked at, since frames may arrive one at a time anyway.
@@ -16,13 +18,28 @@ from typing import Final
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER, HEADER_SIZE, check_length
-from rwsplit.session.assembly import Assembly
-from rwsplit.session.inbox import Inbox
+from rwsplit.session.assembly import Apart, Assembly
+from rwsplit.session.chunk import Chunk, ChunkKind
+from rwsplit.session.conversation import Conversation
+from rwsplit.session.input import (
+    ALLOWED,
+    BEHIND,
+    BETWEEN_FRAMES,
+    COMPLETE,
+    HELD,
+    IN_LONG_FRAME,
+    IN_UNIT,
+    INCOMPLETE,
+    MESSAGE,
+    SETTLED,
+    SPENT,
+    UNSETTLED,
+)
 from rwsplit.session.knowledge import Knowledge
+from rwsplit.session.names import Unsettled
 from rwsplit.session.parameters import ParameterSet
-from rwsplit.session.renaming import Apart, Unsettled
-from rwsplit.session.state import NOTHING_SAID, SessionState
-from rwsplit.session.unit import Chunk, Unit
+from rwsplit.session.state import NOTHING_SAID
+from rwsplit.session.unit import Unit
 from rwsplit.sql.classify import PARSE_LIMIT
 
 #: A frame that need not be understood is passed through as it comes beyond this; the names it
@@ -42,22 +59,15 @@ WORD_SHIFT: Final = 9
 _header = HEADER.unpack_from
 
 
-class Frames(SessionState):
+class Frames(Conversation):
     """One client's input; `session.Session` makes units of it."""
 
     __slots__ = (
         "_assembly",
         "_former",
-        "_inbox",
-        "_open",
         "_opened",
-        "_settled",
-        "_through",
         "allowance",
         "effort",
-        "held",
-        "is_behind",
-        "unended",
     )
 
     def __init__(
@@ -83,39 +93,32 @@ class Frames(SessionState):
         self.effort = knowledge.effort
         self.allowance = UNBOUNDED
         """Words of work that may still be done for it in this slice."""
-        self.is_behind = False
-        """Whether its allowance was used up before all its bytes were looked at."""
-        self.unended = False
-        """What came last left messages that no Sync or Flush has ended."""
-        self.held: Chunk | None = None
-        """Stands for what has been received and cannot be looked at before names are settled."""
-        self._inbox = Inbox()
-        self._through = 0
         self._assembly: Assembly | None = None
-        self._open = False
         self._opened: Unit | None = None
         """The open unit."""
         self._former: Assembly | None = None
         """What took the messages of the open unit so far."""
-        self._settled = 0
-        """Units in flight whose names are settled all the same, while what was held is looked at."""
 
     @property
     def is_idle(self) -> bool:
         """Nothing is in flight, pending, open or half received."""
-        return not (
-            self.in_flight or self.pending or self._open or self._inbox.size or self._assembly
-        )
+        taken = self.input
+        return not (self.in_flight or self.pending or taken.unit_state or taken.size)
 
     @property
     def is_open(self) -> bool:
         """A unit has been passed on whose end has not been received."""
-        return self._open
+        return self.input.is_open
+
+    @property
+    def is_behind(self) -> bool:
+        """Its allowance was used up before all its bytes were looked at."""
+        return self.input.frame_state == BEHIND
 
     @property
     def is_mid_frame(self) -> bool:
         """The beginning of a frame has been passed on and its end has not been received."""
-        return self._through > 0
+        return self.input.frame_state == IN_LONG_FRAME
 
     def receive(self, data: bytes) -> None:
         """Append the units and chunks of *data* to *pending*, as far as the allowance goes.
@@ -123,20 +126,25 @@ class Frames(SessionState):
         Raises:
             ProtocolViolation: it is not what a PostgreSQL client sends.
         """
-        inbox = self._inbox
-        if inbox.size:
-            complete = inbox.add(data)
-            if self.held is not None:
+        taken = self.input
+        state = taken.frame_state
+        if not state:
+            if data[0] == _QUERY and not taken.unit_state:
+                size = len(data)
+                if (
+                    size > HEADER_SIZE
+                    and _header(data, 0)[1] == size - 1
+                    and not self.names.unsettled
+                ):
+                    self._query(data, 0, size)
+                    return
+        elif state != IN_LONG_FRAME:
+            is_complete = taken.add(data)
+            if state == HELD:
                 self.pending_bytes += len(data)
+            if not is_complete:
                 return
-            if not complete or self.is_behind:
-                return
-            data = inbox.take()
-        elif self._assembly is None and not self._through and data[0] == _QUERY:
-            size = len(data)
-            if size > HEADER_SIZE and _header(data, 0)[1] == size - 1 and not self.unsettled:
-                self._query(data, 0, size)
-                return
+            data = taken.take(COMPLETE)
         self._scan(data)
 
     def go_on(self) -> None:
@@ -145,8 +153,7 @@ class Frames(SessionState):
         Raises:
             ProtocolViolation: see `receive`.
         """
-        self.is_behind = False
-        self._scan(self._inbox.take())
+        self._scan(self.input.take(ALLOWED))
 
     def resume(self) -> None:
         """Look at what was held: the names are settled, so that at least the first message of it is taken.
@@ -154,17 +161,16 @@ class Frames(SessionState):
         Raises:
             ProtocolViolation: see `receive`.
         """
-        self.held = None
-        data = self._inbox.take()
+        data = self.input.take(SETTLED)
         self.pending_bytes = max(0, self.pending_bytes - len(data))
         self._settled = self.in_flight
         self._scan(data)
         self._settled = 0
-        assert self._inbox.size < len(data)
+        assert self.input.size < len(data)
 
     def open_up(self) -> None:
         """Have the messages sent on that still lack their Sync; the client may wait for an error."""
-        if self._assembly and not self._inbox.size and not self._through:
+        if self.input.is_unended and self.input.frame_state == BETWEEN_FRAMES:
             self._open_up()
 
     # Frames...
@@ -174,14 +180,11 @@ class Frames(SessionState):
         limit = effort.words + self.allowance
         pos, size = 0, len(data)
         counts = size > FEW_BYTES
-        wanted = HEADER_SIZE
-        if self._through:
-            pos = min(self._through, size)
-            self._through -= pos
+        why, wanted = INCOMPLETE, HEADER_SIZE
+        if self.input.missing:
+            pos = self.input.pass_through(data)
             effort.words += pos >> WORD_SHIFT
-            rest = Chunk([data[:pos]])
-            rest.is_rest = True
-            self._append(rest, pos)
+            self._append(Chunk(ChunkKind.REST, [data[:pos]]), pos)
         run = pos
         while size - pos >= HEADER_SIZE:
             code, length = _header(data, pos)
@@ -200,11 +203,12 @@ class Frames(SessionState):
                     effort.words += 1 + (length >> WORD_SHIFT)
                 run = self._frame(code, data, run, pos, end)
             except Unsettled:
-                self._hold(size - pos)
+                why = UNSETTLED
+                self._append(Chunk(ChunkKind.HELD, []), size - pos)
                 break
             pos = end
             if counts and effort.words >= limit and pos < size:
-                self.is_behind = True
+                why = SPENT
                 break
         self.allowance = limit - effort.words
         assembly = self._assembly
@@ -213,9 +217,8 @@ class Frames(SessionState):
                 assembly.add_raw(data[run:pos])
             if assembly.size > UNIT_LIMIT or assembly.steps > STEPS_LIMIT:
                 self._open_up()
-            self.unended = not self.is_behind
         if pos < size:
-            self._inbox.keep(data[pos:], wanted)
+            self.input.keep(why, data[pos:], wanted)
 
     def _frame(self, code: int, data: bytes, run: int, pos: int, end: int) -> int:
         """Take the complete frame `data[pos:end]`; return where the run of unchanged frames begins."""
@@ -229,6 +232,8 @@ class Frames(SessionState):
             except Apart:
                 self._interrupt(data, run, pos)
                 return self._frame(code, data, pos, pos, end)
+            if self.input.unit_state != IN_UNIT:
+                self.input.step(MESSAGE)
             if replacement is None:
                 return run
             if run < pos:
@@ -250,16 +255,6 @@ class Frames(SessionState):
         if code in (codes.QUERY, codes.PARSE) and size <= PARSE_LIMIT:
             return size
         return min(size, STREAM_LIMIT)
-
-    def _hold(self, size: int) -> None:
-        """Keep what has been received and not been looked at until all names are settled."""
-        self.held = Chunk([])
-        self.held.holds = True
-        self._append(self.held, size)
-
-    def _append(self, item: Unit | Chunk, size: int) -> None:
-        self.pending.append(item)
-        self.pending_bytes += size
 
     # What becomes of them...
 

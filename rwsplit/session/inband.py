@@ -8,16 +8,14 @@ the effect to the session. Nothing of it stays behind in the server.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rwsplit.config.choices import ConsistencyLevel
 from rwsplit.config.units import parse_duration
 from rwsplit.protocol.refusals import BARE_MARK
 from rwsplit.session.parameters import literal
+from rwsplit.session.state import SessionState
 from rwsplit.sql.statement import PrimaryOnly, Script, Statement, Verb
-
-if TYPE_CHECKING:
-    from rwsplit.session.session import Session
 
 PREFIX: Final = "rwsplit."
 ROUTES: Final = ("auto", "primary", "replica")
@@ -37,7 +35,7 @@ class InBandRefused(ValueError):
 
 
 def substitute(
-    session: Session, statement: Statement, *, applies: bool = True
+    session: SessionState, statement: Statement, *, applies: bool = True
 ) -> tuple[str, Script]:
     """Return the SQL to run instead of in-band *statement*, and its facts; apply its effect, if it *applies* now.
 
@@ -65,7 +63,7 @@ def substitute(
     return verb or f"SET {PREFIX}{name} TO DEFAULT", ANSWER
 
 
-def apply(session: Session, name: str, value: str | None) -> None:
+def apply(session: SessionState, name: str, value: str | None) -> None:
     """Let the session's in-band setting *name* become *value*, None for the default.
 
     Raises:
@@ -83,34 +81,34 @@ def apply(session: Session, name: str, value: str | None) -> None:
     session.review()
 
 
-def _set_route(session: Session, value: str | None) -> None:
+def _set_route(session: SessionState, value: str | None) -> None:
     route = (value or "auto").lower()
     if route not in ROUTES:
         raise ValueError(_available(ROUTES))
     session.route_setting = route
 
 
-def _set_consistency(session: Session, value: str | None) -> None:
+def _set_consistency(session: SessionState, value: str | None) -> None:
     levels = [level.value for level in ConsistencyLevel]
     if value is not None and value.lower() not in levels:
         raise ValueError(_available(levels))
     session.consistency = None if value is None else ConsistencyLevel(value.lower())
 
 
-def _set_max_lag(session: Session, value: str | None) -> None:
+def _set_max_lag(session: SessionState, value: str | None) -> None:
     try:
         session.max_lag = None if value is None else parse_duration(value)
     except ValueError as error:
         raise ValueError("It takes a duration such as 250ms, 5s, 10m or 1h.") from error
 
 
-_SET: Final[dict[str, Callable[[Session, str | None], None]]] = {
+_SET: Final[dict[str, Callable[[SessionState, str | None], None]]] = {
     "route": _set_route,
     "consistency": _set_consistency,
     "max_lag": _set_max_lag,
 }
 
-_SHOWN: Final[dict[str, Callable[[Session], str]]] = {
+_SHOWN: Final[dict[str, Callable[[SessionState], str]]] = {
     "route": lambda session: session.route_setting,
     "consistency": lambda session: (session.consistency or session.default_level).value,
     "max_lag": lambda session: (

@@ -16,8 +16,9 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER_SIZE, find_zero, frame, split
 from rwsplit.protocol.looks import Overheard
 from rwsplit.protocol.responses import FORWARD, Step
+from rwsplit.session.piece import Piece
 from rwsplit.session.prepared import PARSED, Prepared
-from rwsplit.session.unit import Piece, Unit
+from rwsplit.session.unit import Unit
 from rwsplit.sql.statement import Script, Statement, Verb
 
 #: What a transaction has set, and its savepoints, are said again elsewhere if they are no more than these.

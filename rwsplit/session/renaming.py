@@ -9,36 +9,25 @@ follows is skipped, too; and a message of a later unit that uses such a name wai
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from rwsplit.session.prepared import Prepared
-    from rwsplit.session.session import Session
-
+from rwsplit.session.names import Names, UnnamedChange
+from rwsplit.session.pinning import drops_prepared
+from rwsplit.session.prepared import Prepared
+from rwsplit.sql.statement import Script, Verb
 
 #: Changes of one unit that are simply kept.
 MANY_CHANGES: Final = 4096
 
 
-class Unsettled(Exception):
-    """A message uses a name of which it is not known yet what it means."""
+class Renaming(UnnamedChange):
+    """What one unit does to its session's *names*."""
 
+    __slots__ = ("_entries", "_many", "_names", "_places", "named")
 
-class Apart(Exception):
-    """A message uses a statement that a server can be taught only when it has run what came before."""
-
-
-class Renaming:
-    """What one unit does to the names of *session*."""
-
-    __slots__ = ("_before", "_entries", "_left", "_many", "_places", "_session", "named")
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._before: Renaming | None = None
-        """Whose change of the unnamed statement was the last before its own, while that was not settled."""
-        self._left: Any = _NOTHING
-        """What the unnamed statement was behind its unit."""
+    def __init__(self, names: Names) -> None:
+        super().__init__()
+        self._names = names
         self._entries: list[tuple[int, dict[bytes, Any], bytes, Any, Any]] = []
         """For each change the number of the message that makes it, the table, the name, what it meant and means."""
         self._many = MANY_CHANGES
@@ -48,34 +37,45 @@ class Renaming:
         self._places: dict[Any, list[int]] = {}
         """Where the entries are that let a name mean a statement."""
 
+    def note(self, script: Script, number: int = 0) -> None:
+        """Take note of the names that *script*, run by the unit's message *number*, makes (PREPARE) and drops."""
+        for statement in script.statements:
+            name = (statement.name or "").encode()
+            if statement.verb is Verb.PREPARE:
+                self.name_in_sql(number, name)
+            elif drops_prepared(statement):
+                self.drop_all(number)
+            elif statement.verb is Verb.DEALLOCATE and name in self._names.in_sql:
+                self.drop(number, name)
+
     def name(self, number: int, name: bytes, prepared: Prepared) -> None:
         """Let *name* mean *prepared*, by the unit's message *number*."""
-        self._change(number, self._session.names, name, new=prepared)
+        self._change(number, self._names, name, new=prepared)
 
     def name_in_sql(self, number: int, name: bytes) -> None:
         """Let *name* be one made by PREPARE."""
-        self._change(number, self._session.sql_names, name, new=True)
+        self._change(number, self._names.in_sql, name, new=True)
 
     def drop(self, number: int, name: bytes) -> None:
         """Let *name* mean nothing."""
-        for table in (self._session.names, self._session.sql_names):
+        for table in (self._names, self._names.in_sql):
             if name in table:
-                self._change(number, table, name, new=_NOTHING)
+                self._change(number, table, name, new=None)
 
     def drop_all(self, number: int) -> None:
         """Let no name mean anything; the unnamed statement has none to be deallocated by."""
-        for name in [*self._session.names, *self._session.sql_names]:
+        for name in [*self._names, *self._names.in_sql]:
             if name:
                 self.drop(number, name)
 
     def _change(self, number: int, table: dict[bytes, Any], name: bytes, *, new: Any) -> None:
-        session = self._session
-        if not name and session.unnamed_by is not self:
-            self._before, session.unnamed_by = session.unnamed_by, self
+        names = self._names
+        if not name and names.unnamed_by is not self:
+            self.before, names.unnamed_by = names.unnamed_by, self
         self.named += bool(name)
-        if table is session.names and new is not _NOTHING:
+        if table is names and new is not None:
             self._places.setdefault(new, []).append(len(self._entries))
-        self._entries.append((number, table, name, table.get(name, _NOTHING), new))
+        self._entries.append((number, table, name, table.get(name), new))
         self._put(table, name, new)
 
     def tidy(self, told: int) -> None:
@@ -94,7 +94,7 @@ class Renaming:
         self._many = max(MANY_CHANGES, 2 * len(self._entries))
         self._places.clear()
         for at, (_, table, _, _, new) in enumerate(self._entries):
-            if table is self._session.names and new is not _NOTHING:
+            if table is self._names and new is not None:
                 self._places.setdefault(new, []).append(at)
 
     def exchange(self, old: Prepared, new: Prepared) -> None:
@@ -112,7 +112,7 @@ class Renaming:
 
     def end(self) -> None:
         """The unit is complete: what comes now cannot rely on its names before it is settled."""
-        unsettled = self._session.unsettled
+        unsettled = self._names.unsettled
         for _, _, name, _, _ in self._entries:
             unsettled[name] = unsettled.get(name, 0) + 1
 
@@ -121,7 +121,7 @@ class Renaming:
 
         A Parse of the unnamed statement that failed leaves none.
         """
-        unsettled = self._session.unsettled
+        unsettled = self._names.unsettled
         for number, table, name, old, new in reversed(self._entries):
             count = unsettled.get(name, 0) - 1
             if count > 0:
@@ -130,7 +130,7 @@ class Renaming:
                 unsettled.pop(name, None)
             if not name:
                 continue
-            if told is None or number < told or table.get(name, _NOTHING) is not new:
+            if told is None or number < told or table.get(name) is not new:
                 continue
             self._put(table, name, old)
         if any(not name for _, _, name, _, _ in self._entries):
@@ -139,40 +139,36 @@ class Renaming:
         self._places.clear()
 
     def _put(self, table: dict[bytes, Any], name: bytes, value: Any) -> None:
-        session = self._session
-        if table is session.names and name:
-            session.named_bytes += _size(value) - _size(table.get(name, _NOTHING))
+        if table is self._names and name:
+            self._names.size += _size(value) - _size(table.get(name))
         _put(table, name, value)
 
     def _settle_unnamed(self, told: int | None) -> None:
         """Only the unnamed statement can have been changed by several units of which none has ended."""
-        session, before = self._session, self._before
+        names, before = self._names, self.before
         entries = [entry for entry in self._entries if not entry[2]]
-        left = entries[0][3] if before is None else before._left
+        left = entries[0][3] if before is None else before.left
         for number, _, _, _, new in entries:
             if told is None or number < told:
                 left = new
             elif number == told:
-                left = _NOTHING
-        self._left = left
-        self._before = None
-        if session.unnamed_by is self:
-            session.unnamed_by = None
-            _put(session.names, b"", left)
+                left = None
+        self.left = left
+        self.before = None
+        if names.unnamed_by is self:
+            names.unnamed_by = None
+            _put(names, b"", left)
 
 
 def _size(value: Any) -> int:
     """Return how many bytes of text *value*, what a name means, has."""
-    return len(value.tail) if value is not _NOTHING else 0
+    return len(value.tail) if value is not None else 0
 
 
 def _put(table: dict[bytes, Any], name: bytes, value: Any) -> None:
-    if value is _NOTHING:
+    if value is None:
         table.pop(name, None)
         if not table:
             table.clear()  # a new dict, since a dict never gives back the memory of its entries
     else:
         table[name] = value
-
-
-_NOTHING: Final = object()

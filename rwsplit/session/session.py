@@ -14,15 +14,18 @@ from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import HEADER_SIZE
 from rwsplit.session import inband
-from rwsplit.session.assembly import Assembly
+from rwsplit.session.assembly import Apart, Assembly
+from rwsplit.session.chunk import Chunk, ChunkKind
 from rwsplit.session.frames import ASSEMBLED, Frames
 from rwsplit.session.function_calls import facts_of_call
+from rwsplit.session.input import MESSAGE, OPEN, PASSED_ON, QUERY, SYNC
+from rwsplit.session.piece import Piece
 from rwsplit.session.pinning import renames
-from rwsplit.session.prepared import SYNC
+from rwsplit.session.prepared import SYNC as _SYNC
 from rwsplit.session.renaming import Renaming
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.substitution import special
-from rwsplit.session.unit import EXTENDED, FUNCTION, SIMPLE, Chunk, Piece, Unit
+from rwsplit.session.unit import EXTENDED, FUNCTION, SIMPLE, Unit
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import PARSE_LIMIT
 from rwsplit.sql.statement import Script
@@ -32,12 +35,6 @@ class Session(Frames):
     """One established client: its bytes become units."""
 
     __slots__ = ()
-
-    def is_unsettled(self, name: bytes) -> bool:
-        """Return whether it is not known yet what a unit that begins now would mean by *name*."""
-        if name:
-            return name in self.unsettled
-        return not self._open and (self.in_flight > self._settled or bool(self.pending))
 
     # Messages...
 
@@ -52,20 +49,15 @@ class Session(Frames):
         if code == codes.QUERY:
             self._query(data, pos, end)
         elif code in _COPY:
-            chunk = Chunk([data[pos:end]])
-            chunk.is_copy = True
-            chunk.ends_copy = code != codes.COPY_DATA
-            self._append(chunk, end - pos)
+            self._append(Chunk(_COPY[code], [data[pos:end]]), end - pos)
         elif code == codes.FUNCTION_CALL:
             unit = self._function_call(data[pos:end])
-            if self._open:
+            if self.input.is_open:
                 self._end_with(data[pos:end], unit.script)
             else:
                 self._append(unit, end - pos)
         else:
-            chunk = Chunk([])
-            chunk.terminates = True
-            self._append(chunk, 0)
+            self._append(Chunk(ChunkKind.TERMINATE, []), 0)
 
     def _query(self, data: bytes, pos: int, end: int) -> None:
         """Take a Query message; its text ends with the message's only zero byte."""
@@ -79,14 +71,14 @@ class Session(Frames):
             script = self.scope.statements.lookup(text)
         else:
             script = OPAQUE if len(text) > PARSE_LIMIT else self.scope.statements.peek(text)
-        if self._open:
+        if self.input.unit_state:
             self._end_with(data[pos:end], script or OPAQUE)
             return
-        if self.unsettled and script is not None and script.notable:
-            self.await_names(script)
-        if self.names:
-            self.names.pop(b"", None)
-            self.unnamed_by = None
+        names = self.names
+        if names.unsettled and script is not None and script.notable:
+            names.await_settled(script)
+        if names:
+            names.drop_unnamed()
         query = data if end - pos == len(data) else data[pos:end]
         spare = self.spare
         if spare is not None and script is not None and script.plain_read:
@@ -109,12 +101,12 @@ class Session(Frames):
         replaced = None
         changes = renames(script)
         if script.special or changes:
-            renaming = Renaming(self)
+            renaming = Renaming(self.names)
             replaced = (
                 special(self, query, script, lambda: renaming) if script.special else None
             )
             if changes:
-                self.note_names(script, renaming)
+                renaming.note(script)
                 renaming.end()
                 unit.renaming = renaming
         self.note_definitions(script)
@@ -134,34 +126,32 @@ class Session(Frames):
 
         Its ReadyForQuery ends the unit - unless the unit fails before: then the server skips to the Sync.
         """
-        chunk = Chunk([data], script)
-        chunk.completes = chunk.by_query = True
         assert self._opened is not None
         assert self._former is not None
-        chunk.unit = self._opened
+        chunk = Chunk(ChunkKind.QUERY, [data], script, self._opened)
         if script is not None and script.notable:
             chunk.effects = script
             if data[0] == _QUERY:
                 self._special_end(chunk, data[HEADER_SIZE:-1], script)
         drops = data[0] == _QUERY and b"" in self.names
         self._opened.end_names(b"" if drops else None, self._former.said)
-        self._open = False
+        self.input.step(QUERY)
         self._opened = self._former = None
         self._append(chunk, len(data))
 
     def _special_end(self, chunk: Chunk, query: bytes, script: Script) -> None:
         """Have *chunk*, the Query that ends the open unit, name what servers know; see `_special`."""
-        self.await_names(script)
+        self.names.await_settled(script)
         unit, number = self._opened, self._former.said if self._former is not None else 0
         assert unit is not None
 
         def renaming() -> Renaming:
-            unit.renaming = unit.renaming or Renaming(self)
+            unit.renaming = unit.renaming or Renaming(self.names)
             return unit.renaming
 
         replaced = special(self, query, script, renaming, number) if script.special else None
         if renames(script):
-            self.note_names(script, renaming(), number)
+            renaming().note(script, number)
         if replaced is not None:
             chunk.run_instead(replaced)
 
@@ -169,6 +159,7 @@ class Session(Frames):
 
     def _sync(self, data: bytes, run: int, pos: int, end: int) -> None:
         assembly = self._assembly
+        is_open = self.input.unit_state >= OPEN
         if assembly is None:
             piece = Piece([data[pos:end]], NOTHING)
             size, executes, row_limit, waiting = end - pos, False, False, _NOTHING
@@ -176,10 +167,10 @@ class Session(Frames):
             assembly.add_raw(data[run:end] if run < pos else data[pos:end])
             size, executes, row_limit = assembly.size, assembly.executes, assembly.keeps_portal
             waiting = assembly.waiting_for
-            piece = assembly.take(keep_plan=self._open)
+            piece = assembly.finish(is_open=is_open)
             self._assembly = None
-        if self._open:
-            self._open = False
+        self.input.step(SYNC)
+        if is_open:
             assert self._opened is not None
             if assembly is None:
                 assembly = self._former
@@ -187,7 +178,7 @@ class Session(Frames):
             self._opened.renaming = assembly.renaming
             self._opened.row_limit = assembly.keeps_portal
             self._opened.end_names()
-            self._continue(piece, size).completes = True
+            self._append(Chunk.of(ChunkKind.SYNC, piece, self._opened), size)
             self._opened = self._former = None
             return
         unit = Unit(self, EXTENDED, piece, size)
@@ -218,32 +209,31 @@ class Session(Frames):
         free to go where it belongs.
         """
         assembly = self._assembly
-        if assembly is not None and assembly.only_asks and not self._open:
+        if assembly is not None and assembly.only_asks and not self.input.is_open:
             if run < pos:
                 assembly.add_raw(data[run:pos])
             assembly.leave_untold()
-            self._sync(SYNC, 0, 0, len(SYNC))
+            self._sync(_SYNC, 0, 0, len(_SYNC))
         elif assembly is not None:
             assembly.add_raw(data[run:end] if run < pos else data[pos:end])
             self._open_up()
-        elif self._open or self.in_flight:
-            self._append(Chunk([data[pos:end]]), end - pos)
+        elif self.input.is_open or self.in_flight:
+            self._append(Chunk(ChunkKind.MORE, [data[pos:end]]), end - pos)
 
     def _open_up(self) -> None:
         """Send what there is of the unit; the rest follows as it comes."""
         assembly = self._assembly
         assert assembly is not None
+        self.input.step(PASSED_ON)
         size, waiting = assembly.size, assembly.waiting_for
-        piece = assembly.take(keep_plan=True)
-        assembly.size = 0
+        piece = assembly.take()
         self._former = assembly
         if self._opened is not None:
             self._opened.renaming = assembly.renaming
             if assembly.renaming is not None:
                 assembly.renaming.tidy(self._opened.told)
-            self._continue(piece, size)
+            self._append(Chunk.of(ChunkKind.MORE, piece, self._opened), size)
             return
-        self._open = True
         self._opened = unit = Unit(self, EXTENDED, piece, size)
         unit.renaming = assembly.renaming
         unit.is_open = True
@@ -261,56 +251,59 @@ class Session(Frames):
         self._open_up()
         self._assembly = None
 
-    def _continue(self, piece: Piece, size: int) -> Chunk:
-        chunk = Chunk.like(piece)
-        chunk.unit = self._opened
-        self._append(chunk, size)
-        return chunk
-
     def _stream(self, data: bytes, code: int, run: int, pos: int, end: int) -> bool:
         """Pass an incomplete long frame through; False if it must be awaited whole."""
-        size = len(data)
         if code in (codes.QUERY, codes.PARSE) and end - pos <= PARSE_LIMIT:
             return False
-        if code == codes.QUERY and not self._open:
-            if self._assembly is not None:
-                self._interrupt(data, run, pos)
-            else:
-                self.names.pop(b"", None)
-                self.unnamed_by = None
-                unit = Unit(self, SIMPLE, Piece([data[pos:]], OPAQUE), size - pos)
-                unit.row_limit = True
-                self._append(unit, size - pos)
-                self._through = end - size
-                return True
         if code in ASSEMBLED:
-            assembly = self._assembly
-            if assembly is None:
-                assembly = self._assembly = self._assemble()
-                run = pos
-            assembly.await_name(code, data, pos)
-            if run < pos:
-                assembly.add_raw(data[run:pos])
-            assembly.long_message(code, data, pos, end)
-            self._open_up()
+            self._stream_message(data, code, run, pos, end)
         else:
             if self._assembly is not None:
                 self._interrupt(data, run, pos)
-            if code in (codes.QUERY, codes.FUNCTION_CALL) and self._open:
-                self._end_with(data[pos:], OPAQUE)
-            elif code == codes.FUNCTION_CALL:
-                unit = self._function_call(data[pos:])
-                unit.row_limit = True
-                self._append(unit, size - pos)
-            else:
-                chunk = Chunk([data[pos:]])
-                chunk.is_copy = code in _COPY
-                chunk.ends_copy = chunk.is_copy and code != codes.COPY_DATA
-                self._append(chunk, size - pos)
-        self._through = end - size
+            self._stream_other(data[pos:], code)
+        self.input.stream(end - len(data))
         return True
+
+    def _stream_message(self, data: bytes, code: int, run: int, pos: int, end: int) -> None:
+        """Pass on the beginning of a long message of the extended protocol, and what came of its unit before."""
+        assembly = self._assembly
+        if assembly is None:
+            assembly = self._assembly = self._assemble()
+            run = pos
+        assembly.await_name(code, data, pos)
+        if run < pos:
+            assembly.add_raw(data[run:pos])
+        try:
+            assembly.long_message(code, data, pos, end)
+        except Apart:
+            self._interrupt(data, pos, pos)
+            self._stream_message(data, code, pos, pos, end)
+            return
+        self.input.step(MESSAGE)
+        self._open_up()
+
+    def _stream_other(self, data: bytes, code: int) -> None:
+        """Pass on *data*, the beginning of any other long message."""
+        if code in (codes.QUERY, codes.FUNCTION_CALL) and self.input.is_open:
+            self._end_with(data, OPAQUE)
+        elif code == codes.QUERY:
+            self.names.drop_unnamed()
+            unit = Unit(self, SIMPLE, Piece([data], OPAQUE), len(data))
+            unit.row_limit = True
+            self._append(unit, len(data))
+        elif code == codes.FUNCTION_CALL:
+            unit = self._function_call(data)
+            unit.row_limit = True
+            self._append(unit, len(data))
+        else:
+            kind = _COPY.get(code, ChunkKind.MORE)
+            self._append(Chunk(kind, [data]), len(data))
 
 
 _QUERY: Final = codes.QUERY
 _NOTHING: Final[Sequence[bytes]] = ()
-_COPY: Final = frozenset({codes.COPY_DATA, codes.COPY_DONE, codes.COPY_FAIL})
+_COPY: Final = {
+    codes.COPY_DATA: ChunkKind.COPY_DATA,
+    codes.COPY_DONE: ChunkKind.COPY_END,
+    codes.COPY_FAIL: ChunkKind.COPY_END,
+}

@@ -49,7 +49,7 @@ class Effects:
         return bool(self.statements) and self.statements[-1].discards
 
 
-def merge(scripts: list[Script]) -> Script:
+def merge(scripts: Sequence[Script]) -> Script:
     """Return the facts of *scripts* run one after the other; hints are the first one's."""
     statements = tuple(statement for script in scripts for statement in script.statements)
     hints = next((script.hints for script in scripts if script.hints is not None), None)

@@ -1,16 +1,15 @@
 """SessionState: what must survive the change of servers.
 
-Prepared statements by the client's names, parameters, what its names mean (the scope), the transaction's status, the
-moments of its last write and read, where it reads, what it asked rwsplit for (SET rwsplit.*). The relay reads and writes it;
-`session` turns the client's bytes into what is pending.
+What it calls its prepared statements, its parameters, what names in its texts mean (the scope), the transaction's status, the
+moments of its last write and read, where it reads, what it asked rwsplit for (SET rwsplit.*). The relay reads and writes it. It
+knows nothing of units: what is made of the client's bytes is `conversation`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rwsplit.cluster.node import NEVER
 from rwsplit.config.choices import ConsistencyLevel, PoolMode
@@ -20,22 +19,11 @@ from rwsplit.routing.route import Route, RouteReason
 from rwsplit.routing.spill import Spill, describe
 from rwsplit.session.journal import SERIALIZABLE, Journal, is_opaque
 from rwsplit.session.knowledge import Doubt, Knowledge
+from rwsplit.session.names import Names
 from rwsplit.session.parameters import ParameterSet
-from rwsplit.session.pinning import PinReason, drops_prepared, renames
-from rwsplit.session.prepared import Prepared
-from rwsplit.session.renaming import Renaming, Unsettled
-from rwsplit.session.stand_ins import OPAQUE
+from rwsplit.session.pinning import PinReason
 from rwsplit.session.teaching import ServerState
-from rwsplit.session.unit import Chunk, Unit
-from rwsplit.sql.statement import Script, Verb
-
-if TYPE_CHECKING:
-    from rwsplit.session.transaction import Transaction
-
-#: Statements a session may name unless the operator says otherwise.
-MOST_NAMES: Final = 10_000
-#: Bytes their texts may have together, for each of them.
-BYTES_PER_NAME: Final = 4096
+from rwsplit.sql.statement import Script
 
 NOTHING_SAID: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -62,15 +50,10 @@ class SessionState:
         "last_write",
         "level",
         "max_lag",
-        "meant",
         "mode",
-        "most_names",
-        "named_bytes",
         "names",
         "opaque",
         "parameters",
-        "pending",
-        "pending_bytes",
         "pin",
         "plain",
         "reads",
@@ -78,17 +61,12 @@ class SessionState:
         "scope",
         "server",
         "sink",
-        "spare",
         "spilled",
-        "sql_names",
         "started_with",
         "sync_lost",
         "terminated",
         "tick",
-        "transaction",
         "tx",
-        "unnamed_by",
-        "unsettled",
         "user",
         "wrote",
     )
@@ -120,23 +98,8 @@ class SessionState:
         """Its texts cannot be lexed as bytes (`journal.is_opaque`): everything may write."""
         self.sink: list[bytes] = []
         """Bytes on their way to the client."""
-        self.pending: deque[Unit | Chunk] = deque()
-        self.pending_bytes = 0
-        self.spare: Unit | None = None
-        """The unit of an answered plain read, to be used again: most of a session's life is that."""
-        self.names: dict[bytes, Prepared] = {}
-        self.most_names = MOST_NAMES
-        """Statements it may name, and portals between two Syncs."""
-        self.named_bytes = 0
-        """Bytes of the statements it has named."""
-        self.meant: dict[bytes, Prepared] = {}
-        """What was bound last for those of them that name another one (EXECUTE)."""
-        self.sql_names: dict[bytes, bool] = {}
-        """Statements it made by PREPARE, which the server it is pinned to has under these names."""
-        self.unsettled: dict[bytes, int] = {}
-        """Names that units on their way have changed, and how many of them (`renaming`)."""
-        self.unnamed_by: Renaming | None = None
-        """What changed the unnamed statement last, if that is not settled."""
+        self.names = Names()
+        """What it calls its prepared statements."""
         self.tx = codes.IDLE
         """Transaction status as of the last ReadyForQuery."""
         self.server: ServerState | None = None
@@ -156,8 +119,6 @@ class SessionState:
         """Index of the replica its next read waits for, to make it its home."""
         self.reads = 0
         self.tick = 0
-        self.transaction: Transaction | None = None
-        """The transaction it has on a replica, or nowhere yet."""
         self.isolation = "read committed"
         """The isolation level of its transactions unless they say otherwise."""
         self.sync_lost = False
@@ -210,12 +171,7 @@ class SessionState:
         """Have *parameters* from now on: what rwsplit itself must know of them may be another than before."""
         self.parameters = parameters
         values = {**self.started_with, **dict(parameters.values)}
-        opaque = is_opaque(values)
-        if opaque and not self.opaque:
-            for item in self.pending:  # it was lexed as if nothing had changed
-                if item.script is not None:
-                    item.script = OPAQUE
-        self.opaque = opaque
+        self.opaque = is_opaque(values)
         self.application_name = values.get("application_name", self.application_name)
         self.isolation = values.get("default_transaction_isolation", self.isolation).lower()
         self.enter_scope()
@@ -237,36 +193,7 @@ class SessionState:
             said = describe(self.spilled)
         return f"{node} {route.reason.name}: {said}"
 
-    @property
-    def names_too_many(self) -> bool:
-        """Whether it has as many named statements as it may, or as many bytes of them."""
-        return (
-            len(self.names) + len(self.sql_names) >= self.most_names
-            or self.named_bytes >= self.most_names * BYTES_PER_NAME
-        )
-
-    @property
-    def has_failed(self) -> bool:
-        """Its transaction, which is on the primary, has failed."""
-        return self.tx == codes.FAILED and self.transaction is None
-
-    def await_names(self, script: Script) -> None:
-        """Raise Unsettled if *script* changes names of which some are not settled."""
-        if self.unsettled and renames(script):
-            raise Unsettled
-
     def note_definitions(self, script: Script) -> None:
         """Doubt what *script* defines: what follows is classified before this is sent."""
         if script.redefines is not None:
             self.doubts.append(self.knowledge.doubt(self.database, script.redefines))
-
-    def note_names(self, script: Script, renaming: Renaming, number: int = 0) -> None:
-        """Take note of the names *script*, message *number* of its unit, makes (PREPARE) and drops."""
-        for statement in script.statements:
-            name = (statement.name or "").encode()
-            if statement.verb is Verb.PREPARE:
-                renaming.name_in_sql(number, name)
-            elif drops_prepared(statement):
-                renaming.drop_all(number)
-            elif statement.verb is Verb.DEALLOCATE and name in self.sql_names:
-                renaming.drop(number, name)

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rwsplit.protocol import codes
 from rwsplit.session import inband
+from rwsplit.session.names import Unsettled
 from rwsplit.session.pinning import drops_prepared
 from rwsplit.session.prepared import OWN_NAME, TOO_MANY, Meaning, Prepared
-from rwsplit.session.renaming import Renaming, Unsettled
+from rwsplit.session.renaming import Renaming
 from rwsplit.session.stand_ins import OPAQUE, ORPHAN
+from rwsplit.session.state import SessionState
 from rwsplit.sql.statement import Script, Verb
-
-if TYPE_CHECKING:
-    from rwsplit.session.session import Session
 
 #: The name of a statement that no server has.
 NONE: Final = b"rwsplit_none"
@@ -41,7 +40,7 @@ def names_another(script: Script | None) -> bool:
 
 
 def special(
-    session: Session,
+    session: SessionState,
     query: bytes,
     script: Script,
     renaming: Callable[[], Renaming],
@@ -67,7 +66,7 @@ def special(
 
 
 def meaning(  # noqa: PLR0911 - one line a case
-    session: Session, query: bytes, script: Script
+    session: SessionState, query: bytes, script: Script
 ) -> Meaning | None:
     """Return what EXECUTE, DEALLOCATE or another PREPARE of a statement prepared through the protocol means now.
 
@@ -80,15 +79,15 @@ def meaning(  # noqa: PLR0911 - one line a case
     if statement is None or session.tx == codes.FAILED or drops_prepared(statement):
         return None
     name = (statement.name or "").encode()
-    if name in session.unsettled:
+    if name in session.names.unsettled:
         raise Unsettled
     prepared = session.names.get(name)
     if prepared is not None:
         prepared = up_to_date(session, name, prepared)
     elif (
         statement.verb is Verb.PREPARE
-        and session.names_too_many
-        and name not in session.sql_names
+        and session.names.are_too_many
+        and name not in session.names.in_sql
     ):
         return Meaning(b"EXECUTE " + TOO_MANY, ORPHAN)
     matched = _NAMED.match(query)
@@ -111,7 +110,7 @@ def meaning(  # noqa: PLR0911 - one line a case
     return Meaning(text, facts, prepared, name, shift=shift)
 
 
-def as_meant(session: Session, name: bytes, prepared: Prepared) -> Prepared:
+def as_meant(session: SessionState, name: bytes, prepared: Prepared) -> Prepared:
     """Return what *prepared*, which the client calls *name*, is now: another one where `meaning` says so.
 
     Raises:
@@ -124,17 +123,18 @@ def as_meant(session: Session, name: bytes, prepared: Prepared) -> Prepared:
     if found is None:
         return prepared
     tail = found.query + prepared.tail[len(prepared.query) :]
-    meant = session.meant.get(name)
+    names = session.names
+    meant = names.meant.get(name)
     if meant is None or meant.tail != tail:
         meant = session.scope.prepared.private(tail, found.facts)
-        if len(session.meant) > len(session.names):  # some of their names mean nothing any more
-            session.meant.clear()
-        session.meant[name] = meant
+        if len(names.meant) > len(names):  # some of their names mean nothing any more
+            names.meant.clear()
+        names.meant[name] = meant
     meant.script, meant.meaning = found.facts, found._replace(of=prepared)
     return meant
 
 
-def up_to_date(session: Session, name: bytes, prepared: Prepared) -> Prepared:
+def up_to_date(session: SessionState, name: bytes, prepared: Prepared) -> Prepared:
     """Return *prepared*, which the client calls *name*, with the facts of now, remembered as such."""
     scope = session.scope
     if not name and prepared.key is None and prepared.version is not None:
@@ -143,7 +143,7 @@ def up_to_date(session: Session, name: bytes, prepared: Prepared) -> Prepared:
     return new
 
 
-def told_apart(session: Session, old: Prepared, renaming: Renaming | None) -> Prepared:
+def told_apart(session: SessionState, old: Prepared, renaming: Renaming | None) -> Prepared:
     """Return what the unnamed statement *old*, which the client describes, is from now on: nobody else's.
 
     Others of the same text may be told something else. *renaming* is what the unit has done to names so far.
@@ -158,7 +158,7 @@ def told_apart(session: Session, old: Prepared, renaming: Renaming | None) -> Pr
     return new
 
 
-def identify(session: Session, tail: bytes) -> Prepared:
+def identify(session: SessionState, tail: bytes) -> Prepared:
     """Return the identity of a Parse message behind its name, *tail*; in-band statements get a text of ours."""
     registry = session.scope.prepared
     if session.opaque:
@@ -176,7 +176,7 @@ def identify(session: Session, tail: bytes) -> Prepared:
     return answer
 
 
-def answered_anew(session: Session, name: bytes, old: Prepared) -> Prepared:
+def answered_anew(session: SessionState, name: bytes, old: Prepared) -> Prepared:
     """Return what the in-band statement *old*, which the client calls *name*, is now: its answer may be another one."""
     assert old.in_band is not None
     text, facts = inband.substitute(session, old.in_band, applies=False)

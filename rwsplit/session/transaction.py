@@ -7,20 +7,26 @@ replica (it has only read), and then another on the primary (it does more than r
                      |                 |                          |
                      +---anything else-+--------------------------+--> COMMIT, ROLLBACK
 
-What is nowhere needs answers of rwsplit's own, exactly as PostgreSQL gives them: CommandComplete and
-ReadyForQuery, and in the extended protocol one answer per message.
+What is nowhere needs answers of rwsplit's own, exactly as PostgreSQL gives them (`answers`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from rwsplit.protocol import codes
-from rwsplit.protocol.framing import HEADER_SIZE, frame, split
-from rwsplit.protocol.responses import FORWARD
+from rwsplit.protocol.framing import HEADER_SIZE, frame
 from rwsplit.routing.route import Route
-from rwsplit.session.prepared import PARSE_COMPLETE, PARSED, Part
+from rwsplit.session.boundaries import (
+    ENDS,
+    READS,
+    WITHOUT_SNAPSHOT,
+    begin_frame,
+    sets_modes,
+    takes_snapshot,
+)
+from rwsplit.session.portals import closes_portal, keeps_portal
 from rwsplit.session.prologue import (
     MOST_REPEATED,
     READ_COMMITTED,
@@ -31,19 +37,7 @@ from rwsplit.session.prologue import (
     said_again,
 )
 from rwsplit.session.unit import SIMPLE, Unit
-from rwsplit.sql.statement import (
-    TRANSACTION_CONTROL,
-    Cost,
-    PrimaryOnly,
-    Script,
-    Statement,
-    Verb,
-)
-
-_BIND_COMPLETE: Final = frame(codes.BIND_COMPLETE, b"")
-_CLOSE_COMPLETE: Final = frame(codes.CLOSE_COMPLETE, b"")
-_NO_DATA: Final = frame(codes.NO_DATA, b"")
-_NO_PARAMETERS: Final = frame(codes.PARAMETER_DESCRIPTION, b"\0\0")
+from rwsplit.sql.statement import Cost, PrimaryOnly, Script, Statement, Verb
 
 
 class Transaction:
@@ -131,7 +125,7 @@ class Transaction:
             begin,
             begin,
             late=False,
-            is_movable=all(statement.verb in _READS for statement in statements[1:]),
+            is_movable=all(statement.verb in READS for statement in statements[1:]),
             snapshot=(statements[0].isolation or isolation) not in READ_COMMITTED,
         )
         made.prologue.note(statements[1:])
@@ -143,7 +137,7 @@ class Transaction:
         if not statement.read_only:
             return cls.may_write(statement, unit)
         made = cls.read_only(unit, isolation)
-        made.has_portal = unit.kind is not SIMPLE and not _closes_portal(unit)
+        made.has_portal = unit.kind is not SIMPLE and not closes_portal(unit)
         return made
 
     @classmethod
@@ -160,7 +154,7 @@ class Transaction:
             snapshot=False,
         )
         made.has_portal = (
-            unit is not None and unit.kind is not SIMPLE and not _closes_portal(unit)
+            unit is not None and unit.kind is not SIMPLE and not closes_portal(unit)
         )
         return made
 
@@ -173,7 +167,7 @@ class Transaction:
         """
         assert unit.script is not None
         statements = unit.script.statements
-        last = max((at for at, s in enumerate(statements) if s.verb in _ENDS), default=-1)
+        last = max((at for at, s in enumerate(statements) if s.verb in ENDS), default=-1)
         if last < 0 or statements[last].chain:
             return None
         begins = [at for at, s in enumerate(statements) if at > last and s.verb is Verb.BEGIN]
@@ -184,10 +178,10 @@ class Transaction:
             [begin_frame(begin, read_only=begin.read_only)],
             [begin_frame(begin, read_only=begin.read_only or None)],
             late=not begin.read_only,
-            is_movable=all(statement.verb in _READS for statement in then),
+            is_movable=all(statement.verb in READS for statement in then),
             snapshot=(begin.isolation or isolation) not in READ_COMMITTED,
         )
-        made.reads = sum(s.verb not in _WITHOUT_SNAPSHOT for s in then)
+        made.reads = sum(s.verb not in WITHOUT_SNAPSHOT for s in then)
         made.tells_time = any(statement.tells_time for statement in then)
         made.prologue.note(then)
         made.rooted = keeps_portal(unit)
@@ -230,7 +224,7 @@ class Transaction:
         Not so if it says when the transaction began: after a move that would be another moment. Which node is to say
         what its role is, is the policy's business.
         """
-        if script.single is not None and script.single.verb in _ENDS:
+        if script.single is not None and script.single.verb in ENDS:
             return True
         if script.primary_only not in _MAY_STAY or script.state is not None:
             return False
@@ -297,208 +291,13 @@ class Transaction:
         return script.roots or any(s.verb in SAVEPOINTS for s in script.statements)
 
 
-def keeps_portal(unit: Unit) -> bool:
-    """Return whether *unit* leaves a portal that the client is likely to execute further.
-
-    The unnamed one that its limit has stopped is not: it ends with the next Bind or Query. Drivers that want one
-    row say so by a limit (asyncpg's `fetchrow`), those that want to fetch in parts name their portals.
-    """
-    if not unit.row_limit or unit.kind is SIMPLE:  # a Query ends the unnamed portal
-        return False
-    if unit.is_open or unit.planned:
-        return True
-    messages = list(_messages(unit.piece.parts))
-    named = any(
-        payload[:1] != b"\0"
-        for code, payload in messages
-        if code in (codes.BIND, codes.EXECUTE)
-    )
-    last = next((code for code, _ in reversed(messages) if code in _RUNS), codes.BIND)
-    return named or last == codes.BIND
-
-
-def takes_snapshot(script: Script) -> bool:
-    """Return whether *script*, run in a transaction that only reads, does more than ask for or set parameters."""
-    return any(
-        s.verb not in _WITHOUT_SNAPSHOT and s.verb not in TRANSACTION_CONTROL
-        for s in script.statements
-    )
-
-
-def sets_modes(script: Script) -> bool:
-    """Return whether *script* sets modes of the transaction it is in: PostgreSQL refuses some behind a snapshot."""
-    return any(
-        s.verb is Verb.BEGIN or (s.verb is Verb.SET and s.setting == "transaction")
-        for s in script.statements
-    )
-
-
-def is_late(script: Script) -> bool:
-    """Return whether *script* begins a transaction that may wait for its first statement, and does no more."""
-    statement = script.single
-    if statement is None or not _begins_late(statement):
-        return False
-    return script.hints is None or statement.read_only is True
-
-
-def ends(script: Script) -> bool:
-    """Return whether *script* is COMMIT or ROLLBACK and nothing else."""
-    statement = script.single
-    return statement is not None and statement.verb in _ENDS and not statement.chain
-
-
-def ends_one(statement: Statement) -> bool:
-    """Return whether *statement* is a COMMIT or ROLLBACK, AND CHAIN or not."""
-    return statement.verb in _ENDS
-
-
-def ends_first(script: Script) -> bool:
-    """Return whether *script* ends the transaction it is in before it does anything else."""
-    return len(script.statements) > 1 and script.statements[0].verb in _ENDS
-
-
-def opens_with_reads(script: Script) -> bool:
-    """Return whether *script* begins such a transaction and goes on with reads only, in the same unit."""
-    statements = script.statements
-    return (
-        len(statements) > 1
-        and script.hints is None
-        and _begins_late(statements[0])
-        and statements[0].read_only is None
-        and all(
-            s.primary_only is None and s.state is None and not s.tells_time and s.verb in _READS
-            for s in statements[1:]
-        )
-    )
-
-
-def begin_frame(statement: Statement, *, read_only: bool | None) -> bytes:
-    """Return a Query that begins what *statement*, a BEGIN, begins; *read_only* as that says, or nothing of it."""
-    words = ["BEGIN"]
-    if statement.isolation:
-        words.append(f"ISOLATION LEVEL {statement.isolation.upper()}")
-    if read_only is not None:
-        words.append("READ ONLY" if read_only else "READ WRITE")
-    if statement.deferrable is not None:
-        words.append("DEFERRABLE" if statement.deferrable else "NOT DEFERRABLE")
-    return frame(codes.QUERY, " ".join(words).encode() + b"\0")
-
-
-def answer(unit: Unit, tag: str, status: bytes) -> bytes | None:
-    """Return what PostgreSQL answers to *unit*, which runs one command with *tag* and nothing else.
-
-    *status* is the transaction's afterwards. None if it would answer otherwise: an error, a portal that stays.
-    """
-    done = frame(codes.COMMAND_COMPLETE, tag.encode() + b"\0")
-    ready = frame(codes.READY, status)
-    if unit.kind is SIMPLE:
-        return done + ready
-    piece = unit.piece
-    if piece.plan is not None and any(step not in (FORWARD, PARSED) for step in piece.plan):
-        return None
-    messages = list(_messages(piece.parts))
-    answers = [_answer_to(code, payload, done) for code, payload in messages]
-    if not _runs_what_it_names(messages) or answers.count(done) != 1:
-        return None
-    return None if None in answers else b"".join(filter(None, answers)) + ready
-
-
-def _messages(parts: Iterable[Part]) -> Iterator[tuple[int, bytes]]:
-    for part in parts:
-        if not isinstance(part, bytes):
-            yield codes.PARSE, part.name + b"\0"
-            continue
-        for code, start, end in split(part):
-            yield code, part[start + HEADER_SIZE : end]
-
-
-def _runs_what_it_names(messages: Sequence[tuple[int, bytes]]) -> bool:
-    """Return whether there is one Bind, of the statement parsed before it if any is parsed, and its portal used behind."""
-    order: list[int] = []
-    parsed: list[bytes] = []
-    bound: list[bytes] = []
-    for code, payload in messages:
-        if code == codes.PARSE:
-            order.append(0)
-            parsed.append(payload[: payload.find(b"\0")])
-        elif code == codes.BIND:
-            order.append(1)
-            bound.append(payload[1 : payload.find(b"\0", 1)])
-        elif _uses_portal(code, payload):
-            order.append(2)
-        elif code == codes.CLOSE and payload.startswith(b"P") and bound:
-            order.append(3)  # nothing can use it behind this
-    return order == sorted(order) and len(bound) == 1 and parsed in ([], bound)
-
-
-def _closes_portal(unit: Unit) -> bool:
-    return any(
-        code == codes.CLOSE and payload.startswith(b"P")
-        for code, payload in _messages(unit.piece.parts)
-    )
-
-
-def _answer_to(code: int, payload: bytes, done: bytes) -> bytes | None:
-    """Return the answer to one message, nothing for the Sync, None if it is not that simple."""
-    if code == codes.BIND:
-        return _BIND_COMPLETE if _binds_nothing(payload) else None
-    if code == codes.EXECUTE:
-        return done if payload == _UNNAMED_WHOLE else None
-    if code == codes.DESCRIBE:
-        return _NO_PARAMETERS + _NO_DATA if payload.startswith(b"S") else _NO_DATA
-    return _ANSWERS.get(code)
-
-
-def _uses_portal(code: int, payload: bytes) -> bool:
-    return code == codes.EXECUTE or (code == codes.DESCRIBE and payload.startswith(b"P"))
-
-
-def _binds_nothing(payload: bytes) -> bool:
-    """Return whether a Bind makes the unnamed portal of a statement without parameters."""
-    if not payload.startswith(b"\0"):
-        return False
-    at = payload.find(b"\0", 1) + 1
-    formats = int.from_bytes(payload[at : at + 2], "big")
-    at += 2 + 2 * formats
-    return formats == 0 and payload[at : at + 2] == b"\0\0"
-
-
-def _begins_late(statement: Statement) -> bool:
-    return (
-        statement.verb is Verb.BEGIN
-        and statement.tag is not None
-        and (
-            statement.isolation in {None, *READ_COMMITTED}
-            or (statement.read_only is True and statement.isolation == "repeatable read")
-        )
-    )
-
-
 _BEGIN: Final = Statement(Verb.BEGIN)
 #: What makes something that ends with its server; RELEASE and ROLLBACK TO of what is not there fail.
 _ROOTS: Final = frozenset({Verb.SAVEPOINT, Verb.DECLARE})
 _TAKEN_ALONG: Final = SAVEPOINTS | {Verb.SET}
-_RUNS: Final = frozenset({codes.BIND, codes.EXECUTE})
 _PLAINLY: Final = [begin_frame(_BEGIN, read_only=None)]
 _BIND_AND_EXECUTE: Final = b"".join(
     [frame(codes.BIND, bytes(8)), frame(codes.EXECUTE, bytes(5)), frame(codes.SYNC, b"")]
 )
 _CHAIN: Final = frame(codes.QUERY, b"COMMIT AND CHAIN\0")
-_ANSWERS: Final = {codes.PARSE: PARSE_COMPLETE, codes.CLOSE: _CLOSE_COMPLETE, codes.SYNC: b""}
-_UNNAMED_WHOLE: Final = b"\0\0\0\0\0"
 _MAY_STAY: Final = frozenset({None, PrimaryOnly.NODE_ROLE})
-_ENDS: Final = frozenset({Verb.COMMIT, Verb.ROLLBACK})
-#: What PostgreSQL runs without a snapshot (PlannedStmtRequiresSnapshot in pquery.c).
-_WITHOUT_SNAPSHOT: Final = frozenset(
-    {
-        Verb.SHOW,
-        Verb.SET,
-        Verb.RESET,
-        Verb.EMPTY,
-        Verb.LOCK,
-        Verb.LISTEN,
-        Verb.UNLISTEN,
-        Verb.NOTIFY,
-    }
-)
-_READS: Final = frozenset({Verb.QUERY, Verb.SHOW, Verb.COPY_OUT, Verb.EXPLAIN, Verb.EMPTY})

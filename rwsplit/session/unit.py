@@ -11,33 +11,26 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 from itertools import chain
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import Final
 
-from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
-from rwsplit.protocol.framing import HEADER, HEADER_SIZE, frame
+from rwsplit.protocol.framing import HEADER, HEADER_SIZE
 from rwsplit.protocol.refusals import BARE_MARK, STALE_PLAN, bare, move_position, too_many
-from rwsplit.protocol.responses import UNTOLD, Owed, Step, sqlstate
+from rwsplit.protocol.responses import UNTOLD, Owed, sqlstate
 from rwsplit.routing.route import Route
+from rwsplit.session.piece import Piece
 from rwsplit.session.prepared import (
     CHANGED,
     OWN_NAME,
     TOO_MANY,
     TOO_MANY_PORTALS,
-    Meaning,
-    Part,
     Prepared,
 )
 from rwsplit.session.renaming import Renaming
 from rwsplit.session.stand_ins import Effects
+from rwsplit.session.state import SessionState
 from rwsplit.session.teaching import Lesson, Lessons
 from rwsplit.sql.statement import Script
-
-if TYPE_CHECKING:
-    from rwsplit.session.session import Session
-
-#: A named Parse within a unit: the client's name, the identity.
-Taught = tuple[bytes, Prepared]
 
 _NOTHING: Final = ()
 #: A statement's name on servers, as PostgreSQL quotes it.
@@ -71,121 +64,6 @@ class CancelReason(Enum):
     QUERY_TIMEOUT = "canceling statement due to query_timeout"
     TRANSACTION_TIMEOUT = "canceling statement due to transaction_timeout"
     ABANDONED = "canceling statement because its client is gone"
-
-
-class Piece:
-    """Frames to send in one go and what a server must know for them."""
-
-    __slots__ = (
-        "called",
-        "drops",
-        "effects",
-        "litter",
-        "needs",
-        "parts",
-        "plan",
-        "script",
-        "shift",
-        "taught",
-        "unnamed",
-        "unnamed_parse",
-    )
-
-    def __init__(self, parts: list[Part], script: Script | None) -> None:
-        self.parts = parts
-        """Frames; a `Prepared` stands for a Parse that the server may not need."""
-        self.script = script
-        """Facts of all its statements together; None while the parser process is parsing one of them."""
-        self.plan: list[Step] | None = None
-        """Step of each message, None for "forward every answer"."""
-        self.needs: Sequence[Prepared] = _NOTHING
-        """Statements it uses and does not parse itself."""
-        self.unnamed: Prepared | None = None
-        """The statement it expects under the empty name without parsing it."""
-        self.unnamed_parse: Prepared | None = None
-        """The statement it leaves under the empty name."""
-        self.taught: Sequence[Taught] = _NOTHING
-        self.called: Sequence[Taught] = _NOTHING
-        """Names of statements it uses, and what they mean to it."""
-        self.effects: Script | Effects | None = None
-        """Facts of the notable statements it executes; one that is only parsed has no effect."""
-        self.drops: Sequence[Prepared] = _NOTHING
-        """The statements that DEALLOCATEs in it take from the server."""
-        self.shift = (0, 0)
-        """Behind how many characters of the text it runs ours is how much longer than the client's."""
-        self.litter: bytes | None = None
-        """A statement it leaves under a client's own name, to be closed behind it."""
-
-    def run_instead(self, meaning: Meaning) -> None:
-        """Be a Query of what *meaning* says instead of what the client has said."""
-        self.parts = [frame(codes.QUERY, meaning.query + b"\0")]
-        self.script = self.effects = meaning.facts
-        self.shift = meaning.shift
-        if meaning.used is not None:
-            self.needs = (meaning.used,)
-            self.called = ((meaning.name, meaning.used),)
-            if meaning.drops:
-                self.drops = (meaning.used,)
-
-    def add(self, more: Piece) -> None:
-        """Take note of what *more*, which continues this one, uses and parses besides."""
-        self.needs = _extended(self.needs, more.needs)
-        self.taught = _extended(self.taught, more.taught)
-
-    @classmethod
-    def like(cls, piece: Piece) -> Self:
-        """Return a new one that holds what *piece* holds."""
-        made = cls(piece.parts, piece.script)
-        for slot in Piece.__slots__:
-            setattr(made, slot, getattr(piece, slot))
-        return made
-
-
-class Chunk(Piece):
-    """A piece that continues an open unit or a COPY; it goes where the session's server is."""
-
-    __slots__ = (
-        "by_query",
-        "completes",
-        "ends_copy",
-        "holds",
-        "is_copy",
-        "is_last",
-        "is_rest",
-        "terminates",
-        "unit",
-    )
-
-    def __init__(self, parts: list[Part], script: Script | None = None) -> None:
-        super().__init__(parts, script)
-        self.unit: Unit | None = None
-        """The open unit it continues, None if it is not known to."""
-        self.is_copy = False
-        """CopyData, CopyDone, CopyFail: dropped where no COPY goes on."""
-        self.ends_copy = False
-        """CopyDone or CopyFail."""
-        self.is_rest = False
-        """It continues a frame too long to be held: it goes where the beginning went."""
-        self.completes = False
-        """It ends the open unit (its Sync)."""
-        self.by_query = False
-        """It does so by a Query, which is skipped if the unit has failed by then."""
-        self.terminates = False
-        """Not a frame for a server: the client says goodbye."""
-        self.is_last = False
-        """The client has closed its end of the connection behind it."""
-        self.holds = False
-        """It stands for input that is held until names are settled (`Session.resume`)."""
-
-
-_Item = TypeVar("_Item")
-
-
-def _extended(found: Sequence[_Item], more: Sequence[_Item]) -> list[_Item]:
-    """Return *found* with *more* behind it; where *found* is a list, that one."""
-    longer = found if isinstance(found, list) else [*found]
-    longer.extend(more)
-    return longer
 
 
 class Unit(Owed):
@@ -226,7 +104,7 @@ class Unit(Owed):
     )
 
     def __init__(  # noqa: PLR0915 - one line a slot
-        self, session: Session, kind: Kind, piece: Piece, size: int
+        self, session: SessionState, kind: Kind, piece: Piece, size: int
     ) -> None:
         # Owed.__init__ written out: this runs once per statement.
         self.sink = session.sink
@@ -241,7 +119,7 @@ class Unit(Owed):
         self.done = 0
         self.told = 0
         self.reports = None
-        self.session: Session | None = session
+        self.session: SessionState | None = session
         """None once the client is gone: the answer is swallowed."""
         self.kind = kind
         self.piece = piece
@@ -315,7 +193,7 @@ class Unit(Owed):
         if self._is_of_changed_result(frame):
             return STALE_PLAN
         if TOO_MANY in frame and self.session is not None:
-            return too_many(self.session.most_names, portals=TOO_MANY_PORTALS in frame)
+            return too_many(self.session.names.most, portals=TOO_MANY_PORTALS in frame)
         if _BARE_MARK in frame:
             return bare(frame)
         if any(self.piece.shift):
@@ -343,7 +221,7 @@ class Unit(Owed):
     def end_names(self, dropped: bytes | None = None, number: int = 0) -> None:
         """Nothing follows that changes names, at most a Query, message *number*, by which *dropped* means nothing."""
         if dropped is not None and self.session is not None:
-            self.renaming = self.renaming or Renaming(self.session)
+            self.renaming = self.renaming or Renaming(self.session.names)
             self.renaming.drop(number, dropped)
         if self.renaming is not None:
             self.renaming.end()
@@ -362,10 +240,13 @@ class Unit(Owed):
         if self.renaming is not None:
             self.renaming.settle(told)
         session, parsed = self.session, self.piece.unnamed_parse
-        if told != 0 or session is None or parsed is None or session.unnamed_by is not None:
+        if told != 0 or session is None or parsed is None:
             return
-        if self._parses_unnamed_first and session.names.get(b"") is parsed.own:
-            del session.names[b""]
+        names = session.names
+        if names.unnamed_by is not None:
+            return
+        if self._parses_unnamed_first and names.get(b"") is parsed.own:
+            del names[b""]
 
     @property
     def _parses_unnamed_first(self) -> bool:

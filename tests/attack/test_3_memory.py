@@ -73,7 +73,7 @@ def test_statements_that_are_closed_are_forgotten():
     storm = named(STORM) + b"".join(frames.close(f"s{i}") for i in range(STORM)) + frames.SYNC
     taken = counted(storm, profile=False)
     assert not taken.client.names
-    assert taken.client.named_bytes == 0
+    assert taken.client.names.size == 0
     assert taken.client.names.__sizeof__() < 1000
 
 

@@ -168,4 +168,4 @@ def test_an_error_that_comes_before_its_ready_for_query_takes_names_back():
         for piece in (frames.PARSE_COMPLETE + ERROR, READY):
             rig.answer([server], piece)
         assert client.names.keys() == {b""}
-        assert not client.unsettled
+        assert not client.names.unsettled

@@ -7,7 +7,7 @@ from rwsplit.exchange.lease import COOLING
 from rwsplit.relay.standing import Standing, client_of, standing, unit_of
 from rwsplit.relay.trials import Trial
 from rwsplit.server.server import Server
-from rwsplit.session.unit import Chunk
+from rwsplit.session.chunk import Chunk, ChunkKind
 from tests.support import frames
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
 
@@ -132,7 +132,7 @@ def test_a_session_that_is_not_read_cannot_go_on():
 def test_one_whose_words_wait_here_has_gone_on():
     rig = MemoryRelay(1)
     server = flushes(rig)
-    rig.clients[0].pending.append(Chunk([]))
+    rig.clients[0].pending.append(Chunk(ChunkKind.MORE, []))
     assert standing(server) is Standing.RUNNING
 
 

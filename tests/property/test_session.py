@@ -19,12 +19,14 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.protocol.looks import Look
 from rwsplit.protocol.responses import Owed, What, sqlstate
+from rwsplit.session.chunk import Chunk, ChunkKind
+from rwsplit.session.input import HELD
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import NONE
 from rwsplit.session.prepared import Prepared
 from rwsplit.session.session import Session
 from rwsplit.session.teaching import ServerState, compose, unlearn
-from rwsplit.session.unit import Chunk, Kind, Unit
+from rwsplit.session.unit import Kind, Unit
 from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.functions import FunctionBook
 from tests.support import frames
@@ -265,21 +267,24 @@ def facts(session: Session) -> Facts:
             sent += part.parse(part.name) if isinstance(part, Prepared) else part
         if isinstance(item, Unit):
             kinds.append(item.kind.value)
-        elif item.terminates:
+        elif item.kind is ChunkKind.TERMINATE:
             kinds.append("goodbye")
         may_write = may_write or bool(piece.script and piece.script.may_write)
     return Facts(sent, kinds, may_write)
 
 
+def is_held(item: Unit | Chunk) -> bool:
+    return isinstance(item, Chunk) and item.kind is ChunkKind.HELD
+
+
 def settle(session: Session) -> None:
     """Let everything be answered that has been received."""
-    while session.held is not None:
+    while session.input.frame_state == HELD:
         for item in session.pending:
             if isinstance(item, Unit):
                 item.settle_names()
-        session.unsettled.clear()
-        session.pending.remove(session.held)
-        answered = list(session.pending)
+        session.names.unsettled.clear()
+        answered = [item for item in session.pending if not is_held(item)]
         session.pending.clear()
         session.resume()
         session.pending.extendleft(reversed(answered))
@@ -343,7 +348,7 @@ def test_short_units_are_the_same_in_every_respect_however_they_are_cut(
                     piece.litter,
                     piece.script and piece.script.statements,
                     isinstance(item, Unit) and (item.executes, item.row_limit, item.size_in),
-                    isinstance(item, Chunk) and (item.completes, item.by_query),
+                    isinstance(item, Chunk) and item.kind,
                 )
             )
         return found

@@ -13,6 +13,7 @@ from typing import Any, Final
 import attrs
 
 from rwsplit.exchange import lease, waits
+from rwsplit.session import input as taken
 
 ARCHITECTURE: Final = Path(__file__).parents[2] / "ARCHITECTURE.md"
 _PLACE: Final = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -46,6 +47,12 @@ TABLES: Final[Mapping[str, StateTable]] = {
         {None: "ready", **{state: state.value for state in waits.Waiting}},
         {cause: cause.value for cause in waits.Cause},
         waits.TABLE,
+    ),
+    "units": StateTable(
+        dict(enumerate(taken.UNIT_STATES)), dict(enumerate(taken.UNIT_EVENTS)), taken.UNITS
+    ),
+    "frames": StateTable(
+        dict(enumerate(taken.FRAME_STATES)), dict(enumerate(taken.FRAME_EVENTS)), taken.FRAMES
     ),
 }
 

@@ -28,10 +28,6 @@ CIRCLES: Final = (
         "parsing pins plain readback reading rebasing relay replies resetting rooms sending sequences server_timers signalling silence slices "
         "standing tidying trials unread upkeep",
     ),
-    (
-        "session",
-        "assembly draft frames inband prologue renaming session state substitution transaction unit",
-    ),
 )
 
 
@@ -46,8 +42,6 @@ LONG: Final = frozenset(
         "relay/late.py",
         "relay/relay.py",
         "relay/replies.py",
-        "session/transaction.py",
-        "session/unit.py",
         "sql/statement.py",
     }
 )
@@ -56,18 +50,18 @@ LONG: Final = frozenset(
 WIDE: Final = {
     "cluster.node.NodeView": 20,
     "config.model.PoolConfig": 20,
-    "exchange.waits.Waiter": 60,
+    "exchange.waits.Waiter": 49,
     "monitor.board.Board": 20,
-    "relay.client.Client": 87,
+    "relay.client.Client": 76,
     "relay.relay.Relay": 56,
     "server.pool.Pool": 22,
     "server.server.Server": 34,
-    "session.assembly.Assembly": 28,
-    "session.draft.Draft": 28,
-    "session.frames.Frames": 59,
-    "session.session.Session": 59,
-    "session.state.SessionState": 47,
-    "session.unit.Chunk": 21,
+    "session.assembly.Assembly": 23,
+    "session.conversation.Conversation": 43,
+    "session.draft.Draft": 23,
+    "session.frames.Frames": 48,
+    "session.session.Session": 48,
+    "session.state.SessionState": 37,
     "session.unit.Unit": 43,
     "sql.statement.Script": 27,
     "sql.statement.Statement": 28,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from rwsplit.session.chunk import Chunk, ChunkKind
+from rwsplit.session.piece import Piece
 from rwsplit.session.prepared import Prepared
 from rwsplit.session.session import Session
-from rwsplit.session.unit import Chunk, Piece, Unit
+from rwsplit.session.unit import Unit
 
 
 def said(session: Session, *data: bytes) -> list[Unit | Chunk]:
@@ -14,7 +16,7 @@ def said(session: Session, *data: bytes) -> list[Unit | Chunk]:
     found: list[Unit | Chunk] = []
     while session.pending:
         item = session.pending.popleft()
-        if isinstance(item, Chunk) and item.holds:
+        if isinstance(item, Chunk) and item.kind is ChunkKind.HELD:
             for unit in found:
                 if isinstance(unit, Unit):
                     unit.settle_names()

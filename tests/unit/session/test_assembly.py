@@ -10,12 +10,12 @@ from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.looks import Overheard
 from rwsplit.protocol.responses import FORWARD, SWALLOW
-from rwsplit.session.assembly import Assembly
+from rwsplit.session.chunk import Chunk, ChunkKind
 from rwsplit.session.frames import STREAM_LIMIT
 from rwsplit.session.prepared import PARSED, Prepared
 from rwsplit.session.session import Session
 from rwsplit.session.stand_ins import NOTHING, OPAQUE, ORPHAN, merge
-from rwsplit.session.unit import Chunk, Unit
+from rwsplit.session.unit import Unit
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.statement import Hints, Script, Statement, Verb
 from tests.support.frames import (
@@ -130,7 +130,7 @@ def test_a_name_in_use_is_refused_by_postgresql_and_nothing_stays_behind(session
 
 
 def test_a_name_made_by_prepare_is_judged_by_the_sessions_own_server(session: Session):
-    session.sql_names[b"s1"] = True
+    session.names.in_sql[b"s1"] = True
 
     unit = one(session, parse("s1", "select 1") + SYNC)
 
@@ -328,16 +328,6 @@ def test_a_long_text_is_waited_for(session: Session):
     assert list(unit.waiting_for) == [LONG.encode()] * 2
 
 
-def test_an_assembly_that_holds_nothing_is_false(session: Session):
-    assembly = Assembly(session)
-    assert not assembly
-
-    assembly.add_raw(SYNC)
-
-    assert assembly
-    assert assembly.message(codes.SYNC, SYNC, 0, len(SYNC)) is None
-
-
 # In-band settings and SQL-level names...
 
 
@@ -479,9 +469,9 @@ def test_a_long_bind_is_passed_on_under_our_name_as_it_comes(session: Session):
     assert unit.is_open
     assert list(unit.piece.needs) == [known_as(session, "s1")]
     assert isinstance(rest, Chunk)
-    assert rest.is_rest
+    assert rest.kind is ChunkKind.REST
     assert isinstance(end, Chunk)
-    assert end.completes
+    assert end.kind is ChunkKind.SYNC
     everything = spelled(unit) + spelled(rest) + spelled(end)
     assert everything == bind(ours, value=value) + execute() + SYNC
 
@@ -624,7 +614,7 @@ def test_what_needs_to_be_taught_is_sent_apart_from_the_end_of_a_failed_transact
     assert spelled(unit) == END
     assert list(unit.piece.needs) == []
     assert isinstance(rest, Chunk)
-    assert rest.completes
+    assert rest.kind is ChunkKind.SYNC
     assert spelled(rest) == bind(mine.name.decode()) + execute() + SYNC
     assert list(rest.needs) == [mine]
 
@@ -641,6 +631,22 @@ def test_it_is_sent_apart_wherever_the_bytes_of_the_client_are_cut(
 
     assert spelled(unit) == END + before
     assert spelled(rest) == describe(ours) + SYNC
+
+
+@pytest.mark.parametrize("before", [b"", FLUSH, describe_portal("p")])
+def test_it_is_sent_apart_though_it_is_too_long_to_be_held(session: Session, before: bytes):
+    one(session, parse("s1", "select $1") + SYNC)
+    ours = known_as(session, "s1").name.decode()
+    session.tx = codes.FAILED
+    value = b"x" * (2 * STREAM_LIMIT)
+    long = bind("s1", value=value)
+
+    unit, *chunks = said(session, END + before + long[:-1], long[-1:] + SYNC)
+
+    assert isinstance(unit, Unit)
+    assert unit.is_open
+    assert spelled(unit) == END + before
+    assert b"".join(map(spelled, chunks)) == bind(ours, value=value) + SYNC
 
 
 @pytest.mark.parametrize("name", ["", "s1"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from rwsplit.protocol.framing import HEADER
 from rwsplit.session.exchanging import refuse
 from rwsplit.session.knowledge import Knowledge
+from rwsplit.session.piece import Piece
 from rwsplit.session.prepared import CHANGED
 from rwsplit.session.session import Session
 from rwsplit.session.teaching import ServerState, compose
-from rwsplit.session.unit import Piece
 from tests.support.frames import bind, describe, describe_portal, execute, parse, query
 from tests.unit.session.pieces import one
 

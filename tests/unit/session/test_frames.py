@@ -70,7 +70,7 @@ def test_a_unit_goes_on_where_its_slice_has_ended(session: Session):
     session.receive(b"".join(messages))
     assert session.is_behind
     assert not session.pending
-    assert not session.unended  # the client is not to blame that there is no Sync yet
+    assert not session.input.is_unended  # the client is not to blame that there is no Sync yet
     session.allowance = UNBOUNDED
     session.go_on()
     [unit] = session.pending

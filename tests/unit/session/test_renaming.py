@@ -6,9 +6,11 @@ import pytest
 
 from rwsplit.protocol.looks import Shape
 from rwsplit.session import inband
+from rwsplit.session.chunk import Chunk, ChunkKind
+from rwsplit.session.input import HELD
 from rwsplit.session.renaming import MANY_CHANGES
 from rwsplit.session.session import Session
-from rwsplit.session.unit import Chunk, Unit
+from rwsplit.session.unit import Unit
 from tests.support.frames import (
     FLUSH,
     SYNC,
@@ -54,7 +56,7 @@ def test_a_parse_that_failed_or_was_skipped_names_nothing(session: Session):
     ends(session, unit, told=1)
 
     assert meanings(session) == {"a": "select 1"}
-    assert not session.unsettled
+    assert not session.names.unsettled
 
 
 def test_a_close_that_was_skipped_drops_nothing(session: Session):
@@ -129,10 +131,10 @@ def test_a_command_that_drops_names_does_not_if_it_was_skipped(session: Session,
 
 def test_a_prepare_that_failed_names_nothing(session: Session):
     ends(session, sent(session, query("PREPARE a AS selec")), told=0)
-    assert session.sql_names == {}
+    assert session.names.in_sql == {}
 
     ends(session, sent(session, query("PREPARE a AS select 1")))
-    assert list(session.sql_names) == [b"a"]
+    assert list(session.names.in_sql) == [b"a"]
 
 
 def units(session: Session) -> list[Unit]:
@@ -141,7 +143,7 @@ def units(session: Session) -> list[Unit]:
 
 def held(session: Session) -> bool:
     last = session.pending[-1] if session.pending else None
-    return isinstance(last, Chunk) and last.holds
+    return isinstance(last, Chunk) and last.kind is ChunkKind.HELD
 
 
 @pytest.mark.parametrize(
@@ -234,12 +236,12 @@ def test_each_time_more_of_what_is_held_is_taken_so_that_it_comes_to_an_end(sess
     ends(session, unit)
 
     rounds = 0
-    while session.held is not None:
+    while session.input.frame_state == HELD:
         rounds += 1
         assert rounds <= again.count(b"S\0\0\0\4") * 20
         for unit in units(session):  # what was taken is answered
             unit.settle_names()
-        session.unsettled.clear()
+        session.names.unsettled.clear()
         session.pending.clear()
         session.resume()
 
@@ -276,8 +278,8 @@ def test_the_unnamed_statement_of_a_pipeline_is_the_last_that_was_parsed(
         ends(session, unit, told=answered)
 
     assert meanings(session) == ({} if left is None else {"": left})
-    assert not session.unsettled
-    assert session.unnamed_by is None
+    assert not session.names.unsettled
+    assert session.names.unnamed_by is None
 
 
 def ended_by(session: Session, first: bytes, text: str) -> tuple[Unit, Chunk]:
@@ -340,7 +342,7 @@ def test_a_query_that_ends_messages_waits_for_the_names_it_is_about(
     assert isinstance(unit, Unit)
     assert unit.is_open
     assert isinstance(held, Chunk)
-    assert held.holds
+    assert held.kind is ChunkKind.HELD
 
 
 def test_what_a_unit_has_parsed_may_turn_out_to_be_something_else(session: Session):
@@ -422,7 +424,7 @@ def test_what_is_left_of_many_changes_is_what_the_last_good_one_made(
     unit.settle_names()
     assert b"" not in session.names
     assert session.names[b"a"].query == b"select 0"
-    assert not session.unsettled
+    assert not session.names.unsettled
 
 
 def test_what_a_statement_turns_out_to_be_is_found_among_many_changes(session: Session):
@@ -447,5 +449,5 @@ def test_what_a_statement_turns_out_to_be_is_found_among_many_changes(session: S
     unit.settle_names()
 
     assert (session.names[b"a"], session.names[b"d"]) == (new, other)
-    assert [*session.sql_names] == [b"b"]
+    assert [*session.names.in_sql] == [b"b"]
     assert b"c" not in session.names

@@ -9,12 +9,13 @@ import pytest
 from rwsplit.config.choices import ConsistencyLevel, PoolMode
 from rwsplit.errors import ProtocolViolation
 from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.session.chunk import Chunk, ChunkKind
 from rwsplit.session.frames import STREAM_LIMIT, UNIT_LIMIT
 from rwsplit.session.journal import SERIALIZABLE
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.session import Session
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
-from rwsplit.session.unit import Chunk, Kind, Unit
+from rwsplit.session.unit import Kind, Unit
 from rwsplit.sql.cache import INLINE_LIMIT, PARSE_LIMIT
 from rwsplit.sql.statement import PrimaryOnly, Verb
 from tests.support.frames import (
@@ -167,7 +168,7 @@ def test_a_query_too_long_to_be_held_is_passed_on_as_it_comes(session: Session):
     assert unit.script is OPAQUE
     assert unit.row_limit
     assert isinstance(rest, Chunk)
-    assert rest.is_rest
+    assert rest.kind is ChunkKind.REST
     assert session.is_mid_frame
     assert b"" not in session.names
 
@@ -243,13 +244,13 @@ def test_several_statements_with_a_special_one_are_left_as_they_are(session: Ses
 
 def test_names_made_by_prepare_are_remembered_and_dropped(session: Session):
     said(session, query("PREPARE s1 AS select 1"), query("PREPARE s2 AS select 2"))
-    assert session.sql_names.keys() == {b"s1", b"s2"}
+    assert session.names.in_sql.keys() == {b"s1", b"s2"}
 
     said(session, query("DEALLOCATE s1"))
-    assert session.sql_names.keys() == {b"s2"}
+    assert session.names.in_sql.keys() == {b"s2"}
 
     said(session, parse("mine", "select 1") + SYNC, query("DEALLOCATE ALL"))
-    assert session.sql_names == {}
+    assert session.names.in_sql == {}
     assert session.names == {}
 
 
@@ -322,10 +323,9 @@ def test_a_flush_opens_the_unit_and_the_sync_completes_it(session: Session):
     assert not unit.row_limit
     assert unit.piece.plan is not None
     assert isinstance(more, Chunk)
-    assert not more.completes
+    assert more.kind is ChunkKind.MORE
     assert isinstance(end, Chunk)
-    assert end.completes
-    assert not end.by_query
+    assert end.kind is ChunkKind.SYNC
     assert spelled(unit) + spelled(more) + spelled(end) == (
         parse("", "select 1") + RUN + FLUSH + RUN + FLUSH + RUN + SYNC
     )
@@ -383,7 +383,7 @@ def test_a_flush_behind_questions_in_an_open_unit_leaves_it_open(session: Sessio
     assert isinstance(unit, Unit)
     assert isinstance(asked, Chunk)
     assert isinstance(end, Chunk)
-    assert end.completes
+    assert end.kind is ChunkKind.SYNC
 
 
 @pytest.mark.parametrize(
@@ -409,7 +409,7 @@ def test_an_open_unit_may_be_completed_by_a_sync_alone(session: Session):
     _, end = said(session, parse("", "select 1") + RUN + FLUSH, SYNC)
 
     assert isinstance(end, Chunk)
-    assert end.completes
+    assert end.kind is ChunkKind.SYNC
     assert spelled(end) == SYNC
     assert end.script is NOTHING
 
@@ -453,7 +453,7 @@ def test_a_query_behind_a_changed_message_ends_its_unit(session: Session):
     assert isinstance(unit, Unit)
     assert unit.is_open
     assert isinstance(chunk, Chunk)
-    assert chunk.by_query
+    assert chunk.kind is ChunkKind.QUERY
 
 
 def test_a_flush_that_comes_by_itself_follows_what_is_in_flight(session: Session):
@@ -478,7 +478,7 @@ def test_a_unit_that_grows_too_large_is_opened(session: Session):
 
 def test_messages_without_a_sync_can_be_sent_on(session: Session):
     assert not said(session, parse("", "select 1") + RUN)
-    assert session.unended
+    assert session.input.is_unended
 
     session.open_up()
 
@@ -503,8 +503,7 @@ def test_an_open_unit_may_be_completed_by_a_query(session: Session):
     assert isinstance(unit, Unit)
     assert unit.is_open
     assert isinstance(chunk, Chunk)
-    assert chunk.completes
-    assert chunk.by_query
+    assert chunk.kind is ChunkKind.QUERY
     assert spelled(chunk) == query("select 1")
     assert isinstance(end, Unit)
 
@@ -517,8 +516,7 @@ def test_an_open_unit_may_be_completed_by_a_long_query(session: Session):
 
     assert isinstance(unit, Unit)
     assert isinstance(chunk, Chunk)
-    assert chunk.completes
-    assert chunk.by_query
+    assert chunk.kind is ChunkKind.QUERY
     assert spelled(chunk) + spelled(rest) == text
     assert not session.is_open
 
@@ -535,7 +533,7 @@ def test_an_open_unit_may_be_completed_by_a_function_call(session: Session):
 
     assert isinstance(unit, Unit)
     assert isinstance(chunk, Chunk)
-    assert chunk.completes
+    assert chunk.kind is ChunkKind.QUERY
     assert chunk.script is not None
     assert chunk.script.may_write
 
@@ -551,7 +549,11 @@ def test_data_of_a_copy_follows_wherever_its_copy_is(session: Session):
         copy_data(b"2\n"),
         COPY_DONE,
     ]
-    assert all(isinstance(chunk, Chunk) and chunk.is_copy for chunk in chunks)
+    assert [isinstance(chunk, Chunk) and chunk.kind for chunk in chunks] == [
+        ChunkKind.COPY_DATA,
+        ChunkKind.COPY_DATA,
+        ChunkKind.COPY_END,
+    ]
 
 
 def test_the_rest_of_long_copy_data_follows_its_beginning(session: Session):
@@ -561,13 +563,13 @@ def test_the_rest_of_long_copy_data_follows_its_beginning(session: Session):
     first, second, third, done = said(session, head, tail[:10], tail[10:] + COPY_DONE)
 
     assert isinstance(first, Chunk)
-    assert first.is_copy
+    assert first.kind is ChunkKind.COPY_DATA
     for chunk in (second, third):
         assert isinstance(chunk, Chunk)
-        assert chunk.is_rest
+        assert chunk.kind is ChunkKind.REST
     assert spelled(first) + spelled(second) + spelled(third) == frame
     assert isinstance(done, Chunk)
-    assert done.is_copy
+    assert done.kind is ChunkKind.COPY_END
 
 
 def test_copy_data_interrupts_a_unit_that_its_sync_ends_later(session: Session):
@@ -576,9 +578,9 @@ def test_copy_data_interrupts_a_unit_that_its_sync_ends_later(session: Session):
     assert isinstance(unit, Unit)
     assert unit.is_open
     assert isinstance(data, Chunk)
-    assert data.is_copy
+    assert data.kind is ChunkKind.COPY_DATA
     assert isinstance(end, Chunk)
-    assert end.completes
+    assert end.kind is ChunkKind.SYNC
 
 
 def test_long_copy_data_interrupts_a_unit_too(session: Session):
@@ -589,9 +591,9 @@ def test_long_copy_data_interrupts_a_unit_too(session: Session):
     assert isinstance(unit, Unit)
     assert unit.is_open
     assert isinstance(data, Chunk)
-    assert data.is_copy
+    assert data.kind is ChunkKind.COPY_DATA
     assert isinstance(end, Chunk)
-    assert end.completes
+    assert end.kind is ChunkKind.SYNC
 
 
 # Goodbye...
@@ -602,7 +604,7 @@ def test_a_goodbye_comes_behind_everything_else(session: Session):
 
     assert isinstance(unit, Unit)
     assert isinstance(goodbye, Chunk)
-    assert goodbye.terminates
+    assert goodbye.kind is ChunkKind.TERMINATE
     assert spelled(goodbye) == b""
 
 

@@ -108,7 +108,7 @@ def test_what_was_bound_for_names_that_are_gone_is_forgotten(session: Session):
         prepared(session, (f"e{number}", "EXECUTE p"))
         one(session, run(f"e{number}") + close(f"e{number}") + SYNC)
 
-    assert len(session.meant) < 5
+    assert len(session.names.meant) < 5
 
 
 def test_in_a_failed_transaction_a_text_means_what_it_says(session: Session):

@@ -6,10 +6,10 @@ import pytest
 
 from rwsplit.protocol.refusals import sqlstate
 from rwsplit.session.frames import STEPS_LIMIT
+from rwsplit.session.names import BYTES_PER_NAME
 from rwsplit.session.prepared import TOO_MANY, TOO_MANY_PORTALS
 from rwsplit.session.session import Session
 from rwsplit.session.stand_ins import ORPHAN
-from rwsplit.session.state import BYTES_PER_NAME
 from rwsplit.session.unit import Unit
 from tests.support.frames import (
     SYNC,
@@ -28,7 +28,7 @@ REFUSED = describe(TOO_MANY.decode())
 
 @pytest.fixture
 def limited(session: Session) -> Session:
-    session.most_names = 3
+    session.names.most = 3
     for name in "abc":
         one(session, parse(name, f"select '{name}'") + SYNC)
     return session
@@ -83,12 +83,12 @@ def test_prepare_in_sql_counts_too(limited: Session):
 
 
 def test_long_texts_count_for_more(session: Session):
-    session.most_names = 3
+    session.names.most = 3
     text = "select '" + "x" * 3 * BYTES_PER_NAME + "'"
     one(session, parse("a", text) + SYNC)
     assert REFUSED in spelled(one(session, parse("b", "select 1") + SYNC))
     one(session, close("a") + SYNC)
-    assert session.named_bytes == 0
+    assert session.names.size == 0
     assert REFUSED not in spelled(one(session, parse("b", "select 1") + SYNC))
 
 
@@ -96,14 +96,14 @@ def test_what_a_failed_unit_did_to_names_does_not_count(session: Session):
     session.receive(parse("a", "select 1") + SYNC)
     unit = session.pending.popleft()
     assert isinstance(unit, Unit)
-    assert session.named_bytes > 0
+    assert session.names.size > 0
     unit.failed = True
     unit.settle_names()
-    assert session.named_bytes == 0
+    assert session.names.size == 0
 
 
 def test_portals_between_two_syncs_are_counted(session: Session):
-    session.most_names = 3
+    session.names.most = 3
     one(session, parse("s", "select 1") + SYNC)
     portals = b"".join(bind("s", portal=f"p{n}") for n in range(4))
     unit = one(session, portals + SYNC)
@@ -137,7 +137,7 @@ def test_a_unit_of_too_many_messages_is_opened(session: Session):
 
 def test_a_unit_cannot_name_and_close_statements_for_ever(session: Session):
     """What it has done to names is remembered up to its Sync."""
-    session.most_names = 3
+    session.names.most = 3
     cycle = parse("a", "select 1") + close("a")
     unit = one(session, cycle * 20 + SYNC)
     assert REFUSED in spelled(unit)

@@ -8,29 +8,18 @@ from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.session.prologue import MOST_REPEATED
 from rwsplit.session.session import Session
-from rwsplit.session.stand_ins import NOTHING
 from rwsplit.session.transaction import (
     Transaction,
-    answer,
     begin_frame,
-    ends_first,
-    is_late,
-    keeps_portal,
-    opens_with_reads,
-    sets_modes,
 )
-from rwsplit.session.unit import Kind, Piece, Unit
+from rwsplit.session.unit import Unit
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.statement import Script
 from tests.support.messages import (
     SYNC,
     bind,
-    close_statement,
-    describe_portal,
-    describe_statement,
     execute,
-    function_call,
     parse as parse_message,
     query,
 )
@@ -51,55 +40,6 @@ def unit_of(session: Session, data: bytes) -> Unit:
     assert isinstance(unit, Unit)
     unit.settle_names()
     return unit
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("begin", True),
-        ("BEGIN WORK;", True),
-        ("start transaction isolation level read committed, read write", True),
-        ("begin isolation level read uncommitted not deferrable", True),
-        ("begin read only", True),
-        ("begin isolation level repeatable read", False),
-        ("begin isolation level repeatable read read only", True),
-        ("begin isolation level serializable read only", False),
-        ("/* rwsplit: max_lag=1s */ begin read only", True),
-        ("/* rwsplit: max_lag=1s */ begin", False),
-        ("begin isolation level serializable", False),
-        ("begin isolation level", False),
-        ("begin read write,", False),
-        ("begin nonsense", False),
-        ("start", False),
-        ("/* rwsplit: primary */ begin", False),
-        ("begin; select 1", False),
-        ("commit", False),
-        ("", False),
-    ],
-)
-def test_which_transactions_may_wait_for_their_first_statement(text: str, expected: bool):
-    assert is_late(script(text)) is expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("begin; select 1", True),
-        ("begin; select 1; show work_mem; explain select 2", True),
-        ("begin; copy (select 1) to stdout", True),
-        ("begin read write; select 1", False),
-        ("begin; select now()", False),
-        ("begin; show transaction_read_only", False),
-        ("begin; select 1; commit", False),
-        ("begin; delete from t", False),
-        ("begin read only; select 1", False),
-        ("select 1; begin", False),
-        ("/* rwsplit: replica */ begin; select 1", False),
-        ("begin", False),
-    ],
-)
-def test_which_begin_and_read_in_one_go(text: str, expected: bool):
-    assert opens_with_reads(script(text)) is expected
 
 
 @pytest.mark.parametrize(
@@ -286,20 +226,6 @@ def test_the_portal_of_a_read_only_begin_can_be_described(session: Session):
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("commit; update t set a = 1", True),
-        ("rollback; begin", True),
-        ("commit", False),
-        ("select 1; commit", False),
-        ("", False),
-    ],
-)
-def test_what_ends_its_transaction_before_it_does_anything_else(text: str, expected: bool):
-    assert ends_first(script(text)) is expected
-
-
-@pytest.mark.parametrize(
     ("text", "late", "kept"),
     [
         ("select 1; commit; begin; select 2", True, False),
@@ -481,74 +407,6 @@ def test_its_portal_is_made_anew_where_nobody_knows_what_the_client_calls_it(
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("begin read only", True),
-        ("select 1; set transaction read only", True),
-        ("set local work_mem = 1", False),
-        ("commit", False),
-    ],
-)
-def test_what_sets_modes(text: str, expected: bool):
-    assert sets_modes(script(text)) is expected
-
-
-def test_the_answer_in_the_simple_protocol(session: Session):
-    assert answer(unit_of(session, query("begin")), "BEGIN", b"T") == BEGIN_T
-
-
-def test_the_answer_in_the_extended_protocol_is_one_a_message(session: Session):
-    one, two, three, no_data, none = (
-        frame(code, payload)
-        for code, payload in (
-            (codes.PARSE_COMPLETE, b""),
-            (codes.BIND_COMPLETE, b""),
-            (codes.CLOSE_COMPLETE, b""),
-            (codes.NO_DATA, b""),
-            (codes.PARAMETER_DESCRIPTION, b"\0\0"),
-        )
-    )
-    run = parse_message("begin") + bind() + describe_portal() + execute() + SYNC
-    assert answer(unit_of(session, run), "BEGIN", b"T") == one + two + no_data + BEGIN_T
-    run = parse_message("begin", "b") + describe_statement("b") + bind("b") + execute() + SYNC
-    assert answer(unit_of(session, run), "BEGIN", b"T") == one + none + no_data + two + BEGIN_T
-    run = bind("b", results=[1]) + execute() + close_statement("nobody") + SYNC
-    expected = two + BEGIN_T[:-6] + three + BEGIN_T[-6:]
-    assert answer(unit_of(session, run), "BEGIN", b"T") == expected
-
-
-@pytest.mark.parametrize(
-    "messages",
-    [
-        parse_message("begin") + SYNC,
-        parse_message("") + bind() + execute() + parse_message("begin") + SYNC,
-        parse_message("") + parse_message("begin", "b") + bind() + execute() + SYNC,
-        parse_message("begin") + parse_message("", "b") + bind("b") + execute() + SYNC,
-        parse_message("", "b") + bind("b") + execute() + parse_message("begin", "c") + SYNC,
-        parse_message("begin") + bind(portal="p") + execute("p") + SYNC,
-        parse_message("begin") + bind() + frame(codes.CLOSE, b"P\0") + execute() + SYNC,
-        parse_message("begin") + bind(values=["1"]) + execute() + SYNC,
-        parse_message("begin") + bind(formats=[1]) + execute() + SYNC,
-        parse_message("begin") + bind() + execute("p") + SYNC,
-        parse_message("begin") + bind() + execute(limit=1) + SYNC,
-        parse_message("begin") + bind() + execute() + execute() + SYNC,
-        parse_message("begin", "b")
-        + parse_message("begin", "b")
-        + bind("b")
-        + execute()
-        + SYNC,
-    ],
-)
-def test_what_is_not_that_simple_is_left_to_postgresql(session: Session, messages: bytes):
-    assert answer(unit_of(session, messages), "BEGIN", b"T") is None
-
-
-def test_an_unknown_message_is_left_to_postgresql(session: Session):
-    unit = Unit(session, Kind.EXTENDED, Piece([function_call(1)], NOTHING), 1)
-    assert answer(unit, "BEGIN", b"T") is None
-
-
-@pytest.mark.parametrize(
     ("begin", "text", "kept"),
     [
         ("begin isolation level repeatable read read only", "select 1", True),
@@ -581,28 +439,6 @@ def test_a_portal_to_be_executed_further_keeps_it_too(session: Session):
         transaction.note_read(unit, unit.script)
         assert transaction.rooted is bool(portal)
     assert transaction.kept_by is unit.script.cost
-
-
-@pytest.mark.parametrize(
-    ("messages", "expected"),
-    [
-        (bind() + execute() + SYNC, False),
-        (bind() + execute(limit=1) + SYNC, False),
-        (bind() + execute(limit=1) + bind() + execute(limit=1) + SYNC, False),
-        (bind() + execute(limit=1) + bind() + SYNC, True),
-        (bind() + SYNC, True),
-        (bind(portal="p") + execute("p", limit=1) + SYNC, True),
-        (bind(portal="p") + bind() + execute(limit=1) + SYNC, True),
-    ],
-)
-def test_which_portals_are_kept(session: Session, messages: bytes, expected: bool):
-    assert keeps_portal(unit_of(session, parse_message("select 1") + messages)) is expected
-
-
-def test_a_unit_that_goes_on_may_keep_the_portal_that_its_limit_has_stopped(session: Session):
-    unit = unit_of(session, parse_message("select 1") + bind() + execute(limit=1) + SYNC)
-    unit.is_open = True  # as if it had been sent on without its Sync
-    assert keeps_portal(unit)
 
 
 def test_what_kept_one_that_wanted_state_does_not_stay_on_a_replica_again(session: Session):

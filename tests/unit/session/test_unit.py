@@ -5,11 +5,13 @@ from __future__ import annotations
 from rwsplit.protocol.looks import Look, Shape
 from rwsplit.protocol.refusals import BARE_MARK, STALE_PLAN
 from rwsplit.protocol.responses import Owed
+from rwsplit.session.chunk import Chunk
+from rwsplit.session.piece import Piece
 from rwsplit.session.pinning import reset_parameters, set_after_reset
 from rwsplit.session.session import Session
 from rwsplit.session.stand_ins import merge
 from rwsplit.session.teaching import Lesson
-from rwsplit.session.unit import CancelReason, Chunk, Kind, Piece, Unit
+from rwsplit.session.unit import CancelReason, Kind, Unit
 from rwsplit.sql.statement import Script
 from tests.support.frames import (
     BIND_COMPLETE,
@@ -49,14 +51,6 @@ def test_every_attribute_of_what_is_owed_is_set_although_it_is_written_out(sessi
         assert getattr(unit, slot) == getattr(owed, slot), slot
 
 
-def test_a_chunk_is_a_piece_that_continues_something():
-    chunk = Chunk([TEXT])
-
-    assert chunk.script is None
-    for kind in ("is_copy", "is_rest", "completes", "by_query", "terminates"):
-        assert getattr(chunk, kind) is False
-
-
 def test_what_an_open_unit_teaches_is_found_by_the_statement(session: Session):
     unit = a_unit(session)
     registry = session.knowledge.prepared
@@ -93,17 +87,6 @@ def test_an_open_unit_uses_and_parses_what_all_its_pieces_do(session: Session):
     assert unit.piece.needs is needs  # not copied for each of a thousand pieces
     assert unit.piece.taught == [(b"c", c)]
     assert [[*chunk.needs] for chunk in chunks if isinstance(chunk, Chunk)] == [[b], []]
-
-
-def test_a_piece_that_needed_nothing_needs_what_is_added_and_no_other_does(session: Session):
-    used = session.knowledge.prepared.get(b"select 1\0\0\0")
-    piece, more = Piece([TEXT], None), Piece([TEXT], None)
-    more.needs, more.taught = (used,), ((b"a", used),)
-
-    piece.add(more)
-
-    assert (piece.needs, piece.taught) == ([used], [(b"a", used)])
-    assert not Piece([TEXT], None).needs
 
 
 def test_what_an_open_unit_does_is_put_together_as_it_comes(session: Session):
