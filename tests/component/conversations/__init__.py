@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Final
 
-from tests.component.conversations import plain_reads
 from tests.support.conversation.steps import Conversation
 
-ALL: Final[tuple[Conversation, ...]] = (*plain_reads.CONVERSATIONS,)
+ALL: Final[tuple[Conversation, ...]] = tuple(
+    conversation
+    for module in iter_modules(__path__)
+    for conversation in import_module(f"{__name__}.{module.name}").CONVERSATIONS
+)

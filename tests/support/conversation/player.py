@@ -51,6 +51,8 @@ async def _play_all(stage: Stage, conversation: Conversation) -> None:
     for number in range(len(conversation.steps)):
         await take(stage, conversation, number)
     _check_all_told(stage)
+    struck = [end.name for end, _ in stage.struck]
+    assert not struck, f"nobody has told of the cancel requests for {struck}"
 
 
 def on_stage(
@@ -59,7 +61,17 @@ def on_stage(
     """Have *act* called with everybody who takes part in *conversation* in their places; nothing of it may go wrong."""
     clock = trio.testing.MockClock()
     with _nothing_logged_that_failed():
-        trio.run(_on_stage, conversation, act, clock, clock=clock)
+        try:
+            trio.run(_on_stage, conversation, act, clock, clock=clock)
+        except ExceptionGroup as wrong:
+            raise _first(wrong) from None
+
+
+def _first(wrong: Exception) -> Exception:
+    """Return what went wrong, without the nurseries it went through."""
+    while isinstance(wrong, ExceptionGroup):
+        wrong = wrong.exceptions[0]
+    return wrong
 
 
 async def _on_stage(
@@ -97,11 +109,13 @@ def configured(settings: Mapping[str, Any], config: Config | None = None) -> Con
 
 @contextmanager
 def _nothing_logged_that_failed() -> Iterator[None]:
-    with structlog.testing.capture_logs() as logs:
+    with structlog.testing.capture_logs(
+        processors=[structlog.processors.format_exc_info]
+    ) as logs:
         yield
     bad = [log for log in logs if log["log_level"] in ("error", "critical", "exception")]
     bad += [log for log in logs if log["event"] == "server_violation"]
-    assert not bad, bad
+    assert not bad, "\n".join(f"{log} {log.get('exception', '')}" for log in bad)
 
 
 async def take(stage: Stage, conversation: Conversation, number: int) -> None:
@@ -122,7 +136,9 @@ async def _act(stage: Stage, step: Act) -> None:
         case Says(client, messages):
             await stage.client_says(_client(stage, client), messages)
         case Sends(server, messages):
-            await stage.server_says(_server(stage, server), messages)
+            end = _server(stage, server)
+            assert messages is not None or end.backend.requests, f"{server} was asked nothing"
+            await stage.server_says(end, messages)
         case Ends(server):
             await stage.hang_up(_server(stage, server))
         case Leaves(client):
@@ -195,8 +211,6 @@ def _check_all_told(stage: Stage) -> None:
         assert not heard, f"nobody has told that {name} heard {heard}"
         is_told = client.gone or client.ended or client.asker.has_left
         assert is_told or not client.client.closed, f"nobody has told that {name} is gone"
-    struck = [end.name for end, _ in stage.struck]
-    assert not struck, f"nobody has told of the cancel requests for {struck}"
 
 
 def _client(stage: Stage, name: str) -> ClientEnd:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tests.support import frames
-from tests.support.conversation.world import plainly, writes
+from tests.support.conversation.world import plainly, without_comments, writes
 
 #: Parameters servers have without anybody setting them.
 DEFAULTS: Final[Mapping[str, str]] = {
@@ -19,8 +19,8 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "work_mem": "4MB",
     "search_path": '"$user", public',
 }
-_SET: Final = re.compile(r"set (?:session )?(\S+?)\s*(?:=|\bto\b)\s*'?(.*?)'?$")
-_SET_ROLE: Final = re.compile(r"set (role|session authorization) (\S+)$")
+_SET: Final = re.compile(r"set (?:session )?(\S+?)\s*(?:=|\bto\b)\s*'?(.*?)'?$", re.IGNORECASE)
+_SET_ROLE: Final = re.compile(r"set (role|session authorization) (\S+)$", re.IGNORECASE)
 _SET_CONFIG: Final = re.compile(r"set_config\(E?'((?:[^']|'')*)', E?'((?:[^']|'')*)', false\)")
 _CURRENT: Final = re.compile(r"current_setting\(E'((?:[^']|'')*)', true\)")
 _LOOKED_UP: Final = re.compile(r"lower\(name\) OPERATOR\(pg_catalog\.=\) E'((?:[^']|'')*)'")
@@ -78,7 +78,7 @@ class Values:
         elif plain.startswith("reset "):
             self.parameters.pop(plain.removeprefix("reset ").strip('"'), None)
         elif plain.startswith("set ") and not plain.startswith("set local"):
-            self._set(plain)
+            self._set(without_comments(text))
         for name, value in _SET_CONFIG.findall(text):
             self._put(name.lower(), value)
         for pattern, state in _LEAVES.items():
@@ -88,13 +88,13 @@ class Values:
             if re.match(pattern, plain):
                 self.state.discard(state)
 
-    def _set(self, plain: str) -> None:
-        found = _SET_ROLE.match(plain) or _SET.match(plain)
-        if found and found[1] != "transaction":
-            self._put(found[1].replace(" ", "_"), found[2])
+    def _set(self, text: str) -> None:
+        found = _SET_ROLE.match(text) or _SET.match(text)
+        if found and found[1].lower() != "transaction":
+            self._put(found[1].lower().replace(" ", "_"), found[2])
 
     def _put(self, name: str, value: str) -> None:
-        if value in ("default", "none") and name in (*DEFAULTS, "role"):
+        if value.lower() in ("default", "none"):
             self.parameters.pop(name, None)
         else:
             self.parameters[name] = value
@@ -102,6 +102,15 @@ class Values:
     def shown(self, name: str) -> str | None:
         """Return the value of a parameter, None if there is no such one."""
         return self.parameters.get(name, DEFAULTS.get(name))
+
+    @property
+    def own(self) -> dict[str, str]:
+        """The parameters that differ from what servers have anyway."""
+        return without_defaults(self.parameters)
+
+    def default(self, name: str) -> str | None:
+        """Return the value a parameter has unless it is set."""
+        return DEFAULTS.get(name)
 
     # What rwsplit asks...
 
@@ -127,6 +136,11 @@ class Values:
         return "UTF8"
 
 
+def without_defaults(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return those of *parameters* that differ from what servers have anyway."""
+    return {name: value for name, value in parameters.items() if DEFAULTS.get(name) != value}
+
+
 def _columns(question: str) -> list[str]:
     """Return the columns of `/* rwsplit */ SELECT ...`."""
     text = question.partition("SELECT ")[2]
@@ -145,18 +159,25 @@ def _columns(question: str) -> list[str]:
 
 
 def returns_rows(text: str) -> bool:
-    return (plainly(text).split() or [""])[0] in _ROWS
+    """Return whether *text* has columns."""
+    plain = plainly(text)
+    return (plain.split() or [""])[0] in _ROWS or " returning " in plain
+
+
+def returns_nothing(text: str) -> bool:
+    """Return whether *text* has columns and no row."""
+    return plainly(text).startswith("select where")
 
 
 def tag_of(text: str) -> str:
     """Return the tag of *text*, which has been run."""
     words = plainly(text).split() or [""]
-    if returns_rows(text):
-        return "SELECT 1"
     if words[0] == "insert":
         return "INSERT 0 1"
     if words[0] in ("update", "delete", "copy", "merge"):
         return f"{words[0].upper()} 1"
+    if returns_rows(text):
+        return "SELECT 1"
     known = {"start": "BEGIN", "end": "COMMIT", "abort": "ROLLBACK", "discard": "DISCARD ALL"}
     two = {"create", "drop", "alter", "prepare" if words[1:2] == ["transaction"] else ""}
     if words[0] in two:
@@ -166,11 +187,13 @@ def tag_of(text: str) -> str:
     return known.get(words[0], words[0].upper())
 
 
-def refusal(text: str, *, is_replica: bool, has_failed: bool) -> bytes:
+def refusal(text: str, *, is_replica: bool, is_read_only: bool, has_failed: bool) -> bytes:
     """Return the error that *text* is answered by where it cannot be run, else nothing."""
     plain = plainly(text)
     if has_failed and not plain.startswith(("rollback", "commit", "abort", "end")):
         return frames.error("25P02", "current transaction is aborted")
-    if is_replica and (writes(text) or "read write" in plain):
+    if (is_replica and "read write" in plain) or (
+        (is_replica or is_read_only) and writes(text)
+    ):
         return frames.error("25006", "cannot execute in a read-only transaction")
     return b""

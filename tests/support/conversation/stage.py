@@ -300,7 +300,7 @@ class Stage(MemoryRelay):
     async def become(self, node: str, condition: str) -> None:
         """Have *node* be as *condition* says in the next view: one of CONDITIONS, "fresh", "the primary" or "no primary"."""
         if condition == "fresh":
-            self.fresh[node] = self.now
+            self.fresh[node] = self._clock()
         elif condition == "the primary":
             before, self.primary = self.primary, node
             if before is not None and self.conditions[before] == "up":
@@ -312,9 +312,13 @@ class Stage(MemoryRelay):
         else:
             self.conditions[node] = condition
             if condition == "up" and node != self.world.primary:
-                self.roles[node] = Role.REPLICA
+                self.demote(node)
         self.publish()
         await self.settle()
+
+    def demote(self, node: str) -> None:
+        """Have *node* be a replica, as far as anybody knows."""
+        self.roles[node] = Role.REPLICA
 
     def publish(self) -> None:
         """Publish the view."""

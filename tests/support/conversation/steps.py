@@ -162,6 +162,8 @@ class Conversation:
     """Faults are injected at each of its steps."""
     wrong: str
     """What rwsplit does instead, if it does not do this yet."""
+    breaks: str
+    """What cases with a fault, of any conversation, may fail with as long as it is wrong."""
 
     def __init__(
         self,
@@ -172,9 +174,10 @@ class Conversation:
         parameters: Mapping[str, Mapping[str, str]] | None = None,
         injected: bool = True,
         wrong: str = "",
+        breaks: str = "",
     ) -> None:
         self.__attrs_init__(
-            title, steps, size, settings or {}, parameters or {}, injected, wrong
+            title, steps, size, settings or {}, parameters or {}, injected, wrong, breaks
         )
 
     @property
@@ -241,12 +244,17 @@ def a_warning(*parts: str) -> Like:
     return Like("NoticeResponse WARNING ", parts)
 
 
+def a_notice(*parts: str) -> Like:
+    """A notice of rwsplit's own."""
+    return Like("NoticeResponse NOTICE ", parts)
+
+
 def a_query(*parts: str) -> Like:
     """A Query of rwsplit's own that has *parts* in it."""
     return Like("Query ", parts)
 
 
-A_QUESTION: Final = Like("Query '/* rwsplit */ SELECT ")
+A_QUESTION: Final = Like("Query ", ("/* rwsplit */ SELECT ",))
 """What a statement has made of parameters, or left."""
 ROLLBACK: Final = frames.query("ROLLBACK")
 DISCARD: Final = frames.query("DISCARD ALL")

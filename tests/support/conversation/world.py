@@ -12,9 +12,14 @@ _WRITES: Final = re.compile(
 _COMMENTS: Final = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 
 
+def without_comments(text: str) -> str:
+    """Return *text* without comments."""
+    return _COMMENTS.sub(" ", text).strip()
+
+
 def plainly(text: str) -> str:
     """Return *text* in lower case without comments."""
-    return _COMMENTS.sub(" ", text).strip().lower()
+    return without_comments(text).lower()
 
 
 def writes(text: str) -> bool:
@@ -37,6 +42,8 @@ class World:
         """By client: what its statements have set, as far as a server has run them."""
         self.bases: dict[str, dict[str, str]] = {}
         """By client: what it has asked for at startup."""
+        self.misled: dict[str, str] = {}
+        """By text: what is wrong with how a write was run, unless its client was never told that it was."""
         self.problems: list[str] = []
 
     def says(self, client: str, text: str) -> None:
