@@ -120,9 +120,11 @@ class _NoEpoll:
 
 
 class MemoryRelay:
-    """A relay in front of a primary and three replicas, with *clients* clients and full pools."""
+    """A relay in front of a primary and three replicas, with *clients* clients and full pools, unless there are *servers*."""
 
-    def __init__(self, clients: int, *, size: int = 20, lane_depth: int = 0) -> None:
+    def __init__(
+        self, clients: int, *, size: int = 20, lane_depth: int = 0, servers: int | None = None
+    ) -> None:
         self.now = 1.0
         config = Config(pool=PoolConfig(size=size, lane_depth=lane_depth))
         nodes = tuple(_node(index) for index in range(REPLICAS + 1))
@@ -145,8 +147,8 @@ class MemoryRelay:
         self.clients = [self._client(100 + number) for number in range(clients)]
         number = 100_000
         for node in nodes:
-            pool = self.relay.pools.get(node.name, node.index, "app", "app")
-            for _ in range(size):
+            for _ in range(size if servers is None else servers):
+                pool = self.relay.pools.get(node.name, node.index, "app", "app")
                 number += 1
                 pool.starting += 1
                 server = Server(pool, MemoryWire(number), pid=number, cancel_key=b"k", now=0.0)
