@@ -112,7 +112,7 @@ def _of_session(client: Client) -> Iterator[str]:
     busy = (client.in_flight, client.pending, client.wait, client.settling, client.skipped)
     if any(busy):
         yield f"is busy: {busy}"
-    held_up = (client.sink, client.paused, client.pending_bytes, client.unsettled)
+    held_up = (client.sink, client.paused, client.pending_bytes, client.names.unsettled)
     if any(held_up):
         yield f"is held up: {held_up}"
     if client.tx == codes.IDLE and client.transaction is not None:
