@@ -68,7 +68,7 @@ class Canceller:
             return
         if isinstance(head, Unit) and head.session is client and head.cancelled is None:
             head.cancelled = CancelReason.REQUEST
-            server.stray_cancel = True
+            server.stray_cancels += 1
             self.cancel_server(server)
         # Otherwise its read has not begun and is known to be short: it is answered in a moment.
 
@@ -82,7 +82,7 @@ class Canceller:
         """Cancel *unit*, which *server* has been executing for longer than query_timeout."""
         unit.cancelled = CancelReason.QUERY_TIMEOUT
         if server.lease == LANE:
-            server.stray_cancel = True
+            server.stray_cancels += 1
         if not server.cancels:
             self.cancel_server(server)
 

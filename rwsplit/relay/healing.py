@@ -58,8 +58,10 @@ class Healing:
         if state != b"57014":
             # Else the client reads rows as it was told before the DDL.
             return (unit.describes or bool(unit.piece.taught)) and not unit.restarts
-        stray, server.stray_cancel = server.stray_cancel, False
-        return stray
+        if not server.stray_cancels:
+            return False
+        server.stray_cancels -= 1
+        return True
 
     def run_again(self, client: Client, units: list[Unit], route: Route | None) -> None:
         """Put *units*, of which nothing was answered, back at the head of the session's queue."""

@@ -51,6 +51,7 @@ def join(pool: Pool[Server], client: Client, depth: int) -> Server | None:
 def open_lane(pool: Pool[Server], server: Server) -> None:
     """Let others share *server*, which was just taken for a short read."""
     server.share()
+    server.stray_cancels = 0  # whatever was under way has been awaited
     pool.lanes.append(server)
 
 

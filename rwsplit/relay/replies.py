@@ -72,7 +72,7 @@ class Replies:
             if what is _DONE:
                 self._done(server, owed, value, now)  # type: ignore[arg-type]
             elif what is What.PARTIAL:
-                client = getattr(owed, "session", None)
+                client = _client_of(owed) if isinstance(owed, Unit) else None
                 if client is not None:
                     relay.moments.told(client, server, owed, now)  # type: ignore[arg-type]  # it is a Unit
                     relay.outboxes.touch_client(client)
@@ -112,7 +112,7 @@ class Replies:
         counters = relay.counters
         index = owed.node
         counters.load[index] -= 1
-        client: Client | None = owed.session  # type: ignore[assignment]
+        client = _client_of(owed)
         if client is None:
             relay.moments.lost(server, owed)
             return
@@ -243,7 +243,7 @@ class Replies:
             return
         server.unnamed = None
         server.copying = min(server.copying, 0)
-        client: Client | None = owed.session  # type: ignore[assignment]
+        client = _client_of(owed)
         unlearn(server, owed.lessons, owed.done)
         if owed.piece.drops:
             server.unsure = True  # its DEALLOCATE may have been skipped
@@ -275,7 +275,7 @@ class Replies:
         """
         if not isinstance(owed, Unit):
             return
-        client: Client | None = owed.session  # type: ignore[assignment]
+        client = _client_of(owed)
         if client is None:
             self._relay.lose_server(server, None)  # nobody will send the data
             return
@@ -375,6 +375,12 @@ class Replies:
         owed.answered_by(server)
         if owed.cancels is not None:
             self._relay.canceller.chore_done(server, owed.cancels)
+
+
+def _client_of(unit: Unit) -> Client | None:
+    """Return whose *unit* is; None if that client is gone, even if only since the bytes came that are worked off now."""
+    client: Client | None = unit.session  # type: ignore[assignment]  # the relay's are all Clients
+    return None if client is None or client.closed else client
 
 
 def _leaves_state(unit: Unit, error: bytes) -> bool:

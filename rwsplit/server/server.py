@@ -35,7 +35,7 @@ class Server(Leased):
         "pid",
         "pool",
         "queued",
-        "stray_cancel",
+        "stray_cancels",
         "unread",
         "wire",
     )
@@ -55,8 +55,8 @@ class Server(Leased):
         self.mingled = False
         """Others may have drawn from sequences here, too, since those were last discarded."""
         self.is_replica = False
-        self.stray_cancel = False
-        """A cancel request went to it while it was shared: a stranger may get 57014."""
+        self.stray_cancels = 0
+        """Cancel requests that went to it while it was shared, and have not struck: strangers may get 57014."""
         self.cancels_again = False
         """Whether one more cancel request is to be sent after the one under way."""
         self.copying = 0

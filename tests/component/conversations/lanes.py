@@ -84,8 +84,6 @@ CONVERSATIONS: Final = (
         answers("n1"),
         hears("b", *rows("select 2 + 3")),
         settings={"pool.lane_depth": 4},
-        wrong="IllegalLease: PlainReads.answered() ends the lane and then leaves it once more; the server is closed",
-        breaks="is unclaimed: left",
     ),
     Conversation(
         "a lane is lost with all who share it, and they run elsewhere",
