@@ -80,6 +80,8 @@ class Loss:
             if late:
                 relay.canceller.cancel_server(server)
             relay.close_server(server)  # the rest will never be sent
+        elif not units:
+            return  # its answers have come, and are being worked off: then the server is free
         elif late or server.tx != codes.IDLE or all(unit.guarded for unit in units):
             for unit in units:
                 unit.cancelled = unit.cancelled or CancelReason.ABANDONED
