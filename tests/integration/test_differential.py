@@ -17,7 +17,7 @@ from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.embedded.processes import wait_until
 from tests.support.proxy import Proxy
 from tests.support.script_strategies import alone, together
-from tests.support.scripts import Script
+from tests.support.scripts import SYNC, Script, Step, parse, query
 from tests.support.twins import Twins
 
 pytestmark = pytest.mark.integration
@@ -68,6 +68,13 @@ def test_a_session_is_answered_as_by_postgresql(twins: Twins, script: Script):
 @given(script=together)
 def test_two_sessions_that_share_servers_do_not_meet(twins: Twins, script: Script):
     twins.compare(script)
+
+
+@pytest.mark.parametrize("text", ["execute a; select 1", "select 1; deallocate a"])
+def test_a_name_that_a_string_of_several_statements_misses_is_excused(twins: Twins, text: str):
+    before = twins.excused
+    twins.compare(Script((Step((parse("select 5", "a"), SYNC, query(text))),)))
+    assert twins.excused == before + 1
 
 
 def test_when_all_is_said_nothing_is_left(twins: Twins):

@@ -12,7 +12,7 @@ from typing import Final
 
 import hypothesis.strategies as st
 
-from tests.support.script_texts import KINDS, READS, TRANSACTIONS, WRITES
+from tests.support.script_texts import KINDS, LASTING, READS, TRANSACTIONS, WRITES
 from tests.support.scripts import (
     COPY_DONE,
     FLUSH,
@@ -130,29 +130,40 @@ groups: Final[st.SearchStrategy[Lines]] = st.one_of(
     copies,
     st.just((function_call(FACTORIAL, b"5"),)),
 )
-#: A transaction as drivers have it: BEGIN, reads, a write or not, an end.
-usual: Final[st.SearchStrategy[Lines]] = st.builds(
-    lambda begin, reads, writes, end, extended: tuple(
-        line
-        for text in (begin, *reads, *writes, end)
-        for line in ((*_whole(text), SYNC) if extended else (query(text),))
-    ),
-    st.sampled_from([text for text in TRANSACTIONS if text.startswith(("begin", "start"))]),
-    st.lists(st.sampled_from(READS), max_size=3),
-    st.lists(st.one_of(st.sampled_from(WRITES), texts), max_size=2),
-    st.sampled_from(("commit", "commit", "end", "rollback", "commit and chain", _PREPARE)),
-    st.booleans(),
-)
-#: One whose snapshot keeps it on its replica: what only a primary does is refused there, in rwsplit's own words.
-snapshots: Final[st.SearchStrategy[Lines]] = st.builds(
-    lambda reads, end: tuple(map(query, (f"begin {_SNAPSHOT}", *reads, end))),
-    st.lists(st.sampled_from((*READS, "select 1/0", "select nowhere from kept")), max_size=4),
-    st.sampled_from(("commit", "rollback")),
-)
+
+
+def _transactions(reads: Sequence[str]) -> st.SearchStrategy[Lines]:
+    """Transactions as drivers have them: BEGIN, some of *reads*, a write or not, an end."""
+    return st.builds(
+        lambda begin, reads, writes, end, extended: tuple(
+            line
+            for text in (begin, *reads, *writes, end)
+            for line in ((*_whole(text), SYNC) if extended else (query(text),))
+        ),
+        st.sampled_from([text for text in TRANSACTIONS if text.startswith(("begin", "start"))]),
+        st.lists(st.sampled_from(reads), max_size=3),
+        st.lists(st.one_of(st.sampled_from(WRITES), texts), max_size=2),
+        st.sampled_from(("commit", "commit", "end", "rollback", "commit and chain", _PREPARE)),
+        st.booleans(),
+    )
+
+
+def _snapshots(reads: Sequence[str]) -> st.SearchStrategy[Lines]:
+    """Transactions whose snapshot keeps them on their replicas: what only a primary does is refused there, in rwsplit's own words."""
+    return st.builds(
+        lambda reads, end: tuple(map(query, (f"begin {_SNAPSHOT}", *reads, end))),
+        st.lists(
+            st.sampled_from((*reads, "select 1/0", "select nowhere from kept")), max_size=4
+        ),
+        st.sampled_from(("commit", "rollback")),
+    )
+
+
+_SNAPSHOT: Final = "isolation level repeatable read read only"
 speeches: Final = st.one_of(
     *[st.lists(groups, min_size=1, max_size=4).map(lambda many: tuple(sum(many, ())))] * 4,
-    *[usual] * 2,
-    snapshots,
+    *[_transactions(READS)] * 2,
+    _snapshots(READS),
 )
 cuts: Final = st.one_of(
     *[st.just(())] * 3, st.lists(st.integers(1, 999), min_size=1, max_size=4).map(tuple)
@@ -180,4 +191,15 @@ together: Final = st.builds(
     leaving,
 )
 
-_SNAPSHOT: Final = "isolation level repeatable read read only"
+
+def under_fire(*sessions: int) -> st.SearchStrategy[Script]:
+    """Scripts of *sessions* that take turns, in which some reads take a while."""
+    reads = (*READS, *LASTING, *LASTING)
+    said = st.one_of(
+        *[speeches] * 3,
+        st.sampled_from(LASTING).map(lambda text: (*_whole(text), SYNC)),
+        *[_transactions(reads)] * 2,
+        _snapshots(reads),
+    )
+    steps = st.builds(Step, said, cuts, st.sampled_from(sessions))
+    return st.builds(_script, st.lists(steps, min_size=1, max_size=5), startups, leaving)

@@ -50,6 +50,12 @@ READS: Final = (
     "select v from kept where id = $1",
     "select $1::text, $2::int",
 )
+#: Reads that take so long that they are met by what happens to their replicas; the last one has told some rows by then.
+LASTING: Final = (
+    "select 5 from pg_sleep(0.01)",
+    "select id, pg_sleep(0.005) from kept order by id",
+    "select repeat('x', 4000), pg_sleep(0.001) from generate_series(1, 30)",
+)
 ASKING: Final = (
     "show work_mem",
     "show timezone",

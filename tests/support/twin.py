@@ -6,6 +6,8 @@ and OIDs of tables are masked. Every answer has an end of its own, so that no sc
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Final
 
 import attrs
@@ -22,6 +24,8 @@ PATIENCE: Final = 4.0
 #: Behind each step, as its end: an answer that leaves the transaction alone and that no script asks for.
 MARKER: Final = SYNC + close_statement("marker") * 5 + SYNC
 _MARKED: Final = b"33333Z"
+#: Stands for the end of the connection in an answer.
+_ENDED: Final = b"!"
 
 
 @attrs.frozen
@@ -30,6 +34,11 @@ class Answer:
 
     frames: tuple[Frame, ...]
     parameters: tuple[tuple[str, str], ...]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the connection ended."""
+        return bool(self.frames) and self.frames[-1].code == _ENDED
 
 
 class Twin:
@@ -40,7 +49,7 @@ class Twin:
     ) -> None:
         self._cluster = cluster
         self._port = port
-        self._database = database
+        self.database = database
         self._clients: dict[tuple[int, int], RawClient] = {}
         self._pinger = self.connect() if pings else None
         self._pacer = Pacer(self._pinger) if self._pinger is not None else None
@@ -54,7 +63,7 @@ class Twin:
         client = RawClient(self._port, timeout=PATIENCE)
         client.log_in(
             user="app",
-            database=self._database,
+            database=self.database,
             password=self._cluster.passwords["app"],
             **STARTUPS[parameters],  # type: ignore[arg-type]
         )
@@ -78,21 +87,25 @@ class Twin:
 
     def play(self, script: Script) -> list[Answer]:
         """Say *script* and return the answers, one a step, those to its end behind them."""
+        return list(self.say(script))
+
+    def say(self, script: Script) -> Iterator[Answer]:
+        """Say *script*, each step when the next answer is asked for; see `play`."""
         clients = {
             number: self._client(number, script.parameters) for number in script.sessions
         }
-        answers = [self._step(clients[step.session], step) for step in script.steps]
+        for step in script.steps:
+            yield self._step(clients[step.session], step)
         for number, client in clients.items():
             if script.leaves:
                 client.close()
                 del self._clients[number, script.parameters]
             else:
-                answers.append(self._step(client, _END))
+                yield self._step(client, _END)
                 # By itself: what follows a DISCARD ALL at once keeps the server it may need. What was asked
                 # for at startup is reported again behind it.
                 last = self._answer(client, query("discard all"), b"Z")
-                answers.append(attrs.evolve(last, parameters=()))
-        return answers
+                yield attrs.evolve(last, parameters=())
 
     def _client(self, number: int, parameters: int) -> RawClient:
         key = (number, parameters)
@@ -103,7 +116,7 @@ class Twin:
     def _step(self, client: RawClient, step: Step) -> Answer:
         *first, last = step.pieces() if self._pacer else [step.data]
         for piece in first:
-            client.send(piece)
+            _send(client, piece)
             if self._pacer is not None:
                 self._pacer.wait()
         return self._answer(client, last + MARKER, _MARKED)
@@ -111,8 +124,8 @@ class Twin:
     def _answer(self, client: RawClient, data: bytes, end: bytes) -> Answer:
         """Send *data* and return what comes back up to messages with the codes *end*."""
         frames: list[Frame] = []
+        _send(client, data)
         try:
-            client.send(data)
             while b"".join(frame.code for frame in frames[-len(end) :]) != end:
                 frame = client.frame()
                 if frame.code != b"S":
@@ -121,7 +134,7 @@ class Twin:
                     name, value, _ = frame.payload.split(b"\0")
                     client.parameters[name.decode()] = value.decode()
         except (EOFError, OSError) as error:
-            frames.append(Frame(b"!", type(error).__name__.encode()))
+            frames.append(Frame(_ENDED, type(error).__name__.encode()))
         self.frames += len(frames)
         known = {n: v for n, v in client.parameters.items() if n.encode() + b"\0" not in HIDDEN}
         return Answer(tuple(frames), tuple(sorted(known.items())))
@@ -137,7 +150,7 @@ class Twin:
             if self.admin.execute(_OPEN).fetchone() == (0,):
                 break
         else:
-            raise AssertionError(f"{self._database}: a transaction stays open")
+            raise AssertionError(f"{self.database}: a transaction stays open")
         prepared = self.admin.execute(
             "select gid from pg_prepared_xacts where database = current_database() order by 1"
         ).fetchall()
@@ -166,6 +179,12 @@ class Twin:
             else:
                 busy = replica.execute(_BUSY).fetchall()
                 raise AssertionError(f"{replica.info.port} does not replay {row}: {busy}")
+
+
+def _send(client: RawClient, data: bytes) -> None:
+    """Send *data*; if the peer has closed, it has said why, and that is read next."""
+    with contextlib.suppress(ConnectionError):
+        client.send(data)
 
 
 #: Questions asked until something has happened, some seconds' worth.
