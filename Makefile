@@ -5,6 +5,11 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEMO   := $(VENV)/.installed-demo
 
+# Tests run in as many processes as there are processors.
+WORKERS ?= logical
+FAST    := tests/unit tests/property tests/component
+REAL    := tests/integration tests/clients tests/attack
+
 .DEFAULT_GOAL := help
 
 help:  ## print this list
@@ -36,13 +41,17 @@ type: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy
 
 check: lint type  ## lint, types, and the fast tests: green before every commit
-	$(BIN)/python -m pytest -q tests/unit tests/property tests/component
+	$(BIN)/python -m pytest -q -n $(WORKERS) $(FAST)
 
+# The tests in FAST need no cluster and give the coverage that the gate wants. The others run unmeasured, what judges time alone.
 test: $(STAMP)  ## every test, against a real primary and three streaming replicas, with the coverage gate
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest tests
-	@$(BIN)/coverage combine --quiet
-	@$(BIN)/python -m tests.support.coverage_gate
+	@status=0; set -x; \
+	$(BIN)/coverage run -m pytest -q -n $(WORKERS) $(FAST) || status=1; \
+	$(BIN)/coverage combine --quiet && $(BIN)/python -m tests.support.coverage_gate || status=1; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not alone" $(REAL) || status=1; \
+	$(BIN)/python -m pytest -m alone $(REAL) || status=1; \
+	exit $$status
 
 test-clients: $(STAMP)  ## psycopg's and Django's own suites, from RWSPLIT_PSYCOPG_SOURCES and RWSPLIT_DJANGO_SOURCES
 	$(BIN)/python -m tests.clients.suites psycopg $(ARGS)

@@ -8,7 +8,7 @@ from types import FrameType
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.support.postgres", "tests.support.bystander"]
+pytest_plugins = ["tests.support.postgres", "tests.support.bystander", "tests.support.distribution"]
 
 
 def pytest_configure() -> None:
