@@ -110,6 +110,7 @@ CONVERSATIONS: Final = (
         sends("n0", *failed("57014"), *done("INSERT 0 1")),
         hears(
             "b",
+            *done("INSERT 0 1"),
             a_fatal(
                 "08006",
                 "rwsplit could not keep apart what sessions have drawn from sequences on n0",
