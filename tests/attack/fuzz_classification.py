@@ -50,7 +50,7 @@ ORDINARY: Final = b"select " + b", ".join(b"a%d" % number for number in range(40
 ORDINARY_SECONDS: Final = 0.006
 #: As many of the slowest texts of each place are changed and tried again.
 SLOW: Final = 20
-#: Seconds of processor time for making one text shorter.
+#: Seconds for making one text shorter.
 SHORTENING: Final = 30.0
 
 
@@ -169,10 +169,10 @@ def slowness() -> float:
 
 def shortened(query: bytes, kind: Kind) -> bytes:
     """Return a shorter text that takes too long as well, if one is found soon."""
-    size, end = len(query) // 2, time.process_time() + SHORTENING
-    while size and time.process_time() < end:
+    size, end = len(query) // 2, time.monotonic() + SHORTENING
+    while size and time.monotonic() < end:
         for start in range(0, len(query), size):
-            if time.process_time() > end:
+            if time.monotonic() > end:
                 return query
             shorter = query[:start] + query[start + size :]
             if is_too_dear(shorter, kind):
