@@ -2,7 +2,8 @@
 
 Its time is not bounded by the length of a text. Behind the name of a type an opening bracket is tried as the type's own, and
 then once more as something else: twice the time for each level, so that 30 levels of `int(`, 158 bytes, take for ever. So it is
-behind LIMIT and LATERAL, and with all that follows a JOIN without its condition. A subscript copies what it is a subscript of.
+behind LIMIT and LATERAL, with all that follows a JOIN without its condition, and with a LATERAL behind a comma in which an error
+is found. A subscript copies what it is a subscript of.
 
 The list has the words behind which sqlglot parses a bracket once, not those behind which it parses it twice. So a word that
 another version of sqlglot adds counts as expensive until it is known to be cheap.
@@ -94,6 +95,8 @@ def parse_cost(words: Sequence[str], limit: float = BUDGET) -> float:
                 return limit + 1  # it is no SQL
         elif word in _CLAUSES:
             estimate.clause(word)
+        elif word == "lateral" and before == ",":
+            estimate.times *= 2  # it is tried, and read once more if that fails further on
         before = word
     else:
         estimate.end_joins()
