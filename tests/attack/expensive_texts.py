@@ -48,6 +48,13 @@ TEXTS: Final[dict[str, str]] = {
     + "(select 1 from t, lateral f(" * DEPTH
     + "1 2"
     + "))" * DEPTH,
+    **{
+        f"{kind} apply behind commas": "select "
+        + f"(select 1 from t, {kind} apply f(" * DEPTH
+        + "1 2"
+        + "))" * DEPTH
+        for kind in ("cross", "outer")
+    },
     "unions": " union all ".join(["select 1"] * 2000),
     "statements": "; ".join(["select 1"] * 8000),
     "different statements": "; ".join(f"select {n} as c{n}" for n in range(1500)),
