@@ -2,7 +2,8 @@
 
 Its time is not bounded by the length of a text. Behind the name of a type an opening bracket is tried as the type's own, and
 then once more as something else: twice the time for each level, so that 30 levels of `int(`, 158 bytes, take for ever. So it is
-behind LIMIT and LATERAL, and with all that follows a JOIN without its condition. A subscript copies what it is a subscript of.
+behind LIMIT and LATERAL, with all that follows a JOIN without its condition, and with a LATERAL or an APPLY behind a comma in
+which an error is found. A subscript copies what it is a subscript of.
 
 The list has the words behind which sqlglot parses a bracket once, not those behind which it parses it twice. So a word that
 another version of sqlglot adds counts as expensive until it is known to be cheap.
@@ -54,6 +55,8 @@ MOST_JOINS: Final = 60
 _JOIN: Final = frozenset({"join", "straight_join"})
 _CONDITION: Final = frozenset({"on", "using"})
 _UNCONDITIONAL: Final = frozenset({"cross", "natural"})
+_TRIED: Final = frozenset({"lateral", "cross", "outer"})
+"""What begins with these behind a comma is tried, and read once more if that fails further on: LATERAL, and another dialect's CROSS APPLY."""
 _LAST: Final = frozenset({"limit", "offset", "fetch"})
 """What follows these is, or may be, read twice."""
 _CLAUSES: Final = _JOIN | _CONDITION | _UNCONDITIONAL | _LAST
@@ -86,6 +89,8 @@ def parse_cost(words: Sequence[str], limit: float = BUDGET) -> float:
         estimate.cost += estimate.times
         if estimate.cost > limit:
             break
+        if word in _TRIED and before == ",":
+            estimate.times *= 2
         if word in _OPENING:
             once = before == "lateral" and words[index + 1 : index + 2] in _QUERIES
             estimate.open(word, "" if once else before, index)

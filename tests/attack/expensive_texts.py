@@ -43,6 +43,18 @@ TEXTS: Final[dict[str, str]] = {
     "in": f"select 1 where 7 in ({', '.join(map(str, range(12_000)))})",
     "joins": "select 1 from a" + " join b using (x)" * 2000,
     "joins without conditions": "select 1 from a" + " join b" * DEPTH,
+    "lateral behind commas": "select " + "(select 1 from t, lateral (select " * DEPTH + "1",
+    "lateral functions behind commas": "select "
+    + "(select 1 from t, lateral f(" * DEPTH
+    + "1 2"
+    + "))" * DEPTH,
+    **{
+        f"{kind} apply behind commas": "select "
+        + f"(select 1 from t, {kind} apply f(" * DEPTH
+        + "1 2"
+        + "))" * DEPTH
+        for kind in ("cross", "outer")
+    },
     "unions": " union all ".join(["select 1"] * 2000),
     "statements": "; ".join(["select 1"] * 8000),
     "different statements": "; ".join(f"select {n} as c{n}" for n in range(1500)),

@@ -175,7 +175,7 @@ def test_joins_without_a_condition_are_estimated_as_read_twice(parser: CountedPa
         "select x from t where (a, b) in (select c, d from u) and exists (select 1 from v)",
         "; ".join(["select a from t where b = 1"] * 100),
         "select 1 from a" + " left join lateral (select 1 from a" * 15 + ") s on true" * 15,
-        "select 1 from a" + ", lateral (select 1 from a" * 15 + ") s" * 15,
+        "select 1 from a" + ", lateral (select 1 from a" * 5 + ") s" * 5,
         "select " + "lower(trim(" * 30 + "x" + "))" * 30,
         "select 1 from a" + " join b" * 12 + " on x = y" * 12,
     ],
