@@ -76,7 +76,7 @@ def times(query: bytes, kind: Kind = Kind.STATEMENT) -> Times:
     if kind is Kind.BODY:
         return apart(lambda took: _read_as_body(query, took))
     took = dict.fromkeys(Place, 0.0)
-    cache = StatementCache(_book, size=10)
+    cache = StatementCache(BOOK, size=10)
     with _timed(took, Place.TURN):
         known = cache.lookup(query) if len(query) <= INLINE_LIMIT else cache.peek(query)
     if known is None:
@@ -128,7 +128,7 @@ def _read_as_statement(query: bytes, cache: StatementCache, took: Times) -> None
             with _timed(took, Place.TURN):
                 asked = _received(names)
                 assert isinstance(asked, Names)
-                known = encode(Known(Excerpt.of(_book, asked.names)))
+                known = encode(Known(Excerpt.of(BOOK, asked.names)))
             with _timed(took, Place.PROCESS):
                 told = _received(known)
                 assert isinstance(told, Known)
@@ -189,6 +189,14 @@ def corpus() -> Iterator[tuple[Path, Kind]]:
         yield path, Kind(path.suffix)
 
 
+def keep(query: bytes, kind: Kind) -> Path:
+    """Write *query* into the corpus; return where."""
+    path = CORPUS / (hashlib.sha256(query).hexdigest()[:12] + kind.value)
+    CORPUS.mkdir(exist_ok=True)
+    path.write_bytes(query)
+    return path
+
+
 def main() -> int:
     """Look for texts until the time is over; return 1 if there were any."""
     parser = argparse.ArgumentParser()
@@ -207,11 +215,11 @@ def main() -> int:
         cut += took[Place.PROCESS] >= LIMIT
         if took[Place.TURN] > Place.TURN.value and is_too_dear(data, kind):
             data, found = shortened(data, kind), found + 1
-            path = CORPUS / (hashlib.sha256(data).hexdigest()[:12] + kind.value)
-            CORPUS.mkdir(exist_ok=True)
-            path.write_bytes(data)
             seconds = times(data, kind)[Place.TURN]
-            print(f"{path}: {seconds:.2f} s, {len(data)} bytes: {data[:80]!r}", flush=True)
+            print(
+                f"{keep(data, kind)}: {seconds:.2f} s, {len(data)} bytes: {data[:80]!r}",
+                flush=True,
+            )
             continue  # not to be found again and again
         for place, slow in slowest.items():
             slow.append((took[place], query))
@@ -246,7 +254,7 @@ def _some_book() -> FunctionBook:
     return FunctionBook().within(catalog, ("public", "s"))
 
 
-_book: Final = _some_book()
+BOOK: Final = _some_book()
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.attack.fuzz_classification import LIMIT, Place, Times, apart, corpus, is_too_dear
 from tests.support.attack_length import TIMES
 
@@ -13,13 +15,14 @@ from tests.support.attack_length import TIMES
 SECONDS = 5.0 * TIMES
 
 
-def test_a_fuzzer_finds_nothing():
+@pytest.mark.parametrize("module", ["fuzz_classification", "repeated_words"])
+def test_a_search_finds_nothing(module: str):
     """In a process that is not measured: a coverage run is several times as slow."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")
     }
     done = subprocess.run(
-        [sys.executable, "-m", "tests.attack.fuzz_classification", "--seconds", str(SECONDS)],
+        [sys.executable, "-m", f"tests.attack.{module}", "--seconds", str(SECONDS)],
         env=environment,
         capture_output=True,
         text=True,
