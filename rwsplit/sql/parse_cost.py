@@ -88,8 +88,17 @@ class _Estimate:
     """The cost so far, and what the next word will cost."""
 
     __slots__ = (
-        *("_base", "_began", "_belongs", "_doubts", "_joins", "_outside", "_selects", "_wary"),
-        *("conditional", "cost", "tries"),
+        "_base",
+        "_began",
+        "_belongs",
+        "_doubts",
+        "_joins",
+        "_outside",
+        "_selects",
+        "_wary",
+        "conditional",
+        "cost",
+        "tries",
     )
 
     def __init__(self, *, wary: bool) -> None:
