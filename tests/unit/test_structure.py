@@ -63,7 +63,7 @@ WIDE: Final = {
     "session.session.Session": 46,
     "session.state.SessionState": 35,
     "session.unit.Unit": 43,
-    "sql.statement.Script": 27,
+    "sql.statement.Script": 28,
     "sql.statement.Statement": 28,
 }
 
