@@ -67,6 +67,7 @@ soak: $(STAMP)  ## about an hour and a half of scripts, also under fire, and of 
 attack: $(STAMP)  ## tests/attack ten times as long as in `make test`, and five minutes of the fuzzer of classification
 	RWSPLIT_ATTACK_TIMES=10 $(BIN)/python -m pytest -s tests/attack tests/integration/test_login_storms.py
 	$(BIN)/python -m tests.attack.fuzz_classification --seconds 300
+	$(BIN)/python -m tests.attack.repeated_words --seconds 300
 
 bench: $(STAMP)  ## rwsplit beside direct connections and the peers installed: tps, ratios, CPU per query
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -12,7 +12,7 @@ from rwsplit.sql.body import UNREADABLE, Body, read_body
 from rwsplit.sql.classify import read_scan, scan_query, unread, unreadable
 from rwsplit.sql.excerpt import names_of
 from rwsplit.sql.hints import parse_hints
-from rwsplit.sql.parse_cost import PATIENT_BUDGET, Budget
+from rwsplit.sql.parse_budget import PATIENT_BUDGET, ParseBudget
 
 
 def classify(query: Query) -> Generator[Names, Known, Facts]:
@@ -27,7 +27,7 @@ def classify(query: Query) -> Generator[Names, Known, Facts]:
         return Facts(unread(hints))
     try:
         book = known.asked_for(names)
-        return Facts(read_scan(found, book, hints, Budget(PATIENT_BUDGET)))
+        return Facts(read_scan(found, book, hints, ParseBudget(PATIENT_BUDGET)))
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - sqlglot is large, and a query it stumbles over must still run

@@ -58,8 +58,8 @@ class Choice:
             hinted = self._hinted(script, script.hints)
             if hinted is not None:
                 return hinted
-        if client.route_setting != "auto":
-            return policy.route_setting(script, client.route_setting)
+        if client.in_band.route != "auto":
+            return policy.route_setting(script, client.in_band.route)
         if client.rules:
             ruled = client.rules.route(script)
             if _is_possible(ruled, script):
@@ -157,7 +157,7 @@ class Choice:
 
     def _oldest(self, client: Client, route: Route) -> float:
         """Return the moment a replica's freshness must exceed for the lag that *route*, or the session, allows."""
-        lags = [lag for lag in (client.max_lag, route.max_lag) if lag is not None]
+        lags = [lag for lag in (client.in_band.max_lag, route.max_lag) if lag is not None]
         return self._relay.oldest(min(lags) if lags else self._relay.config.consistency.max_lag)
 
     def keeps_level(self, client: Client, server: Server, script: Script) -> bool:

@@ -332,7 +332,7 @@ class Dispatcher:
         # On a replica: only reads, and only while it is sure that the session stays there.
         if script.primary_only is not None or script.controls_transaction or script.cost.writes:
             return False
-        if script.hints is not None or client.route_setting != "auto":
+        if script.hints is not None or client.in_band.route != "auto":
             return False
         controls = last.script is not None and last.script.controls_transaction
         if client.transaction is None:

@@ -240,7 +240,7 @@ class Sender:
                 server.responses.owner = client.sink
         if script.ends_state or (reason is not None and not _is_sure(client, unit, reason)):
             client.doubted = True
-        if (script.sets or script.discards) and client.journal.note(script, client.parameters):
+        if script.changes_parameters and client.journal.note(script, client.parameters):
             server.parameters = None
         if script.redefines is not None and (unit.waiting_for or unit.is_open):
             client.doubts.append(client.knowledge.doubt(client.database, script.redefines))

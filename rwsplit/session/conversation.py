@@ -20,7 +20,7 @@ from rwsplit.session.unit import Unit
 
 
 class Conversation(SessionState):
-    """A session and what is pending for it."""
+    """A session and what is pending for it; a part of the record a plain read looks at, see `SessionState`."""
 
     __slots__ = ("_settled", "input", "pending", "pending_bytes", "spare", "transaction")
 

@@ -60,7 +60,7 @@ _header = HEADER.unpack_from
 
 
 class Frames(Conversation):
-    """One client's input; `session.Session` makes units of it."""
+    """One client's bytes; `session.Session` makes units of them."""
 
     __slots__ = (
         "_assembly",

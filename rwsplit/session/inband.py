@@ -13,6 +13,7 @@ from typing import Final
 from rwsplit.config.choices import ConsistencyLevel
 from rwsplit.config.units import parse_duration
 from rwsplit.protocol.refusals import BARE_MARK
+from rwsplit.session.inband_settings import DEFAULTS, InBandSettings
 from rwsplit.session.parameters import literal
 from rwsplit.session.state import SessionState
 from rwsplit.sql.statement import PrimaryOnly, Script, Statement, Verb
@@ -50,15 +51,14 @@ def substitute(
         return f'SELECT {literal(_SHOWN[name](session))} AS "{PREFIX}{name}"', ANSWER
     if statement.local:
         return _raise(f"SET LOCAL {PREFIX}{name} is not supported", "Use SET without LOCAL.")
-    before = session.route_setting, session.consistency, session.max_lag
+    before = session.in_band
     try:
         apply(session, name, statement.value)
     except InBandRefused as error:
         return _raise(str(error), error.hint)
     finally:
         if not applies:
-            session.route_setting, session.consistency, session.max_lag = before
-            session.review()
+            session.set_in_band(before)
     verb = f"RESET {PREFIX}{name}" if statement.verb is Verb.RESET else None
     return verb or f"SET {PREFIX}{name} TO DEFAULT", ANSWER
 
@@ -74,45 +74,47 @@ def apply(session: SessionState, name: str, value: str | None) -> None:
     if setter is None:
         raise InBandRefused(f'rwsplit parameter "{PREFIX}{name}" cannot be set', _known(_SET))
     try:
-        setter(session, value)
+        settings = setter(session.in_band, value)
     except ValueError as error:
         message = f'invalid value for parameter "{PREFIX}{name}": "{value}"'
         raise InBandRefused(message, str(error)) from error
-    session.review()
+    session.set_in_band(settings)
 
 
-def _set_route(session: SessionState, value: str | None) -> None:
-    route = (value or "auto").lower()
+def _set_route(settings: InBandSettings, value: str | None) -> InBandSettings:
+    route = (value or DEFAULTS.route).lower()
     if route not in ROUTES:
         raise ValueError(_available(ROUTES))
-    session.route_setting = route
+    return settings._replace(route=route)
 
 
-def _set_consistency(session: SessionState, value: str | None) -> None:
+def _set_consistency(settings: InBandSettings, value: str | None) -> InBandSettings:
     levels = [level.value for level in ConsistencyLevel]
     if value is not None and value.lower() not in levels:
         raise ValueError(_available(levels))
-    session.consistency = None if value is None else ConsistencyLevel(value.lower())
+    level = None if value is None else ConsistencyLevel(value.lower())
+    return settings._replace(consistency=level)
 
 
-def _set_max_lag(session: SessionState, value: str | None) -> None:
+def _set_max_lag(settings: InBandSettings, value: str | None) -> InBandSettings:
     try:
-        session.max_lag = None if value is None else parse_duration(value)
+        max_lag = None if value is None else parse_duration(value)
     except ValueError as error:
         raise ValueError("It takes a duration such as 250ms, 5s, 10m or 1h.") from error
+    return settings._replace(max_lag=max_lag)
 
 
-_SET: Final[dict[str, Callable[[SessionState, str | None], None]]] = {
+_SET: Final[dict[str, Callable[[InBandSettings, str | None], InBandSettings]]] = {
     "route": _set_route,
     "consistency": _set_consistency,
     "max_lag": _set_max_lag,
 }
 
 _SHOWN: Final[dict[str, Callable[[SessionState], str]]] = {
-    "route": lambda session: session.route_setting,
-    "consistency": lambda session: (session.consistency or session.default_level).value,
+    "route": lambda session: session.in_band.route,
+    "consistency": lambda session: (session.in_band.consistency or session.default_level).value,
     "max_lag": lambda session: (
-        "default" if session.max_lag is None else f"{session.max_lag:g}s"
+        "default" if session.in_band.max_lag is None else f"{session.in_band.max_lag:g}s"
     ),
     "last_route": lambda session: session.last_route(),
     "pinned": lambda session: "no" if session.pin is None else session.pin.value,

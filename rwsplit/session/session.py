@@ -71,7 +71,7 @@ class Session(Frames):
             script = self.scope.statements.lookup(text)
         else:
             script = OPAQUE if len(text) > PARSE_LIMIT else self.scope.statements.peek(text)
-        if self.input.unit_state:
+        if self._opened is not None:
             self._end_with(data[pos:end], script or OPAQUE)
             return
         names = self.names

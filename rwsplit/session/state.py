@@ -17,6 +17,7 @@ from rwsplit.protocol import codes
 from rwsplit.routing.consistency import NO_HOME, NOWHERE
 from rwsplit.routing.route import Route, RouteReason
 from rwsplit.routing.spill import Spill, describe
+from rwsplit.session.inband_settings import DEFAULTS, InBandSettings
 from rwsplit.session.journal import SERIALIZABLE, Journal, is_opaque
 from rwsplit.session.knowledge import Doubt, Knowledge
 from rwsplit.session.names import Names
@@ -29,17 +30,21 @@ NOTHING_SAID: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class SessionState:
-    """The state of one established client; its bytes are `Session`'s."""
+    """The state of one established client; its bytes are `Session`'s.
+
+    What is not looked at for every statement is a noun of its own (names, in_band, journal, scope); the rest stays here, where a plain read
+    finds it at once.
+    """
 
     __slots__ = (
         "application_name",
         "bound_for",
-        "consistency",
         "database",
         "default_level",
         "doubts",
         "has_rules",
         "home",
+        "in_band",
         "in_flight",
         "isolation",
         "journal",
@@ -49,7 +54,6 @@ class SessionState:
         "last_read",
         "last_write",
         "level",
-        "max_lag",
         "mode",
         "names",
         "opaque",
@@ -57,7 +61,6 @@ class SessionState:
         "pin",
         "plain",
         "reads",
-        "route_setting",
         "scope",
         "server",
         "sink",
@@ -123,12 +126,11 @@ class SessionState:
         """The isolation level of its transactions unless they say otherwise."""
         self.sync_lost = False
         """A COPY swallowed a Sync, so the next one answers for both."""
-        self.route_setting: str = "auto"
-        self.consistency: ConsistencyLevel | None = None
+        self.in_band = DEFAULTS
+        """What it has asked of rwsplit."""
         self.default_level: ConsistencyLevel = ConsistencyLevel.SESSION
         self.level = ConsistencyLevel.SESSION
         """The consistency level of its reads."""
-        self.max_lag: float | None = None
         self.mode = PoolMode.TRANSACTION
         """When it gives back its server; as of its login."""
         self.has_rules = False
@@ -146,18 +148,20 @@ class SessionState:
 
     def discard_settings(self) -> None:
         """Put what SET rwsplit.* changed back to its default."""
-        self.route_setting = "auto"
-        self.consistency = None
-        self.max_lag = None
+        self.set_in_band(DEFAULTS)
+
+    def set_in_band(self, settings: InBandSettings) -> None:
+        """Ask *settings* of rwsplit from now on."""
+        self.in_band = settings
         self.review()
 
     def review(self) -> None:
         """Work out *level* and *plain* after a setting or the operator's rules have changed."""
-        self.level = self.consistency or self.default_level
+        self.level = self.in_band.consistency or self.default_level
         self.plain = (
             not self.has_rules
-            and self.route_setting == "auto"
-            and self.max_lag is None
+            and self.in_band.route == DEFAULTS.route
+            and self.in_band.max_lag is None
             and self.mode is not PoolMode.SESSION
             and self.isolation != SERIALIZABLE
         )

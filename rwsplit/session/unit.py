@@ -67,7 +67,11 @@ class CancelReason(Enum):
 
 
 class Unit(Owed):
-    """One unit of *session* and everything its way through a server needs."""
+    """One unit of *session* and everything its way through a server needs.
+
+    It is made for every statement, and on a plain read's way each attribute that is looked at counts: so it is one record, and not
+    several that name each other.
+    """
 
     __slots__ = (
         "arrived",

@@ -25,7 +25,7 @@ from rwsplit.sql.effort import Effort
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.generations import Generations
 from rwsplit.sql.hints import parse_hints
-from rwsplit.sql.parse_cost import INLINE_BUDGET, Budget
+from rwsplit.sql.parse_budget import INLINE_BUDGET, ParseBudget
 from rwsplit.sql.shape import (
     HOLE,
     LITERALS,
@@ -198,7 +198,7 @@ class StatementCache:
             self._fingerprint_hits += 1
             script = known.script
         else:
-            budget = Budget(INLINE_BUDGET)
+            budget = ParseBudget(INLINE_BUDGET, wary=True)
             script = parse_scan(found, self._functions, budget) if found else unreadable()
             words = len(found.tokens) if found else len(query)
             self.effort.parsed(words, len(script.statements))

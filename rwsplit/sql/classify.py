@@ -14,7 +14,7 @@ import attrs
 
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.hints import parse_hints
-from rwsplit.sql.parse_cost import Budget
+from rwsplit.sql.parse_budget import ParseBudget
 from rwsplit.sql.settings import UNRECOGNISED
 from rwsplit.sql.shape import shorten
 from rwsplit.sql.statement import Hints, Redefined, Script, Statement
@@ -27,7 +27,7 @@ MOST_STATEMENTS: Final = 4000
 """Statements of a query beyond which none is parsed, since each costs further work."""
 
 
-def parse(query: bytes, book: FunctionBook, budget: Budget | None = None) -> Script:
+def parse(query: bytes, book: FunctionBook, budget: ParseBudget | None = None) -> Script:
     """Return the facts of *query* (without a zero byte at its end); never raise.
 
     *budget*: what its trees may cost.
@@ -41,16 +41,18 @@ def scan_query(query: bytes) -> Scan | None:
     return scan(shorten(query)) if len(query) <= PARSE_LIMIT else None
 
 
-def parse_scan(found: Scan, book: FunctionBook, budget: Budget | None = None) -> Script:
+def parse_scan(found: Scan, book: FunctionBook, budget: ParseBudget | None = None) -> Script:
     """Return the facts of a query that has been cut into tokens."""
     hints = parse_hints(found.comments)
     try:
-        return read_scan(found, book, hints, budget or Budget())
+        return read_scan(found, book, hints, budget or ParseBudget())
     except Exception:  # noqa: BLE001 - sqlglot is large, and a query it stumbles over must still run
         return unreadable(hints)
 
 
-def read_scan(found: Scan, book: FunctionBook, hints: Hints | None, budget: Budget) -> Script:
+def read_scan(
+    found: Scan, book: FunctionBook, hints: Hints | None, budget: ParseBudget
+) -> Script:
     """As `classify`, but raise the errors of sqlglot, and MemoryError."""
     parts = list(split(found.tokens))
     if len(parts) > MOST_STATEMENTS:
@@ -59,12 +61,15 @@ def read_scan(found: Scan, book: FunctionBook, hints: Hints | None, budget: Budg
     if len(parts) > 1 and script.redefines is not None and any(script.redefines):
         # What one of its statements defines, another one may use.
         names = script.redefines.functions | script.redefines.views
-        script = _script(parts, book.doubting(names), hints, Budget(budget.whole))
+        script = _script(parts, book.doubting(names), hints, budget.renewed())
     return script
 
 
 def _script(
-    parts: Sequence[Sequence[Token]], book: FunctionBook, hints: Hints | None, budget: Budget
+    parts: Sequence[Sequence[Token]],
+    book: FunctionBook,
+    hints: Hints | None,
+    budget: ParseBudget,
 ) -> Script:
     alone = len(parts) == 1
     statements = (classify_statement(part, book, budget, alone=alone) for part in parts)

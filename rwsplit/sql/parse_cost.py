@@ -1,11 +1,11 @@
 """Parse cost: how much work sqlglot will have with a text, estimated before it is given it.
 
-Its time is not bounded by the length of a text. Behind the name of a type an opening bracket is tried as the type's own, and
-then once more as something else: twice the time for each level, so that 30 levels of `int(`, 158 bytes, take for ever. So it is
-behind LIMIT and LATERAL, and with all that follows a JOIN without its condition. A subscript copies what it is a subscript of.
+Its time is not bounded by the length of a text. Where it reads the words within a bracket twice (`sql.backtracking`), it takes twice
+the time for each level, so that 30 levels of `int(`, 158 bytes, take for ever. A subscript copies what it is a subscript of.
 
-The list has the words behind which sqlglot parses a bracket once, not those behind which it parses it twice. So a word that
-another version of sqlglot adds counts as expensive until it is known to be cheap.
+Nobody can know all that sqlglot tries. So where all clients would wait, a *wary* estimate decides: it assumes that each word which is not
+known to be harmless makes sqlglot read once more every bracket that is opened behind it at its level. What this has sent to the parser
+process without need is read there all the same, by the other estimate; there the kernel has the last word.
 
 The unit is what an ordinary word costs, 5 to 10 microseconds; `tests/property/test_parse_cost.py` counts the parser's steps.
 """
@@ -15,96 +15,67 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from sqlglot.dialects.postgres import Postgres
+from rwsplit.sql.backtracking import (
+    CLOSING,
+    CONDITIONS,
+    JOINS,
+    LIMITS,
+    OPENING,
+    QUERY_STARTS,
+    READ_TWICE,
+    UNCONDITIONAL,
+    is_misplaced,
+    is_read_twice,
+    is_tried,
+    needs_condition,
+)
 
-BUDGET: Final = 6000
-"""What the trees of one text may cost together: some 50 ms."""
-INLINE_BUDGET: Final = 1200
-"""The same in the turn loop, where all clients wait: enough for an ordinary statement of some kilobytes."""
-PATIENT_BUDGET: Final = 100_000
-"""The same in the parser process, where only the asker waits."""
-TREE: Final = 20
-"""The least cost of a tree, in words."""
-
+MOST_JOINS: Final = 60
+"""JOINs without a condition beyond which it does not matter how many there are."""
 _SUBSCRIPT: Final = 12
 """A subscript, in words."""
 _COPIED: Final = 0.5
 """A word that a subscript copies, in words."""
-_SIGNS: Final = frozenset({*"()[]{},.;:=<>+-*/%&|^~#!?@$", "::", "<=", ">=", "<>", "!=", "=>"})
-_OPENING: Final = {"(": ")", "[": "]"}
-_CLOSING: Final = frozenset(_OPENING.values())
-_READ_ONCE: Final = frozenset(
-    {
-        *("select", "from", "where", "having", "as", "values", "distinct", "all", "by"),
-        *("and", "or", "not", "in", "any", "some", "exists", "case", "when", "then", "else"),
-        *("cast", "row", "join", "on", "using", "over", "filter"),
-    }
-)
-"""Words of sqlglot's behind which a bracket is known to be read once."""
-_READ_TWICE: Final = (
-    frozenset(word.lower().rpartition(" ")[2] for word in Postgres.Tokenizer.KEYWORDS)
-    - _READ_ONCE
-    - _SIGNS
-)
-"""Behind these it is, or may be, read twice."""
-_QUERIES: Final = ["select"], ["with"], ["values"]
-"""What LATERAL ( is read once before."""
-MOST_JOINS: Final = 60
-"""JOINs without a condition beyond which it does not matter how many there are."""
-_JOIN: Final = frozenset({"join", "straight_join"})
-_CONDITION: Final = frozenset({"on", "using"})
-_UNCONDITIONAL: Final = frozenset({"cross", "natural"})
-_LAST: Final = frozenset({"limit", "offset", "fetch"})
-"""What follows these is, or may be, read twice."""
-_CLAUSES: Final = _JOIN | _CONDITION | _UNCONDITIONAL | _LAST
 
 
-class Budget:
-    """What the trees of one text may still cost."""
+def parse_cost(words: Sequence[str], limit: float, *, wary: bool = False) -> float:
+    """Return what sqlglot's parser costs for *words* (of `rendering.render`), in words; if over *limit*, at least that.
 
-    __slots__ = ("is_too_small", "left", "whole")
-
-    def __init__(self, whole: float = BUDGET) -> None:
-        self.whole = self.left = whole
-        self.is_too_small = False
-        """Whether something was left unparsed that PATIENT_BUDGET would have allowed."""
-
-    def affords(self, words: Sequence[str]) -> bool:
-        """Return whether sqlglot may read *words*; if so, what that costs is spent."""
-        cost = TREE + parse_cost(words, PATIENT_BUDGET)
-        if cost > self.left:
-            self.is_too_small |= cost <= PATIENT_BUDGET
-            return False
-        self.left -= cost
-        return True
-
-
-def parse_cost(words: Sequence[str], limit: float = BUDGET) -> float:
-    """Return what sqlglot's parser costs for *words* (of `rendering.render`), in words; if over *limit*, at least that."""
-    estimate, before = _Estimate(), ""
+    It is over *limit* for what is no SQL: a bracket that is not closed or not open, a query where only another dialect has one.
+    """
+    estimate, before = _Estimate(wary=wary), ""
     for index, word in enumerate(words):
+        following = words[index + 1 : index + 2]
         estimate.cost += estimate.times
         if estimate.cost > limit:
-            break
-        if word in _OPENING:
-            once = before == "lateral" and words[index + 1 : index + 2] in _QUERIES
-            estimate.open(word, "" if once else before, index)
-        elif word in _CLOSING:
+            return estimate.cost
+        if word in OPENING:
+            estimate.open(word, before, index, twice=is_read_twice(word, before, following))
+        elif word in CLOSING:
             if not estimate.close(word, index):
-                return limit + 1  # it is no SQL
-        elif word in _CLAUSES:
+                return limit + 1
+        elif word in QUERY_STARTS:
+            if is_misplaced(word, before, words[max(0, index - 2) : index]):
+                return limit + 1
+        elif is_tried(word, before, following):
+            estimate.tries += 1
+        elif word in UNCONDITIONAL:
+            estimate.conditional = needs_condition(index, before, words)
+        else:
             estimate.clause(word)
+        estimate.note(word)
         before = word
-    else:
-        estimate.end_joins()
-    return estimate.cost
+    return estimate.cost if estimate.end() else limit + 1
 
 
 class _Level(NamedTuple):
     """What is outside of an open bracket."""
 
     closing: str
-    times: int
+    base: int
+    tries: int
+    doubts: int
+    selects: bool
     joins: int
     """JOINs whose condition has not come yet."""
     began: float
@@ -116,49 +87,101 @@ class _Level(NamedTuple):
 class _Estimate:
     """The cost so far, and what the next word will cost."""
 
-    __slots__ = ("_began", "_belongs", "_conditional", "_joins", "_outside", "cost", "times")
+    __slots__ = (
+        "_base",
+        "_began",
+        "_belongs",
+        "_doubts",
+        "_joins",
+        "_outside",
+        "_selects",
+        "_wary",
+        "conditional",
+        "cost",
+        "tries",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, *, wary: bool) -> None:
+        self._wary = wary
         self.cost = 0.0
-        self.times = 1
-        """How often a word here is read."""
+        self._base = 1
+        """How often the first word of this level is read."""
+        self.tries = 0
+        """Words of this level behind which everything is read once more."""
+        self._doubts = 0
+        """Words of this level of which it is not known that they are harmless."""
+        self._selects = False
+        """This level has a SELECT."""
         self._joins = self._belongs = 0
         self._began = 0.0
-        self._conditional = True
-        """Such a condition belongs to the next JOIN."""
+        self.conditional = True
+        """A condition belongs to the next JOIN."""
         self._outside: list[_Level] = []
 
-    def open(self, bracket: str, before: str, index: int) -> None:
-        belongs = self._belongs if before in _CLOSING else index
-        level = _Level(_OPENING[bracket], self.times, self._joins, self._began, belongs)
-        self._outside.append(level)
-        self.times <<= before in _READ_TWICE
+    @property
+    def times(self) -> int:
+        """How often a word here is read."""
+        return self._base * (1 + self.tries)
+
+    def note(self, word: str) -> None:
+        """Note that *word* is part of this level."""
+        if word == "select":
+            self._selects = True
+        elif word in READ_TWICE or (word == "from" and not self._selects):
+            self._doubts += 1
+
+    def open(self, bracket: str, before: str, index: int, *, twice: bool) -> None:
+        """Begin the level within *bracket*, the word at *index*, behind the word *before*."""
+        belongs = self._belongs if before in CLOSING else index
+        self._outside.append(
+            _Level(
+                OPENING[bracket],
+                self._base,
+                self.tries,
+                self._doubts,
+                self._selects,
+                self._joins,
+                self._began,
+                belongs,
+            )
+        )
+        again = max(twice, self._doubts if self._wary else 0)
+        self._base = self.times * (1 + again)
+        self.tries = self._doubts = 0
+        self._selects = False
         self._joins, self._began = 0, self.cost
 
     def close(self, bracket: str, index: int) -> bool:
         """Note that *bracket* closes the last one; return whether it does."""
         if not self._outside or self._outside[-1].closing != bracket:
             return False
-        self.end_joins()
-        _, self.times, self._joins, self._began, self._belongs = self._outside.pop()
+        self._end_joins()
+        level = self._outside.pop()
+        self._base, self.tries = level.base, level.tries
+        self._doubts, self._selects = level.doubts, level.selects
+        self._joins, self._began, self._belongs = level.joins, level.began, level.belongs
         if bracket == "]":
             self.cost += self.times * (_SUBSCRIPT + _COPIED * (index - self._belongs))
         return True
 
+    def end(self) -> bool:
+        """Note that there are no more words; return whether every bracket is closed."""
+        self._end_joins()
+        return not self._outside
+
     def clause(self, word: str) -> None:
-        if word in _JOIN:
+        """Note *word* if it is of a clause that is read twice."""
+        if word in JOINS:
             if not self._joins:
                 self._began = self.cost
-            self._joins += self._conditional
-            self._conditional = True
-        elif word in _CONDITION:
+            self._joins += self.conditional
+            self.conditional = True
+        elif word in CONDITIONS:
             self._joins = max(0, self._joins - 1)
-        elif word in _UNCONDITIONAL:
-            self._conditional = False
-        else:
-            self.times *= 2
+        elif word in LIMITS:
+            self._base *= 2
 
-    def end_joins(self) -> None:
+    def _end_joins(self) -> None:
         """Add what it costs that JOINs are left without a condition: what follows each of them is read twice."""
         again = (1 << min(self._joins, MOST_JOINS)) - 1
         self.cost += (self.cost - self._began) * again

@@ -14,7 +14,7 @@ import attrs
 from rwsplit.sql.body import read_body
 from rwsplit.sql.dynamic import Dynamic, body_of_do
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.parse_cost import Budget
+from rwsplit.sql.parse_budget import ParseBudget
 from rwsplit.sql.queries import classify_query
 from rwsplit.sql.statement import (
     PrimaryOnly,
@@ -35,7 +35,9 @@ _ANYTHING: Final = Statement(
 )
 
 
-def classify_call(tokens: Sequence[Token], book: FunctionBook, budget: Budget) -> Statement:
+def classify_call(
+    tokens: Sequence[Token], book: FunctionBook, budget: ParseBudget
+) -> Statement:
     """Return the facts of *tokens*, a CALL."""
     called = classify_query([(WORD, "select"), *tokens[1:]], book, budget)
     return attrs.evolve(

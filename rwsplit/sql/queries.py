@@ -25,7 +25,7 @@ from rwsplit.sql.calls import DML, Calls, arguments, find_calls, quoted
 from rwsplit.sql.facts import HARMLESS, TELLING_ROLE, TIME_FUNCTIONS, TIME_WORDS, FunctionFacts
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.given import GIVEN, Given, judge
-from rwsplit.sql.parse_cost import Budget
+from rwsplit.sql.parse_budget import ParseBudget
 from rwsplit.sql.relations import is_catalog, is_temporary
 from rwsplit.sql.rendering import render
 from rwsplit.sql.setting_calls import asked_for, set_by
@@ -81,7 +81,7 @@ class Tree(NamedTuple):
 
 
 def classify_query(
-    tokens: Sequence[Token], book: FunctionBook, budget: Budget, *, depth: int = 0
+    tokens: Sequence[Token], book: FunctionBook, budget: ParseBudget, *, depth: int = 0
 ) -> Statement:
     """Return the facts of *tokens*, a statement that begins as a query or DML does; *depth*: in how many others.
 
@@ -143,7 +143,11 @@ def classify_query(
 
 
 def read_tree(
-    tokens: Sequence[Token], heads: Container[int], budget: Budget, *, limit: int = MAX_WORDS
+    tokens: Sequence[Token],
+    heads: Container[int],
+    budget: ParseBudget,
+    *,
+    limit: int = MAX_WORDS,
 ) -> Tree | None:
     """Return what sqlglot makes of *tokens*, None if it makes nothing of them, they are too many or *budget* does not do.
 
@@ -180,7 +184,7 @@ def read_tree(
 
 
 def _given(
-    tokens: Sequence[Token], calls: Calls, book: FunctionBook, budget: Budget, depth: int
+    tokens: Sequence[Token], calls: Calls, book: FunctionBook, budget: ParseBudget, depth: int
 ) -> list[Given]:
     """Return what the calls mean that hand SQL, or the name of something, to a function."""
     if GIVEN.isdisjoint(calls.functions):

@@ -274,6 +274,7 @@ class Script:
 
     __slots__ = (
         "anywhere",
+        "changes_parameters",
         "controls_transaction",
         "copies_in",
         "cost",
@@ -331,6 +332,9 @@ class Script:
         self.uses_sequences: bool = self.may_write or self.may_read_sequences
         """It may draw from sequences, or ask what its session has drawn."""
         self.discards: bool = bool(statements) and statements[-1].discards
+        """The last one is DISCARD ALL."""
+        self.changes_parameters: bool = bool(self.sets) or any(s.discards for s in statements)
+        """It may: sets them, or puts them back."""
         self.controls_transaction: bool = any(s.verb in TRANSACTION_CONTROL for s in statements)
         self.copies_in: bool = any(s.verb is Verb.COPY_IN for s in statements)
         """The client is to send data: what comes behind it waits for what the server says."""

@@ -16,7 +16,7 @@ from rwsplit.sql.calls import DML
 from rwsplit.sql.cursor import Cursor
 from rwsplit.sql.definitions import redefined, vacated
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.parse_cost import Budget
+from rwsplit.sql.parse_budget import ParseBudget
 from rwsplit.sql.procedures import classify_call, classify_do
 from rwsplit.sql.queries import classify_query
 from rwsplit.sql.relations import is_temporary
@@ -49,7 +49,7 @@ _MAX_NESTING: Final = 8
 def classify_statement(
     tokens: Sequence[Token],
     book: FunctionBook,
-    budget: Budget,
+    budget: ParseBudget,
     *,
     alone: bool = True,
     depth: int = 0,
@@ -73,7 +73,9 @@ def classify_statement(
     return UNRECOGNISED
 
 
-def _held(tokens: Sequence[Token], book: FunctionBook, budget: Budget, depth: int) -> Statement:
+def _held(
+    tokens: Sequence[Token], book: FunctionBook, budget: ParseBudget, depth: int
+) -> Statement:
     if not tokens:
         return UNRECOGNISED
     return classify_statement(tokens, book, budget, alone=False, depth=depth + 1)
@@ -327,7 +329,9 @@ _HOLDERS: Final[dict[str, Callable[[Cursor, Classify], Statement]]] = {
     "copy": _copy,
     "create": _create,
 }
-_RUNNERS: Final[dict[str, Callable[[Sequence[Token], FunctionBook, Budget], Statement]]] = {
+_RUNNERS: Final[
+    dict[str, Callable[[Sequence[Token], FunctionBook, ParseBudget], Statement]]
+] = {
     "call": classify_call,
     "do": lambda tokens, book, _budget: classify_do(tokens, book),
 }

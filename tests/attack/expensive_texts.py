@@ -43,6 +43,34 @@ TEXTS: Final[dict[str, str]] = {
     "in": f"select 1 where 7 in ({', '.join(map(str, range(12_000)))})",
     "joins": "select 1 from a" + " join b using (x)" * 2000,
     "joins without conditions": "select 1 from a" + " join b" * DEPTH,
+    "lateral behind commas": "select " + "(select 1 from t, lateral (select " * DEPTH + "1",
+    "lateral functions behind commas": "select "
+    + "(select 1 from t, lateral f(" * DEPTH
+    + "1 2"
+    + "))" * DEPTH,
+    **{
+        f"{kind} apply behind commas": "select "
+        + f"(select 1 from t, {kind} apply f(" * DEPTH
+        + "1 2"
+        + "))" * DEPTH
+        for kind in ("cross", "outer")
+    },
+    **{
+        f"{type_} array behind commas": "select "
+        + f"{type_} array, (" * DEPTH
+        + "1"
+        + ")" * DEPTH
+        for type_ in ("int", "map", "x::int", "x::foo")
+    },
+    "map array": "select array" + ", map array" * 340,
+    "subscripts of a cast": "select " + "x::cast[" * DEPTH + "1" + "]" * DEPTH,
+    "joins without conditions, not closed": "select "
+    + "(select 1 from t join x, " * DEPTH
+    + "1",
+    "joins of natural": "select 1 from t" + " join natural" * DEPTH,
+    "queries of FROM": "select " + "(from x, " * DEPTH + "1",
+    "queries of FROM behind lateral": "select " + "from x, lateral " * DEPTH + "1",
+    "queries of FROM in unions": "select " + "from x, select 1 union " * DEPTH + "1",
     "unions": " union all ".join(["select 1"] * 2000),
     "statements": "; ".join(["select 1"] * 8000),
     "different statements": "; ".join(f"select {n} as c{n}" for n in range(1500)),

@@ -4,8 +4,11 @@
 
 Each text goes the way it would: up to 4 kB it is looked up as in a turn; a longer one, or one that is dear, is read as in the parser process, and what the turn
 does about that is timed apart. One in ten is the body of a function. Time is the processor's, so the machine may be busy. Texts that took longest so far
-are changed and tried again, so that the search climbs. What takes too long is made shorter while it still does, and written into
+are changed and tried again, so that the search climbs. What takes too long in a turn is made shorter while it still does, and written into
 tests/attack/corpus, which a test reads, too. The last lines say how many texts there were and what the slowest took.
+
+What is read as in the parser process is read in a process of its own, which the kernel ends when it has worked for as long as the parser process may: then the
+statement goes to the primary unread, and nobody has waited but its session. How many texts that happened to is said as well.
 """
 
 from __future__ import annotations
@@ -13,10 +16,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import json
+import os
 import random
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -25,6 +31,7 @@ from typing import Final
 from rwsplit.parser import work
 from rwsplit.parser.frames import BrokenFrame, Frames, encode
 from rwsplit.parser.messages import Facts, Known, Message, Names, Query, Read
+from rwsplit.parser.process import Limits
 from rwsplit.sql.body import read_body
 from rwsplit.sql.cache import INLINE_LIMIT, StatementCache
 from rwsplit.sql.catalog import Catalog
@@ -34,6 +41,8 @@ from rwsplit.sql.functions import FunctionBook
 from tests.attack.generated_texts import WORDS, text
 
 CORPUS: Final = Path(__file__).parent / "corpus"
+#: Seconds of processor time a parser process has for one text, or body.
+LIMIT: Final = Limits().seconds
 #: How often a text must take too long.
 TRIES: Final = 4
 #: A text, and what it takes on a machine with two processors of which others use both. Hyperthreads, caches, a hypervisor make it more.
@@ -41,15 +50,15 @@ ORDINARY: Final = b"select " + b", ".join(b"a%d" % number for number in range(40
 ORDINARY_SECONDS: Final = 0.006
 #: As many of the slowest texts of each place are changed and tried again.
 SLOW: Final = 20
-#: Seconds of processor time for making one text shorter.
+#: Seconds for making one text shorter.
 SHORTENING: Final = 30.0
 
 
 class Place(Enum):
-    """Where a text takes time: its value is how many seconds of processor time it may."""
+    """Where a text takes time: its value is how many seconds of processor time it may; in the process the kernel sees to that."""
 
     TURN = 0.05
-    PROCESS = 1.5
+    PROCESS = LIMIT
 
 
 class Kind(Enum):
@@ -63,23 +72,53 @@ Times = dict[Place, float]
 
 
 def times(query: bytes, kind: Kind = Kind.STATEMENT) -> Times:
-    """Return how long *query* takes in each place."""
-    took = dict.fromkeys(Place, 0.0)
+    """Return how long *query* takes in each place, at most LIMIT in the process."""
     if kind is Kind.BODY:
-        with _timed(took, Place.PROCESS):
-            body = read_body(query.decode(errors="replace"))
-        with _timed(took, Place.TURN):
-            _received(encode(Read(body)))
-        return took
-    cache = StatementCache(_book, size=10)
+        return apart(lambda took: _read_as_body(query, took))
+    took = dict.fromkeys(Place, 0.0)
+    cache = StatementCache(BOOK, size=10)
     with _timed(took, Place.TURN):
         known = cache.lookup(query) if len(query) <= INLINE_LIMIT else cache.peek(query)
     if known is None:
-        _elsewhere(query, cache, took)
+        elsewhere = apart(lambda took: _read_as_statement(query, cache, took))
+        took = {place: took[place] + elsewhere[place] for place in Place}
     return took
 
 
-def _elsewhere(query: bytes, cache: StatementCache, took: Times) -> None:
+def apart(work: Callable[[Times], None]) -> Times:
+    """Return what *work* notes in a process of its own; the kernel ends that when it has worked for as long as a parser process may."""
+    took = dict.fromkeys(Place, 0.0)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            signal.signal(signal.SIGPROF, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_PROF, LIMIT)
+            work(took)
+            os.write(writing, json.dumps([took[place] for place in Place]).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF:
+        return {**took, Place.PROCESS: LIMIT}
+    assert status == 0, f"the process has ended with {status}"
+    return dict(zip(Place, json.loads(said), strict=True))
+
+
+def _read_as_body(query: bytes, took: Times) -> None:
+    """Have the body *query* read as in the parser process, and told."""
+    with _timed(took, Place.PROCESS):
+        body = read_body(query.decode(errors="replace"))
+    with _timed(took, Place.TURN):
+        _received(encode(Read(body)))
+
+
+def _read_as_statement(query: bytes, cache: StatementCache, took: Times) -> None:
     """Have *query* read as in the parser process, and told to *cache*."""
     reading = work.classify(Query(query))
     with contextlib.suppress(StopIteration, BrokenFrame):
@@ -89,7 +128,7 @@ def _elsewhere(query: bytes, cache: StatementCache, took: Times) -> None:
             with _timed(took, Place.TURN):
                 asked = _received(names)
                 assert isinstance(asked, Names)
-                known = encode(Known(Excerpt.of(_book, asked.names)))
+                known = encode(Known(Excerpt.of(BOOK, asked.names)))
             with _timed(took, Place.PROCESS):
                 told = _received(known)
                 assert isinstance(told, Known)
@@ -112,16 +151,14 @@ def _timed(took: Times, place: Place) -> Iterator[None]:
         took[place] += time.process_time() - began
 
 
-def too_dear(query: bytes, kind: Kind = Kind.STATEMENT) -> Place | None:
-    """Return where *query* takes too long, each of some times; a machine that is slow just now may take longer."""
-    dear = set(Place)
+def is_too_dear(query: bytes, kind: Kind = Kind.STATEMENT) -> bool:
+    """Return whether *query* takes too long in a turn, each of some times; a machine that is slow just now may take longer."""
+    limit = Place.TURN.value
     for _ in range(TRIES):
-        took = times(query, kind)
-        dear = {place for place in dear if took[place] > place.value}
-        if not dear:
-            return None
-        dear = {place for place in dear if took[place] > place.value * slowness()}
-    return min(dear, key=lambda place: place.value, default=None)
+        took = times(query, kind)[Place.TURN]
+        if took <= limit or took <= limit * slowness():
+            return False
+    return True
 
 
 def slowness() -> float:
@@ -132,13 +169,13 @@ def slowness() -> float:
 
 def shortened(query: bytes, kind: Kind) -> bytes:
     """Return a shorter text that takes too long as well, if one is found soon."""
-    size, end = len(query) // 2, time.process_time() + SHORTENING
-    while size and time.process_time() < end:
+    size, end = len(query) // 2, time.monotonic() + SHORTENING
+    while size and time.monotonic() < end:
         for start in range(0, len(query), size):
-            if time.process_time() > end:
+            if time.monotonic() > end:
                 return query
             shorter = query[:start] + query[start + size :]
-            if too_dear(shorter, kind):
+            if is_too_dear(shorter, kind):
                 query = shorter
                 break
         else:
@@ -152,6 +189,14 @@ def corpus() -> Iterator[tuple[Path, Kind]]:
         yield path, Kind(path.suffix)
 
 
+def keep(query: bytes, kind: Kind) -> Path:
+    """Write *query* into the corpus; return where."""
+    path = CORPUS / (hashlib.sha256(query).hexdigest()[:12] + kind.value)
+    CORPUS.mkdir(exist_ok=True)
+    path.write_bytes(query)
+    return path
+
+
 def main() -> int:
     """Look for texts until the time is over; return 1 if there were any."""
     parser = argparse.ArgumentParser()
@@ -159,7 +204,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     options = parser.parse_args()
     chance = random.Random(options.seed)
-    count = found = 0
+    count = found = cut = 0
     slowest: dict[Place, list[tuple[float, str]]] = {place: [] for place in Place}
     end = time.monotonic() + options.seconds
     while time.monotonic() < end:
@@ -167,13 +212,14 @@ def main() -> int:
         data = query.encode()
         kind = Kind.BODY if chance.random() < 0.1 else Kind.STATEMENT
         took, count = times(data, kind), count + 1
-        if any(took[place] > place.value for place in Place) and too_dear(data, kind):
+        cut += took[Place.PROCESS] >= LIMIT
+        if took[Place.TURN] > Place.TURN.value and is_too_dear(data, kind):
             data, found = shortened(data, kind), found + 1
-            path = CORPUS / (hashlib.sha256(data).hexdigest()[:12] + kind.value)
-            CORPUS.mkdir(exist_ok=True)
-            path.write_bytes(data)
-            seconds = max(times(data, kind).values())
-            print(f"{path}: {seconds:.2f} s, {len(data)} bytes: {data[:80]!r}", flush=True)
+            seconds = times(data, kind)[Place.TURN]
+            print(
+                f"{keep(data, kind)}: {seconds:.2f} s, {len(data)} bytes: {data[:80]!r}",
+                flush=True,
+            )
             continue  # not to be found again and again
         for place, slow in slowest.items():
             slow.append((took[place], query))
@@ -182,7 +228,10 @@ def main() -> int:
     for place, slow in slowest.items():
         seconds, query = slow[0]
         print(f"the slowest, {place.name}: {seconds * 1000:.0f} ms: {query[:60]!r}")
-    print(f"{count} texts of seed {options.seed}; {found} took too long")
+    print(
+        f"{count} texts of seed {options.seed}; {found} took too long in a turn; "
+        f"{cut} were given up by the parser process"
+    )
     return int(bool(found))
 
 
@@ -205,7 +254,7 @@ def _some_book() -> FunctionBook:
     return FunctionBook().within(catalog, ("public", "s"))
 
 
-_book: Final = _some_book()
+BOOK: Final = _some_book()
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,20 +6,23 @@ import os
 import subprocess
 import sys
 
-from tests.attack.fuzz_classification import corpus, too_dear
+import pytest
+
+from tests.attack.fuzz_classification import LIMIT, Place, Times, apart, corpus, is_too_dear
 from tests.support.attack_length import TIMES
 
 #: Seconds the fuzzer runs; an hour's run is `python -m tests.attack.fuzz_classification --seconds 3600`.
 SECONDS = 5.0 * TIMES
 
 
-def test_a_fuzzer_finds_nothing():
+@pytest.mark.parametrize("module", ["fuzz_classification", "repeated_words"])
+def test_a_search_finds_nothing(module: str):
     """In a process that is not measured: a coverage run is several times as slow."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")
     }
     done = subprocess.run(
-        [sys.executable, "-m", "tests.attack.fuzz_classification", "--seconds", str(SECONDS)],
+        [sys.executable, "-m", f"tests.attack.{module}", "--seconds", str(SECONDS)],
         env=environment,
         capture_output=True,
         text=True,
@@ -31,5 +34,12 @@ def test_a_fuzzer_finds_nothing():
 
 
 def test_what_was_found_before_is_mended():
-    dear = {path.name: too_dear(path.read_bytes(), kind) for path, kind in corpus()}
-    assert {name: place for name, place in dear.items() if place} == {}
+    assert [path.name for path, kind in corpus() if is_too_dear(path.read_bytes(), kind)] == []
+
+
+def test_work_that_never_ends_is_given_up_as_by_the_parser_process():
+    def work(_took: Times) -> None:
+        while True:
+            pass
+
+    assert apart(work)[Place.PROCESS] == LIMIT

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import psycopg
 import pytest
 
+from rwsplit.embedded.processes import wait_until
 from rwsplit.embedded.reachable import ReachableCluster
 from tests.support.pgbench import Pgbench
 from tests.support.proxy import Proxy
@@ -27,11 +28,21 @@ def bench(
     """A proxy whose counts are this module's alone, in front of pgbench's tables."""
     with Proxy(cluster, tmp_path_factory.mktemp("bench"), measured=False) as running:
         Pgbench().initialise(running.dsn(), scale=5)
+        # Sessions that log in see what was defined before: a replica serves them when it is known to have replayed it.
+        assert wait_until(lambda: serves_a_new_session(running), timeout=10)
         yield running
         with running.connect() as connection:
             connection.execute(
                 "drop table pgbench_accounts, pgbench_branches, pgbench_history, pgbench_tellers"
             )
+
+
+def serves_a_new_session(proxy: Proxy) -> bool:
+    """Return whether a replica answers the first read of a session."""
+    with proxy.connect() as connection:
+        connection.execute("select 1")
+        [(route,)] = connection.execute("show rwsplit.last_route").fetchall()
+        return str(route).startswith("replica")
 
 
 def counts(proxy: Proxy, column: str) -> dict[str, int]:

@@ -22,7 +22,7 @@ from rwsplit.sql.body import Body
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.parse_cost import PATIENT_BUDGET, Budget
+from rwsplit.sql.parse_budget import PATIENT_BUDGET, ParseBudget
 from rwsplit.sql.statement import PrimaryOnly
 from tests.support.frames import SYNC, bind, describe, execute, parse as parse_message
 from tests.support.memory_relay import ANSWER, MemoryRelay
@@ -49,7 +49,9 @@ class Asked:
     def answer(self, reading: Reading | None = None) -> None:
         """Have it read; by default as it is."""
         book = self.book()
-        self._reading = reading or Reading(parse(self.text, book, Budget(PATIENT_BUDGET)), book)
+        self._reading = reading or Reading(
+            parse(self.text, book, ParseBudget(PATIENT_BUDGET)), book
+        )
         self._done.set()
 
     async def outcome(self) -> Reading:

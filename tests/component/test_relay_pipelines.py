@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rwsplit.relay.dispatch import MOST_LISTED
+from rwsplit.session.inband_settings import InBandSettings
 from tests.support import frames
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
 
@@ -13,7 +14,7 @@ def test_what_follows_a_read_that_may_run_elsewhere_waits_for_it():
     """Behind a Parse of a name in use rwsplit closes what that leaves; the read before may fail all the same."""
     rig = MemoryRelay(1)
     [client] = rig.clients
-    client.route_setting = "primary"
+    client.in_band = InBandSettings(route="primary")
     wire_of(client).incoming = frames.parse("a", "select 1") + frames.SYNC
     rig.turn_clients([client])
     rig.answer(rig.busy(), SYNCED)
@@ -36,8 +37,7 @@ def test_who_has_very_many_statements_cannot_list_them():
     """A server must have been taught all of them for that, in one go: everybody would wait."""
     rig = MemoryRelay(1)
     [client] = rig.clients
-    client.route_setting = "primary"
-    client.review()
+    client.set_in_band(InBandSettings(route="primary"))
     question = frames.query("select name from pg_prepared_statements")
     told = wire_of(client).log = []
     for few in (True, False):

@@ -13,6 +13,7 @@ from rwsplit.relay.resetting import Reset
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
 from rwsplit.session import audit
+from rwsplit.session.inband_settings import InBandSettings
 from rwsplit.session.journal import MOST_SET
 from rwsplit.session.parameters import MOST_COLUMNS, NONE
 from rwsplit.session.pinning import PinReason
@@ -360,10 +361,8 @@ def test_a_lane_is_opened_for_a_waiter_only_when_its_server_needs_no_answer():
         rig.answer(rig.busy(), ANSWER)
     for client in rig.clients[1:]:
         acting_as(rig, client, "clerk")
-        client.route_setting = "primary"
-        client.review()
-    rig.clients[0].route_setting = "primary"
-    rig.clients[0].review()
+        client.set_in_band(InBandSettings(route="primary"))
+    rig.clients[0].set_in_band(InBandSettings(route="primary"))
     server = says(rig, rig.clients[0], b"insert into t values (1)")
     for client in rig.clients[1:]:
         rig.ask(client, b"select 1")

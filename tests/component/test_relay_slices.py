@@ -11,6 +11,7 @@ from rwsplit.relay.client import Client
 from rwsplit.relay.dispatch import MOST_LISTED
 from rwsplit.relay.outboxes import HIGH_WATER
 from rwsplit.relay.slices import MOST_PENDING, SLICE, TURN
+from rwsplit.session.inband_settings import InBandSettings
 from tests.support import frames
 from tests.support.memory_relay import ANSWER, MemoryRelay, MemoryWire, wire_of
 
@@ -94,8 +95,7 @@ def test_clients_with_work_left_over_take_turns():
 def test_answers_come_in_order_whatever_the_slices():
     rig = MemoryRelay(1)
     [client] = rig.clients
-    client.route_setting = "primary"
-    client.review()
+    client.set_in_band(InBandSettings(route="primary"))
     told = sent_to(client)
     count = 3 * MOST_PENDING
     rig.say(client, b"".join(frames.query(f"insert into t values ({n})") for n in range(count)))
@@ -142,8 +142,7 @@ def test_what_waits_for_its_slice_is_bounded():
 def test_the_rest_is_looked_at_when_what_came_before_is_answered():
     rig = MemoryRelay(1)
     [client] = rig.clients
-    client.route_setting = "primary"
-    client.review()
+    client.set_in_band(InBandSettings(route="primary"))
     rig.say(client, frames.query("select pg_sleep(1)") + frames.SYNC * 2000)
     rig.turn_clients([client])
     for _ in range(5000):
@@ -270,8 +269,7 @@ def test_a_session_that_waits_in_the_middle_of_its_slices_goes_on_later():
     """Names that are not settled hold it up; what is behind them keeps its place."""
     rig = MemoryRelay(1)
     [client] = rig.clients
-    client.route_setting = "primary"
-    client.review()
+    client.set_in_band(InBandSettings(route="primary"))
     one = frames.parse("a", "select 1") + frames.SYNC + frames.close("a") + frames.SYNC
     rig.say(client, one * 400)
     rig.turn_clients([client])
@@ -410,8 +408,7 @@ def test_what_a_server_is_taught_for_one_client_counts():
     """Each question for its statements may have its server learn all of them anew: others are served in between."""
     rig = MemoryRelay(1)
     [client] = rig.clients
-    client.route_setting = "primary"
-    client.review()
+    client.set_in_band(InBandSettings(route="primary"))
     parses = b"".join(frames.parse(f"s{n}", f"select {n}") for n in range(MOST_LISTED))
     rig.say(client, parses + frames.SYNC)
     rig.turn_clients([client])

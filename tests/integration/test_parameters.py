@@ -152,6 +152,10 @@ def run(text: str, name: str = "") -> bytes:
         ["discard all", "begin", "insert into placed values (7)"],
         ["discard all", "insert into placed values (8)", "begin", "set work_mem = '1MB'"],
         ["set search_path to public", "discard all"],
+        ["discard all", "select 1"],
+        ["discard all", "begin", "select 1"],
+        ["reset all", "begin", "select 1"],
+        ["discard all", "select 1/0"],
     ],
 )
 def test_what_follows_a_reset_in_a_pipeline_has_what_was_asked_for_at_startup(
@@ -175,6 +179,12 @@ def test_what_follows_a_reset_in_a_pipeline_has_what_was_asked_for_at_startup(
                     say(query("rollback")),
                     say(query("show search_path")),
                     say(query("show work_mem")),
+                    # On a replica, unless it has written.
+                    say(
+                        query(
+                            "select current_setting('work_mem') from pg_catalog.pg_class limit 1"
+                        )
+                    ),
                     parameters={"options": "-c search_path=behind,pg_catalog -c work_mem=7MB"},
                 )
             for schema in ("behind", "public"):

@@ -22,6 +22,7 @@ import rwsplit
 from rwsplit.protocol.framing import HEADER_SIZE
 from rwsplit.session import audit, inband
 from rwsplit.session.backend_calls import _substitute
+from rwsplit.session.inband_settings import DEFAULTS
 from rwsplit.session.journal import Journal
 from rwsplit.session.parameters import NONE, ParameterStore
 from rwsplit.sql.statement import Statement, Verb
@@ -136,9 +137,7 @@ def put_together() -> Iterator[tuple[str, str]]:
             b"select pg_cancel_backend($1)",
         ):
             yield "session.backend_calls", _substitute(call, on_itself=itself).decode()
-    session = SimpleNamespace(
-        route_setting="auto", consistency=None, max_lag=None, pin=None, review=lambda: None
-    )
+    session = SimpleNamespace(in_band=DEFAULTS, pin=None, set_in_band=lambda settings: None)
     for name, verb in (("route", Verb.SHOW), ("nothing", Verb.SHOW)):
         text, _ = inband.substitute(session, Statement(verb, setting=f"rwsplit.{name}"))  # type: ignore[arg-type]
         yield "session.inband", text

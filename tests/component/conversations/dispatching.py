@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from rwsplit.config.choices import PoolMode, ReadsOnPrimary
+from rwsplit.config.choices import ConsistencyLevel, PoolMode, ReadsOnPrimary
+from rwsplit.config.model import DatabaseConfig
 from rwsplit.exchange.waits import Waiting
 from tests.support.conversation.steps import (
     DISCARD,
@@ -27,7 +28,7 @@ from tests.support.conversation.steps import (
     says,
     waits,
 )
-from tests.support.frames import query, ready
+from tests.support.frames import error, query, ready
 
 CONVERSATIONS: Final = (
     Conversation(
@@ -273,5 +274,180 @@ CONVERSATIONS: Final = (
         answers("n0/2"),
         hears("a", *done("INSERT 0 1")),
         is_("n0/2", "idle"),
+    ),
+    Conversation(
+        "at level cluster a read sees everybody's writes",
+        says("b", query("insert into t values ('b')")),
+        gets("n0", query("insert into t values ('b')")),
+        answers("n0"),
+        hears("b", *done("INSERT 0 1")),
+        says("a", query("select 1")),
+        gets("n0", query("select 1")),
+        answers("n0"),
+        hears("a", *rows("select 1")),
+        becomes("n1", "fresh"),
+        says("a", query("select 2")),
+        gets("n1", query("select 2")),
+        answers("n1"),
+        hears("a", *rows("select 2")),
+        is_("n0", "idle"),
+        is_("n1", "idle"),
+        settings={"consistency.level": ConsistencyLevel.CLUSTER},
+    ),
+    Conversation(
+        "the primary takes its part of the reads",
+        becomes("n1", "lagging"),
+        becomes("n2", "lagging"),
+        says("a", query("select 1")),
+        gets("n0", query("select 1")),
+        answers("n0"),
+        hears("a", *rows("select 1")),
+        is_("n0", "idle"),
+        settings={"routing.reads_on_primary": ReadsOnPrimary.SHARE},
+    ),
+    Conversation(
+        "those who wait have a spare server of another pool closed where a limit holds for all",
+        ends("n0"),
+        says("a", query("select 1")),
+        gets("n1", query("select 1")),
+        answers("n1"),
+        hears("a", *rows("select 1")),
+        says("a", query("insert into t values (1)")),
+        waits("a", Waiting.SERVER),
+        passes(0.1),
+        opens("n0"),
+        gets("n0/2", query("insert into t values (1)")),
+        answers("n0/2"),
+        hears("a", *done("INSERT 0 1")),
+        is_("n1", "idle"),
+        is_("n0/2", "idle"),
+        settings={"pool.databases": (DatabaseConfig(name="app", max_db_connections=2),)},
+    ),
+    Conversation(
+        "who is kept waiting is told by whom",
+        says("b", query("listen news")),
+        gets("n0", query("listen news")),
+        answers("n0"),
+        hears("b", *done("LISTEN")),
+        says("c", query("listen news")),
+        waits("c", Waiting.SERVER),
+        opens("n0"),
+        gets("n0/2", query("listen news")),
+        answers("n0/2"),
+        hears("c", *done("LISTEN")),
+        says("a", query("insert into t values (1)")),
+        waits("a", Waiting.SERVER),
+        passes(5.1),
+        hears(
+            "a",
+            a_notice(
+                "the statement has waited 2.5 s for a server of n0: pool.size is 1, and idle sessions keep 2 of its servers: 2 as it listens for notifications"
+            ),
+            an_error(
+                "53300",
+                "no server of n0 became free within query_wait_timeout (5 s); pool.size is 1, and idle sessions keep 2 of its servers: 2 as it listens for notifications",
+            ),
+            ready(),
+        ),
+        is_("n0", "held"),
+        is_("n0/2", "held"),
+        injected=False,
+    ),
+    Conversation(
+        "reads that may not wait on the primary say what is wrong with each replica",
+        becomes("n1", "lagging"),
+        becomes("n2", "draining"),
+        says("a", query("select 1")),
+        waits("a", Waiting.NODE),
+        passes(5.1),
+        hears(
+            "a",
+            a_notice(
+                "the statement has waited 2.5 s for a node that may answer: n0: not a replica; n1: lagging more than max_lag; n2: draining"
+            ),
+            an_error(
+                "57P03",
+                "no node may answer within query_wait_timeout (5 s): n0: not a replica; n1: lagging more than max_lag; n2: draining",
+            ),
+            ready(),
+        ),
+        settings={"routing.reads_on_primary": ReadsOnPrimary.NEVER},
+    ),
+    Conversation(
+        "what follows a statement that is refused is sent",
+        says("a", query("/* rwsplit: node=n9 */ select 1"), query("select 2")),
+        gets("n1", query("select 2")),
+        hears(
+            "a", an_error("22023", 'node "n9", which the hint names, does not exist'), ready()
+        ),
+        answers("n1"),
+        hears("a", *rows("select 2")),
+        is_("n1", "idle"),
+    ),
+    Conversation(
+        "in statement mode a BEGIN behind a statement waits for its answer before it is refused",
+        says("a", query("insert into t values (1)"), query("begin")),
+        gets("n0", query("insert into t values (1)")),
+        answers("n0"),
+        hears(
+            "a",
+            *done("INSERT 0 1"),
+            an_error("0A000", "transaction blocks are not allowed in statement pooling mode"),
+            ready(),
+        ),
+        is_("n0", "idle"),
+        settings={"pool.mode": PoolMode.STATEMENT},
+    ),
+    Conversation(
+        "reads of a session that is pinned to the primary are pipelined",
+        says("a", query("listen news")),
+        gets("n0", query("listen news")),
+        answers("n0"),
+        hears("a", *done("LISTEN")),
+        says(
+            "a",
+            query("insert into t values (1)"),
+            query("insert into t values (2)"),
+            query("select 1"),
+        ),
+        gets(
+            "n0",
+            query("insert into t values (1)"),
+            query("insert into t values (2)"),
+            query("select 1"),
+        ),
+        answers("n0"),
+        hears("a", *done("INSERT 0 1"), *done("INSERT 0 1"), *rows("select 1")),
+        is_("n0", "held"),
+    ),
+    Conversation(
+        "in a transaction on a replica what only reads is pipelined behind what cannot leave",
+        says("a", query("begin isolation level repeatable read read only")),
+        hears("a", *done("BEGIN", "T")),
+        says("a", query("select 1")),
+        gets("n1", query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"), query("select 1")),
+        answers("n1"),
+        hears("a", *rows("select 1", "T")),
+        says(
+            "a",
+            query("select 2"),
+            query("select 3"),
+            query("insert into t values (1)"),
+            query("/* rwsplit: primary */ select 4"),
+        ),
+        gets("n1", query("select 2"), query("select 3")),
+        answers("n1"),
+        gets("n1", query("insert into t values (1)")),
+        hears("a", *rows("select 2", "T"), *rows("select 3", "T")),
+        answers("n1"),
+        gets("n1", query("/* rwsplit: primary */ select 4")),
+        hears("a", error("25006", "cannot execute in a read-only transaction"), ready("E")),
+        answers("n1"),
+        hears("a", error("25P02", "current transaction is aborted"), ready("E")),
+        says("a", query("rollback")),
+        gets("n1", query("rollback")),
+        answers("n1"),
+        hears("a", *done("ROLLBACK")),
+        is_("n1", "idle"),
     ),
 )

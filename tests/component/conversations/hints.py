@@ -13,6 +13,7 @@ from tests.support.conversation.steps import (
     answers,
     becomes,
     done,
+    ends,
     gets,
     hears,
     is_,
@@ -221,5 +222,24 @@ CONVERSATIONS: Final = (
         hears("a", *rows("select 1")),
         is_("n0", "idle"),
         is_("n1", "idle"),
+    ),
+    Conversation(
+        "a hint that cannot be followed is left to the facts",
+        says("a", query("/* rwsplit: node=n2 */ listen news")),
+        gets("n0", query("/* rwsplit: node=n2 */ listen news")),
+        answers("n0"),
+        hears("a", *done("LISTEN")),
+        is_("n0", "held"),
+    ),
+    Conversation(
+        "a node that leaves the configuration while it is waited for is an error",
+        ends("n2"),
+        says("a", query("/* rwsplit: node=n2 */ select 1")),
+        waits("a", Waiting.SERVER),
+        becomes("n2", "gone"),
+        hears(
+            "a", an_error("22023", 'node "n2", which the hint names, does not exist'), ready()
+        ),
+        passes(2.1),
     ),
 )

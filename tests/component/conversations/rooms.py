@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from rwsplit.config.choices import ReadsOnPrimary
 from rwsplit.exchange.waits import Waiting
 from tests.support.conversation.steps import (
     Conversation,
     a_fatal,
+    a_notice,
     an_error,
     answers,
     becomes,
@@ -157,5 +159,59 @@ CONVERSATIONS: Final = (
         answers("n2/2"),
         hears("a", *rows("select 1")),
         is_("n2/2", "idle"),
+    ),
+    Conversation(
+        "for want of files rwsplit opens servers later",
+        ends("n0"),
+        says("a", query("insert into t values (1)")),
+        waits("a", Waiting.SERVER),
+        refuses("n0", "no files"),
+        passes(0.2),
+        opens("n0"),
+        gets("n0/2", query("insert into t values (1)")),
+        answers("n0/2"),
+        hears("a", *done("INSERT 0 1")),
+        is_("n0/2", "idle"),
+    ),
+    Conversation(
+        "a replica that refuses again says so once",
+        ends("n1"),
+        says("a", query("select 1")),
+        waits("a", Waiting.SERVER),
+        refuses("n1", "3D000"),
+        gets("n2", query("select 1")),
+        answers("n2"),
+        hears("a", *rows("select 1")),
+        becomes("n1", "fresh"),
+        says("a", query("select 2")),
+        gets("n2", query("select 2")),
+        answers("n2"),
+        hears("a", *rows("select 2")),
+        passes(0.5),
+        refuses("n1", "3D000"),
+        is_("n2", "idle"),
+    ),
+    Conversation(
+        "who may read on no replica is told what they say",
+        ends("n1"),
+        becomes("n2", "down"),
+        gets("n2", TERMINATE),
+        says("a", query("select 1")),
+        waits("a", Waiting.SERVER),
+        refuses("n1", "3D000"),
+        waits("a", Waiting.NODE),
+        passes(5.1),
+        hears(
+            "a",
+            a_notice(
+                "the statement has waited 2.5 s for a node that may answer: n0: not a replica; n1: refuses the login: no (3D000); n2: down (no answer)"
+            ),
+            an_error(
+                "57P03",
+                "no node may answer within query_wait_timeout (5 s): n0: not a replica; n1: refuses the login: no (3D000); n2: down (no answer)",
+            ),
+            ready(),
+        ),
+        settings={"routing.reads_on_primary": ReadsOnPrimary.NEVER},
     ),
 )

@@ -27,7 +27,7 @@ from rwsplit.cluster.node import (
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config
 from rwsplit.config.overrides import pool_config
-from rwsplit.errors import NodeUnreachable, RwsplitError
+from rwsplit.errors import CapacityError, NodeUnreachable, RwsplitError
 from rwsplit.relay.client import Client
 from rwsplit.relay.relay import TICK
 from rwsplit.routing.balancing import Chooser
@@ -93,6 +93,10 @@ class ClientEnd(End):
     """It was told that rwsplit has closed the connection."""
 
 
+#: What keeps rwsplit itself from opening a server.
+NO_FILES: Final = "no files"
+#: What a node is that is not in the configuration any more.
+GONE: Final = "gone"
 #: By name: health, role as an operator wants it, and why it may not read.
 CONDITIONS: Final[dict[str, Callable[[float], tuple[Health, AdminState, Refusal | None]]]] = {
     "up": lambda _: (Up(), AdminState.ATTACHED, None),
@@ -160,7 +164,7 @@ class Stage(MemoryRelay):
             now=self.now,
         )
         client.default_level = relay.config.consistency.level
-        client.review()
+        client.adopt_parameters(client.parameters)
         relay.headcount.enter("app", "app")
         relay.adopt_client(client, wire, b"")
         self.world.parameters[name], self.world.bases[name] = dict(parameters), dict(parameters)
@@ -277,7 +281,7 @@ class Stage(MemoryRelay):
         assert dial is not None, f"rwsplit opens no server of {node}"
         self.dials.remove(dial)
         if sqlstate is not None:
-            dial.error = refusal(sqlstate, "no") if sqlstate else NodeUnreachable(node)
+            dial.error = _refusal(node, sqlstate)
         dial.over.set()
         await self.settle()
 
@@ -298,7 +302,7 @@ class Stage(MemoryRelay):
     # The cluster...
 
     async def become(self, node: str, condition: str) -> None:
-        """Have *node* be as *condition* says in the next view: one of CONDITIONS, "fresh", "the primary" or "no primary"."""
+        """Have *node* be as *condition* says in the next view: one of CONDITIONS, GONE, "fresh", "the primary" or "no primary"."""
         if condition == "fresh":
             self.fresh[node] = self._clock()
         elif condition == "the primary":
@@ -322,7 +326,8 @@ class Stage(MemoryRelay):
 
     def publish(self) -> None:
         """Publish the view."""
-        nodes = tuple(self._node(index, name) for index, name in enumerate(NODES))
+        names = [name for name in NODES if self.conditions[name] != GONE]
+        nodes = tuple(self._node(index, name) for index, name in enumerate(names))
         primary = next((node for node in nodes if node.name == self.primary), None)
         if primary is not None and primary.admin is not AdminState.ATTACHED:
             primary = None
@@ -344,6 +349,12 @@ class Stage(MemoryRelay):
             fresh_until=self.fresh[name],
             refusal=refused,
         )
+
+
+def _refusal(node: str, sqlstate: str) -> RwsplitError:
+    if sqlstate == NO_FILES:
+        return CapacityError("too many open files")
+    return refusal(sqlstate, "no") if sqlstate else NodeUnreachable(node)
 
 
 def _made(kind: type[Any]) -> Health:

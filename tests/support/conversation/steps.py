@@ -97,7 +97,7 @@ class Strikes:
 
 @attrs.frozen
 class Becomes:
-    """The view of the cluster changes: *node* is from now on as *condition* says (`stage.CONDITIONS`)."""
+    """The view of the cluster changes: *node* is from now on as *condition* says (`Stage.become`)."""
 
     node: str
     condition: str
@@ -119,7 +119,7 @@ class Opens:
 
 @attrs.frozen
 class Refuses:
-    """*node* refuses a server that rwsplit opens with *sqlstate*, "" if it cannot be reached at all."""
+    """*node* refuses a server that rwsplit opens with *sqlstate*, "" if it cannot be reached at all, "no files" if rwsplit cannot try."""
 
     node: str
     sqlstate: str

@@ -22,6 +22,8 @@ class Work:
         self._is_read_only = False
         self._before = self.values.copy()
         """Its parameters and state as they are if what runs now fails."""
+        self._wanted_before: dict[str, dict[str, str]] = {}
+        """By session: the parameters that it has then."""
 
     @property
     def is_replica(self) -> bool:
@@ -80,6 +82,7 @@ class Work:
         if not is_wrong:
             resets = plainly(text).startswith(("discard", "reset"))
             base = self._world.bases[author] if resets else {}
+            self._wanted_before.setdefault(author, self._world.parameters[author])
             self._world.parameters[author] = {**base, **self.values.parameters}
 
     def _control(self, plain: str, tag: str) -> None:
@@ -100,10 +103,10 @@ class Work:
             self._world.committed.update(self._writes)
         elif not commits:
             self.values = self._before.copy()
-            if self.owner is not None:
-                self._world.parameters[self.owner] = dict(self.values.parameters)
+            self._world.parameters.update(self._wanted_before)
         self._writes.clear()
         self._savepoints.clear()
+        self._wanted_before.clear()
         self.tx = "T" if chains else "I"
         self._is_read_only = self._is_read_only and chains
         self._before = self.values.copy()

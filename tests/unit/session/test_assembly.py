@@ -12,6 +12,7 @@ from rwsplit.protocol.looks import Overheard
 from rwsplit.protocol.responses import FORWARD, SWALLOW
 from rwsplit.session.chunk import Chunk, ChunkKind
 from rwsplit.session.frames import STREAM_LIMIT
+from rwsplit.session.inband_settings import InBandSettings
 from rwsplit.session.prepared import PARSED, Prepared
 from rwsplit.session.session import Session
 from rwsplit.session.stand_ins import NOTHING, OPAQUE, ORPHAN, merge
@@ -334,17 +335,17 @@ def test_a_long_text_is_waited_for(session: Session):
 def test_an_in_band_setting_takes_effect_and_its_answer_is_postgresqls(session: Session):
     unit = one(session, parse("", "SET rwsplit.route = 'primary'") + RUN + SYNC)
 
-    assert session.route_setting == "primary"
+    assert session.in_band.route == "primary"
     assert spelled(unit) == parse("", "SET rwsplit.route TO DEFAULT") + RUN + SYNC
 
 
 def test_an_in_band_setting_that_was_prepared_takes_effect_each_time(session: Session):
     one(session, parse("s", "SET rwsplit.route = 'primary'") + bind("s") + execute() + SYNC)
-    session.route_setting = "auto"
+    session.in_band = InBandSettings(route="auto")
 
     unit = one(session, bind("s") + execute() + SYNC)
 
-    assert session.route_setting == "primary"
+    assert session.in_band.route == "primary"
     assert list(unit.piece.needs) == [known_as(session, "s")]
 
 
@@ -352,7 +353,7 @@ def test_an_in_band_setting_that_was_prepared_takes_effect_each_time(session: Se
 def test_what_was_prepared_to_show_a_setting_shows_what_it_is_now(session: Session, name: str):
     one(session, parse(name, "SHOW rwsplit.route") + bind(name) + execute() + SYNC)
     before = known_as(session, name)
-    session.route_setting = "replica"
+    session.in_band = InBandSettings(route="replica")
 
     unit = one(session, bind(name) + execute() + SYNC)
 
@@ -381,7 +382,7 @@ def test_in_a_failed_transaction_postgresql_answers_for_itself(session: Session)
 
     unit = one(session, parse("s", "SET rwsplit.route = 'primary'") + bind("s") + SYNC)
 
-    assert session.route_setting == "auto"
+    assert session.in_band.route == "auto"
     assert b"SET rwsplit.route = 'primary'" in spelled(unit)
 
 

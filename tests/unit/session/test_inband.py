@@ -11,6 +11,7 @@ from rwsplit.routing.consistency import NO_HOME
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.routing.spill import Spill
 from rwsplit.session.inband import ANSWER, REFUSAL, apply, substitute
+from rwsplit.session.inband_settings import DEFAULTS, InBandSettings
 from rwsplit.session.pinning import PinReason
 from rwsplit.session.session import Session
 from rwsplit.sql.statement import Statement, Verb
@@ -32,7 +33,7 @@ def test_a_session_sets_its_route(session: Session, value: str):
 
     assert sql == "SET rwsplit.route TO DEFAULT"
     assert facts is ANSWER
-    assert session.route_setting == value.lower()
+    assert session.in_band.route == value.lower()
     assert show(session, "route") == f"SELECT E'{value.lower()}' AS \"rwsplit.route\""
 
 
@@ -50,24 +51,24 @@ def test_a_session_sets_how_old_its_answers_may_be(session: Session):
 
     substitute(session, setting("max_lag", "250ms"))
 
-    assert session.max_lag == 0.25
+    assert session.in_band.max_lag == 0.25
     assert show(session, "max_lag") == "SELECT E'0.25s' AS \"rwsplit.max_lag\""
 
 
 def test_a_reset_brings_the_default_back(session: Session):
-    session.route_setting = "primary"
+    session.in_band = InBandSettings(route="primary")
 
     sql, facts = substitute(session, Statement(Verb.RESET, setting="rwsplit.route"))
 
     assert sql == "RESET rwsplit.route"
     assert facts is ANSWER
-    assert session.route_setting == "auto"
+    assert session.in_band.route == "auto"
 
 
 def test_a_startup_parameter_is_applied_like_a_set(session: Session):
     apply(session, "rwsplit.route", "replica")
 
-    assert session.route_setting == "replica"
+    assert session.in_band.route == "replica"
 
 
 def test_the_route_of_the_last_statement_is_shown(session: Session):
@@ -117,7 +118,7 @@ def test_what_makes_no_sense_raises_an_error_as_any_parameter_would(
     assert sql.startswith("DO E'BEGIN RAISE EXCEPTION USING ERRCODE = ''22023''")
     assert said in sql.replace("''", "'")
     assert facts is REFUSAL
-    assert session.route_setting == "auto"
+    assert session.in_band.route == "auto"
 
 
 def test_an_unknown_name_is_postgresqls_own_error(session: Session):
@@ -141,5 +142,5 @@ def test_discard_all_puts_every_setting_back(session: Session):
 
     session.discard_settings()
 
-    assert (session.route_setting, session.consistency, session.max_lag) == ("auto", None, None)
+    assert session.in_band == DEFAULTS
     assert session.plain

@@ -325,7 +325,7 @@ def test_a_query_that_ends_messages_and_is_not_about_names_is_left_as_it_is(sess
 def test_a_query_that_ends_messages_may_set_what_is_rwsplits_own(session: Session):
     _, end = ended_by(session, parse("a", "select 1"), "set rwsplit.route = 'primary'")
 
-    assert session.route_setting == "primary"
+    assert session.in_band.route == "primary"
     assert end.parts == [query("SET rwsplit.route TO DEFAULT")]
     assert end.script is inband.ANSWER
     assert not end.needs

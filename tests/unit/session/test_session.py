@@ -205,7 +205,7 @@ def test_a_query_that_means_the_same_in_any_encoding_and_string_syntax_is_read(
 def test_an_in_band_query_takes_effect_and_its_answer_is_postgresqls(session: Session):
     unit = one(session, query("SET rwsplit.route = 'replica'"))
 
-    assert session.route_setting == "replica"
+    assert session.in_band.route == "replica"
     assert spelled(unit) == query("SET rwsplit.route TO DEFAULT")
     assert unit.script is not None
     assert unit.script.primary_only is None

@@ -148,13 +148,13 @@ def test_errors_say_the_clients_name_and_place(session: Session):
 def test_a_setting_of_rwsplits_is_applied_when_it_is_executed(session: Session, what: str):
     prepared(session, ("s", what))
     one(session, bind("s") + SYNC)
-    assert (session.route_setting, session.max_lag) == ("auto", None)
+    assert (session.in_band.route, session.in_band.max_lag) == ("auto", None)
 
     one(session, run("s") + SYNC)
 
-    assert (session.route_setting, session.max_lag) != ("auto", None)
+    assert (session.in_band.route, session.in_band.max_lag) != ("auto", None)
     one(session, parse("", "SET rwsplit.consistency = eventual") + run() + SYNC)
-    assert session.consistency is ConsistencyLevel.EVENTUAL
+    assert session.in_band.consistency is ConsistencyLevel.EVENTUAL
 
 
 @pytest.mark.parametrize("text", ["DEALLOCATE ALL", "PREPARE q AS SELECT 1", "EXECUTE q"])

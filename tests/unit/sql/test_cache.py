@@ -11,7 +11,7 @@ from rwsplit.sql.cache import (
 )
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.parse_cost import PATIENT_BUDGET, Budget
+from rwsplit.sql.parse_budget import PATIENT_BUDGET, ParseBudget
 from rwsplit.sql.statement import PrimaryOnly
 
 BOOK = FunctionBook()
@@ -181,7 +181,7 @@ def test_what_nobody_would_parse_is_known_to_be_unparsed_at_once():
 
 def test_what_was_read_elsewhere_is_known_whatever_its_literals_and_comments():
     cache = make()
-    script = parse(DEAR, BOOK, Budget(PATIENT_BUDGET))
+    script = parse(DEAR, BOOK, ParseBudget(PATIENT_BUDGET))
     assert script.primary_only is None
     cache.store(DEAR + b" = 1", script)
     assert cache.lookup(DEAR + b" = 2") is script

@@ -7,13 +7,13 @@ import pytest
 from rwsplit.sql import classify
 from rwsplit.sql.classify import MOST_STATEMENTS, PARSE_LIMIT, parse
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.parse_cost import PATIENT_BUDGET, Budget
+from rwsplit.sql.parse_budget import PATIENT_BUDGET, ParseBudget
 from rwsplit.sql.statement import Hints, PrimaryOnly, Script, SessionState, Verb
 
 BOOK = FunctionBook()
 
 
-def script(query: str, budget: Budget | None = None) -> Script:
+def script(query: str, budget: ParseBudget | None = None) -> Script:
     return parse(query.encode(), BOOK, budget)
 
 
@@ -94,9 +94,9 @@ def test_a_surprise_makes_a_query_unreadable_but_keeps_its_hints(monkeypatch):
 
 
 def test_of_very_many_statements_none_is_read_but_they_may_define_names():
-    few = script("; ".join(["select 1"] * MOST_STATEMENTS), Budget(PATIENT_BUDGET))
+    few = script("; ".join(["select 1"] * MOST_STATEMENTS), ParseBudget(PATIENT_BUDGET))
     assert few.primary_only is None
-    many = script("; ".join(["select 1"] * (MOST_STATEMENTS + 1)), Budget(PATIENT_BUDGET))
+    many = script("; ".join(["select 1"] * (MOST_STATEMENTS + 1)), ParseBudget(PATIENT_BUDGET))
     assert many.primary_only is PrimaryOnly.UNPARSED
     assert many.redefines is not None
     assert len(many.statements) == 1

@@ -45,10 +45,10 @@ def test_what_follows_joins_without_a_condition_is_read_twice_for_each_of_them(c
 def test_joins_that_have_or_want_no_condition_cost_what_they_have_of_words(join: str):
     text = words(f"select x from a {join} {join} {join}")
 
-    assert parse_cost(text) == len(text)
+    assert parse_cost(text, ENOUGH) == len(text)
 
 
 def test_a_join_behind_one_that_wants_no_condition_wants_its_own():
     before, behind = words("select x from a cross join b join"), words("c where x")
 
-    assert parse_cost([*before, *behind]) == len(before) + len(behind) * 2
+    assert parse_cost([*before, *behind], ENOUGH) == len(before) + len(behind) * 2

@@ -8,7 +8,7 @@ import pytest
 
 from rwsplit.sql import queries
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.parse_cost import Budget
+from rwsplit.sql.parse_budget import ParseBudget
 from rwsplit.sql.queries import classify_query, read_tree
 from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb
 from rwsplit.sql.tokens import Token, scan
@@ -24,7 +24,7 @@ def tokens(query: str) -> list[Token]:
 
 
 def facts(query: str) -> Statement:
-    return classify_query(tokens(query), BOOK, Budget())
+    return classify_query(tokens(query), BOOK, ParseBudget())
 
 
 @pytest.mark.parametrize(
@@ -298,19 +298,19 @@ def test_nested_arrays_take_linear_time():
 
 
 def test_a_node_of_an_unknown_kind_may_write():
-    tree = read_tree(tokens("insert into t values (1)"), (), Budget())
+    tree = read_tree(tokens("insert into t values (1)"), (), ParseBudget())
     assert tree is not None
     assert not tree.reads_only
 
 
 def test_several_trees_or_none_are_nothing():
-    assert read_tree(tokens("select 1; select 2"), (), Budget()) is None
-    assert read_tree([], (), Budget()) is None
+    assert read_tree(tokens("select 1; select 2"), (), ParseBudget()) is None
+    assert read_tree([], (), ParseBudget()) is None
 
 
 def test_a_tree_knows_locks_and_into_by_itself():
-    locked = read_tree(tokens("select * from t for update"), (), Budget())
-    into = read_tree(tokens("select 1 into t"), (), Budget())
+    locked = read_tree(tokens("select * from t for update"), (), ParseBudget())
+    into = read_tree(tokens("select 1 into t"), (), ParseBudget())
     assert locked is not None
     assert locked.locks
     assert into is not None

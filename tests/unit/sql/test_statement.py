@@ -125,6 +125,10 @@ def test_a_script_sums_up():
     both = Script((read, last), cost=cost)
 
     assert both.discards
+    assert both.changes_parameters
+    assert Script((last, read)).changes_parameters
+    assert not Script((last, read)).discards
+    assert not Script((read,)).changes_parameters
     assert both.needs_session
     assert both.state is SessionState.LISTEN
     assert both.single is None

@@ -1,0 +1,115 @@
+"""Looks for words that sqlglot reads again and again: every word it knows, with every companion, said again and again.
+
+    python -m tests.attack.repeated_words [--seconds 60] [--seed 7]
+
+What has been dear so far was always some few words within each other: `int(`, `x limit (`, `int array, (`. So all such texts are tried, in a random
+order, as far as the time allows (all are two million, an hour's work). Each is said a few times; if that takes longer than it should, more often, until
+the turn loop would leave it to the parser process, or it takes longer than a turn may. That is kept in tests/attack/corpus, as by `fuzz_classification`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import sys
+import time
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from rwsplit.sql.cache import INLINE_LIMIT, StatementCache
+from tests.attack.fuzz_classification import BOOK, Kind, Place, is_too_dear, keep
+from tests.attack.generated_texts import WORDS
+
+COMPANIONS: Final = (
+    *("", "x", "1", "'s'", ",", "x,", "int", "int,", "array", "select 1", "select 1 from t,"),
+    *("select", "from", "from x", "join", "t join", "not", "-", "case when", "interval", "x."),
+    *("as", "x as", "=", "1 +", "1::int", "limit 1", "values", "with", "row", "map", "date"),
+    *("exists", "lateral", "unnest", "table", "over", "if", "x in", "between 1 and", "set"),
+    *("distinct", "order by", "group by", "x ->", "select 1 union", "cast", "for", "x <"),
+)
+STARTS: Final = ("select ", "select 1 from t ")
+#: What is innermost: an end, and an error.
+ENDS: Final = ("1", "= =")
+#: Seconds that so many levels, or repetitions, take at most if each costs as much as the others.
+FEW, MANY, LINEAR = 8, 60, 0.004
+#: The next number of repetitions, as a factor.
+MORE: Final = 1.3
+
+
+class Pattern(NamedTuple):
+    """Words to be said again and again, and what closes them."""
+
+    start: str
+    opening: str
+    closing: str
+    end: str
+
+    def text(self, times: int) -> str:
+        """Return a text that says the words *times* times."""
+        closing = f" {self.closing}" * times if self.closing else ""
+        return f"{self.start}{f'{self.opening} ' * times}{self.end}{closing}"
+
+
+def patterns(word: str, companion: str) -> Iterator[Pattern]:
+    """Yield *word* and *companion*, within brackets and without."""
+    pairs = f"{word} {companion}", f"{companion} {word}"
+    for pair, start in itertools.product(pairs, STARTS):
+        for end in ENDS:
+            for opening in (f"{pair} (", f"{pair}, (", f"( {pair}", f"{pair} (select"):
+                yield Pattern(start, opening, ")", end)
+            yield Pattern(start, f"( select 1 from t {pair}", ")", end)
+            yield Pattern(start, f"{pair} [", "]", end)
+            yield Pattern(start, f"{pair} <", ">", end)
+        for flat in (pair, f"{pair},", f"({pair}),", f"f({pair})"):
+            yield Pattern(start, flat, "", "1")
+
+
+def too_dear(pattern: Pattern) -> bytes | None:
+    """Return a text of *pattern* that takes too long in a turn, None if there is none."""
+    times = FEW
+    while True:
+        text = pattern.text(times).encode()
+        seconds = _seconds(text) if len(text) <= INLINE_LIMIT else None
+        if seconds is None:
+            return None  # the parser process reads it
+        if seconds > Place.TURN.value and is_too_dear(text):
+            return text
+        if seconds < LINEAR and (pattern.closing or times >= MANY):
+            return None
+        times = int(times * MORE) + 1
+
+
+def _seconds(text: bytes) -> float | None:
+    """Return how long *text* takes in a turn, None if it is not read there."""
+    cache = StatementCache(BOOK, size=10)
+    began = time.process_time()
+    read = cache.lookup(text)
+    return None if read is None else time.process_time() - began
+
+
+def main() -> int:
+    """Try them until the time is over, or all are tried; return 1 if there was one that is too dear."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
+    options = parser.parse_args()
+    pairs = list(itertools.product(WORDS, COMPANIONS))
+    random.Random(options.seed).shuffle(pairs)
+    end = time.monotonic() + options.seconds
+    tried = found = 0
+    for pair in pairs:
+        if time.monotonic() > end:
+            break
+        tried += 1
+        for text in filter(None, map(too_dear, patterns(*pair))):
+            found += 1
+            print(f"{keep(text, Kind.STATEMENT)}: {text[:80]!r}", flush=True)
+    print(
+        f"{tried} of {len(pairs)} pairs of seed {options.seed}; {found} took too long in a turn"
+    )
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
