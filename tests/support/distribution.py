@@ -1,17 +1,12 @@
 """Distribution: which tests run in one process when a run is spread over several (pytest-xdist, `--dist loadgroup`).
 
 Tests that share a fixture of their module stay together, since each process would have to make it anew. All others go to whichever
-process is free. A test marked `alone` judges time: `make test` runs those one after the other, with nothing beside them.
+process is free.
 """
 
 from __future__ import annotations
 
 import pytest
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
-    config.addinivalue_line("markers", "alone: judges time, so nothing may run beside it")
 
 
 @pytest.hookimpl(tryfirst=True)
