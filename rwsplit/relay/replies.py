@@ -253,7 +253,7 @@ class Replies:
             return
         relay.moments.told(client, server, owed, now)
         relay.late.refused(client, error)
-        relay.healing.failed_again(server, owed, sqlstate(error))
+        relay.healing.failed_again(server, owed, error)
         alone = client.in_flight == 1  # nothing behind it can have relied on the pin
         if owed.with_pin and alone and not _leaves_state(owed, error):
             # The server stays soiled all the same: it is wiped before anyone else comes.
