@@ -141,7 +141,8 @@ class Sender:
     def _compose(self, client: Client, server: Server, unit: Unit, piece: Piece) -> None:
         limit = self._relay.config.limits.max_prepared_statements
         self._make_sure(client, server, unit, piece)
-        if piece.script is not None and forgets_prepared(piece.script):
+        forgets = piece.script is not None and forgets_prepared(piece.script)
+        if forgets:
             server.forget()  # what follows within the piece cannot rely on anything
         if server.lease == LANE:
             server.unnamed = None  # it hangs on units of strangers, which may still fail
@@ -177,7 +178,7 @@ class Sender:
                 unnamed=piece.unnamed,
                 limit=limit,
                 first=unit.planned,
-                may_omit=not (unit.is_open or unit.planned or client.tx == codes.FAILED),
+                may_omit=not (unit.is_open or unit.planned or client.tx == codes.FAILED or forgets),
                 age=age,
                 listed=listed,
             )
