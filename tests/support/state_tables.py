@@ -14,7 +14,7 @@ import attrs
 
 from rwsplit.exchange import healing, lease, waits
 from rwsplit.routing.route import Target
-from rwsplit.session import input as taken
+from rwsplit.session import input as taken, pin
 
 ARCHITECTURE: Final = Path(__file__).parents[2] / "ARCHITECTURE.md"
 _PLACE: Final = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -82,6 +82,11 @@ STATE_TABLES: Final[Mapping[str, StateTable]] = {
         {None: "ready", **{state: state.value for state in waits.Waiting}},
         {cause: cause.value for cause in waits.Cause},
         waits.TABLE,
+    ),
+    "pin": StateTable(
+        {state: state.value for state in pin.PinState},
+        {event: event.value for event in pin.PinEvent},
+        pin.TABLE,
     ),
     "units": StateTable(
         dict(enumerate(taken.UNIT_STATES)), dict(enumerate(taken.UNIT_EVENTS)), taken.UNITS
