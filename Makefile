@@ -59,6 +59,7 @@ test-clients: $(STAMP)  ## psycopg's and Django's own suites, from RWSPLIT_PSYCO
 soak: $(STAMP)  ## about an hour and a half of scripts, also under fire, and of histories, other ones each time, and 20 role changes
 	RWSPLIT_FAULTS=all $(BIN)/python -m pytest -q tests/component/test_faults.py
 	RWSPLIT_SCRIPTS=70000 $(BIN)/python -m pytest -s tests/integration/test_differential.py
+	RWSPLIT_PARAMETER_SCRIPTS=10000 $(BIN)/python -m pytest -s tests/integration/test_parameter_scripts.py
 	RWSPLIT_FIRE_SCRIPTS=1500 $(BIN)/python -m pytest -s tests/integration/test_under_fire.py
 	RWSPLIT_GUARANTEES_SECONDS=400 $(BIN)/python -m pytest -s tests/integration/test_guarantees.py
 	RWSPLIT_ROLE_CHANGES=20 $(BIN)/python -m pytest tests/integration/test_frozen.py -k role_changes

@@ -10,7 +10,7 @@ what is owed in order and sorts the bytes a server sends:
   inserted where it belongs.
 
 A unit that is *guarded* may be run again elsewhere as long as nothing of its answer has left. So its first
-answers are kept back while they are small, and with an error that might heal (`routing.healing`) the whole
+answers are kept back while they are small, and with an error that might heal (`exchange.healing`) the whole
 answer is: the owner of the unit runs it again or calls `Owed.deliver`.
 
 After an ErrorResponse in the extended protocol the server discards everything up to the Sync, so the steps left

@@ -13,16 +13,16 @@ a loaded library refuses is the session's no more, as when PostgreSQL loads the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rwsplit.exchange.chores import Chore, Purpose
+from rwsplit.exchange.healing import NOT_REPLAYED
 from rwsplit.exchange.lease import LANE, Fate
 from rwsplit.protocol.backend import error_response, notice_response
 from rwsplit.protocol.fields import parse_error_fields
 from rwsplit.protocol.framing import HEADER_SIZE
 from rwsplit.relay import lanes
 from rwsplit.relay.client import Client
-from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import Server
 from rwsplit.session.acceptance import culprit, is_custom, sets_anew
 from rwsplit.session.parameters import IDENTITY, ParameterSet
@@ -31,8 +31,6 @@ from rwsplit.sql.statement import Script, Verb
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
-
-_NOT_REPLAYED: Final = Route(Target.PRIMARY, RouteReason.RETRIED_NOT_REPLAYED)
 
 
 class Change(Chore[Server, Client]):
@@ -170,7 +168,7 @@ class Bringing:
         if server.is_replica:
             unit.refused_by |= 1 << server.pool.node_index
             unit.restart()
-            unit.route = _NOT_REPLAYED
+            unit.route = NOT_REPLAYED
             relay.counters.retries += 1
             relay.dispatcher.pump(client)
             return

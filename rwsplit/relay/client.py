@@ -33,7 +33,6 @@ class Client(Waiter):
         "connected_at",
         "defaults",
         "dirty",
-        "doubted",
         "fd",
         "host",
         "is_stuffed",
@@ -119,8 +118,6 @@ class Client(Waiter):
         self.statements = 0
         self.settling: Chore[Server, Client] | None = None
         """What rwsplit itself has asked its server for it; until that is answered its units wait."""
-        self.doubted = False
-        """What keeps it on its server may be gone, or may never have come."""
         self.skipped: Unit | None = None
         """The unit that failed although its Sync has not come: all up to that is skipped."""
         self.was_refused_state = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import Frozen
 from rwsplit.exchange.chores import Chore
+from rwsplit.exchange.healing import LOST, may_run_again
 from rwsplit.exchange.lease import CLOSED, IDLE, Fate
 from rwsplit.exchange.waits import Waiting
 from rwsplit.protocol import codes
@@ -17,16 +18,14 @@ from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.responses import sqlstate
 from rwsplit.relay import skipping
 from rwsplit.relay.client import Client
-from rwsplit.relay.healing import MOST_RESTARTS
 from rwsplit.relay.outboxes import IN
-from rwsplit.routing.route import Route, RouteReason, Target
+from rwsplit.routing.route import RouteReason, Target
 from rwsplit.server.server import Server
 from rwsplit.session.unit import SIMPLE, CancelReason, Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
-_LOST: Final = Route(Target.REPLICA, RouteReason.RETRIED_LOST)
 #: Why a read is on the primary although a replica could answer it: it runs there again.
 _ASKED_FOR: Final = frozenset({RouteReason.HINT, RouteReason.RULE, RouteReason.SESSION_ROUTE})
 #: Timeouts of a session that strike it where it holds a server: idle, idle in a transaction, too long in one.
@@ -181,7 +180,7 @@ class Loss:
                 and route.target is Target.PRIMARY
                 and route.reason in _ASKED_FOR
             )
-            relay.healing.run_again(client, units, route if stays else _LOST)
+            relay.healing.run_again(client, units, route if stays else LOST)
             return
         if server.farewell:
             relay.counters.errors += 1
@@ -205,7 +204,7 @@ class Loss:
             (client.tx == codes.IDLE or relay.late.lost(client, units))
             and client.pin is None
             and all(
-                unit.guarded and not unit.forwarded and unit.restarts < MOST_RESTARTS
+                unit.guarded and not unit.forwarded and may_run_again(unit.restarts)
                 for unit in units
             )
             and len(units) == len({id(unit) for unit in units})

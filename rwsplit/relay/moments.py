@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rwsplit.exchange.healing import NOT_REPLAYED
 from rwsplit.protocol import codes
 from rwsplit.relay.client import Client
 from rwsplit.routing.consistency import PRIMARY_HOME
-from rwsplit.routing.healing import NOT_REPLAYED
 from rwsplit.routing.route import RouteReason
 from rwsplit.server.server import Server
 from rwsplit.session.commits import commits, has_committed
@@ -53,7 +53,7 @@ class Moments:
             ):
                 client.last_write = self._relay.last_write = now
         client.last_answer = now
-        was_in_vain = unit.failed and unit.route is NOT_REPLAYED.route  # it has read nothing
+        was_in_vain = unit.failed and unit.route is NOT_REPLAYED  # it has read nothing
         if unit.relied_on and not was_in_vain:
             client.last_read = now
             client.home = unit.node if server.is_replica else PRIMARY_HOME

@@ -23,6 +23,7 @@ from rwsplit.relay.client import Client
 from rwsplit.server.server import Server
 from rwsplit.session import audit
 from rwsplit.session.parameters import ParameterSet, selected
+from rwsplit.session.pin import PinState
 from rwsplit.session.pinning import UNSEEN, PinReason
 from rwsplit.session.unit import Unit
 from rwsplit.sql.statement import Script, Verb
@@ -71,7 +72,9 @@ class ReadBack:
 
     def keeps(self, client: Client, server: Server) -> bool:
         """Ask what is in doubt now that the session is idle; return whether it keeps *server*."""
-        if client.settling is None and (client.journal.touched or client.doubted):
+        if client.settling is None and (
+            client.journal.touched or client.pin_state is PinState.DOUBTED
+        ):
             if client.journal.touched and client.is_mid_frame:
                 # Half a frame is on the server already, and nothing can be put behind it.
                 server.expire(Fate.HALF_A_FRAME)
@@ -83,7 +86,7 @@ class ReadBack:
     def ask_behind(self, client: Client, server: Server, unit: Unit, script: Script) -> None:
         """Ask in the same write, if *unit*, just queued, is the session's only one and ends outside a transaction."""
         if (
-            (client.journal.touched or (client.doubted and client.pin is not None))
+            (client.journal.touched or client.pin_state is PinState.DOUBTED)
             and client.tx == codes.IDLE
             and client.in_flight == 1
             and not (client.pending and client.pending[-1] is not unit)
@@ -101,11 +104,11 @@ class ReadBack:
         parameters = client.journal.columns()
         audits = client.pin is not None and (
             reviews
-            or (client.doubted and client.pin not in UNSEEN)
+            or (client.pin_state is PinState.DOUBTED and client.pin not in UNSEEN)
             # When that ends, something else may be left.
             or (bool(parameters) and client.pin is PinReason.PRIVILEGED_PARAMETER)
         )
-        client.doubted = False
+        client.ask_pin(audits=audits)
         columns = [*parameters, *(audit.COLUMNS if audits else ())]
         if not columns:
             return
@@ -148,7 +151,7 @@ class ReadBack:
         """Have the session stay where it has parameters that no other server takes from it."""
         server.soil()
         if client.pin is None and not server.is_replica:
-            client.pin = PinReason.PRIVILEGED_PARAMETER
+            client.pin_for(PinReason.PRIVILEGED_PARAMETER)
             server.responses.owner = client.sink
 
     def _had(self, client: Client) -> ParameterSet:
@@ -161,7 +164,8 @@ class ReadBack:
 
     def _judge(self, client: Client, server: Server, left: PinReason | None) -> None:
         """Go on with the pin that stands for what is left."""
-        was_unseen, client.pin = client.pin in UNSEEN, left
+        was_unseen = client.pin in UNSEEN
+        client.pin_answered(left)
         if left is None:
             if not was_unseen:
                 server.wiped()
@@ -171,7 +175,8 @@ class ReadBack:
 
     def _ask_again(self, client: Client, server: Server, question: Question) -> None:
         if question.attempts < ATTEMPTS:
-            client.doubted = question.audits
+            if question.audits:
+                client.pin_unanswered()
             attempts = question.attempts
             self.ask(client, server, reviews=question.audits)
             assert isinstance(client.settling, Question)

@@ -37,7 +37,7 @@ from rwsplit.server.server import Server
 from rwsplit.session.autocommit import HINT, REFUSAL
 from rwsplit.session.boundaries import ends_one
 from rwsplit.session.parameters import NONE
-from rwsplit.session.pinning import PinReason, leaves_state
+from rwsplit.session.pinning import leaves_state
 from rwsplit.session.teaching import unlearn
 from rwsplit.session.unit import EXTENDED, Unit
 from rwsplit.sql.statement import TRANSACTION_CONTROL, Script
@@ -209,11 +209,10 @@ class Replies:
         client.discard_settings()
         if client.in_flight:
             return  # what is behind it relies on the pin
-        if client.pin is not PinReason.SESSION_MODE:
-            client.pin = None
+        client.unpin()
+        if client.pin is None:
             server.responses.owner = None
             server.wiped()
-        client.doubted = False
         client.journal.forget()
         client.adopt_parameters(client.journal.base)
         # An open unit cannot be followed by what brings them back.
@@ -253,14 +252,14 @@ class Replies:
             return
         relay.moments.told(client, server, owed, now)
         relay.late.refused(client, error)
-        relay.healing.failed_again(server, owed, sqlstate(error))
+        relay.healing.failed_again(server, owed, error)
         alone = client.in_flight == 1  # nothing behind it can have relied on the pin
         if owed.with_pin and alone and not _leaves_state(owed, error):
             # The server stays soiled all the same: it is wiped before anyone else comes.
-            client.pin = None
+            client.unpin()
             server.responses.owner = None
         elif owed.with_pin:
-            client.doubted = True
+            client.doubt_pin()
         if owed.error is None:
             relay.outboxes.touch_client(client)
             server.farewell = is_fatal(error)

@@ -28,7 +28,6 @@ from rwsplit.session.chunk import ENDS, Chunk, ChunkKind
 from rwsplit.session.piece import Piece
 from rwsplit.session.pinning import (
     SURE,
-    UNSEEN,
     PinReason,
     forgets_prepared,
     pin_reason,
@@ -141,7 +140,8 @@ class Sender:
     def _compose(self, client: Client, server: Server, unit: Unit, piece: Piece) -> None:
         limit = self._relay.config.limits.max_prepared_statements
         self._make_sure(client, server, unit, piece)
-        if piece.script is not None and forgets_prepared(piece.script):
+        forgets = piece.script is not None and forgets_prepared(piece.script)
+        if forgets:
             server.forget()  # what follows within the piece cannot rely on anything
         if server.lease == LANE:
             server.unnamed = None  # it hangs on units of strangers, which may still fail
@@ -177,7 +177,9 @@ class Sender:
                 unnamed=piece.unnamed,
                 limit=limit,
                 first=unit.planned,
-                may_omit=not (unit.is_open or unit.planned or client.tx == codes.FAILED),
+                may_omit=not (
+                    unit.is_open or unit.planned or client.tx == codes.FAILED or forgets
+                ),
                 age=age,
                 listed=listed,
             )
@@ -227,19 +229,16 @@ class Sender:
     ) -> None:
         """Record what the statements queued will do to the server and the session."""
         reason = pin_reason(script)
-        if reason is not None and (
-            client.pin is None
-            or (reason in UNSEEN and client.pin is not PinReason.SESSION_MODE)
-        ):
+        if reason is not None and client.would_pin(reason):
             server.soil()
             # State on a replica could never be used by what must go to the primary.
             if not server.is_replica:
                 unit.with_pin = client.pin is None
                 self._relay.pins.note(client, unit, script, reason)
-                client.pin = reason
+                client.pin_for(reason)
                 server.responses.owner = client.sink
         if script.ends_state or (reason is not None and not _is_sure(client, unit, reason)):
-            client.doubted = True
+            client.doubt_pin()
         if script.changes_parameters and client.journal.note(script, client.parameters):
             server.parameters = None
         if script.redefines is not None and (unit.waiting_for or unit.is_open):
@@ -339,7 +338,7 @@ class Sender:
 
 def _keep(client: Client, server: Server) -> None:
     """Have a session in session mode keep *server* until it ends."""
-    client.pin = PinReason.SESSION_MODE
+    client.pin_for_good()
     server.soil()
     server.responses.owner = client.sink
 

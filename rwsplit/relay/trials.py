@@ -14,16 +14,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rwsplit.exchange.chores import Chore, Purpose
+from rwsplit.exchange.healing import NOT_REPLAYED
 from rwsplit.exchange.lease import LANE
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.responses import Step, sqlstate
 from rwsplit.relay import lanes, skipping, tidying
 from rwsplit.relay.client import Client
-from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.server import Server
 from rwsplit.session.chunk import Chunk
 from rwsplit.session.exchanging import refuse
@@ -34,8 +34,6 @@ from rwsplit.session.unit import Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
-
-_NOT_REPLAYED: Final = Route(Target.PRIMARY, RouteReason.RETRIED_NOT_REPLAYED)
 
 
 class Trial(Chore[Server, Client]):
@@ -183,7 +181,7 @@ class Trials:
         relay.replies.release(client, server)
         unit.refused_by |= 1 << server.pool.node_index
         unit.restart()
-        unit.route = _NOT_REPLAYED
+        unit.route = NOT_REPLAYED
         relay.counters.retries += 1
         relay.dispatcher.pump(client)
 

@@ -76,6 +76,13 @@ class Server(Leased):
         self.queued = False
         """Whether bytes it has sent wait to be read."""
 
+    def absorb_stray_cancel(self) -> bool:
+        """Take one off the cancel requests that may strike a session they were not meant for; False: there is none."""
+        if not self.stray_cancels:
+            return False
+        self.stray_cancels -= 1
+        return True
+
     def __repr__(self) -> str:
         return f"<Server {self.pool.node} pid={self.pid} {STATES[self.lease]} owed={self.owed_count}>"
 

@@ -13,10 +13,10 @@ from rwsplit.sql.statement import TRANSACTION_CONTROL, Script, Statement, Verb
 ENDS: Final = frozenset({Verb.COMMIT, Verb.ROLLBACK})
 #: What only reads, in a transaction that does.
 READS: Final = frozenset({Verb.QUERY, Verb.SHOW, Verb.COPY_OUT, Verb.EXPLAIN, Verb.EMPTY})
-#: What takes no snapshot.
+#: What takes no snapshot (PlannedStmtRequiresSnapshot in pquery.c).
 WITHOUT_SNAPSHOT: Final = frozenset(
     {
-        *(Verb.SHOW, Verb.SET, Verb.RESET, Verb.EMPTY),
+        *(Verb.SHOW, Verb.SET, Verb.SET_CONSTRAINTS, Verb.RESET, Verb.EMPTY),
         *(Verb.LOCK, Verb.LISTEN, Verb.UNLISTEN, Verb.NOTIFY),
     }
 )

@@ -22,14 +22,14 @@ from rwsplit.session.journal import SERIALIZABLE, Journal, is_opaque
 from rwsplit.session.knowledge import Doubt, Knowledge
 from rwsplit.session.names import Names
 from rwsplit.session.parameters import ParameterSet
-from rwsplit.session.pinning import PinReason
+from rwsplit.session.pin import Pinned
 from rwsplit.session.teaching import ServerState
 from rwsplit.sql.statement import Script
 
 NOTHING_SAID: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-class SessionState:
+class SessionState(Pinned):
     """The state of one established client; its bytes are `Session`'s.
 
     What is not looked at for every statement is a noun of its own (names, in_band, journal, scope); the rest stays here, where a plain read
@@ -58,7 +58,6 @@ class SessionState:
         "names",
         "opaque",
         "parameters",
-        "pin",
         "plain",
         "reads",
         "scope",
@@ -85,6 +84,7 @@ class SessionState:
         opaque: bool = False,
         started_with: Mapping[str, str] = NOTHING_SAID,
     ) -> None:
+        super().__init__()
         self.knowledge = knowledge
         self.user = user
         self.database = database
@@ -108,7 +108,6 @@ class SessionState:
         self.server: ServerState | None = None
         """Where its units are in flight, or the server it holds."""
         self.in_flight = 0
-        self.pin: PinReason | None = None
         self.wrote = False
         """The transaction it is in may have written."""
         self.last_write = NEVER

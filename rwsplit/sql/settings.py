@@ -139,7 +139,7 @@ def classify_begin(cursor: Cursor) -> Statement:
 def classify_set(cursor: Cursor, *, alone: bool) -> Statement:
     """Return the facts of a SET, the cursor behind that word."""
     if cursor.take("constraints"):
-        return Statement(Verb.OTHER, primary_only=PrimaryOnly.SESSION_STATE)
+        return Statement(Verb.SET_CONSTRAINTS, primary_only=PrimaryOnly.SESSION_STATE)
     if cursor.take("session", "characteristics", "as", "transaction"):
         return _set_modes(cursor, "session characteristics", local=False)
     if cursor.take("transaction", "snapshot"):

@@ -48,6 +48,7 @@ class Verb(Enum):
     DO = "do"
     LOCK = "lock"
     DISCARD = "discard"
+    SET_CONSTRAINTS = "set constraints"
     VACUUM = "vacuum"
     OTHER = "other"
 

@@ -749,6 +749,8 @@ def test_a_mode_set_behind_a_read_is_refused_although_the_transaction_moves(
         "listen of_modes",
         "unlisten of_modes",
         "notify of_modes",
+        "set constraints all deferred",
+        "set constraints all immediate",
         "select 1 for update",
     ],
 )

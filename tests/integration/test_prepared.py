@@ -177,6 +177,27 @@ def test_deallocate_all_within_a_pipeline_spares_what_is_parsed_behind_it(
     )
 
 
+@pytest.mark.parametrize("ending", ["deallocate all", "discard all"])
+@pytest.mark.parametrize("text", ["select 2", None])
+def test_what_ends_all_statements_ends_one_whose_text_is_parsed_again_behind_it(
+    compare: Differential, ending: str, text: str | None
+):
+    """A server has a text once, under a name of rwsplit's, whatever clients call it."""
+    text = ending if text is None else text
+    for _ in range(2):
+        compare(
+            say(
+                *(parse(text, "a"), bind("a"), execute()),
+                *(parse(ending, "b"), bind("b"), execute()),
+                *(parse(text, "c"), bind("c"), execute()),
+                *(parse(text, "d"), bind("d"), execute()),
+                SYNC,
+            ),
+            say(bind("d"), execute(), SYNC),
+            say(bind("a"), execute(), SYNC),
+        )
+
+
 def test_sql_and_protocol_share_the_name_space(compare: Differential):
     compare(
         say(parse("select $1::int + 1", "p"), SYNC),

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import attrs
 
-from rwsplit.exchange import lease, waits
-from rwsplit.session import input as taken
+from rwsplit.exchange import healing, lease, waits
+from rwsplit.routing.route import Target
+from rwsplit.session import input as taken, pin
 
 ARCHITECTURE: Final = Path(__file__).parents[2] / "ARCHITECTURE.md"
 _PLACE: Final = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -39,7 +40,41 @@ class StateTable:
         return "\n".join(lines) + "\n"
 
 
-TABLES: Final[Mapping[str, StateTable]] = {
+@attrs.frozen
+class HealingTable:
+    """Which kinds of error heal on a replica, and which on the primary."""
+
+    cures: Mapping[bool, Mapping[healing.Ailment, healing.Cure]]
+
+    def drawn(self) -> str:
+        """Return a Markdown table with one line a kind of error."""
+        lines = ["| error | on a replica | on the primary |", "|---|---|---|"]
+        for ailment in healing.Ailment:
+            replica, primary = (
+                _cure(self.cures[place].get(ailment)) for place in (True, False)
+            )
+            lines.append(f"| **{ailment.value}** | {replica} | {primary} |")
+        return "\n".join(lines) + "\n"
+
+
+def _cure(cure: healing.Cure | None) -> str:
+    if cure is None:
+        return "the client's to see"
+    where = (
+        "again where it was bound for"
+        if cure.route is None
+        else f"on {_TARGETS[cure.route.target]}"
+    )
+    condition = (
+        "" if cure.condition is healing.Condition.ALWAYS else f", {cure.condition.value}"
+    )
+    remembered = "; remembered as writing" if cure.remembers else ""
+    return where + condition + remembered
+
+
+_TARGETS: Final = {Target.PRIMARY: "the primary", Target.REPLICA: "another replica"}
+
+STATE_TABLES: Final[Mapping[str, StateTable]] = {
     "lease": StateTable(
         dict(enumerate(lease.STATES)), dict(enumerate(lease.EVENTS)), lease.TABLE
     ),
@@ -48,12 +83,23 @@ TABLES: Final[Mapping[str, StateTable]] = {
         {cause: cause.value for cause in waits.Cause},
         waits.TABLE,
     ),
+    "pin": StateTable(
+        {state: state.value for state in pin.PinState},
+        {event: event.value for event in pin.PinEvent},
+        pin.TABLE,
+    ),
     "units": StateTable(
         dict(enumerate(taken.UNIT_STATES)), dict(enumerate(taken.UNIT_EVENTS)), taken.UNITS
     ),
     "frames": StateTable(
         dict(enumerate(taken.FRAME_STATES)), dict(enumerate(taken.FRAME_EVENTS)), taken.FRAMES
     ),
+}
+
+
+TABLES: Final[Mapping[str, StateTable | HealingTable]] = {
+    **STATE_TABLES,
+    "healing": HealingTable(healing.TABLE),
 }
 
 

@@ -16,6 +16,7 @@ PACKAGE = Path(rwsplit.__file__).parent
 OWNERS = {
     **dict.fromkeys(("lease", "holder", "fate", "soiled"), "exchange/lease.py"),
     "wait": "exchange/waits.py",
+    **dict.fromkeys(("pin", "pin_state"), "session/pin.py"),
     **dict.fromkeys(("unit_state", "frame_state"), "session/input.py"),
 }
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.state_tables import ARCHITECTURE, TABLES, StateTable, with_tables
+from tests.support.state_tables import (
+    ARCHITECTURE,
+    STATE_TABLES,
+    TABLES,
+    StateTable,
+    with_tables,
+)
 
 
 def test_the_document_shows_the_tables_of_the_code():
@@ -17,7 +23,7 @@ def test_every_table_has_its_place(name: str):
     assert f"<!-- table: {name} -->" in ARCHITECTURE.read_text()
 
 
-@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+@pytest.mark.parametrize("table", STATE_TABLES.values(), ids=STATE_TABLES)
 def test_a_table_names_each_state_and_event_once(table: StateTable):
     assert len({*table.states.values()}) == len(table.states)
     assert len({*table.events.values()}) == len(table.events)

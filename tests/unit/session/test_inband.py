@@ -93,7 +93,7 @@ def test_a_read_without_a_fresh_replica_is_shown_with_what_was_missing(session: 
 def test_a_pinned_session_shows_why(session: Session):
     assert show(session, "pinned") == "SELECT E'no' AS \"rwsplit.pinned\""
 
-    session.pin = PinReason.LISTEN
+    session.pin_for(PinReason.LISTEN)
 
     assert "it listens for notifications" in show(session, "pinned")
 

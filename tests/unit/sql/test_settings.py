@@ -206,7 +206,7 @@ def test_modes_set_as_parameters(query, isolation, read_only):
 
 def test_set_constraints_is_of_its_transaction():
     found = facts("SET CONSTRAINTS ALL DEFERRED")
-    assert found.verb is Verb.OTHER
+    assert found.verb is Verb.SET_CONSTRAINTS
     assert found.state is None
     assert found.primary_only is PrimaryOnly.SESSION_STATE
 

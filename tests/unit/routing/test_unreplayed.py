@@ -1,24 +1,9 @@
-"""What an error of a replica means for a statement of which nothing has been answered."""
+"""Whether an error of a replica may come of what it has not replayed."""
 
 from __future__ import annotations
 
 from rwsplit.cluster.node import NEVER
-from rwsplit.routing.healing import (
-    BURST,
-    CURES,
-    NOT_REPLAYED,
-    RATE,
-    Allowance,
-    may_be_unreplayed,
-)
-from rwsplit.routing.route import RouteReason, Target
-
-
-def test_errors_with_a_meaning_of_their_own():
-    assert CURES[b"25006"].route.reason is RouteReason.RETRIED_READ_ONLY
-    assert CURES[b"25006"].remembers
-    assert CURES[b"40001"].route.target is Target.REPLICA
-    assert CURES[b"42P01"] is NOT_REPLAYED
+from rwsplit.routing.unreplayed import BURST, RATE, Allowance, may_be_unreplayed
 
 
 def test_a_replica_behind_the_last_ddl_may_lack_it_however_often():
