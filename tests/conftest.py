@@ -8,7 +8,11 @@ from types import FrameType
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.support.postgres", "tests.support.bystander", "tests.support.distribution"]
+pytest_plugins = [
+    "tests.support.postgres",
+    "tests.support.bystander",
+    "tests.support.distribution",
+]
 
 
 def pytest_configure() -> None:

@@ -23,7 +23,7 @@ from tests.support.twins import Twins
 pytestmark = pytest.mark.integration
 
 SOAKING = "RWSPLIT_SCRIPTS" in os.environ
-WANTED = int(os.environ.get("RWSPLIT_SCRIPTS", "2000"))
+WANTED = int(os.environ.get("RWSPLIT_SCRIPTS", "400"))
 #: Two servers a node, so that sessions meet on them; reads wait for replicas, or they would all run on the primary.
 SHARED = {"pool": {"size": 2}, "consistency": {"wait": "100ms"}}
 

@@ -1,7 +1,7 @@
-"""The coverage gate: `python -m tests.support.coverage_gate`, after `coverage combine`.
+"""The coverage gate: `python -m tests.support.coverage_gate`, after the tests that need no cluster.
 
-The core decides, so every branch of it is tested: 100 %. The edge talks to kernels and clocks, where
-some branches only a failing machine takes; its floor keeps it from sinking.
+The core decides, so every branch of it is tested: 100 %. The edge talks to kernels, nodes and clocks; much of it is
+tried by the tests with a cluster, which are not measured. Its floor keeps it from sinking.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CORE: Final = (
     *(f"rwsplit/config/{module}.py" for module in ("model", "choices", "validators")),
 )
 CORE_FLOOR: Final = 100.0
-TOTAL_FLOOR: Final = 95.0
+TOTAL_FLOOR: Final = 92.0
 
 
 def main() -> int:
