@@ -124,6 +124,7 @@ class Fate(Enum):
     TOO_OLD = "pool.server_lifetime"
     DATABASE_GOES = "its database is to be dropped or renamed"
     HALF_A_FRAME = "it has received half a frame, and nobody will send the rest"
+    STUCK_PARAMETERS = "it keeps what another session has set"
     REFUSED_PARAMETERS = "a statement ran with the parameters of another session"
     NOT_READY = "it lacks what its session's next unit relies on"
     NOT_CLEANED = "what a session has left could not be wiped"

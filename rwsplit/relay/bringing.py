@@ -24,7 +24,7 @@ from rwsplit.protocol.framing import HEADER_SIZE
 from rwsplit.relay import lanes
 from rwsplit.relay.client import Client
 from rwsplit.server.server import Server
-from rwsplit.session.acceptance import culprit, is_custom, sets_anew
+from rwsplit.session.acceptance import culprit, is_custom, may_be_stuck, sets_anew
 from rwsplit.session.parameters import IDENTITY, ParameterSet
 from rwsplit.session.unit import Unit
 from rwsplit.sql.statement import Script, Verb
@@ -163,6 +163,12 @@ class Bringing:
 
     def _refused(self, client: Client, server: Server, change: Change) -> None:
         relay, unit, refusal = self._relay, change.unit, change.refusal
+        if (
+            _culprit(change.to, refusal) is None
+            and _culprit(change.before, refusal) is not None
+        ):
+            self._discard(client, server, change)
+            return
         self._note(server, change.to, _culprit(change.to, refusal))
         relay.replies.release(client, server)
         if server.is_replica:
@@ -190,6 +196,15 @@ class Bringing:
         relay.loss.answer(client, unit, refusal, refusal)
         if not client.closed:
             relay.dispatcher.pump(client)
+
+    def _discard(self, client: Client, server: Server, change: Change) -> None:
+        """Have the unit look for another server: *server* does not give up what another session has set, since the right to was taken away."""
+        server.expire(Fate.STUCK_PARAMETERS)
+        self._relay.replies.release(client, server)
+        if change.moving:  # it is in its transaction, which is nowhere now
+            client.pending.appendleft(change.unit)
+            client.pending_bytes += change.unit.size_in
+        self._relay.dispatcher.pump(client)
 
     def _note(self, server: Server, refused: ParameterSet, name: str | None) -> None:
         """Note that *server* has refused *refused*, because of *name*: other nodes may have to, soon."""
@@ -271,6 +286,8 @@ def _must_wait(client: Client, server: Server, unit: Unit) -> bool:
         return False
     acceptance = server.pool.acceptance
     if wanted.is_doubtful_from(before) or acceptance.has_refused(wanted):
+        return True
+    if not unit.guarded and may_be_stuck(before, wanted):
         return True
     runs_again = unit.guarded and (client.transaction is None or server.is_replica)
     return not runs_again and not acceptance.is_sure(wanted)

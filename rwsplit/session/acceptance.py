@@ -123,6 +123,11 @@ class Acceptance:
             self._taken.pop(_key(name, value), None)
 
 
+def may_be_stuck(before: ParameterSet, wanted: ParameterSet) -> bool:
+    """Return whether a server that has *before* may refuse to put back what *wanted* does not have: that takes a privilege, too."""
+    return any(name in PRIVILEGED and wanted.get(name) is None for name, _ in before.values)
+
+
 def culprit(parameters: ParameterSet, message: str) -> str | None:
     """Return which of *parameters* a server has refused with *message*, None if that does not say.
 

@@ -244,6 +244,30 @@ def test_a_statement_that_cannot_run_again_never_runs_by_a_privilege_taken_back(
         assert did(connection, WRITE) == "INSERT 0 1"
 
 
+@pytest.mark.parametrize("first", [WRITE, "begin", "reset log_statement", "show log_statement"])
+def test_a_server_that_does_not_give_up_a_value_any_more_is_nobodys_trouble(
+    table: ReachableCluster[Any], make_proxy: MakeProxy, first: str
+):
+    """Its session has set it while it might, and is gone; the next one never had it."""
+    proxy = make_proxy(table, {"pool": {"size": 1}})
+    with table.primary.connect("app") as admin, proxy.connect() as other:
+        admin.execute("grant set on parameter log_statement to app")
+        table.wait_until_replayed()
+        with proxy.connect() as connection:
+            connection.execute("set log_statement = 'ddl'")
+            for text in (READ, WRITE, READ):  # here and there
+                connection.execute(text)
+        admin.execute("revoke set on parameter log_statement from app")
+        table.wait_until_replayed()
+        said = did(other, first)
+        assert said in {"INSERT 0 1", "BEGIN", "none"} or said.startswith("42501"), said
+        assert did(other, WRITE) == "INSERT 0 1"
+        other.execute("rollback")
+        assert [did(other, text) for text in (WRITE, "show log_statement", READ)] == [
+            *("INSERT 0 1", "none", "1")
+        ]
+
+
 def test_every_parameter_that_takes_a_privilege_is_known(table: ReachableCluster[Any]):
     with table.primary.connect("app") as admin:
         found = admin.execute(

@@ -27,6 +27,17 @@ def hup(proxy: Proxy) -> str:
     return proxy.log()[before:]
 
 
+def without(section: str, text: str) -> list[str]:
+    """Return the lines of the YAML *text* but for those of *section*: a long path has a line of its own."""
+    lines, is_in_section = [], False
+    for line in text.splitlines():
+        if not line.startswith((" ", "}")):
+            is_in_section = line.startswith(f"{section}:")
+        if not is_in_section:
+            lines.append(line)
+    return lines
+
+
 def setting(proxy: Proxy, name: str) -> str:
     return str({row["key"]: row["value"] for row in proxy.console("SHOW CONFIG")}[name])
 
@@ -70,7 +81,7 @@ def test_a_broken_file_is_refused_whole_and_everything_goes_on(
     cluster: EmbeddedCluster, proxy: Proxy, text: str, said: str
 ):
     good = proxy.config_path.read_text()
-    lines = [line for line in good.splitlines() if not line.startswith(text.partition(":")[0])]
+    lines = without(text.partition(":")[0], good)
     proxy.config_path.write_text(
         "consistency: {max_lag: 77s}\n" + text + "\n" + "\n".join(lines) + "\n"
     )
