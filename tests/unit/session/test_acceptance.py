@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rwsplit.session.acceptance import MOST, Acceptance, culprit
+from rwsplit.session.acceptance import MOST, Acceptance, culprit, may_be_stuck
 from rwsplit.session.parameters import NONE, ParameterStore
 
 STORE = ParameterStore()
@@ -131,3 +131,13 @@ def test_no_more_is_blamed_than_there_is_room_for():
     last = STORE.intern({"log_statement": str(MOST), "search_path": "x"})
     assert not acceptance.has_refused(path)
     assert acceptance.has_refused(last)
+
+
+def test_what_takes_a_privilege_may_not_be_given_up():
+    privileged = STORE.intern({"work_mem": "4MB", "log_statement": "ddl"})
+    ordinary = STORE.intern({"work_mem": "8MB"})
+    assert may_be_stuck(privileged, NONE)
+    assert may_be_stuck(privileged, ordinary)
+    assert not may_be_stuck(privileged, STORE.intern({"log_statement": "all"}))
+    assert not may_be_stuck(ordinary, privileged)
+    assert not may_be_stuck(NONE, ordinary)
