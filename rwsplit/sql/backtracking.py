@@ -56,8 +56,11 @@ _SET_OPERATIONS: Final = ("union", "except", "intersect")
 _NO_FROM_FOLLOWS: Final = [[word, "all"] for word in _SET_OPERATIONS]
 
 
-def is_read_twice(bracket: str, before: str, following: Sequence[str]) -> bool:
-    """Return whether what is within *bracket*, behind the word *before*, is or may be read twice; *following* is the next word."""
+def is_read_twice(bracket: str, two_before: Sequence[str], following: Sequence[str]) -> bool:
+    """Return whether what is within *bracket*, behind the words *two_before*, is or may be read twice; *following* is the next word."""
+    before = two_before[-1] if two_before else ""
+    if two_before[:-1] == ["as"]:
+        return True  # a table's columns, which are read once more if an unusual clause follows
     if before == "lateral" and following in _LATERAL_QUERIES:
         return False
     return before in READ_TWICE or (bracket == "[" and before in _READ_ONCE)

@@ -50,7 +50,8 @@ def parse_cost(words: Sequence[str], limit: float, *, wary: bool = False) -> flo
         if estimate.cost > limit:
             return estimate.cost
         if word in OPENING:
-            estimate.open(word, before, index, twice=is_read_twice(word, before, following))
+            twice = is_read_twice(word, words[max(0, index - 2) : index], following)
+            estimate.open(word, before, index, twice=twice)
         elif word in CLOSING:
             if not estimate.close(word, index):
                 return limit + 1

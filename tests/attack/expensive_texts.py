@@ -68,6 +68,10 @@ TEXTS: Final[dict[str, str]] = {
     + "(select 1 from t join x, " * DEPTH
     + "1",
     "joins of natural": "select 1 from t" + " join natural" * DEPTH,
+    "columns of an alias": "select "
+    + '(select 1 from t as a(x "int"(' * DEPTH
+    + "1"
+    + ")) for update)" * DEPTH,
     "queries of FROM": "select " + "(from x, " * DEPTH + "1",
     "queries of FROM behind lateral": "select " + "from x, lateral " * DEPTH + "1",
     "queries of FROM in unions": "select " + "from x, select 1 union " * DEPTH + "1",

@@ -115,6 +115,11 @@ def test_a_bracket_behind_any_key_word_may_be_a_subscript_of_its_type():
     assert parse_cost(text, ENOUGH) > parse_cost(["1", "::", "f", "[", "x", "]"], ENOUGH)
 
 
+def test_the_columns_of_an_alias_count_twice():
+    text = ["from", "t", "as", "a", "(", "x", "y", ")", "for", "update"]
+    assert parse_cost(text, ENOUGH) == len(text) + len(["x", "y", ")"])
+
+
 def test_a_query_of_lateral_is_read_once():
     query, call = (
         words("select 1 from a join lateral (select 1) b on x"),
