@@ -64,7 +64,7 @@ soak: $(STAMP)  ## about an hour and a half of scripts, also under fire, and of 
 	RWSPLIT_GUARANTEES_SECONDS=400 $(BIN)/python -m pytest -s tests/integration/test_guarantees.py
 	RWSPLIT_ROLE_CHANGES=20 $(BIN)/python -m pytest tests/integration/test_frozen.py -k role_changes
 
-attack: $(STAMP)  ## tests/attack ten times as long as in `make test`, and five minutes of the fuzzer of classification
+attack: $(STAMP)  ## tests/attack ten times as long as in `make test`, and five minutes each of the fuzzer of classification and of repeated words
 	RWSPLIT_ATTACK_TIMES=10 $(BIN)/python -m pytest -s tests/attack tests/integration/test_login_storms.py
 	$(BIN)/python -m tests.attack.fuzz_classification --seconds 300
 	$(BIN)/python -m tests.attack.repeated_words --seconds 300

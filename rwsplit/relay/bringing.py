@@ -287,7 +287,5 @@ def _must_wait(client: Client, server: Server, unit: Unit) -> bool:
     acceptance = server.pool.acceptance
     if wanted.is_doubtful_from(before) or acceptance.has_refused(wanted):
         return True
-    if not unit.guarded and may_be_stuck(before, wanted):
-        return True
     runs_again = unit.guarded and (client.transaction is None or server.is_replica)
-    return not runs_again and not acceptance.is_sure(wanted)
+    return not runs_again and (may_be_stuck(before, wanted) or not acceptance.is_sure(wanted))

@@ -2,7 +2,8 @@
 
 It tries one meaning of some words, and if that fails further on, another: behind the name of a type an opening bracket is the type's
 own, or that of a call; LIMIT is a name or a clause; what follows a JOIN may end with its condition; what follows `int ARRAY` may be its
-bounds; a LATERAL or an APPLY behind a comma is a table, or joined to one. SELECT and FROM can begin a query without brackets, in other
+bounds; the columns of a table's alias are read once more if an unusual clause follows; a LATERAL or an APPLY behind a comma is a
+table, or joined to one. SELECT and FROM can begin a query without brackets, in other
 dialects; PostgreSQL has neither there, so such a text need not be read at all.
 
 The list has the words behind which sqlglot parses a bracket once, not those behind which it parses it twice. So a word that
