@@ -46,7 +46,7 @@ _STAYS_OUTSIDE: Final = frozenset(
 class Question(Chore[Server, Client]):
     """A query of rwsplit's own whose answer, one row, is read."""
 
-    __slots__ = ("attempts", "audits", "parameters", "readback")
+    __slots__ = ("asked", "attempts", "audits", "parameters", "readback")
 
     def __init__(
         self, readback: ReadBack, client: Client, parameters: int, *, audits: bool
@@ -54,6 +54,8 @@ class Question(Chore[Server, Client]):
         super().__init__(Purpose.QUESTION, client)
         self.readback = readback
         self.sink = []
+        self.asked = client.journal.asked()
+        """The parameters it asks for."""
         self.parameters = parameters
         """Columns about parameters; those of the audit follow."""
         self.audits = audits
@@ -92,7 +94,7 @@ class ReadBack:
             and not (client.pending and client.pending[-1] is not unit)
             and not (unit.is_open or unit.row_limit or client.is_mid_frame or client.is_open)
             and all(s.verb in _STAYS_OUTSIDE for s in script.statements)
-            and not script.discards  # afterwards all is known
+            and not unit.discards  # afterwards all is known
         ):
             self.ask(client, server)
 
@@ -134,7 +136,8 @@ class ReadBack:
             self._ask_again(client, server, question)
             return
         if question.parameters:
-            values = client.journal.read(columns[: question.parameters], client.parameters)
+            columns_read = columns[: question.parameters]
+            values = client.journal.read(question.asked, columns_read, client.parameters)
             client.adopt_parameters(client.knowledge.parameters.intern(values))
             server.parameters = self._had(client)
             self._relay.sender.bring_parameters(client, server, tells=True)

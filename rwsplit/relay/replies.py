@@ -195,8 +195,7 @@ class Replies:
         relay.late.note(client, unit, script, status)
         self._note_read(client, server, unit, now)
         server.last_done = now
-        effects = unit.piece.effects
-        if effects and effects.discards and not unit.failed and status == codes.IDLE:
+        if unit.discards and not unit.failed and status == codes.IDLE:
             self._discarded(client, server, unit)
 
     def _settle_names(self, server: Server, unit: Unit) -> None:

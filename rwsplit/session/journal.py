@@ -102,8 +102,12 @@ class Journal:
                 if identity or name not in IDENTITY:
                     self.touched.setdefault(name, True)
 
+    def asked(self) -> Mapping[str, bool]:
+        """Return what is `touched` now: what a question asks for, and how its answer is to be read."""
+        return dict(self.touched)
+
     def columns(self) -> tuple[str, ...]:
-        """Return what to ask a server for: columns to be put into a SELECT."""
+        """Return what to ask a server for, one column for each of `asked` behind the first: to be put into a SELECT."""
         if not self.touched:
             return ()
         return (_ENCODING, *map(self._column, self.touched))
@@ -115,12 +119,14 @@ class Journal:
             return _HEX.format(literal(name))
         return _ONE.format(mark=self._mark, name=literal(name))
 
-    def read(self, columns: Sequence[bytes | None], known: ParameterSet) -> Mapping[str, str]:
-        """Return the session's parameters now that the answer to `columns` has come; *known* were the old ones."""
+    def read(
+        self, asked: Mapping[str, bool], columns: Sequence[bytes | None], known: ParameterSet
+    ) -> Mapping[str, str]:
+        """Return the session's parameters now that *columns* answer what was *asked*; *known* were the old ones."""
         utf8 = columns[0] == b"UTF8"
         found = dict(known.values)
         self.missing = []
-        for (name, only_reset), value in zip(self.touched.items(), columns[1:], strict=True):
+        for (name, only_reset), value in zip(asked.items(), columns[1:], strict=True):
             if name == "*":
                 self._replace_visible(found, value or b"", utf8=utf8)
                 continue

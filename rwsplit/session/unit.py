@@ -283,6 +283,12 @@ class Unit(Owed):
             known = self.piece.effects = Effects(known)
         known.add(effects)
 
+    @property
+    def discards(self) -> bool:
+        """The last notable statement it executes is DISCARD ALL: unless it fails, all parameters are known behind it."""
+        effects = self.piece.effects
+        return effects is not None and effects.discards
+
     def leave_litter(self, name: bytes) -> None:
         """Take note that a statement it leaves under the client's own *name* is to be closed when it has ended."""
         if self.litter:

@@ -17,8 +17,9 @@ from rwsplit.session.inband_settings import InBandSettings
 from rwsplit.session.journal import MOST_SET
 from rwsplit.session.parameters import MOST_COLUMNS, NONE
 from rwsplit.session.pinning import PinReason
+from tests.support import frames
 from tests.support.frames import complete, error, message, query, ready
-from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
+from tests.support.memory_relay import ANSWER, MemoryRelay, replies, wire_of
 
 SET = complete("SET") + ready()
 CANCELLED = error("57014") + ready()
@@ -166,6 +167,44 @@ def test_a_session_whose_server_is_lost_with_its_answer_ends(rig: MemoryRelay):
     answers(rig, server, SET)
     rig.relay.lose_server(server, None)
     assert client.closed
+
+
+def test_what_a_discard_all_has_put_back_is_not_asked_for_whatever_runs_behind_it(
+    rig: MemoryRelay,
+):
+    client = rig.clients[0]
+    client.adopt_parameters(rig.knowledge.parameters.intern({"work_mem": "9MB"}))
+    pipeline = b"".join(
+        frames.parse("", text) + frames.bind("") + frames.execute()
+        for text in ("discard all", "select 1")
+    )
+    rig.say(client, pipeline + frames.SYNC)
+    rig.turn_clients([client])
+    server = client.server
+    assert server is not None
+    assert b"current_setting" not in wire_of(server).sent
+    answer = replies(pipeline + frames.SYNC)
+    rig.turn_servers([(server, complete("SELECT 1") + ready() + answer)])
+    assert client.parameters is NONE
+    assert (client.server, client.settling) == (None, None)
+
+
+def test_a_discard_all_that_fails_leaves_the_parameters_in_doubt(rig: MemoryRelay):
+    client = rig.clients[0]
+    client.adopt_parameters(rig.knowledge.parameters.intern({"work_mem": "9MB"}))
+    pipeline = b"".join(
+        frames.parse("", text) + frames.bind("") + frames.execute()
+        for text in ("discard all", "select 1/0")
+    )
+    rig.say(client, pipeline + frames.SYNC)
+    rig.turn_clients([client])
+    server = client.server
+    assert server is not None
+    rig.turn_servers([(server, complete("SELECT 1") + ready() + error("22012") + ready())])
+    assert b"current_setting" in wire_of(server).sent
+    rig.turn_servers([(server, values("UTF8", None))])
+    assert client.parameters is NONE
+    assert (client.server, client.settling) == (None, None)
 
 
 # Pins...

@@ -40,7 +40,7 @@ class Talk:
         assert set(given) == set(self.journal.touched)
         columns = [encoding, *(given[name] for name in self.journal.touched)]
         assert len(columns) == len(self.journal.columns())
-        found = dict(self.journal.read(columns, self.known))
+        found = dict(self.journal.read(self.journal.asked(), columns, self.known))
         assert not self.journal.touched
         return found
 
@@ -136,13 +136,16 @@ def test_what_is_not_known_by_name_is_looked_up_in_pg_settings():
         (b"DateStyle=" + hexed("SQL, DMY"), b"transaction_isolation=" + hexed("serializable"))
     )
     columns = [b"UTF8", shown]
-    assert talk.journal.read(columns, talk.known) == {
+    assert talk.journal.read(talk.journal.asked(), columns, talk.known) == {
         "app.user": "x",
         "role": "clerk",
         "datestyle": "SQL, DMY",
     }
     talk.runs("update pg_settings set setting = '1' where name = 'datestyle'")
-    assert talk.journal.read([b"UTF8", None], talk.known) == {"app.user": "x", "role": "clerk"}
+    assert talk.journal.read(talk.journal.asked(), [b"UTF8", None], talk.known) == {
+        "app.user": "x",
+        "role": "clerk",
+    }
 
 
 def test_values_beyond_ascii_go_back_as_they_came():
@@ -209,7 +212,7 @@ def test_what_pg_settings_shows_is_marked_too():
     talk = Talk()
     talk.journal.touched["*"] = False
     columns = [b"UTF8", b"log_statement!" + hexed("all") + b",work_mem=" + hexed("1MB")]
-    assert dict(talk.journal.read(columns, talk.known)) == {
+    assert dict(talk.journal.read(talk.journal.asked(), columns, talk.known)) == {
         "log_statement": "all",
         "work_mem": "1MB",
     }
