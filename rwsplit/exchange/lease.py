@@ -129,6 +129,7 @@ class Fate(Enum):
     NOT_READY = "it lacks what its session's next unit relies on"
     NOT_CLEANED = "what a session has left could not be wiped"
     LOST = "its connection ended"
+    FAULT = "rwsplit failed in the midst of its business"
 
 
 class Next(Enum):

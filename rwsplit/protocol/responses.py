@@ -65,6 +65,8 @@ class What(IntEnum):
     """An ErrorResponse came while nothing was owed; the value is the frame."""
     ASYNC = 6
     """A message that belongs to no unit (a notification) was appended to the owner's sink."""
+    VIOLATION = 7
+    """The bytes are not what a PostgreSQL server sends; the value is why, in words. Nothing follows."""
 
 
 Event = tuple[What, Owed | None, bytes | int]
@@ -89,12 +91,8 @@ class ResponseQueue:
         """How many bytes of it are still to come; zero if that need not be awaited."""
         self._through = 0
 
-    def receive(self, data: bytes) -> list[Event]:  # noqa: C901 - the hot loop, in one frame
-        """Sort *data*, forward what is to be forwarded, return what happened, in order.
-
-        Raises:
-            ProtocolViolation: the bytes are not what a PostgreSQL server sends.
-        """
+    def receive(self, data: bytes) -> list[Event]:  # noqa: C901, PLR0912, PLR0915 - the hot loop, in one frame
+        """Sort *data*, forward what is to be forwarded, return what happened, in order."""
         events: list[Event] = []
         if self._rest:
             data = self._put_together(data)
@@ -109,30 +107,37 @@ class ResponseQueue:
             self._through -= pos
             if current is None or current.sink is None:
                 start = pos
-        while size - pos >= HEADER_SIZE:
-            code, length = _header(data, pos)
-            end = pos + 1 + length
-            if code in _PASSED_ON and current is not None and current.steps is None:
-                if end > size or length < 4:
-                    check_length(code, length)
+        try:
+            while size - pos >= HEADER_SIZE:
+                code, length = _header(data, pos)
+                end = pos + 1 + length
+                if code in _PASSED_ON and current is not None and current.steps is None:
+                    if end > size or length < 4:
+                        check_length(code, length)
+                        break
+                    pos = end
+                    continue
+                check_length(code, length)
+                if end > size:
+                    if length > MESSAGE_LIMIT and code not in _PASSED_ON:
+                        raise ProtocolViolation(  # noqa: TRY301 - as below
+                            f"a message of type {code:#04x} has {length} bytes"
+                        )
                     break
-                pos = end
-                continue
-            check_length(code, length)
-            if end > size:
-                if length > MESSAGE_LIMIT and code not in _PASSED_ON:
-                    raise ProtocolViolation(f"a message of type {code:#04x} has {length} bytes")
-                break
-            if code == _READY:
-                if current is None or length != _READY_LENGTH:
-                    raise ProtocolViolation("a ReadyForQuery came that was not owed")
-                self._finish(current, data, start, pos, end)
-                owed.popleft()
-                events.append((_DONE, current, data[pos + 5]))
-                current = owed[0] if owed else None
-                pos = start = end
-                continue
-            start, pos = self._look(events, current, data, code, start, pos, end)
+                if code == _READY:
+                    if current is None or length != _READY_LENGTH:
+                        raise ProtocolViolation("a ReadyForQuery came that was not owed")  # noqa: TRY301 - no call in the hot loop
+                    self._finish(current, data, start, pos, end)
+                    owed.popleft()
+                    events.append((_DONE, current, data[pos + 5]))
+                    current = owed[0] if owed else None
+                    pos = start = end
+                    continue
+                start, pos = self._look(events, current, data, code, start, pos, end)
+        except ProtocolViolation as violation:
+            # What is off the books by now must still be told.
+            events.append((What.VIOLATION, None, str(violation).encode()))
+            return events
         if start < size:
             self._keep(events, current, data, start, pos, size)
         return events

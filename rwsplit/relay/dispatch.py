@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 from rwsplit.cluster.node import NodeView
 from rwsplit.config.choices import PoolMode
-from rwsplit.errors import ProtocolViolation
 from rwsplit.exchange.lease import LANE
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
@@ -59,41 +58,44 @@ class Dispatcher:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
-    def pump(self, client: Client) -> None:  # noqa: C901 - one branch a case
+    def pump(self, client: Client) -> None:  # noqa: C901, PLR0912 - one branch a case
         """Send as many of the session's pending units and chunks as can go now, in order."""
-        if (
-            client.server is None
-            and len(client.pending) == 1
-            and self._relay.plain.send(client)
-        ):
-            return
-        if client.queued and client.allowance <= 0:
-            return  # it has had its slice, however many of its answers have come since
-        pending, slices = client.pending, self._relay.slices
-        while pending and client.wait is None and not client.closed:
-            words = UNIT
-            item = pending[0]
-            if client.skipped is not None and _is_for_a_server(item):
-                size = self._skip(client, item)
-            elif isinstance(item, Unit):
-                if not self._unit(client, item):
+        try:
+            if (
+                client.server is None
+                and len(client.pending) == 1
+                and self._relay.plain.send(client)
+            ):
+                return
+            if client.queued and client.allowance <= 0:
+                return  # it has had its slice, however many of its answers have come since
+            pending, slices = client.pending, self._relay.slices
+            while pending and client.wait is None and not client.closed:
+                words = UNIT
+                item = pending[0]
+                if client.skipped is not None and _is_for_a_server(item):
+                    size = self._skip(client, item)
+                elif isinstance(item, Unit):
+                    if not self._unit(client, item):
+                        break
+                    size = item.size_in
+                else:
+                    if not self._chunk(client, item):
+                        break
+                    size = sum(len(part) for part in item.parts if isinstance(part, bytes))
+                    words = CHUNK
+                # Sending may have failed the client, or failed the unit back to the head of the queue.
+                if pending and pending[0] is item:
+                    pending.popleft()
+                    client.pending_bytes = max(0, client.pending_bytes - size) if pending else 0
+                if not pending:
+                    break  # the common case: a single unit is not worth counting
+                if not slices.goes_on(client, words):
                     break
-                size = item.size_in
-            else:
-                if not self._chunk(client, item):
-                    break
-                size = sum(len(part) for part in item.parts if isinstance(part, bytes))
-                words = CHUNK
-            # Sending may have failed the client, or failed the unit back to the head of the queue.
-            if pending and pending[0] is item:
-                pending.popleft()
-                client.pending_bytes = max(0, client.pending_bytes - size) if pending else 0
-            if not pending:
-                break  # the common case: a single unit is not worth counting
-            if not slices.goes_on(client, words):
-                break
-        if client.is_behind or (client.paused and not pending):
-            self._look_at_more(client)
+            if client.is_behind or (client.paused and not pending):
+                self._look_at_more(client)
+        except Exception as failure:  # noqa: BLE001 - one session's failure must not end the others
+            self._relay.faults.in_session(client, failure)
 
     def _look_at_more(self, client: Client) -> None:
         """Take more input of *client*, now that there is room: first the input that was read already."""
@@ -114,18 +116,20 @@ class Dispatcher:
             return False
         client.names.unsettled.clear()
         client.pending.popleft()
-        try:
-            client.resume()
-            # While it is behind, the end is read again, behind the rest.
-            if held.kind is ChunkKind.HELD_LAST and not client.is_behind:
-                self._relay.reading.client_ended(client)
-        except ProtocolViolation as violation:
-            message = error_response("FATAL", violation.sqlstate, str(violation))
-            self._relay.fail_client(client, message)
+        client.resume()
+        # While it is behind, the end is read again, behind the rest.
+        if held.kind is ChunkKind.HELD_LAST and not client.is_behind:
+            self._relay.reading.client_ended(client)
         return True
 
     def start(self, client: Client, server: Server) -> None:
         """Send the unit a session has been waiting with to *server*, which it now has."""
+        try:
+            self._start(client, server)
+        except Exception as failure:  # noqa: BLE001 - as above
+            self._relay.faults.in_session(client, failure, server)
+
+    def _start(self, client: Client, server: Server) -> None:
         self._relay.waits.end(client)
         unit = client.pending[0]
         assert isinstance(unit, Unit)

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Final
 import structlog
 import trio
 
-from rwsplit.errors import ProtocolViolation
 from rwsplit.exchange.waits import Waiting
 from rwsplit.parser.inline import Inline
 from rwsplit.parser.reader import Reader
-from rwsplit.protocol.backend import error_response
 from rwsplit.relay.client import Client
 from rwsplit.session.stand_ins import UNREAD, merge
 from rwsplit.session.unit import SIMPLE, Unit
@@ -90,13 +88,8 @@ class Parsing:
             tell(unit, found)
             relay.waits.end(client)
             relay.dispatcher.pump(client)
-        except ProtocolViolation as violation:
-            message = error_response("FATAL", violation.sqlstate, str(violation))
-            relay.fail_client(client, message)
-        except Exception:  # noqa: BLE001 - one session's failure must not end the others
-            _log.exception("client_failed", client=repr(client))
-            message = error_response("FATAL", "XX000", "rwsplit failed; its log says how")
-            relay.fail_client(client, message)
+        except Exception as failure:  # noqa: BLE001 - one session's failure must not end the others
+            relay.faults.in_session(client, failure)
         relay.outboxes.flush()
 
     async def _read(self, client: Client | None, scope: Scope, query: bytes) -> Script | None:

@@ -8,11 +8,7 @@ from __future__ import annotations
 import select
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
-from rwsplit.errors import ProtocolViolation
 from rwsplit.exchange.lease import CLOSED
-from rwsplit.protocol.backend import error_response
 from rwsplit.relay.client import Client
 from rwsplit.relay.outboxes import HIGH_WATER, OUT
 from rwsplit.relay.slices import MOST_PENDING, READABLE
@@ -27,8 +23,6 @@ if TYPE_CHECKING:
 FEW_BYTES: Final = 4096
 #: Bytes from a server that count as one word, as a power of two.
 WORD_SHIFT: Final = 9
-
-_log = structlog.get_logger("rwsplit.relay")
 
 
 class Reading:
@@ -63,7 +57,7 @@ class Reading:
             elif data is not None:
                 self.client_ended(client)
         except Exception as failure:  # noqa: BLE001 - one session's failure must not end the others
-            self._failed(client, failure)
+            self._relay.faults.in_session(client, failure)
 
     def take(self, client: Client, data: bytes) -> None:
         """Take *data*, which was read before the relay took over *client*."""
@@ -71,7 +65,7 @@ class Reading:
             client.receive(data)
             self._advance(client)
         except Exception as failure:  # noqa: BLE001 - as above
-            self._failed(client, failure)
+            self._relay.faults.in_session(client, failure)
 
     def go_on(self, client: Client) -> None:
         """Work off a slice of the input of *client*."""
@@ -82,7 +76,7 @@ class Reading:
                 client.go_on()
             self._advance(client)
         except Exception as failure:  # noqa: BLE001 - as above
-            self._failed(client, failure)
+            self._relay.faults.in_session(client, failure)
 
     def _advance(self, client: Client) -> None:
         """Send on the units of *client* that can go now."""
@@ -134,19 +128,6 @@ class Reading:
         else:
             self._relay.loss.client_gone(client)
 
-    def _failed(self, client: Client, failure: Exception) -> None:
-        """End the session that cannot go on, or whose connection is gone."""
-        relay = self._relay
-        if isinstance(failure, ProtocolViolation):
-            relay.fail_client(client, error_response("FATAL", failure.sqlstate, str(failure)))
-        elif isinstance(failure, OSError):
-            relay.loss.client_gone(client)
-        else:
-            _log.error("client_failed", client=repr(client), exc_info=failure)
-            relay.fail_client(
-                client, error_response("FATAL", "XX000", "rwsplit failed; its log says how")
-            )
-
     # Servers...
 
     def serve_server(self, server: Server, mask: int) -> None:
@@ -157,23 +138,18 @@ class Reading:
             if (mask != READABLE or server.paused) and not self._may_read_server(server, mask):
                 return
             data = wire.recv()
-            if data:
-                size = len(data)
-                relay.counters.bytes_out += size
-                if size > FEW_BYTES:
-                    relay.effort.words += size >> WORD_SHIFT
-                relay.replies.received(server, data, relay.clock())
-                if wire.has_pending and server.lease != CLOSED:
-                    relay.slices.later(server)
-            elif data is not None:
-                relay.lose_server(server, None)
-        except ProtocolViolation as violation:
-            _log.warning("server_violation", server=repr(server), error=str(violation))
-            relay.lose_server(server, None)
         except OSError:
             relay.lose_server(server, None)
-        except Exception:  # noqa: BLE001 - one session's failure must not end the others
-            _log.exception("server_failed", server=repr(server))
+            return
+        if data:
+            size = len(data)
+            relay.counters.bytes_out += size
+            if size > FEW_BYTES:
+                relay.effort.words += size >> WORD_SHIFT
+            relay.replies.received(server, data, relay.clock())
+            if wire.has_pending and server.lease != CLOSED:
+                relay.slices.later(server)
+        elif data is not None:
             relay.lose_server(server, None)
 
     def _may_read_server(self, server: Server, mask: int) -> bool:

@@ -38,6 +38,7 @@ from rwsplit.relay.counters import Counters
 from rwsplit.relay.deadlines import Deadlines
 from rwsplit.relay.dispatch import Dispatcher
 from rwsplit.relay.driving import Driver, TrioDriver
+from rwsplit.relay.faults import Faults
 from rwsplit.relay.headcount import Headcount
 from rwsplit.relay.healing import Healing
 from rwsplit.relay.hinting import Hinting
@@ -131,6 +132,7 @@ class Relay:
         self.outboxes = Outboxes(self, self.driver.epoll)
         self.slices = Slices(self)
         self.stalls = Stalls()
+        self.faults = Faults(self)
         self.reading = Reading(self)
         self.choice = Choice(self)
         self.sender = Sender(self)

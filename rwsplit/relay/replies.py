@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from rwsplit.config.choices import PoolMode
 from rwsplit.exchange.chores import ROLLBACK, Chore
@@ -19,6 +22,7 @@ from rwsplit.exchange.lease import (
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.responses import (
+    Event,
     Owed,
     What,
     is_fatal,
@@ -45,6 +49,7 @@ from rwsplit.sql.statement import TRANSACTION_CONTROL, Script
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
+_log = structlog.get_logger("rwsplit.relay")
 
 #: Events of one read that are not worth counting as work.
 FEW_EVENTS: Final = 4
@@ -56,50 +61,63 @@ class Replies:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
-    def received(self, server: Server, data: bytes, now: float) -> None:  # noqa: C901, PLR0912 - one branch an event
+    def received(self, server: Server, data: bytes, now: float) -> None:  # noqa: C901, PLR0912, PLR0915 - one branch an event
         """Sort what *server* sent at *now*."""
         relay = self._relay
         waits = server.responses.owed
-        if len(waits) == 1 and waits[0].guarded:
-            unit = waits[0]
-            assert isinstance(unit, Unit)  # nothing else is guarded
-            if relay.plain.answered(server, unit, data, now):
-                return
-        events = server.responses.receive(data)
-        if len(events) > FEW_EVENTS:
-            relay.effort.words += len(events)
-        for what, owed, value in events:
-            if what is _DONE:
-                self._done(server, owed, value, now)  # type: ignore[arg-type]
-            elif what is What.PARTIAL:
-                client = _client_of(owed) if isinstance(owed, Unit) else None
-                if client is not None:
-                    relay.moments.told(client, server, owed, now)  # type: ignore[arg-type]  # it is a Unit
-                    relay.outboxes.touch_client(client)
-                    if client.pending and owed.is_open:  # type: ignore[union-attr]  # it is a Unit
-                        relay.dispatcher.pump(client)
-            elif what is What.FAILED:
-                assert isinstance(value, bytes)
-                self._failed(server, owed, value, now)
-            elif what is What.COPY_IN:
-                self._copy_in(server, owed, now)
-            elif what is What.ASYNC:
-                reader = server.holder if owed is None else getattr(owed, "client", None)
-                if owed is None and not server.is_replica:
-                    relay.last_write = now  # a notification tells of a commit
-                if reader is not None:
-                    relay.outboxes.touch_client(reader)  # type: ignore[arg-type]  # all are Clients
-            elif what is What.FATAL:
-                assert isinstance(value, bytes)
-                relay.lose_server(server, value)
-                return
-            if server.lease == CLOSED:
-                return
-        # Only now: while events are worked off, what is owed may be empty before its last event.
-        if not server.responses.owed and server.holder is None and server.lease != IDLE:
-            if server.lease == LANE:
-                lanes.close_lane(server)
-            self.settle(server)
+        owed = waits[0] if waits else None
+        rest: Iterator[Event] = iter(())
+        try:
+            if len(waits) == 1 and owed.guarded:  # type: ignore[union-attr]  # there is one
+                assert isinstance(owed, Unit)  # nothing else is guarded
+                if relay.plain.answered(server, owed, data, now):
+                    return
+            events = server.responses.receive(data)
+            if len(events) > FEW_EVENTS:
+                relay.effort.words += len(events)
+            rest = iter(events)
+            for what, owed, value in rest:
+                if what is _DONE:
+                    self._done(server, owed, value, now)  # type: ignore[arg-type]
+                elif what is What.PARTIAL:
+                    client = _client_of(owed) if isinstance(owed, Unit) else None
+                    if client is not None:
+                        relay.moments.told(client, server, owed, now)  # type: ignore[arg-type]  # it is a Unit
+                        relay.outboxes.touch_client(client)
+                        if client.pending and owed.is_open:  # type: ignore[union-attr]  # it is a Unit
+                            relay.dispatcher.pump(client)
+                elif what is What.FAILED:
+                    assert isinstance(value, bytes)
+                    self._failed(server, owed, value, now)
+                elif what is What.COPY_IN:
+                    self._copy_in(server, owed, now)
+                elif what is What.ASYNC:
+                    reader = server.holder if owed is None else getattr(owed, "client", None)
+                    if owed is None and not server.is_replica:
+                        relay.last_write = now  # a notification tells of a commit
+                    if reader is not None:
+                        relay.outboxes.touch_client(reader)  # type: ignore[arg-type]  # all are Clients
+                else:
+                    self._ended(server, what, value)
+                    return
+                if server.lease == CLOSED:
+                    return
+            # Only now: while events are worked off, what is owed may be empty before its last event.
+            if not server.responses.owed and server.holder is None and server.lease != IDLE:
+                if server.lease == LANE:
+                    lanes.close_lane(server)
+                self.settle(server)
+        except Exception as failure:  # noqa: BLE001 - one session's failure must not end the others
+            relay.faults.in_answers(server, owed, rest, failure)
+
+    def _ended(self, server: Server, what: What, value: bytes | int) -> None:
+        """Take apart *server*, which says goodbye, or what no PostgreSQL says."""
+        assert isinstance(value, bytes)
+        if what is What.VIOLATION:
+            _log.warning("server_violation", server=repr(server), error=value.decode())
+            self._relay.lose_server(server, None)
+        else:
+            self._relay.lose_server(server, value)
 
     # One method an event...
 

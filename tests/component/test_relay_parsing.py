@@ -15,6 +15,7 @@ from rwsplit.parser.inline import Inline
 from rwsplit.parser.reader import Reader, Reading
 from rwsplit.relay import parsing
 from rwsplit.relay.client import Client
+from rwsplit.relay.faults import Faults
 from rwsplit.relay.parsing import Parsing
 from rwsplit.server.server import Server
 from rwsplit.session.pinning import PinReason
@@ -325,6 +326,7 @@ async def test_a_prepared_statement_that_must_not_be_tried_again_keeps_that():
 
 async def test_an_error_of_ours_ends_one_session_and_no_other(monkeypatch: pytest.MonkeyPatch):
     async with staging() as stage:
+        stage.relay.faults = Faults(stage.relay)
         one, other = stage.clients
         await stage.hear(one, LONG)
 

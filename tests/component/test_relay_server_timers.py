@@ -456,7 +456,7 @@ def test_each_question_has_all_the_time():
         rig.turn_servers([(server, ANSWER)])
         assert standing(server) is Standing.PREPARING
         rig.pass_time(50)
-        value = frames.message("D", b"\0\1\0\0\0\1" + b"1")
+        value = frames.message("D", b"\0\2\0\0\0\4UTF8\0\0\0\x0231")
         rig.turn_servers(
             [(server, frames.COLUMNS + value + frames.complete() + frames.ready())]
         )

@@ -11,7 +11,7 @@ For tests of the turn loop's own books, and for measuring what its Python costs 
 from __future__ import annotations
 
 import select
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import trio
@@ -19,8 +19,11 @@ import trio
 from rwsplit.cluster.node import NodeView, Role, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config, PoolConfig
+from rwsplit.errors import ProtocolViolation
 from rwsplit.lsn import LSN
+from rwsplit.protocol.responses import Event, Owed
 from rwsplit.relay.client import Client
+from rwsplit.relay.faults import Faults
 from rwsplit.relay.relay import Relay
 from rwsplit.routing.balancing import LeastConnections
 from rwsplit.routing.policy import Rules
@@ -119,12 +122,35 @@ class _NoEpoll:
     def close(self) -> None: ...
 
 
+class Raising(Faults):
+    """Raises what rwsplit would log."""
+
+    def in_session(
+        self, client: Client, failure: Exception, given: Server | None = None
+    ) -> None:
+        if not isinstance(failure, ProtocolViolation | OSError):
+            raise failure
+        super().in_session(client, failure, given)
+
+    def in_answers(
+        self, server: Server, owed: Owed | None, rest: Iterable[Event], failure: Exception
+    ) -> None:
+        raise failure
+
+
 class MemoryRelay:
     """A relay in front of a primary and three replicas, with *clients* clients and full pools, unless there are *servers*."""
 
     def __init__(
-        self, clients: int, *, size: int = 20, lane_depth: int = 0, servers: int | None = None
+        self,
+        clients: int,
+        *,
+        size: int = 20,
+        lane_depth: int = 0,
+        servers: int | None = None,
+        forgives: bool = False,
     ) -> None:
+        """*forgives*: a failure of rwsplit's own is no failure of the test."""
         self.now = 1.0
         config = Config(pool=PoolConfig(size=size, lane_depth=lane_depth))
         nodes = tuple(_node(index) for index in range(REPLICAS + 1))
@@ -138,6 +164,8 @@ class MemoryRelay:
             report_failure=lambda node, reason: None,
             clock=self._clock,
         )
+        if not forgives:
+            self.relay.faults = Raising(self.relay)
         self.relay.outboxes.epoll.close()
         self.relay.outboxes.epoll = _NoEpoll()  # type: ignore[assignment]
         self.knowledge = Knowledge(

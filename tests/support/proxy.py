@@ -33,6 +33,8 @@ from tests.support.raw_client import PROTOCOL_3_0, RawClient
 ADMIN: Final = "postgres"
 CONSOLE: Final = "rwsplit"
 START_TIMEOUT: Final = 30.0
+#: What stands in the log where rwsplit itself has failed: no test may pass over it.
+FAULTS: Final = ("client_failed", "server_failed", "Traceback (most recent call last)")
 STOP_SIGNALS: Final = ((signal.SIGTERM, 15.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 """Each with the seconds it is given; a stop that needs more than the first is an error."""
 
@@ -109,7 +111,7 @@ class Proxy:
             raise
 
     def stop(self) -> int:
-        """Stop it by SIGTERM and return its exit status; it must not need more than that."""
+        """Stop it by SIGTERM and return its exit status; it must not need more than that, nor have failed meanwhile."""
         process = self._process
         if process is None:
             return 0
@@ -121,6 +123,8 @@ class Proxy:
         self._process = None
         assert process.returncode is not None, "rwsplit survives SIGKILL"
         assert process.returncode not in {-signal.SIGQUIT, -signal.SIGKILL}, self.log_tail()
+        log = self.log()
+        assert not [word for word in FAULTS if word in log], log
         return process.returncode
 
     def kill(self) -> None:

@@ -24,7 +24,7 @@ MOST_ATTRIBUTES: Final = 15
 CIRCLES: Final = (
     (
         "relay",
-        "bringing cancelling choice deadlines dispatch healing hinting homes late lingering loss moments needed outboxes overdue "
+        "bringing cancelling choice deadlines dispatch faults healing hinting homes late lingering loss moments needed outboxes overdue "
         "parsing pins plain readback reading rebasing relay replies resetting rooms sending sequences server_timers signalling silence slices "
         "standing tidying trials unread upkeep",
     ),
@@ -53,7 +53,7 @@ WIDE: Final = {
     "exchange.waits.Waiter": 48,
     "monitor.board.Board": 20,
     "relay.client.Client": 74,
-    "relay.relay.Relay": 56,
+    "relay.relay.Relay": 57,
     "server.pool.Pool": 22,
     "server.server.Server": 34,
     "session.assembly.Assembly": 23,

@@ -1,0 +1,164 @@
+"""What becomes of sessions when rwsplit itself fails: they are told, at once; the others go on; no server keeps a rest of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from rwsplit.exchange.lease import CLOSED, HELD, IDLE, Fate
+from rwsplit.relay.client import Client
+from rwsplit.server.server import Server
+from rwsplit.session.journal import Journal
+from tests.support.frames import complete, query, ready
+from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
+
+WRITE = b"insert into t values (1)"
+WRITTEN = complete("INSERT 0 1") + ready()
+
+
+class Bug(Exception):
+    """Stands for a fault of the program."""
+
+
+def breaks(
+    monkeypatch: pytest.MonkeyPatch, part: object, name: str, victim: Any = None
+) -> None:
+    """Have the method *name* of *part* fail, for *victim* only if that is among its arguments' owners."""
+    sound: Callable[..., Any] = getattr(part, name)
+
+    def broken(*args: Any, **options: Any) -> Any:
+        if victim is None or victim in args:
+            raise Bug
+        return sound(*args, **options)
+
+    monkeypatch.setattr(part, name, broken)
+
+
+@pytest.fixture
+def rig() -> Iterator[MemoryRelay]:
+    rig = MemoryRelay(3, size=1, forgives=True)
+    blamed: list[str] = []
+    rig.relay.report_failure = lambda node, reason: blamed.append(node)
+    yield rig
+    assert not blamed, "no node is to blame"
+    assert not any(rig.relay.counters.load), "nothing is under way any more"
+
+
+def says(rig: MemoryRelay, client: Client, text: bytes) -> Server:
+    """Have *client* send *text*; return the server that got it."""
+    rig.ask(client, text)
+    rig.turn_clients([client])
+    assert client.server is not None
+    return client.server
+
+
+def is_told(client: Client) -> bool:
+    return client.closed and b"CXX000" in wire_of(client).sent
+
+
+def test_who_is_answered_while_rwsplit_fails_is_told_and_its_server_closed(
+    rig: MemoryRelay, monkeypatch: pytest.MonkeyPatch
+):
+    client = rig.clients[0]
+    server = says(rig, client, WRITE)
+    with monkeypatch.context() as patch:
+        breaks(patch, rig.relay.moments, "done")
+        rig.turn_servers([(server, WRITTEN)])
+    assert is_told(client)
+    assert (server.lease, server.fate) == (CLOSED, Fate.FAULT)
+
+
+def test_what_the_session_says_next_does_not_wait_for_ever(
+    rig: MemoryRelay, monkeypatch: pytest.MonkeyPatch
+):
+    client = rig.clients[0]
+    server = says(rig, client, b"set work_mem = '9MB'")
+    rig.ask(client, b"rollback")
+    rig.turn_clients([client])
+    assert client.pending, "it waits for the read-back"
+    with monkeypatch.context() as patch:
+        breaks(patch, Journal, "read")
+        rig.turn_servers([(server, complete("SET") + ready() + ANSWER)])
+    assert is_told(client)
+
+
+def test_whose_answers_came_in_the_same_read_is_told_too(monkeypatch: pytest.MonkeyPatch):
+    rig = MemoryRelay(8, size=1, lane_depth=16, forgives=True)
+    for _ in range(2):  # the first round teaches what the shape costs
+        for client in rig.clients:
+            rig.ask(client, b"select 1")
+        rig.turn_clients(rig.clients)
+        if rig.relay.counters.shared:
+            break
+        while rig.busy():
+            rig.answer(rig.busy(), ANSWER)
+    shared = max(rig.busy(), key=lambda server: server.owed_count)
+    sharing = [client for client in rig.clients if client.server is shared]
+    assert len(sharing) > 1
+    breaks(monkeypatch, rig.relay.plain, "note", sharing[0])
+    rig.turn_servers([(shared, ANSWER * shared.owed_count)])
+    assert all(map(is_told, sharing))
+    while rig.busy():
+        rig.answer(rig.busy(), ANSWER)
+    assert not any(rig.relay.counters.load)
+    assert sum(client.closed for client in rig.clients) == len(sharing)
+
+
+def test_a_session_that_waited_for_the_server_fails_alone(
+    rig: MemoryRelay, monkeypatch: pytest.MonkeyPatch
+):
+    client, waiter, other = rig.clients
+    server = says(rig, client, WRITE)
+    for late in (waiter, other):
+        rig.ask(late, WRITE)
+    rig.turn_clients([waiter, other])
+    with monkeypatch.context() as patch:
+        breaks(patch, rig.relay.sender, "send", waiter)
+        rig.turn_servers([(server, WRITTEN)])
+    assert wire_of(client).sent == WRITTEN
+    assert is_told(waiter)
+    assert (client.closed, other.closed) == (False, False)
+    assert server.lease == CLOSED, "nobody knows what has been said to it"
+    rig.relay.loss.client_gone(other)  # it would wait for the next server
+
+
+def test_half_of_what_a_session_says_never_comes_before_what_another_says(
+    rig: MemoryRelay, monkeypatch: pytest.MonkeyPatch
+):
+    client = rig.clients[0]
+    rig.ask(client, WRITE)
+    with monkeypatch.context() as patch:
+        # Its bytes are queued, and its answer is not in the books.
+        breaks(patch, rig.relay.choice, "keeps_level")
+        rig.turn_clients([client])
+    assert is_told(client)
+    assert all(wire_of(server).sent == b"" for server in rig.relay.servers.values())
+    assert all(server.lease == IDLE for server in rig.relay.servers.values())
+
+
+def test_what_came_before_a_violation_reaches_its_session(rig: MemoryRelay):
+    client = rig.clients[0]
+    server = says(rig, client, WRITE)
+    rig.relay.report_failure = lambda node, reason: None
+    rig.turn_servers([(server, WRITTEN + WRITTEN)])
+    assert wire_of(client).sent == WRITTEN
+    assert (client.closed, client.in_flight, client.server) == (False, 0, None)
+    assert server.lease == CLOSED
+
+
+def test_a_session_in_a_transaction_loses_it_with_its_fault(
+    rig: MemoryRelay, monkeypatch: pytest.MonkeyPatch
+):
+    client = rig.clients[0]
+    server = says(rig, client, b"begin; " + WRITE)
+    rig.turn_servers([(server, complete("BEGIN") + complete("INSERT 0 1") + ready("T"))])
+    assert server.lease == HELD
+    with monkeypatch.context() as patch:
+        breaks(patch, rig.relay.sender, "send")
+        rig.ask(client, WRITE)
+        rig.turn_clients([client])
+    assert is_told(client)
+    assert server.lease == CLOSED
+    assert query(WRITE.decode()) not in wire_of(server).sent
