@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -62,6 +63,7 @@ from rwsplit.server.server import Server
 from rwsplit.server.stream import WireStream
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.sql.cache import StatementCache
+from rwsplit.sql.effort import Effort
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.telemetry.logs import configure_logs
 
@@ -150,7 +152,7 @@ class Proxy:
         functions = FunctionBook(
             config.routing.functions.reads, config.routing.functions.writes
         )
-        statements = StatementCache(functions, size=STATEMENTS)
+        statements = StatementCache(functions, size=STATEMENTS, effort=Effort(time.thread_time))
         clock = trio.lowlevel.current_clock().current_time
         chooser = partial(_chooser, random=Random().random)  # noqa: S311 - it spreads load
         self.board = Board(

@@ -9,7 +9,7 @@ A text with literals is usually met once (pgbench -M simple), so a text whose sh
 entry of its own, unless it is the same text as the last of its shape: then it is a constant (`LIMIT 21`) and will
 come again. Everything is bounded in number and bytes; long texts are keyed by their hash.
 
-A text over INLINE_LIMIT, or one that is expensive to parse (`parse_cost.py`), must not be parsed in the turn loop. For the first
+A text over INLINE_LIMIT, or one that takes more than INLINE_BUDGET (`parse_budget.py`), must not be parsed in the turn loop. For the first
 call `peek`; for the second `lookup` returns None. `relay.parsing` stores the facts that the parser process finds (`store`).
 """
 
@@ -198,11 +198,11 @@ class StatementCache:
             self._fingerprint_hits += 1
             script = known.script
         else:
-            budget = ParseBudget(INLINE_BUDGET, wary=True)
+            budget = ParseBudget(INLINE_BUDGET, self.effort.clock)
             script = parse_scan(found, self._functions, budget) if found else unreadable()
             words = len(found.tokens) if found else len(query)
-            self.effort.parsed(words, len(script.statements))
-            if budget.is_too_small:
+            self.effort.parsed(max(words, int(budget.spent)), len(script.statements))
+            if budget.is_spent:
                 self._dear += 1
                 return None
             self._parses += 1

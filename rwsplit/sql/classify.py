@@ -61,7 +61,7 @@ def read_scan(
     if len(parts) > 1 and script.redefines is not None and any(script.redefines):
         # What one of its statements defines, another one may use.
         names = script.redefines.functions | script.redefines.views
-        script = _script(parts, book.doubting(names), hints, budget.renewed())
+        script = _script(parts, book.doubting(names), hints, budget)
     return script
 
 

@@ -1,44 +1,72 @@
-"""ParseBudget: what the trees of one text may cost sqlglot's parser, in the words of `parse_cost`."""
+"""ParseBudget: what the trees of one text may cost sqlglot's parser, in words.
+
+A word stands for what an ordinary one costs, some LOOKS into the parser's tables (`parse_meter`), 5 to 10 microseconds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from rwsplit.sql.parse_cost import parse_cost
+from sqlglot.dialects.postgres import Postgres
+
+from rwsplit.sql.parse_meter import Clock, Metered
 
 BUDGET: Final = 6000
 """What the trees of one text may cost together: some 50 ms."""
-INLINE_BUDGET: Final = 1200
+INLINE_BUDGET: Final = 800
 """The same in the turn loop, where all clients wait: enough for an ordinary statement of some kilobytes."""
-PATIENT_BUDGET: Final = 100_000
+PATIENT_BUDGET: Final = 80_000
 """The same in the parser process, where only the asker waits."""
-TREE: Final = 20
-"""The least cost of a tree, in words."""
+TREE: Final = 10
+"""What a tree costs besides its words, in words."""
+LOOKS: Final = 10
+"""Looks that a word of the budget buys."""
+SECONDS: Final = 20e-6
+"""Time that a word of the budget buys; most need a third of it."""
+
+
+class _Dialect(Postgres):
+    """PostgreSQL's, with subscripts left as they are: to count them from 0 sqlglot goes through all that each is a subscript of."""
+
+    INDEX_OFFSET = 0
+
+
+_DIALECT: Final = _Dialect()
 
 
 class ParseBudget:
-    """What the trees of one text may still cost; *wary* if all clients wait for them."""
+    """What the trees of one text may still cost; if there is a *clock*, of its time as well."""
 
-    __slots__ = ("is_too_small", "left", "wary", "whole")
+    __slots__ = ("_clock", "is_spent", "left", "whole")
 
-    def __init__(self, whole: float = BUDGET, *, wary: bool = False) -> None:
+    def __init__(self, whole: float = BUDGET, clock: Clock | None = None) -> None:
         self.whole = self.left = whole
-        self.wary = wary
-        self.is_too_small = False
-        """Whether something was left unparsed that PATIENT_BUDGET would have allowed."""
+        self._clock = clock
+        self.is_spent = False
+        """Whether a tree was given up, or not begun, because it would have cost more than was left."""
 
-    def affords(self, words: Sequence[str]) -> bool:
-        """Return whether sqlglot may read *words*; if so, what that costs is spent."""
-        cost = TREE + parse_cost(words, PATIENT_BUDGET, wary=self.wary)
-        if cost > self.left:
-            if self.wary and cost > PATIENT_BUDGET:
-                cost = TREE + parse_cost(words, PATIENT_BUDGET)
-            self.is_too_small |= cost <= PATIENT_BUDGET
-            return False
-        self.left -= cost
-        return True
+    @property
+    def spent(self) -> float:
+        """What the trees have cost so far, in words."""
+        return self.whole - self.left
 
-    def renewed(self) -> ParseBudget:
-        """Return the same budget before anything was spent."""
-        return ParseBudget(self.whole, wary=self.wary)
+    def parse(self, sql: str) -> list[Any]:
+        """Return the trees of *sql*; none if the budget does not do.
+
+        Raises: what sqlglot raises for what it cannot read: SqlglotError, RecursionError, KeyError.
+        """
+        self.left -= TREE
+        if self.is_spent or self.left <= 0:
+            self.is_spent = True
+            return []
+        clock, seconds = self._clock, self.left * SECONDS
+        metered = Metered(int(self.left * LOOKS), clock=clock, seconds=seconds)
+        before = clock() if clock else 0.0
+        try:
+            with metered:
+                return _DIALECT.parse(sql)
+        finally:
+            lasted = clock() - before if clock else 0.0
+            self.left -= max(metered.taken / LOOKS, lasted / SECONDS)
+            self.is_spent = metered.stopped
+        return []

@@ -58,7 +58,6 @@ MOST_GIVEN: Final = 8
 MAX_GIVEN_WORDS: Final = 1000
 """As MAX_WORDS, of a query in a literal."""
 
-_POSTGRES: Final = Postgres()
 # What sqlglot cannot parse is counted (UNPARSED), not a warning of a library's on stderr.
 logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
 
@@ -85,7 +84,7 @@ def classify_query(
 ) -> Statement:
     """Return the facts of *tokens*, a statement that begins as a query or DML does; *depth*: in how many others.
 
-    Its tree is read if *budget* affords it.
+    Its tree is read if *budget* does.
     """
     calls = find_calls(tokens)
     given = _given(tokens, calls, book, budget, depth)
@@ -154,10 +153,10 @@ def read_tree(
     *heads*: where names of functions stand.
     """
     words = render(tokens, heads)
-    if words is None or len(words) > limit or not budget.affords(words):
+    if words is None or len(words) > limit:
         return None
     try:
-        roots = _POSTGRES.parse(" ".join(words))
+        roots = budget.parse(" ".join(words))
     except (SqlglotError, RecursionError, KeyError):
         return None
     finally:

@@ -35,6 +35,7 @@ from rwsplit.parser.process import Limits
 from rwsplit.sql.body import read_body
 from rwsplit.sql.cache import INLINE_LIMIT, StatementCache
 from rwsplit.sql.catalog import Catalog
+from rwsplit.sql.effort import Effort
 from rwsplit.sql.excerpt import Excerpt
 from rwsplit.sql.facts import HARMLESS, UNKNOWN, VOLATILE
 from rwsplit.sql.functions import FunctionBook
@@ -76,7 +77,7 @@ def times(query: bytes, kind: Kind = Kind.STATEMENT) -> Times:
     if kind is Kind.BODY:
         return apart(lambda took: _read_as_body(query, took))
     took = dict.fromkeys(Place, 0.0)
-    cache = StatementCache(BOOK, size=10)
+    cache = StatementCache(BOOK, size=10, effort=Effort(time.thread_time))
     with _timed(took, Place.TURN):
         known = cache.lookup(query) if len(query) <= INLINE_LIMIT else cache.peek(query)
     if known is None:

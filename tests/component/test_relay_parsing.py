@@ -31,7 +31,7 @@ from tests.support.memory_relay import ANSWER, MemoryRelay
 LONG: Final = (
     b"select a from t where b in (" + b", ".join(b"c%d" % n for n in range(900)) + b")"
 )
-DEAR: Final = b"select a" + b"[b]" * 90
+DEAR: Final = b"select " + b"int(" * 11 + b"1" + b")" * 11
 
 
 class Asked:

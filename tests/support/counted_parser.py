@@ -1,6 +1,6 @@
-"""Counts the steps of sqlglot's parser: how often it moves among its tokens.
+"""Counts the steps of sqlglot's parser, how often it moves among its tokens, beside the looks that `parse_meter` counts.
 
-    python -m tests.support.counted_parser        a text as JSON on each line of stdin, a number on each line of stdout
+    python -m tests.support.counted_parser        a text and a limit of looks as JSON on each line of stdin, both numbers on each line of stdout
 
 The parser is compiled, and nothing can look into it. So this runs in a process of its own, which imports its sources. A text
 that takes more than MOST steps counts as MOST.
@@ -14,9 +14,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
-from typing import Final
+from typing import Final, NamedTuple
 
 MOST: Final = 1_000_000
+
+
+class Counts(NamedTuple):
+    """What the parser has done with a text."""
+
+    steps: int
+    looks: int
+    stopped: bool
+    """There were no more looks."""
 
 
 class CountedParser:
@@ -25,13 +34,13 @@ class CountedParser:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def steps(self, text: str) -> int:
-        """Return how many steps *text* takes."""
+    def counts(self, text: str, looks: int) -> Counts:
+        """Return what the parser does with *text* if it may look so many times."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(text) + "\n")
+        self._process.stdin.write(json.dumps([text, looks]) + "\n")
         self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        return Counts(*json.loads(self._process.stdout.readline()))
 
 
 @contextmanager
@@ -64,6 +73,8 @@ def _serve() -> None:
     from sqlglot.dialects.postgres import Postgres
     from sqlglot.errors import SqlglotError
 
+    from rwsplit.sql.parse_meter import Metered
+
     assert str(parser.__file__).endswith(".py")
     advance, steps = parser.Parser._advance, 0
 
@@ -78,10 +89,12 @@ def _serve() -> None:
     dialect = Postgres()
     for line in sys.stdin:
         steps = 0
+        text, looks = json.loads(line)
+        metered = Metered(looks)
         # KeyError: CONNECT BY within CONNECT BY, which sqlglot forgets twice.
-        with suppress(SqlglotError, RecursionError, KeyError, _TooManyError):
-            dialect.parse(json.loads(line))
-        print(steps, flush=True)
+        with suppress(SqlglotError, RecursionError, KeyError, _TooManyError), metered:
+            dialect.parse(text)
+        print(json.dumps([steps, metered.taken, metered.stopped]), flush=True)
 
 
 if __name__ == "__main__":

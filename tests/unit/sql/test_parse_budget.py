@@ -2,49 +2,61 @@
 
 from __future__ import annotations
 
-from rwsplit.sql.parse_budget import (
-    BUDGET,
-    INLINE_BUDGET,
-    PATIENT_BUDGET,
-    TREE,
-    ParseBudget,
-)
-from rwsplit.sql.parse_cost import parse_cost
+import pytest
+from sqlglot.errors import SqlglotError
 
-CHEAP = ["select", "x"]
+from rwsplit.sql.parse_budget import BUDGET, INLINE_BUDGET, SECONDS, TREE, ParseBudget
 
-
-def nested(levels: int) -> list[str]:
-    return ["select", *["x", "notnull", ",", "("] * levels, "1", *[")"] * levels]
+CHEAP = "select x from t"
+ENDLESS = "select " + "int(" * 30 + "1" + ")" * 30
 
 
 def test_what_is_read_is_spent():
-    budget = ParseBudget(TREE * 2 + 5)
-    assert budget.affords(CHEAP)
-    assert budget.left == TREE + 5 - len(CHEAP)
-    assert budget.affords(CHEAP)
-    assert not budget.affords(CHEAP)
-    assert budget.is_too_small
+    budget = ParseBudget()
+    [tree] = budget.parse(CHEAP)
+    assert tree.sql() == "SELECT x FROM t"
+    once = budget.spent
+    assert once > TREE
+    assert budget.left == BUDGET - once
+    budget.parse(CHEAP)
+    assert budget.spent == 2 * once
+    assert not budget.is_spent
 
 
-def test_what_is_too_much_for_any_budget_is_not_for_the_parser_process():
-    for wary in (False, True):
-        budget = ParseBudget(INLINE_BUDGET, wary=wary)
-        assert not budget.affords(["select", "x", "("])
-        assert not budget.is_too_small
+def test_a_tree_that_would_cost_too_much_is_given_up():
+    budget = ParseBudget(INLINE_BUDGET)
+    assert budget.parse(ENDLESS) == []
+    assert budget.is_spent
+    assert budget.left <= INLINE_BUDGET / 2
+    assert budget.parse(CHEAP) == []
 
 
-def test_what_only_the_wary_cannot_afford_is_for_the_parser_process():
-    words = nested(40)
-    assert parse_cost(words, PATIENT_BUDGET, wary=True) > PATIENT_BUDGET
-    assert ParseBudget(BUDGET).affords(words)
-    budget = ParseBudget(BUDGET, wary=True)
-    assert not budget.affords(words)
-    assert budget.is_too_small
+def test_time_is_spent_as_well_if_there_is_a_clock():
+    now = iter(n * SECONDS * 50 for n in range(1000))
+    budget = ParseBudget(INLINE_BUDGET, lambda: next(now))
+    assert budget.parse(CHEAP)
+    assert budget.spent > TREE + 50
+    assert budget.parse(ENDLESS) == []
+    assert budget.is_spent
 
 
-def test_a_renewed_budget_is_whole_and_as_wary():
-    budget = ParseBudget(INLINE_BUDGET, wary=True)
-    assert budget.affords(CHEAP)
-    renewed = budget.renewed()
-    assert (renewed.left, renewed.whole, renewed.wary) == (INLINE_BUDGET, INLINE_BUDGET, True)
+def test_what_costs_more_than_is_left_is_not_begun():
+    budget = ParseBudget(TREE)
+    assert budget.parse(CHEAP) == []
+    assert budget.is_spent
+
+
+def test_subscripts_cost_what_other_words_do():
+    few, many = ParseBudget(), ParseBudget()
+    few.parse("select a" + "[b]" * 30)
+    many.parse("select a" + "[b]" * 300)
+    assert many.spent < 10 * few.spent
+
+
+def test_what_cannot_be_read_is_paid_for():
+    budget = ParseBudget()
+    with pytest.raises(SqlglotError):
+        budget.parse("select x x x from t where y")
+    assert budget.spent > TREE
+    assert not budget.is_spent
+    assert budget.parse(CHEAP)

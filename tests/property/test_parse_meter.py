@@ -1,28 +1,35 @@
-"""What sqlglot is given to read costs it no more than was estimated, whatever the text: counted in steps of its parser."""
+"""sqlglot's parser takes no more steps than looks into its tables, whatever the text, and in a turn no more than may be."""
 
 from __future__ import annotations
 
+import gc
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 from sqlglot.dialects.postgres import Postgres
 
-from rwsplit.sql import queries
+from rwsplit.sql import cache, parse_budget
 from rwsplit.sql.builtin import RESERVED
 from rwsplit.sql.cache import INLINE_LIMIT, StatementCache
 from rwsplit.sql.calls import KEY_WORDS, find_calls
 from rwsplit.sql.classify import parse
+from rwsplit.sql.effort import Effort
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.parse_budget import BUDGET, INLINE_BUDGET, ParseBudget
-from rwsplit.sql.parse_cost import parse_cost
+from rwsplit.sql.parse_budget import INLINE_BUDGET, LOOKS, PATIENT_BUDGET, ParseBudget
+from rwsplit.sql.parse_meter import Clock, Metered
 from rwsplit.sql.rendering import render
 from rwsplit.sql.statement import PrimaryOnly
 from rwsplit.sql.tokens import scan
 from tests.support.counted_parser import MOST, CountedParser, counted_parser
 
-#: Steps for a word of the estimate, and for a text of none.
-STEPS, FIRST_STEPS = 6, 300
+#: Steps that a text may take before there is a look for each.
+FIRST_STEPS = 300
+PLENTY = 100_000
+#: Seconds of processor time; an idle machine needs 0.03 at most, without the meter it would be many, or never.
+ENDS_SOON = 0.15
 
 WORDS = sorted(
     {word.lower() for word in Postgres.Tokenizer.KEYWORDS if word[:1].isalpha()}
@@ -101,59 +108,55 @@ def soups(draw: st.DrawFn) -> str:
 
 @given(nests() | soups())
 @settings(deadline=None)
-def test_no_text_takes_more_steps_than_its_cost_says(parser: CountedParser, text: str):
+def test_no_text_takes_more_steps_than_looks(parser: CountedParser, text: str):
     words = rendered(text)
-    if words is not None and ParseBudget().affords(words):
-        steps = parser.steps(" ".join(words))
-        assert steps <= STEPS * parse_cost(words, BUDGET) + FIRST_STEPS
+    if words is not None:
+        found = parser.counts(" ".join(words), looks=LOOKS * INLINE_BUDGET)
+        assert found.steps <= found.looks + FIRST_STEPS
+        assert found.looks <= LOOKS * INLINE_BUDGET
 
 
 @given(st.lists(nests() | soups(), min_size=1, max_size=20), st.integers(1, 30))
 @settings(deadline=None)
-def test_what_is_parsed_in_a_turn_is_bounded_whatever_the_text(
-    parser: CountedParser, texts: list[str], times: int
-):
+def test_what_is_parsed_in_a_turn_is_bounded_whatever_the_text(texts: list[str], times: int):
     text = "; ".join(texts * times).encode()[:INLINE_LIMIT]
-    read: list[str] = []
+    budgets: list[ParseBudget] = []
+    looks = 0
 
-    class Recorded(Postgres):
-        def parse(self, sql: str, **options):
-            read.append(sql)
-            return super().parse(sql, **options)
+    class Noted(ParseBudget):
+        def __init__(self, whole: float, clock: Clock | None) -> None:
+            super().__init__(whole, clock)
+            budgets.append(self)
+
+    class Counted(Metered):
+        def __exit__(self, *how: Any) -> bool:
+            nonlocal looks
+            stopped = super().__exit__(*how)
+            looks += self.taken
+            return stopped
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(queries, "_POSTGRES", Recorded())
-        StatementCache(FunctionBook(), size=10).lookup(text)
-    steps = sum(map(parser.steps, read))
-    assert steps <= STEPS * INLINE_BUDGET + FIRST_STEPS * len(read)
-    assert len(read) <= INLINE_BUDGET
+        patch.setattr(cache, "ParseBudget", Noted)
+        patch.setattr(parse_budget, "Metered", Counted)
+        script = StatementCache(FunctionBook(), size=10).lookup(text)
+    assert looks <= LOOKS * INLINE_BUDGET
+    assert all(budget.whole == INLINE_BUDGET for budget in budgets)
+    assert len(budgets) <= 1
+    assert (script is None) == any(budget.is_spent for budget in budgets)
 
 
 @pytest.mark.parametrize("opening", NESTED)
-def test_what_sqlglot_reads_twice_for_each_level_is_estimated_so(
+def test_what_sqlglot_reads_twice_for_each_level_takes_more_looks_than_steps(
     parser: CountedParser, opening: str
 ):
     closing = "]" if opening.endswith("[") else ")"
-    for depth in range(1, 12):
+    for depth in (1, 5, 9, 11, 30):
         words = rendered(f"select {opening * depth}1{closing * depth}")
         assert words is not None
-        steps = parser.steps(" ".join(words))
-        assert steps < MOST
-        assert steps <= STEPS * parse_cost(words, limit=MOST) + FIRST_STEPS
-    deep = parse(f"select {opening * 30}1{closing * 30}".encode(), FunctionBook())
-    assert deep.primary_only is PrimaryOnly.UNPARSED
-
-
-def test_joins_without_a_condition_are_estimated_as_read_twice(parser: CountedParser):
-    for count in range(1, 12):
-        words = rendered("select x from a" + " join b" * count)
-        assert words is not None
-        assert parser.steps(" ".join(words)) <= STEPS * parse_cost(words, BUDGET) + FIRST_STEPS
-    named = rendered("select x from a" + " join natural" * 12)
-    assert named is not None
-    assert parser.steps(" ".join(named)) <= STEPS * parse_cost(named, BUDGET) + FIRST_STEPS
-    missing = "select x from a" + " join b" * 30
-    assert parse(missing.encode(), FunctionBook()).primary_only is PrimaryOnly.UNPARSED
+        found = parser.counts(" ".join(words), looks=PLENTY)
+        assert found.steps < MOST
+        assert found.steps <= found.looks + FIRST_STEPS
+    ends_soon(f"select {opening * 30}1{closing * 30}".encode())
 
 
 @pytest.mark.parametrize(
@@ -193,54 +196,42 @@ def test_what_people_write_is_well_within_the_budget(text: str):
     assert parse(text.encode(), FunctionBook()).primary_only is None
 
 
-def test_a_turn_is_wary_of_what_it_does_not_know_to_be_harmless(parser: CountedParser):
-    """What sqlglot does with `notnull, (` is not known; it might read the bracket twice."""
-    text = "select " + "x notnull, (" * 12 + "1" + ")" * 12
-    words = rendered(text)
-    assert words is not None
-    assert parser.steps(" ".join(words)) < STEPS * len(words) + FIRST_STEPS
-    assert (
-        parse_cost(words, BUDGET, wary=True)
-        > BUDGET
-        > INLINE_BUDGET
-        > parse_cost(words, BUDGET)
-    )
-    cache = StatementCache(FunctionBook(), size=10)
-    assert cache.lookup(text.encode()) is None
-    assert cache.statistics().dear == 1
+def test_what_takes_too_long_in_a_turn_is_for_the_parser_process():
+    text = b"select " + b"int(" * 11 + b"1" + b")" * 11
+    statements = StatementCache(FunctionBook(), size=10)
+    assert statements.lookup(text) is None
+    assert statements.statistics().dear == 1
+    assert parse(text, FunctionBook(), ParseBudget(PATIENT_BUDGET)).primary_only is None
 
 
 def test_statements_of_one_text_share_a_budget():
     one = "select " + "int(" * 9 + "1" + ")" * 9
-    words = rendered(one)
-    assert words is not None
-    budget = ParseBudget()
-    afforded = sum(budget.affords(words) for _ in range(1000))
-    assert afforded == BUDGET // parse_cost(words, BUDGET)
-    assert parse("; ".join([one] * 100).encode(), FunctionBook()).may_write
-
-
-@pytest.mark.parametrize("chain", ["[b]", "[b[c]]", "[(b)]"])
-def test_subscripts_copy_what_they_are_of(chain: str):
-    def cost(times: int) -> float:
-        words = rendered(f"select a{chain * times}")
-        assert words is not None
-        return parse_cost(words, limit=1e9)
-
-    assert cost(200) > 3.5 * cost(100)
-    assert cost(400) > BUDGET
+    assert parse(one.encode(), FunctionBook()).primary_only is None
+    together = parse("; ".join([one] * 100).encode(), FunctionBook())
+    assert together.primary_only is PrimaryOnly.UNPARSED
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        *("select 1)", "select f(1))", "select a[1]]"),
-        *("select (1", "select a[1", "select " + "(select x from a join b, " * 8 + "1"),
-        *("select 1, select 2", "select x from t, from u", "select x from lateral from t"),
-        *("select 1 union from t", "select 1 except all from t", "select x from t join from u"),
-    ],
+    "chain",
+    ["[b]", "[b[c]]", "[(b)]", ".f(1)", ".f(a.b.c.d)", "::a.f(1)", "(1)", "[1].b", "->b"],
 )
-def test_what_is_no_sql_is_not_read(text: str):
-    words = rendered(text)
-    assert words is not None
-    assert not ParseBudget().affords(words)
+def test_what_goes_through_all_it_has_built_ends_in_time(chain: str):
+    for start in ("a", "a.b.c.d", "(a)", "'a'", "f(1)"):
+        ends_soon(f"select {start}{chain * (INLINE_LIMIT // len(chain) - 7)}".encode())
+
+
+def test_short_chains_are_dear_together():
+    ends_soon(b"; ".join([b"select a" + b".f(1)" * 90] * 8))
+
+
+def ends_soon(text: bytes) -> None:
+    """Have *text* classified in a turn."""
+    assert len(text) <= INLINE_LIMIT
+    statements = StatementCache(FunctionBook(), size=10, effort=Effort(time.thread_time))
+    gc.disable()  # here it has to look through all that pytest has
+    try:
+        before = time.thread_time()
+        statements.lookup(text)
+    finally:
+        gc.enable()
+    assert time.thread_time() - before < ENDS_SOON
