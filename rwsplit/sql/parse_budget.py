@@ -21,8 +21,8 @@ TREE: Final = 10
 """What a tree costs besides its words, in words."""
 LOOKS: Final = 10
 """Looks that a word of the budget buys."""
-SECONDS: Final = 20e-6
-"""Time that a word of the budget buys; most need a third of it."""
+SECONDS: Final = 15e-6
+"""Time that a word of the budget buys; most need half of it."""
 
 
 class _Dialect(Postgres):
