@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from binascii import unhexlify
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Final
 
 from rwsplit.session.acceptance import ORDINARY, is_custom
@@ -56,6 +57,14 @@ _NOBODY: Final = "none"
 _NOT_NAMES: Final = frozenset({"all", "*"})
 
 
+class Touch(Enum):
+    """How a parameter may have changed."""
+
+    SET = "it was set"
+    RESET = "it was put back to the default, and nothing else"
+    DISCARDED = "a DISCARD ALL has put it back, and no rollback takes that back; then it may have been set"
+
+
 class Journal:
     """What a session asked for at startup, and which parameters it may have changed since they were read."""
 
@@ -67,8 +76,8 @@ class Journal:
         """What the session asked for at startup: RESET leads back to it."""
         self.borrowed: set[str] = set()
         """Parameters it has, and could not set by itself: a function with its owner's privileges has."""
-        self.touched: dict[str, bool] = {}
-        """Parameters that may have changed; True: only by being put back to the default."""
+        self.touched: dict[str, Touch] = {}
+        """Parameters that may have changed."""
         self.missing: list[str] = []
         """Parameters the session has as of the last reading, and its server has not: they were put back by what nobody saw."""
         self._user = user
@@ -79,14 +88,20 @@ class Journal:
         """Note what *script* may change of the parameters *known*; return whether that is anything."""
         for statement in script.statements:
             if statement.discards:
-                self._reset(known, identity=True)
+                self._discard(known)
             elif "all" in statement.sets:
-                self._reset(known, identity=False)
+                self._reset(known)
             else:
                 puts_back = statement.verb is Verb.RESET or statement.to_default
                 for name in statement.sets:
-                    self.touched[name] = puts_back and self.touched.get(name, True)
+                    self._touch(name, puts_back=puts_back)
         return bool(self.touched)
+
+    def _touch(self, name: str, *, puts_back: bool) -> None:
+        before = self.touched.get(name)
+        if before is not Touch.DISCARDED:
+            is_reset = puts_back and before in (None, Touch.RESET)
+            self.touched[name] = Touch.RESET if is_reset else Touch.SET
 
     def has_too_many(self, script: Script, known: ParameterSet) -> bool:
         """Return whether *script* would have the session set more parameters than it may; *known* is what it has set."""
@@ -96,13 +111,20 @@ class Journal:
         added = script.sets - names - _NOT_NAMES
         return bool(added) and len(names.union(self.touched, added)) > MOST_SET
 
-    def _reset(self, known: ParameterSet, *, identity: bool) -> None:
+    def _reset(self, known: ParameterSet) -> None:
         for values in (known.values, self.base.values):
             for name, _ in values:
-                if identity or name not in IDENTITY:
-                    self.touched.setdefault(name, True)
+                if name not in IDENTITY:
+                    self.touched.setdefault(name, Touch.RESET)
 
-    def asked(self) -> Mapping[str, bool]:
+    def _discard(self, known: ParameterSet) -> None:
+        for name in (*self.touched, *dict(known.values), *dict(self.base.values)):
+            if name in IDENTITY:
+                self.touched.setdefault(name, Touch.RESET)
+            elif name != "*":
+                self.touched[name] = Touch.DISCARDED
+
+    def asked(self) -> Mapping[str, Touch]:
         """Return what is `touched` now: what a question asks for, and how its answer is to be read."""
         return dict(self.touched)
 
@@ -110,30 +132,30 @@ class Journal:
         """Return what to ask a server for, one column for each of `asked` behind the first: to be put into a SELECT."""
         if not self.touched:
             return ()
-        return (_ENCODING, *map(self._column, self.touched))
+        return (_ENCODING, *(self._column(*each) for each in self.touched.items()))
 
-    def _column(self, name: str) -> str:
+    def _column(self, name: str, touch: Touch) -> str:
         if name == "*":
             return _ANY.format(mark=self._mark)
-        if _is_always_there(name):
+        if _is_always_there(name, touch):
             return _HEX.format(literal(name))
         return _ONE.format(mark=self._mark, name=literal(name))
 
     def read(
-        self, asked: Mapping[str, bool], columns: Sequence[bytes | None], known: ParameterSet
+        self, asked: Mapping[str, Touch], columns: Sequence[bytes | None], known: ParameterSet
     ) -> Mapping[str, str]:
         """Return the session's parameters now that *columns* answer what was *asked*; *known* were the old ones."""
         utf8 = columns[0] == b"UTF8"
         found = dict(known.values)
         self.missing = []
-        for (name, only_reset), value in zip(asked.items(), columns[1:], strict=True):
+        for (name, touch), value in zip(asked.items(), columns[1:], strict=True):
             if name == "*":
                 self._replace_visible(found, value or b"", utf8=utf8)
                 continue
-            text = None if value is None else self._value(name, value, utf8=utf8)
+            text = None if value is None else self._value(name, touch, value, utf8=utf8)
             if text is None:
                 self.borrowed.discard(name)
-            if only_reset and text != known.get(name):
+            if _is_reset(name, touch, text, known):
                 given = self.base.get(name)
                 if given not in (None, text):
                     self.missing.append(name)
@@ -152,9 +174,9 @@ class Journal:
         self.touched.clear()
         self.borrowed.clear()
 
-    def _value(self, name: str, shown: bytes, *, utf8: bool) -> str:
+    def _value(self, name: str, touch: Touch, shown: bytes, *, utf8: bool) -> str:
         """Return the value that the column for *name* shows, with its mark if it has one."""
-        if _is_always_there(name):
+        if _is_always_there(name, touch):
             return _decoded(shown, utf8=utf8)
         self._borrow(name, shown[:1])
         return _decoded(shown[1:], utf8=utf8)
@@ -178,12 +200,25 @@ class Journal:
 _PAIR: Final = re.compile(rb"([=!])")
 
 
-def _is_always_there(name: str) -> bool:
+def _is_always_there(name: str, touch: Touch) -> bool:
     """Return whether the value of *name* can be asked for without a look at where it comes from.
 
     A SET of it that is refused leaves a value that any server takes; pg_settings does not show custom parameters.
     """
+    if touch is Touch.DISCARDED:
+        return is_custom(name)
     return name in ORDINARY or name == "timezone" or name in IDENTITY or is_custom(name)
+
+
+def _is_reset(name: str, touch: Touch, text: str | None, known: ParameterSet) -> bool:
+    """Return whether *name*, of which a server shows *text*, is at the server's default by now; *known* were the old values."""
+    match touch:
+        case Touch.SET:
+            return False
+        case Touch.RESET:
+            return text != known.get(name)
+        case Touch.DISCARDED:  # a custom parameter is empty then
+            return not text if is_custom(name) else text is None
 
 
 def _major(version: str) -> int:

@@ -23,7 +23,7 @@ from rwsplit.protocol.framing import HEADER_SIZE
 from rwsplit.session import audit, inband
 from rwsplit.session.backend_calls import _substitute
 from rwsplit.session.inband_settings import DEFAULTS
-from rwsplit.session.journal import Journal
+from rwsplit.session.journal import Journal, Touch
 from rwsplit.session.parameters import NONE, ParameterStore
 from rwsplit.sql.statement import Statement, Verb
 from tests.support.own_sql import complaints
@@ -111,11 +111,12 @@ def put_together() -> Iterator[tuple[str, str]]:
     for version in ("14.1", "16.1"):
         journal = Journal(NONE, "app", version)
         journal.touched |= {
-            "*": False,
-            "work_mem": False,
-            "role": False,
-            "some_setting": True,
-            "my.own": False,
+            "*": Touch.SET,
+            "work_mem": Touch.SET,
+            "role": Touch.SET,
+            "some_setting": Touch.RESET,
+            "datestyle": Touch.DISCARDED,
+            "my.own": Touch.SET,
         }
         yield (
             "relay.readback",

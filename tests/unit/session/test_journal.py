@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from rwsplit.session.journal import MOST_SET, Journal, is_opaque
+from rwsplit.session.journal import MOST_SET, Journal, Touch, is_opaque
 from rwsplit.session.parameters import ParameterSet, ParameterStore
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
@@ -208,9 +208,34 @@ def test_a_value_the_role_could_not_set_by_itself_is_borrowed_until_it_is_gone()
     assert not talk.journal.borrowed
 
 
+@pytest.mark.parametrize("behind", [[], ["set work_mem = '5MB'"], ["begin", "reset work_mem"]])
+def test_what_is_not_set_behind_a_discard_all_is_what_was_asked_for_at_startup(
+    behind: list[str],
+):
+    talk = Talk({"work_mem": "4MB", "my.own": "x"}, {"work_mem": "1MB", "my.own": "y"})
+    talk.runs("set datestyle = german", "discard all", *behind)
+    assert "pg_settings" in talk.journal.columns()[1]
+    found = talk.reads(work_mem=None, my__own=b"", datestyle=None)
+    assert found == {"work_mem": "4MB", "my.own": "x"}
+    assert sorted(talk.journal.missing) == ["my.own", "work_mem"]
+
+
+def test_what_is_set_behind_a_discard_all_is_the_sessions_own():
+    talk = Talk({"work_mem": "4MB"}, {"work_mem": "1MB"})
+    talk.runs("discard all", "set work_mem = '5MB'")
+    assert talk.reads(work_mem=b"=" + hexed("5MB")) == {"work_mem": "5MB"}
+    assert not talk.journal.missing
+
+
+def test_a_discard_all_that_has_failed_leaves_what_there_was():
+    talk = Talk({"work_mem": "4MB"}, {"work_mem": "1MB"})
+    talk.runs("begin", "discard all")
+    assert talk.reads(work_mem=b"=" + hexed("1MB")) == {"work_mem": "1MB"}
+
+
 def test_what_pg_settings_shows_is_marked_too():
     talk = Talk()
-    talk.journal.touched["*"] = False
+    talk.journal.touched["*"] = Touch.SET
     columns = [b"UTF8", b"log_statement!" + hexed("all") + b",work_mem=" + hexed("1MB")]
     assert dict(talk.journal.read(talk.journal.asked(), columns, talk.known)) == {
         "log_statement": "all",
