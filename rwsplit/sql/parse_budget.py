@@ -5,6 +5,7 @@ A word stands for what an ordinary one costs, some LOOKS into the parser's table
 
 from __future__ import annotations
 
+import gc
 from typing import Any, Final
 
 from sqlglot.dialects.postgres import Postgres
@@ -62,11 +63,18 @@ class ParseBudget:
         clock, seconds = self._clock, self.left * SECONDS
         metered = Metered(int(self.left * LOOKS), clock=clock, seconds=seconds)
         before = clock() if clock else 0.0
+        trees: list[Any] = []
+        collects = gc.isenabled()
+        gc.disable()  # so that a tree that is given up, which is full of cycles, is young, and cheap to collect
         try:
             with metered:
-                return _DIALECT.parse(sql)
+                trees = _DIALECT.parse(sql)
         finally:
+            if collects:
+                gc.enable()
+            if not trees:
+                gc.collect(0)
             lasted = clock() - before if clock else 0.0
             self.left -= max(metered.taken / LOOKS, lasted / SECONDS)
             self.is_spent = metered.stopped
-        return []
+        return trees

@@ -4,9 +4,10 @@ Its time is not bounded by the length of a text: where it tries one meaning of s
 again, and twice as often with each level of brackets (decision 25). It is compiled, so nothing can interrupt it from outside.
 
 But it is driven by tables, attributes of its class: which words begin a type, which are operators, which can be names. Whatever it tries,
-it looks into some of them, several times for each word it moves on by. So all of them are replaced here by tables that count the
-looks and raise `SpentError` behind the last one allowed. Outside of a `Metered` block there is no limit. Otherwise the tables
-are sqlglot's own.
+it looks into some of them, as a rule several times for each word it moves on by. So all of them are replaced here by tables that count
+the looks and raise `SpentError` behind the last one allowed. Outside of a `Metered` block there is no limit. Otherwise the tables
+are sqlglot's own. The compiled parser looks into some of them without asking them (`x in self.T`, where it knows the type of T); it asks in
+`_match_set`, `_match_texts` and `T[x]`, which is enough.
 
 Between two looks it may go through the tree it has built so far, say for `a.f(1).f(1)...`; so where others wait, a clock is looked at
 every few looks, too.
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, TypeAlias
 
+from sqlglot import Parser
 from sqlglot.dialects.postgres import Postgres
 
 #: Looks between two looks at the clock.
@@ -134,13 +136,14 @@ def _watched(kind: Any) -> type:
     return WatchedDict
 
 
-def _watch() -> None:
-    """Replace the tables of sqlglot's PostgreSQL parser."""
+def _watch(parser: Any) -> None:
+    """Replace the tables of *parser*."""
     watched = {kind: _watched(kind) for kind in (dict, set, frozenset)}
-    parser: Any = Postgres.Parser
     for name in TABLES:
-        table = getattr(parser, name)
-        setattr(parser, name, watched[type(table)](table))
+        table: Any = getattr(parser, name, None)
+        kind: Any = type(table)
+        if kind in watched:
+            setattr(parser, name, watched[kind](table))
 
 
 TABLES: Final = tuple(
@@ -150,4 +153,5 @@ TABLES: Final = tuple(
 )
 """The names of the tables."""
 
-_watch()
+_watch(Postgres.Parser)
+_watch(Parser)  # which some of its methods use for what they read within a text

@@ -27,7 +27,7 @@ from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.given import GIVEN, Given, judge
 from rwsplit.sql.parse_budget import ParseBudget
 from rwsplit.sql.relations import is_catalog, is_temporary
-from rwsplit.sql.rendering import render
+from rwsplit.sql.rendering import decoded_name, render
 from rwsplit.sql.setting_calls import asked_for, set_by
 from rwsplit.sql.settings import ROLE_PARAMETERS, readable
 from rwsplit.sql.statement import (
@@ -270,7 +270,7 @@ def _mentions_temporary(tokens: Sequence[Token]) -> bool:
 
 def _table_name(table: exp.Table) -> str:
     parts = (table.args.get("catalog"), table.args.get("db"), table.this)
-    return ".".join(quoted(part.name) for part in parts if part)
+    return ".".join(quoted(decoded_name(part.name)) for part in parts if part)
 
 
 class _Ctes:

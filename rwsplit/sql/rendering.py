@@ -2,8 +2,10 @@
 
 Every literal or list of literals is `'x'`,
 functions are `f_` (it would count the arguments of those it knows), operators it may not know are `-` (all of
-them are infix or prefix, so the shape of the tree stays), names beyond ASCII are quoted, `ARRAY[` is `row(`
-(sqlglot's time for nested ones doubles with every level). What it does not know at all is left out where that leaves
+them are infix or prefix, so the shape of the tree stays), `ARRAY[` is `row(`
+(sqlglot's time for nested ones doubles with every level). What is no key word of PostgreSQL's is a name, and quoted: for sqlglot it may begin
+a clause of another dialect (PIVOT). Within the quotes are only letters, digits and underscores, since sqlglot reads a quoted type once more as SQL;
+other names are encoded (`encoded_name`, `decoded_name`). What it does not know at all is left out where that leaves
 another valid query of the same calls and tables: the type before a literal (`int4 '1'`, `s.mytype(3) '1'`, `interval '1' day`)
 or behind `::` (that of a CAST becomes `text`), and the operator something is ordered by (`ORDER BY a USING <`).
 
@@ -14,11 +16,12 @@ among the tokens (`FunctionBook.token_facts`), not in the tree.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Sequence
 from typing import Final, NamedTuple
 
 from rwsplit.sql.builtin import RESERVED
-from rwsplit.sql.calls import arguments, ends_value
+from rwsplit.sql.calls import KEY_WORDS, arguments, ends_value
 from rwsplit.sql.cursor import Cursor
 from rwsplit.sql.tokens import MARK, NAME, NUMBER, OPERATOR, STRING, WORD, Token
 from rwsplit.sql.type_names import after_fields, cast_end, text_at, type_start
@@ -31,8 +34,11 @@ _KNOWN_OPERATORS: Final = frozenset(
 _PLAIN_CALLS: Final = frozenset({"coalesce", "nullif", "greatest", "least"})
 _LABELS: Final = RESERVED - {"not"}
 """Key words that behind AS can only be a label, which sqlglot does not always see."""
-_NAMES: Final = frozenset({"if", "connect_by_root"})
-"""Names, in a query of PostgreSQL's; sqlglot begins something else with them."""
+_NAMES: Final = frozenset({"if"})
+"""Key words that are names in a query of PostgreSQL's; sqlglot begins something else with them."""
+_PLAIN_NAME: Final = re.compile(r"(?!n_)[A-Za-z_][A-Za-z_0-9]*")
+_ENCODED: Final = "n_"
+"""What an encoded name begins with."""
 LITERAL: Final = "'x'"
 _INTERVAL: Final = "'i'"
 """A literal, or a list of them, behind which fields may stand: `interval '1' day`."""
@@ -164,18 +170,37 @@ def _operator_end(tokens: Sequence[Token], index: int) -> int:
 def _word(tokens: Sequence[Token], index: int) -> str:
     kind, text = tokens[index]
     if kind == WORD:
-        if text in _PLAIN_CALLS:
-            return "f_"
-        if text == "array" and _follows(tokens, index, "["):
-            return "row"
-        if text == "json_object" and _is_plain_call(tokens, index):
-            return "f_"
-        is_label = text in _LABELS and tokens[index - 1 : index] == [(WORD, "as")]
-        is_name = is_label or text in _NAMES or not text.isascii()
-        return f'"{text}"' if is_name else text
+        return _bare_word(tokens, index, text)
     if kind == OPERATOR and text not in _KNOWN_OPERATORS:
         return "-"
-    return '"' + text.replace('"', '""') + '"' if kind == NAME else text
+    return f'"{encoded_name(text)}"' if kind == NAME else text
+
+
+def _bare_word(tokens: Sequence[Token], index: int, text: str) -> str:
+    before = text_at(tokens, index - 1)
+    if text in _PLAIN_CALLS or (text == "json_object" and _is_plain_call(tokens, index)):
+        return "f_"
+    if text == "array" and _follows(tokens, index, "["):
+        return "row"
+    if before == "tablesample":
+        return text  # the name of its method
+    is_label = before == "as" and text in _LABELS
+    is_name = is_label or text in _NAMES or text not in KEY_WORDS
+    return f'"{encoded_name(text)}"' if is_name else text
+
+
+def encoded_name(name: str) -> str:
+    """Return *name* as letters, digits and underscores."""
+    if _PLAIN_NAME.fullmatch(name):
+        return name
+    return _ENCODED + name.encode("utf-8", "surrogatepass").hex()
+
+
+def decoded_name(encoded: str) -> str:
+    """Return the name that `encoded_name` has made *encoded* of."""
+    if not encoded.startswith(_ENCODED):
+        return encoded
+    return bytes.fromhex(encoded.removeprefix(_ENCODED)).decode("utf-8", "surrogatepass")
 
 
 def _without_operator_syntax(words: list[str]) -> list[str]:

@@ -71,22 +71,24 @@ def too_dear(pattern: Pattern) -> bytes | None:
     times = FEW
     while True:
         text = pattern.text(times).encode()
-        seconds = _seconds(text) if len(text) <= INLINE_LIMIT else None
-        if seconds is None:
+        if len(text) > INLINE_LIMIT:
             return None  # the parser process reads it
+        seconds, is_read = _turn(text)
         if seconds > Place.TURN.value and is_too_dear(text):
             return text
+        if not is_read:
+            return None  # it was given up in time
         if seconds < LINEAR and (pattern.closing or times >= MANY):
             return None
         times = int(times * MORE) + 1
 
 
-def _seconds(text: bytes) -> float | None:
-    """Return how long *text* takes in a turn, None if it is not read there."""
+def _turn(text: bytes) -> tuple[float, bool]:
+    """Return how long *text* takes in a turn, and whether it is read there."""
     cache = StatementCache(BOOK, size=10, effort=Effort(time.thread_time))
     began = time.process_time()
     read = cache.lookup(text)
-    return None if read is None else time.process_time() - began
+    return time.process_time() - began, read is not None
 
 
 def main() -> int:

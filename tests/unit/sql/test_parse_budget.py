@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import suppress
+
 import pytest
 from sqlglot.errors import SqlglotError
 
@@ -51,6 +54,28 @@ def test_subscripts_cost_what_other_words_do():
     few.parse("select a" + "[b]" * 30)
     many.parse("select a" + "[b]" * 300)
     assert many.spent < 10 * few.spent
+
+
+@pytest.mark.parametrize("text", [ENDLESS, "select " + "+".join(["a"] * 300) + " = ="])
+def test_a_tree_that_is_given_up_leaves_no_garbage(text: str):
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(50):
+        with suppress(SqlglotError):
+            ParseBudget(INLINE_BUDGET).parse(text)
+    assert len(gc.get_objects()) < before + 1000, "the oldest are not collected meanwhile"
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_collector_is_left_as_it_was(is_on: bool):
+    was_on = gc.isenabled()
+    try:
+        (gc.enable if is_on else gc.disable)()
+        for text in (CHEAP, ENDLESS):
+            ParseBudget(INLINE_BUDGET).parse(text)
+            assert gc.isenabled() == is_on
+    finally:
+        (gc.enable if was_on else gc.disable)()
 
 
 def test_what_cannot_be_read_is_paid_for():
