@@ -135,7 +135,9 @@ class ResponseQueue:
                     continue
                 start, pos = self._look(events, current, data, code, start, pos, end)
         except ProtocolViolation as violation:
-            # What is off the books by now must still be told.
+            # What is off the books by now must still be told, and what the unit that goes on has been told already.
+            if current is not None and current.steps is None:
+                self._forward(current, data, start, pos)
             events.append((What.VIOLATION, None, str(violation).encode()))
             return events
         if start < size:

@@ -2,12 +2,11 @@
 
 Nobody knows then how far it has come: bytes may have been queued whose answers are not in the books, answers may have been taken
 off the books and not be told. So all whose business it was are told so and end, at once, and no other session gets
-the server. No node is to blame.
+the server. When the turn is over all that is not as it must be (`invariants`) is ended as well. No node is to blame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -16,7 +15,8 @@ from rwsplit.errors import ProtocolViolation
 from rwsplit.exchange.chores import Chore
 from rwsplit.exchange.lease import CLOSED, Fate
 from rwsplit.protocol.backend import error_response
-from rwsplit.protocol.responses import Event, Owed, What
+from rwsplit.protocol.responses import Owed
+from rwsplit.relay import invariants
 from rwsplit.relay.client import Client
 from rwsplit.server.server import Server
 from rwsplit.session.unit import Unit
@@ -32,6 +32,8 @@ class Faults:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
+        self.are_new = False
+        """Whether there was one since `clear_up`."""
 
     def in_session(
         self, client: Client, failure: Exception, given: Server | None = None
@@ -44,25 +46,36 @@ class Faults:
             relay.loss.client_gone(client)
         else:
             _log.error("client_failed", client=repr(client), exc_info=failure)
+            self.are_new = True
             self._end(client, given)
 
-    def in_answers(
-        self, server: Server, owed: Owed | None, rest: Iterable[Event], failure: Exception
-    ) -> None:
-        """End the sessions *server* works for: *failure* came while an event about *owed* was worked off; *rest* follow."""
+    def in_answers(self, server: Server, failure: Exception) -> None:
+        """End the sessions *server* works for: *failure* came while its answers were worked off."""
         _log.error("server_failed", server=repr(server), exc_info=failure)
-        relay = self._relay
-        parties = {_client_of(owed), server.holder, *map(_client_of, server.responses.owed)}
-        for what, later, _ in rest:
-            parties.add(_client_of(later))
-            if what is What.DONE and isinstance(later, Unit):
-                relay.counters.load[later.node] -= 1
-                relay.moments.lost(server, later)
+        self.are_new = True
         server.expire(Fate.FAULT)
-        for party in parties:
+        for party in {server.holder, *map(_client_of, server.responses.owed)}:
             if isinstance(party, Client):
                 self._end(party)
-        relay.lose_server(server, None)
+        if server.lease != CLOSED:
+            self._relay.lose_server(server, None)
+
+    def clear_up(self) -> None:
+        """End what the faults since the last turn have left in a state in which it could only wait for ever."""
+        self.are_new = False
+        relay = self._relay
+        for client, reason in invariants.broken_sessions(relay):
+            _log.error("session_broken", client=repr(client), reason=reason)
+            self._end(client)
+        for server, reason in invariants.broken_servers(relay):
+            _log.error("server_broken", server=repr(server), reason=reason)
+            server.expire(Fate.FAULT)
+            relay.close_server(server)
+        relay.counters.load[:-1] = invariants.load(relay)
+        for client in list(relay.clients.values()):
+            if client.pending and client.wait is None and not client.closed:
+                relay.dispatcher.pump(client)
+        relay.outboxes.flush()
 
     def _end(self, client: Client, given: Server | None = None) -> None:
         relay = self._relay

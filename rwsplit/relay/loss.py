@@ -90,7 +90,8 @@ class Loss:
         """The connection to a node ended."""
         if server.lease == CLOSED:
             return
-        self._report(server, message)
+        if server.fate is not Fate.LOST:  # else that was said before
+            self.report(server, message)
         head = server.responses.owed[0] if server.responses.owed else None
         if message is None and isinstance(head, Chore):
             message = head.error
@@ -127,7 +128,10 @@ class Loss:
         server.expire(Fate.LOST)
         relay.close_server(server)
         for client, units in parties.items():
-            self._session_lost(client, server, units, message)
+            try:
+                self._session_lost(client, server, units, message)
+            except Exception as failure:  # noqa: BLE001 - one session's failure must not end the others
+                relay.faults.in_session(client, failure)
 
     def _look_at_idle(self, node: str) -> None:
         """See which idle servers of *node* are gone as well, before one of them is given what was lost."""
@@ -138,7 +142,7 @@ class Loss:
                     if server.lease == IDLE:
                         relay.reading.serve_server(server, IN)
 
-    def _report(self, server: Server, message: bytes | None) -> None:
+    def report(self, server: Server, message: bytes | None) -> None:
         """Tell the monitor what the loss of *server* says of its node."""
         relay, node = self._relay, server.pool.node
         if message is None and server.fate is None:

@@ -139,7 +139,7 @@ class Reading:
                 return
             data = wire.recv()
         except OSError:
-            relay.lose_server(server, None)
+            self._server_ended(server)
             return
         if data:
             size = len(data)
@@ -150,7 +150,13 @@ class Reading:
             if wire.has_pending and server.lease != CLOSED:
                 relay.slices.later(server)
         elif data is not None:
-            relay.lose_server(server, None)
+            self._server_ended(server)
+
+    def _server_ended(self, server: Server) -> None:
+        try:
+            self._relay.lose_server(server, None)
+        except Exception as failure:  # noqa: BLE001 - as above
+            self._relay.faults.in_answers(server, failure)
 
     def _may_read_server(self, server: Server, mask: int) -> bool:
         """Do what *mask* says besides that there is something to read; return whether to read it."""

@@ -193,6 +193,8 @@ class Relay:
             return
         self.upkeep.tick()
         self.outboxes.flush()
+        if self.faults.are_new:
+            self.faults.clear_up()
 
     def _next_tick(self) -> float:
         """Return when the next tick is due: on a grid, as probes are, so that the process wakes up once for all."""
@@ -226,6 +228,8 @@ class Relay:
         if self.driver.pressed:
             self.slices.serve_left_over(begun + TURN)
             self.outboxes.flush()
+        if self.faults.are_new:
+            self.faults.clear_up()
         if effort.words - begun > BUSY:
             self.slices.note(self.clock() - self.now, effort.words - begun, len(events))
 

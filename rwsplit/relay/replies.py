@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -65,18 +64,18 @@ class Replies:
         """Sort what *server* sent at *now*."""
         relay = self._relay
         waits = server.responses.owed
-        owed = waits[0] if waits else None
-        rest: Iterator[Event] = iter(())
         try:
-            if len(waits) == 1 and owed.guarded:  # type: ignore[union-attr]  # there is one
-                assert isinstance(owed, Unit)  # nothing else is guarded
-                if relay.plain.answered(server, owed, data, now):
+            if len(waits) == 1 and waits[0].guarded:
+                unit = waits[0]
+                assert isinstance(unit, Unit)  # nothing else is guarded
+                if relay.plain.answered(server, unit, data, now):
                     return
             events = server.responses.receive(data)
+            if events and events[-1][0] in _ENDS:
+                self._will_end(server, events[-1])
             if len(events) > FEW_EVENTS:
                 relay.effort.words += len(events)
-            rest = iter(events)
-            for what, owed, value in rest:
+            for what, owed, value in events:
                 if what is _DONE:
                     self._done(server, owed, value, now)  # type: ignore[arg-type]
                 elif what is What.PARTIAL:
@@ -98,7 +97,8 @@ class Replies:
                     if reader is not None:
                         relay.outboxes.touch_client(reader)  # type: ignore[arg-type]  # all are Clients
                 else:
-                    self._ended(server, what, value)
+                    message = value if what is What.FATAL else None
+                    relay.lose_server(server, message)  # type: ignore[arg-type]  # it is bytes
                     return
                 if server.lease == CLOSED:
                     return
@@ -108,16 +108,18 @@ class Replies:
                     lanes.close_lane(server)
                 self.settle(server)
         except Exception as failure:  # noqa: BLE001 - one session's failure must not end the others
-            relay.faults.in_answers(server, owed, rest, failure)
+            relay.faults.in_answers(server, failure)
 
-    def _ended(self, server: Server, what: What, value: bytes | int) -> None:
-        """Take apart *server*, which says goodbye, or what no PostgreSQL says."""
+    def _will_end(self, server: Server, event: Event) -> None:
+        """Note that *event*, behind others, is the last of *server*: what comes in front of it frees it for nobody."""
+        what, _, value = event
         assert isinstance(value, bytes)
         if what is What.VIOLATION:
             _log.warning("server_violation", server=repr(server), error=value.decode())
-            self._relay.lose_server(server, None)
+            self._relay.loss.report(server, None)
         else:
-            self._relay.lose_server(server, value)
+            self._relay.loss.report(server, value)
+        server.expire(Fate.LOST)
 
     # One method an event...
 
@@ -370,7 +372,7 @@ class Replies:
     def _fill(self, pool: Pool[Server], lane: Server) -> None:
         """Let the waiters behind the first share the lane that was opened for it."""
         depth = self._relay.config.pool.lane_depth
-        while pool.waiters and len(lane.responses.owed) < depth:
+        while pool.waiters and lane.lease == LANE and len(lane.responses.owed) < depth:
             waiter: Client = pool.waiters[0]  # type: ignore[assignment]
             assert waiter.wait is not None
             if not waiter.wait.shares or waiter.parameters is not lane.parameters:
@@ -420,4 +422,6 @@ def _begins_anew(unit: Unit, script: Script) -> bool:
 
 
 _DONE: Final = What.DONE
+#: Events that nothing follows.
+_ENDS: Final = (What.FATAL, What.VIOLATION)
 _IDLE: Final = codes.IDLE

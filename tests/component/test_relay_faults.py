@@ -11,7 +11,7 @@ from rwsplit.exchange.lease import CLOSED, HELD, IDLE, Fate
 from rwsplit.relay.client import Client
 from rwsplit.server.server import Server
 from rwsplit.session.journal import Journal
-from tests.support.frames import complete, query, ready
+from tests.support.frames import complete, error, query, ready
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
 
 WRITE = b"insert into t values (1)"
@@ -86,16 +86,7 @@ def test_what_the_session_says_next_does_not_wait_for_ever(
 
 def test_whose_answers_came_in_the_same_read_is_told_too(monkeypatch: pytest.MonkeyPatch):
     rig = MemoryRelay(8, size=1, lane_depth=16, forgives=True)
-    for _ in range(2):  # the first round teaches what the shape costs
-        for client in rig.clients:
-            rig.ask(client, b"select 1")
-        rig.turn_clients(rig.clients)
-        if rig.relay.counters.shared:
-            break
-        while rig.busy():
-            rig.answer(rig.busy(), ANSWER)
-    shared = max(rig.busy(), key=lambda server: server.owed_count)
-    sharing = [client for client in rig.clients if client.server is shared]
+    shared, sharing = lanes(rig)
     assert len(sharing) > 1
     breaks(monkeypatch, rig.relay.plain, "note", sharing[0])
     rig.turn_servers([(shared, ANSWER * shared.owed_count)])
@@ -136,6 +127,106 @@ def test_half_of_what_a_session_says_never_comes_before_what_another_says(
     assert is_told(client)
     assert all(wire_of(server).sent == b"" for server in rig.relay.servers.values())
     assert all(server.lease == IDLE for server in rig.relay.servers.values())
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        *(
+            ("trials", "starts"),
+            ("bringing", "starts"),
+            ("sender", "send"),
+            ("sender", "_take"),
+        ),
+        *(("choice", "keeps_level"), ("pins", "note")),
+    ],
+)
+def test_whatever_fails_while_a_unit_is_sent_leaves_no_server_behind(
+    rig: MemoryRelay, monkeypatch: pytest.MonkeyPatch, part: str, name: str
+):
+    client = rig.clients[0]
+    rig.ask(client, b"listen news")
+    with monkeypatch.context() as patch:
+        breaks(patch, getattr(rig.relay, part), name)
+        rig.turn_clients([client])  # which sees that all is as it must be
+    assert is_told(client)
+    assert all(server.lease == IDLE for server in rig.relay.servers.values())
+
+
+def test_a_server_whose_session_leaves_while_rwsplit_fails_is_closed(
+    rig: MemoryRelay, monkeypatch: pytest.MonkeyPatch
+):
+    client = rig.clients[0]
+    server = says(rig, client, b"begin; " + WRITE)
+    rig.turn_servers([(server, complete("BEGIN") + complete("INSERT 0 1") + ready("T"))])
+    wire_of(client).incoming = b""
+    with monkeypatch.context() as patch:
+        breaks(patch, rig.relay.replies, "settle")
+        with pytest.raises(Bug):
+            rig.relay.loss.client_gone(client)
+    rig.relay.faults.are_new = True
+    rig.turn([])
+    assert server.lease == CLOSED
+
+
+def lanes(rig: MemoryRelay) -> tuple[Server, list[Client]]:
+    """Have all clients read on a few lanes; return the busiest, and whose it is."""
+    for _ in range(2):  # the first round teaches what the shape costs
+        for client in rig.clients:
+            rig.ask(client, b"select 1")
+        rig.turn_clients(rig.clients)
+        if rig.relay.counters.shared:
+            break
+        while rig.busy():
+            rig.answer(rig.busy(), ANSWER)
+    shared = max(rig.busy(), key=lambda server: server.owed_count)
+    return shared, [client for client in rig.clients if client.server is shared]
+
+
+def test_a_fault_of_one_that_is_served_again_reaches_those_whose_answers_came_with_its(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    rig = MemoryRelay(8, size=1, lane_depth=16, forgives=True)
+    shared, sharing = lanes(rig)
+    rig.ask(sharing[0], b"select 2")
+    rig.turn_clients([sharing[0]])
+    with monkeypatch.context() as patch:
+        breaks(patch, rig.relay.choice, "home", sharing[0])
+        rig.turn_servers([(shared, ANSWER * shared.owed_count)])
+    assert all(client.closed or not client.in_flight for client in sharing)
+    while rig.busy():
+        rig.answer(rig.busy(), ANSWER)
+    assert not any(rig.relay.counters.load)
+
+
+def test_a_fault_in_what_becomes_of_one_session_leaves_the_others_of_its_server(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    rig = MemoryRelay(8, size=1, lane_depth=16, forgives=True)
+    shared, sharing = lanes(rig)
+    with monkeypatch.context() as patch:
+        breaks(patch, rig.relay.healing, "run_again", sharing[0])
+        rig.relay.lose_server(shared, None)
+    rig.turn([])
+    assert is_told(sharing[0])
+    assert not any(client.closed for client in sharing[1:])
+
+
+@pytest.mark.parametrize(
+    "last", [ready(), error("57P01", severity="FATAL")], ids=["violation", "goodbye"]
+)
+def test_a_server_that_ends_in_the_same_read_is_given_to_nobody(rig: MemoryRelay, last: bytes):
+    client, waiter, _ = rig.clients
+    rig.relay.report_failure = lambda node, reason: None
+    server = says(rig, client, WRITE)
+    rig.ask(waiter, WRITE)
+    rig.turn_clients([waiter])
+    rig.turn_servers([(server, WRITTEN + last)])
+    assert wire_of(client).sent == WRITTEN
+    assert (client.closed, waiter.closed) == (False, False)
+    assert waiter.wait is not None
+    assert server.lease == CLOSED
+    rig.relay.loss.client_gone(waiter)
 
 
 def test_what_came_before_a_violation_reaches_its_session(rig: MemoryRelay):

@@ -11,7 +11,7 @@ For tests of the turn loop's own books, and for measuring what its Python costs 
 from __future__ import annotations
 
 import select
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import trio
@@ -21,9 +21,9 @@ from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config, PoolConfig
 from rwsplit.errors import ProtocolViolation
 from rwsplit.lsn import LSN
-from rwsplit.protocol.responses import Event, Owed
 from rwsplit.relay.client import Client
 from rwsplit.relay.faults import Faults
+from rwsplit.relay.invariants import broken_servers, broken_sessions, load
 from rwsplit.relay.relay import Relay
 from rwsplit.routing.balancing import LeastConnections
 from rwsplit.routing.policy import Rules
@@ -132,9 +132,7 @@ class Raising(Faults):
             raise failure
         super().in_session(client, failure, given)
 
-    def in_answers(
-        self, server: Server, owed: Owed | None, rest: Iterable[Event], failure: Exception
-    ) -> None:
+    def in_answers(self, server: Server, failure: Exception) -> None:
         raise failure
 
 
@@ -187,9 +185,15 @@ class MemoryRelay:
         """Have *client* send the Query *query* in the next turn it takes part in."""
         wire_of(client).incoming = b"Q" + (len(query) + 5).to_bytes(4, "big") + query + b"\0"
 
+    def turn(self, events: list[tuple[int, int]]) -> None:
+        """Take one turn, and see that it leaves everything as it must be."""
+        self.relay.turn(events)
+        assert not [*broken_sessions(self.relay), *broken_servers(self.relay)]
+        assert self.relay.counters.load[:-1] == load(self.relay)
+
     def turn_clients(self, clients: Sequence[Client]) -> None:
         """Serve *clients* in one turn."""
-        self.relay.turn([(client.fd, select.EPOLLIN) for client in clients])
+        self.turn([(client.fd, select.EPOLLIN) for client in clients])
 
     def busy(self) -> list[Server]:
         """Return the servers that owe something."""
@@ -212,19 +216,19 @@ class MemoryRelay:
 
     def turn_replies(self, servers: Sequence[Server]) -> None:
         """Read the answers of *servers* in one turn."""
-        self.relay.turn([(server.fd, select.EPOLLIN) for server in servers])
+        self.turn([(server.fd, select.EPOLLIN) for server in servers])
 
     def answer(self, servers: Sequence[Server], answer: bytes) -> None:
         """Have each of *servers* answer all it owes by *answer*, in one turn."""
         for server in servers:
             wire_of(server).incoming = answer * len(server.responses.owed)
-        self.relay.turn([(server.fd, select.EPOLLIN) for server in servers])
+        self.turn([(server.fd, select.EPOLLIN) for server in servers])
 
     def turn_servers(self, answers: Sequence[tuple[Server, bytes]]) -> None:
         """Have each server send what stands beside it, in one turn."""
         for server, data in answers:
             wire_of(server).incoming = data
-        self.relay.turn([(server.fd, select.EPOLLIN) for server, _ in answers])
+        self.turn([(server.fd, select.EPOLLIN) for server, _ in answers])
 
     def _clock(self) -> float:
         self.now += 1e-6

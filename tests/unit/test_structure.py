@@ -24,7 +24,7 @@ MOST_ATTRIBUTES: Final = 15
 CIRCLES: Final = (
     (
         "relay",
-        "bringing cancelling choice deadlines dispatch faults healing hinting homes late lingering loss moments needed outboxes overdue "
+        "bringing cancelling choice deadlines dispatch faults healing hinting homes invariants late lingering loss moments needed outboxes overdue "
         "parsing pins plain readback reading rebasing relay replies resetting rooms sending sequences server_timers signalling silence slices "
         "standing tidying trials unread upkeep",
     ),

@@ -202,7 +202,7 @@ class Stage(MemoryRelay):
             ready = [(fd, READ) for fd, party in self._parties() if _is_ready(party)]
             if not ready and not self.relay.driver.pressed:
                 return
-            self.relay.turn(ready)
+            self.turn(ready)
         raise AssertionError("the relay never rests")
 
     def _parties(self) -> list[tuple[int, Any]]:
