@@ -49,12 +49,12 @@ class Faults:
             self.are_new = True
             self._end(client, given)
 
-    def in_answers(self, server: Server, failure: Exception) -> None:
-        """End the sessions *server* works for: *failure* came while its answers were worked off."""
+    def in_answers(self, server: Server, owed: Owed | None, failure: Exception) -> None:
+        """End the sessions *server* works for: *failure* came while its answers were worked off, the one to *owed* just then."""
         _log.error("server_failed", server=repr(server), exc_info=failure)
         self.are_new = True
         server.expire(Fate.FAULT)
-        for party in {server.holder, *map(_client_of, server.responses.owed)}:
+        for party in {server.holder, *map(_client_of, (owed, *server.responses.owed))}:
             if isinstance(party, Client):
                 self._end(party)
         if server.lease != CLOSED:

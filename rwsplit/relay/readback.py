@@ -165,15 +165,15 @@ class ReadBack:
         values = {name: value for name, value in parameters.values if name not in missing}
         return client.knowledge.parameters.intern(values)
 
-    def _judge(self, client: Client, server: Server, left: PinReason | None) -> None:
-        """Go on with the pin that stands for what is left."""
+    def _judge(self, client: Client, server: Server, left: list[PinReason]) -> None:
+        """Go on with the pin that stands for what is *left*."""
         was_unseen = client.pin in UNSEEN
-        client.pin_answered(left)
-        if left is None:
+        client.pin_answered(left[0] if left else None)
+        if not left:
             if not was_unseen:
                 server.wiped()
             server.responses.owner = None
-        if left is not PinReason.PREPARED:
+        if PinReason.PREPARED not in left:
             client.names.in_sql.clear()
 
     def _ask_again(self, client: Client, server: Server, question: Question) -> None:

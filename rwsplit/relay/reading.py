@@ -156,7 +156,7 @@ class Reading:
         try:
             self._relay.lose_server(server, None)
         except Exception as failure:  # noqa: BLE001 - as above
-            self._relay.faults.in_answers(server, failure)
+            self._relay.faults.in_answers(server, None, failure)
 
     def _may_read_server(self, server: Server, mask: int) -> bool:
         """Do what *mask* says besides that there is something to read; return whether to read it."""

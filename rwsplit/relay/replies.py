@@ -64,11 +64,11 @@ class Replies:
         """Sort what *server* sent at *now*."""
         relay = self._relay
         waits = server.responses.owed
+        owed = waits[0] if waits else None
         try:
-            if len(waits) == 1 and waits[0].guarded:
-                unit = waits[0]
-                assert isinstance(unit, Unit)  # nothing else is guarded
-                if relay.plain.answered(server, unit, data, now):
+            if len(waits) == 1 and owed.guarded:  # type: ignore[union-attr]  # there is one
+                assert isinstance(owed, Unit)  # nothing else is guarded
+                if relay.plain.answered(server, owed, data, now):
                     return
             events = server.responses.receive(data)
             if events and events[-1][0] in _ENDS:
@@ -108,7 +108,7 @@ class Replies:
                     lanes.close_lane(server)
                 self.settle(server)
         except Exception as failure:  # noqa: BLE001 - one session's failure must not end the others
-            relay.faults.in_answers(server, failure)
+            relay.faults.in_answers(server, owed, failure)
 
     def _will_end(self, server: Server, event: Event) -> None:
         """Note that *event*, behind others, is the last of *server*: what comes in front of it frees it for nobody."""

@@ -35,6 +35,6 @@ _SEEN: Final[dict[PinReason, str]] = {
 COLUMNS: Final = tuple(f"EXISTS ({query})" for query in _SEEN.values())
 
 
-def left(columns: Sequence[bytes | None]) -> PinReason | None:
-    """Return why the session must keep its server, by the values of COLUMNS; None if nothing is left."""
-    return next((r for r, value in zip(_SEEN, columns, strict=True) if value == b"t"), None)
+def left(columns: Sequence[bytes | None]) -> list[PinReason]:
+    """Return why the session must keep its server, by the values of COLUMNS; the first stands for the others."""
+    return [reason for reason, value in zip(_SEEN, columns, strict=True) if value == b"t"]

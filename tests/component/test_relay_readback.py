@@ -41,7 +41,7 @@ def hexed(text: str) -> str:
 def left(reason: PinReason | None) -> list[bytes]:
     """Return the columns of an audit that finds *reason*."""
     rows = [[b"t" if n == i else b"f" for n in range(len(audit.COLUMNS))] for i in range(-1, 9)]
-    return next(row for row in rows if audit.left(row) is reason)
+    return next(row for row in rows if audit.left(row) == ([] if reason is None else [reason]))
 
 
 def says(rig: MemoryRelay, client: Client, text: bytes) -> Server:

@@ -303,6 +303,29 @@ def test_more_statements_than_a_server_keeps_come_back_by_themselves(
         assert int(count or 0) <= 5
 
 
+@pytest.mark.parametrize(
+    "pins", ["create temp table kept (a int)", "listen news", "select pg_advisory_lock(7)"]
+)
+def test_what_is_prepared_beside_another_reason_to_keep_a_server_is_listed_and_stays(
+    cluster: ReachableCluster[Any], proxy: Proxy, pins: str
+):
+    Differential(cluster, proxy)(
+        say(
+            parse(pins),
+            bind(),
+            execute(),
+            parse("prepare kept as select 5"),
+            bind(),
+            execute(),
+            SYNC,
+        ),
+        say(query("select name from pg_prepared_statements where name <> ''")),
+        say(query("execute kept")),
+        say(query("deallocate kept")),
+        say(query("select name from pg_prepared_statements where name <> ''")),
+    )
+
+
 def test_a_result_type_changed_by_ddl_is_told_once_and_then_prepared_anew(narrow: Proxy):
     with ExitStack() as stack:
         client = raw(stack, narrow)

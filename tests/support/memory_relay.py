@@ -21,6 +21,7 @@ from rwsplit.cluster.view import ClusterView
 from rwsplit.config.model import Config, PoolConfig
 from rwsplit.errors import ProtocolViolation
 from rwsplit.lsn import LSN
+from rwsplit.protocol.responses import Owed
 from rwsplit.relay.client import Client
 from rwsplit.relay.faults import Faults
 from rwsplit.relay.invariants import broken_servers, broken_sessions, load
@@ -132,7 +133,7 @@ class Raising(Faults):
             raise failure
         super().in_session(client, failure, given)
 
-    def in_answers(self, server: Server, failure: Exception) -> None:
+    def in_answers(self, server: Server, owed: Owed | None, failure: Exception) -> None:
         raise failure
 
 

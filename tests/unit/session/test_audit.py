@@ -9,10 +9,12 @@ from rwsplit.session.pinning import SURE, UNSEEN, PinReason
 
 
 def test_every_reason_is_seen_or_ends_with_the_transaction_or_stays():
-    reasons = {
+    alone = [
         left([b"t" if n == i else b"f" for n in range(len(COLUMNS))])
         for i in range(len(COLUMNS))
-    }
+    ]
+    reasons = {reason for [reason] in alone}
+    assert left([b"t"] * len(COLUMNS)) == [reason for [reason] in alone]
     with_transaction = {PinReason.SNAPSHOT, PinReason.LARGE_OBJECT}
 
     assert reasons | UNSEEN | with_transaction == set(PinReason)
@@ -21,7 +23,7 @@ def test_every_reason_is_seen_or_ends_with_the_transaction_or_stays():
 
 
 def test_nothing_left_is_no_reason():
-    assert left([b"f"] * len(COLUMNS)) is None
+    assert left([b"f"] * len(COLUMNS)) == []
 
 
 @pytest.mark.parametrize("column", COLUMNS)
