@@ -323,4 +323,6 @@ _PLAIN_OPERATORS: Final = frozenset(
 
 def quoted(name: str) -> str:
     """Return one part of a name so that joining parts with dots stays unambiguous."""
-    return f'"{name}"' if "." in name or '"' in name else name
+    if "." not in name and '"' not in name:
+        return name
+    return '"' + name.replace('"', '""') + '"'

@@ -176,9 +176,9 @@ class FunctionBook:
 
 
 def split_name(name: str) -> tuple[str | None, str]:
-    """Return schema and name of *name*, parts of which that hold a dot stand in quotes."""
+    """Return schema and name of *name*, whose parts are as `calls.quoted` says."""
     if '"' in name:
-        parts = [plain or quoted for quoted, plain in _PART.findall(name)]
+        parts = [plain or quoted.replace('""', '"') for quoted, plain in _PART.findall(name)]
         schema, bare = (parts[-2] if len(parts) > 1 else ""), parts[-1]
     else:
         qualifier, _, bare = name.rpartition(".")
@@ -186,7 +186,7 @@ def split_name(name: str) -> tuple[str | None, str]:
     return schema or None, bare
 
 
-_PART: Final = re.compile(r'"([^.]*(?:\.[^.]*)*?)"(?=\.|\Z)|([^.]+)')
+_PART: Final = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
 
 
 def _forms(pattern: str) -> set[str]:

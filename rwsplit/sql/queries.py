@@ -279,6 +279,8 @@ class _Ctes:
     def __init__(self) -> None:
         self._seen_from: dict[int, frozenset[str]] = {}
         """By the identity of a node, whose tree outlives this."""
+        self._names: dict[int, list[str]] = {}
+        """Those of a WITH, by its identity."""
 
     def hold(self, table: exp.Table) -> bool:
         """Say whether *table* is the name of a CTE it can see."""
@@ -291,22 +293,26 @@ class _Ctes:
             node = node.parent
         names = frozenset() if node is None else self._seen_from[id(node)]
         for inside in reversed(path):
-            names = names.union(_ctes_beside(inside))
+            beside = self._beside(inside)
+            if not names.issuperset(beside):
+                names = names.union(beside)
             self._seen_from[id(inside)] = names
         return names
 
-
-def _ctes_beside(inside: Any) -> Iterable[str]:
-    """Return the names of the CTEs that the parent of *inside* lets it see."""
-    parent = inside.parent
-    if parent is None:
-        return ()
-    if isinstance(parent, exp.With):
-        # Within WITH RECURSIVE a CTE sees all of its list, otherwise those before it.
-        ctes = parent.expressions
-        if not parent.args.get("recursive"):
-            ctes = ctes[: inside.index]
-    else:
+    def _beside(self, inside: Any) -> Sequence[str]:
+        """Return the names of the CTEs that the parent of *inside* lets it see."""
+        parent = inside.parent
+        if parent is None:
+            return ()
+        if isinstance(parent, exp.With):
+            # Within WITH RECURSIVE a CTE sees all of its list, otherwise those before it.
+            names = self._of(parent)
+            return names if parent.args.get("recursive") else names[: inside.index]
         own = parent.args.get("with_")
-        ctes = own.expressions if own is not None and inside.arg_key != "with_" else []
-    return [cte.alias for cte in ctes]
+        return self._of(own) if own is not None and inside.arg_key != "with_" else ()
+
+    def _of(self, clause: exp.With) -> Sequence[str]:
+        found = self._names.get(id(clause))
+        if found is None:
+            found = self._names[id(clause)] = [cte.alias for cte in clause.expressions]
+        return found

@@ -34,11 +34,19 @@ _KNOWN_OPERATORS: Final = frozenset(
 _PLAIN_CALLS: Final = frozenset({"coalesce", "nullif", "greatest", "least"})
 _LABELS: Final = RESERVED - {"not"}
 """Key words that behind AS can only be a label, which sqlglot does not always see."""
-_NAMES: Final = frozenset({"if"})
-"""Key words that are names in a query of PostgreSQL's; sqlglot begins something else with them."""
+_NAMES: Final = frozenset({"if", "interval"})
+"""Key words that are names in what PostgreSQL's queries have left here; sqlglot begins something else with them."""
+_LATER_KEY_WORDS: Final = frozenset(
+    {
+        *("conditional", "empty", "error", "keep", "nested", "omit", "path", "quotes"),
+        *("scalar", "source", "string", "target", "unconditional"),
+    }
+)
+"""Key words since PostgreSQL 17, by which sqlglot knows its clauses; before, they are names."""
 _PLAIN_NAME: Final = re.compile(r"(?!n_)[A-Za-z_][A-Za-z_0-9]*")
 _ENCODED: Final = "n_"
 """What an encoded name begins with."""
+_KNOWN: Final = KEY_WORDS | _LATER_KEY_WORDS
 LITERAL: Final = "'x'"
 _INTERVAL: Final = "'i'"
 """A literal, or a list of them, behind which fields may stand: `interval '1' day`."""
@@ -185,7 +193,7 @@ def _bare_word(tokens: Sequence[Token], index: int, text: str) -> str:
     if before == "tablesample":
         return text  # the name of its method
     is_label = before == "as" and text in _LABELS
-    is_name = is_label or text in _NAMES or text not in KEY_WORDS
+    is_name = is_label or text in _NAMES or text not in _KNOWN
     return f'"{encoded_name(text)}"' if is_name else text
 
 

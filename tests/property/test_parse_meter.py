@@ -220,6 +220,33 @@ def test_what_goes_through_all_it_has_built_ends_in_time(chain: str):
         ends_soon(f"select {start}{chain * (INLINE_LIMIT // len(chain) - 7)}".encode())
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select case else interval (x" + " between symmetric 1 and 1" * 140 + ")",
+        "select * from t pivot(f(x) for" + " a in (a,b,c,d)" * 200 + ")",
+        "select 1 from t as a(x \"int(generate_series(a,b,'"
+        + "int(" * 30
+        + "1"
+        + ")" * 30
+        + "'))\")",
+        'select 1 from t as a(x "int(case else interval ('
+        + "to_array(" * 30
+        + "a"
+        + ")" * 32
+        + '")',
+        "select 1 from t as a(x \"int(interval '" + " " * 1900 + "9" * 1900 + "')\")",
+        "with "
+        + ",".join(f"a{n} as(select)" for n in range(150))
+        + " select from a"
+        + ",a" * 800,
+    ],
+    ids=["generator", "product", "type", "type, generator", "type, pattern", "ctes"],
+)
+def test_what_goes_on_without_a_look_is_not_given_to_the_parser(text: str):
+    ends_soon(text.encode())
+
+
 def test_short_chains_are_dear_together():
     ends_soon(b"; ".join([b"select a" + b".f(1)" * 90] * 8))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rwsplit.sql.calls import quoted
 from rwsplit.sql.catalog import MOST_PATH, Catalog
 from rwsplit.sql.classify import parse
 from rwsplit.sql.facts import ABOUT_THE_PRIMARY, HARMLESS, UNKNOWN, VOLATILE, leaving
@@ -147,12 +148,19 @@ def test_a_query_that_cannot_be_parsed_may_be_about_every_relation_it_mentions()
         ("db.a.f", ("a", "f")),
         ('"a.b".f', ("a.b", "f")),
         ('"a.b"', (None, "a.b")),
-        ('"say "hi".x"', (None, 'say "hi".x')),
+        ('"say ""hi"".x"', (None, 'say "hi".x')),
+        ('"A.b"."c.d"', ("A.b", "c.d")),
         ("?.f", ("?", "f")),
     ],
 )
 def test_names_are_split_at_their_dots(name, parts):
     assert split_name(name) == parts
+
+
+@pytest.mark.parametrize("name", ["a", "a.b", 'a"b', '"', ".", 'a"."b', '".', "ü ."])
+@pytest.mark.parametrize("schema", ["s", "Odd.S", '"q"'])
+def test_what_is_quoted_is_split_again(schema: str, name: str):
+    assert split_name(f"{quoted(schema)}.{quoted(name)}") == (schema, name)
 
 
 def test_on_a_very_long_path_a_name_may_be_that_of_any_schema():

@@ -46,6 +46,8 @@ def facts(query: str) -> Statement:
         "select E'a\\'b', $q$ ; $q$, B'1', N'x'",
         "select name from Ünï where größe = 1",
         "select * from information_schema.tables",
+        "select x.* from t, xmltable('/r' passing doc columns id int path '@id') as x",
+        "select interval '1 day' * 2, interval from t where a > now() - '1 day'::interval",
     ],
 )
 def test_pure_reads_are_safe_on_a_replica(query):
@@ -63,6 +65,7 @@ def test_pure_reads_are_safe_on_a_replica(query):
         ("update t set a = 1", Verb.DML),
         ("delete from t", Verb.DML),
         ("merge into t using s on t.a = s.a when matched then delete", Verb.DML),
+        ("merge into t using s on t.a = s.a when not matched by source then delete", Verb.DML),
         ("with a as (select 1) insert into t select * from a", Verb.DML),
         ("with a as (insert into t values (1) returning *) select * from a", Verb.QUERY),
         ("select * into s from t", Verb.QUERY),
