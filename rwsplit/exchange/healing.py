@@ -1,7 +1,7 @@
 """Healing: what an error means for a unit of which nothing but that error was answered: one table.
 
 TABLE says for each kind of error, on a replica and on the primary, whether the unit runs again, where, and under which condition.
-What is not in it is the client's to see. A write after all, or what a standby cannot do, runs on the primary. A conflict with
+What is not in it is the client's to see; so is what `protocol.refusals.may_heal` does not hold back (of the fatal ones only those listed there). A write after all, or what a standby cannot do, runs on the primary. A conflict with
 recovery and a node that is going away run on another replica. An object that is not there may not have been replayed yet: the
 primary's word is final. So may, last, be the cause of nearly any other error - a value just added to an enum, a privilege just
 granted, a function just corrected - as long as the replica is not known to be up to date. And what comes of rwsplit sharing
