@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from rwsplit.embedded.cluster import EmbeddedCluster
+from rwsplit.embedded.processes import wait_until
 from rwsplit.embedded.reachable import ReachableCluster
 from tests.support.proxy import Proxy
 from tests.support.traffic import StatementLog
@@ -241,6 +242,8 @@ def test_what_the_primary_refuses_as_well_is_not_remembered(guided: Proxy, schem
 def test_healing_works_by_the_extended_protocol_and_for_wrong_volatilities(
     guided: Proxy, schema: None
 ):
+    # It may not know yet what was created past it; an unknown function fails on the replica that was asked for.
+    assert wait_until(lambda: is_healed(guided), timeout=10)
     with guided.connect(prepare_threshold=0) as connection:
         query = "/* rwsplit: replica */ select writes_quietly() + %s"
         assert connection.execute(query, (1,)).fetchone() == (3,)
@@ -249,6 +252,15 @@ def test_healing_works_by_the_extended_protocol_and_for_wrong_volatilities(
     with guided.connect() as connection, connection.pipeline():
         cursors = [connection.execute("select said_to_read() + %s", (n,)) for n in range(5)]
         assert [cursor.fetchone() for cursor in cursors] == [(n + 1,) for n in range(5)]
+
+
+def is_healed(proxy: Proxy) -> bool:
+    with proxy.connect() as connection:
+        try:
+            connection.execute("/* rwsplit: replica */ select writes_quietly()")
+        except psycopg.errors.ReadOnlySqlTransaction:
+            return False
+    return True
 
 
 def test_functions_may_be_declared_as_reading_or_writing(guided: Proxy, schema: None):
