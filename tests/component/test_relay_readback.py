@@ -169,21 +169,25 @@ def test_a_session_whose_server_is_lost_with_its_answer_ends(rig: MemoryRelay):
     assert client.closed
 
 
+def discards_and(rig: MemoryRelay, client: Client, text: str) -> tuple[Server, bytes]:
+    """Have *client*, which has set work_mem, send DISCARD ALL and *text* in one pipeline; return its server and what both are answered."""
+    client.adopt_parameters(rig.knowledge.parameters.intern({"work_mem": "9MB"}))
+    pipeline = b"".join(
+        frames.parse("", each) + frames.bind("") + frames.execute()
+        for each in ("discard all", text)
+    )
+    rig.say(client, pipeline + frames.SYNC)
+    rig.turn_clients([client])
+    assert client.server is not None
+    return client.server, replies(pipeline + frames.SYNC)
+
+
 def test_what_a_discard_all_has_put_back_is_not_asked_for_whatever_runs_behind_it(
     rig: MemoryRelay,
 ):
     client = rig.clients[0]
-    client.adopt_parameters(rig.knowledge.parameters.intern({"work_mem": "9MB"}))
-    pipeline = b"".join(
-        frames.parse("", text) + frames.bind("") + frames.execute()
-        for text in ("discard all", "select 1")
-    )
-    rig.say(client, pipeline + frames.SYNC)
-    rig.turn_clients([client])
-    server = client.server
-    assert server is not None
+    server, answer = discards_and(rig, client, "select 1")
     assert b"current_setting" not in wire_of(server).sent
-    answer = replies(pipeline + frames.SYNC)
     rig.turn_servers([(server, complete("SELECT 1") + ready() + answer)])
     assert client.parameters is NONE
     assert (client.server, client.settling) == (None, None)
@@ -191,15 +195,7 @@ def test_what_a_discard_all_has_put_back_is_not_asked_for_whatever_runs_behind_i
 
 def test_a_discard_all_that_fails_leaves_the_parameters_in_doubt(rig: MemoryRelay):
     client = rig.clients[0]
-    client.adopt_parameters(rig.knowledge.parameters.intern({"work_mem": "9MB"}))
-    pipeline = b"".join(
-        frames.parse("", text) + frames.bind("") + frames.execute()
-        for text in ("discard all", "select 1/0")
-    )
-    rig.say(client, pipeline + frames.SYNC)
-    rig.turn_clients([client])
-    server = client.server
-    assert server is not None
+    server, _ = discards_and(rig, client, "select 1/0")
     rig.turn_servers([(server, complete("SELECT 1") + ready() + error("22012") + ready())])
     assert b"current_setting" in wire_of(server).sent
     rig.turn_servers([(server, values("UTF8", None))])
