@@ -58,7 +58,8 @@ def read_scan(
     if len(parts) > MOST_STATEMENTS:
         return unread(hints)
     script = _script(parts, book, hints, budget)
-    if len(parts) > 1 and script.redefines is not None and any(script.redefines):
+    redefines = len(parts) > 1 and script.redefines is not None and any(script.redefines)
+    if redefines and script.redefines is not None and not budget.is_spent:
         # What one of its statements defines, another one may use.
         names = script.redefines.functions | script.redefines.views
         script = _script(parts, book.doubting(names), hints, budget)
@@ -72,7 +73,11 @@ def _script(
     budget: ParseBudget,
 ) -> Script:
     alone = len(parts) == 1
-    statements = (classify_statement(part, book, budget, alone=alone) for part in parts)
+    # Behind the one that was too expensive nothing is read: that takes time as well.
+    statements = (
+        _UNREAD if budget.is_spent else classify_statement(part, book, budget, alone=alone)
+        for part in parts
+    )
     same: dict[Statement, Statement] = {}
     return Script(tuple(same.setdefault(each, each) for each in statements), hints=hints)
 
@@ -84,7 +89,7 @@ def unreadable(hints: Hints | None = None) -> Script:
 
 def unread(hints: Hints | None = None) -> Script:
     """Return the facts of a query that PostgreSQL may accept but rwsplit cannot parse: it may also define names."""
-    return Script((attrs.evolve(UNRECOGNISED, redefines=Redefined()),), hints=hints)
+    return Script((_UNREAD,), hints=hints)
 
 
 def split(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
@@ -116,6 +121,8 @@ def split(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
     if start < len(tokens):
         yield tokens[start:]
 
+
+_UNREAD: Final = attrs.evolve(UNRECOGNISED, redefines=Redefined())
 
 _NO_BLOCK: Final = frozenset({(MARK, "."), (WORD, "as")})
 """Behind these, `end` and `case` are only names."""

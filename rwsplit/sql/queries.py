@@ -284,7 +284,7 @@ class _Ctes:
 
     def hold(self, table: exp.Table) -> bool:
         """Say whether *table* is the name of a CTE it can see."""
-        return not table.args.get("db") and table.name in self._seen(table)
+        return not table.args.get("db") and decoded_name(table.name) in self._seen(table)
 
     def _seen(self, node: Any) -> frozenset[str]:
         path: list[Any] = []
@@ -314,5 +314,7 @@ class _Ctes:
     def _of(self, clause: exp.With) -> Sequence[str]:
         found = self._names.get(id(clause))
         if found is None:
-            found = self._names[id(clause)] = [cte.alias for cte in clause.expressions]
+            found = self._names[id(clause)] = [
+                decoded_name(cte.alias) for cte in clause.expressions
+            ]
         return found

@@ -20,6 +20,8 @@ import re
 from collections.abc import Container, Sequence
 from typing import Final, NamedTuple
 
+from sqlglot.dialects.postgres import Postgres
+
 from rwsplit.sql.builtin import RESERVED
 from rwsplit.sql.calls import KEY_WORDS, arguments, ends_value
 from rwsplit.sql.cursor import Cursor
@@ -46,6 +48,12 @@ _LATER_KEY_WORDS: Final = frozenset(
 _PLAIN_NAME: Final = re.compile(r"(?!n_)[A-Za-z_][A-Za-z_0-9]*")
 _ENCODED: Final = "n_"
 """What an encoded name begins with."""
+_FUNCTIONS: Final = frozenset(
+    name
+    for table in ("FUNCTIONS", "FUNCTION_PARSERS", "NO_PAREN_FUNCTION_PARSERS")
+    for name in getattr(Postgres.Parser, table)
+)
+"""Names of functions that sqlglot reads in its own way; those of calls are `f_` by then, if they are calls in PostgreSQL."""
 _KNOWN: Final = KEY_WORDS | _LATER_KEY_WORDS
 LITERAL: Final = "'x'"
 _INTERVAL: Final = "'i'"
@@ -181,7 +189,13 @@ def _word(tokens: Sequence[Token], index: int) -> str:
         return _bare_word(tokens, index, text)
     if kind == OPERATOR and text not in _KNOWN_OPERATORS:
         return "-"
-    return f'"{encoded_name(text)}"' if kind == NAME else text
+    return _name(tokens, index, text) if kind == NAME else text
+
+
+def _name(tokens: Sequence[Token], index: int, text: str) -> str:
+    """Return the name *text* in quotes; sqlglot must not take it for one of its functions, whose names it knows in quotes, too."""
+    is_known = text.upper() in _FUNCTIONS and _follows(tokens, index, "(")
+    return f'"{_encoded(text) if is_known else encoded_name(text)}"'
 
 
 def _bare_word(tokens: Sequence[Token], index: int, text: str) -> str:
@@ -194,13 +208,15 @@ def _bare_word(tokens: Sequence[Token], index: int, text: str) -> str:
         return text  # the name of its method
     is_label = before == "as" and text in _LABELS
     is_name = is_label or text in _NAMES or text not in _KNOWN
-    return f'"{encoded_name(text)}"' if is_name else text
+    return _name(tokens, index, text) if is_name else text
 
 
 def encoded_name(name: str) -> str:
     """Return *name* as letters, digits and underscores."""
-    if _PLAIN_NAME.fullmatch(name):
-        return name
+    return name if _PLAIN_NAME.fullmatch(name) else _encoded(name)
+
+
+def _encoded(name: str) -> str:
     return _ENCODED + name.encode("utf-8", "surrogatepass").hex()
 
 

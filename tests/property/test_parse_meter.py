@@ -240,8 +240,23 @@ def test_what_goes_through_all_it_has_built_ends_in_time(chain: str):
         + ",".join(f"a{n} as(select)" for n in range(150))
         + " select from a"
         + ",a" * 800,
+        "select 1 from t with(x),regexp_replace(x,x,x,x,(select '1'b order by "
+        + "exists(select '1'b order by " * 100
+        + "b"
+        + "+b" * 500
+        + ")" * 102,
+        "create view a;" + "();" * 1360,
     ],
-    ids=["generator", "product", "type", "type, generator", "type, pattern", "ctes"],
+    ids=[
+        "generator",
+        "product",
+        "type",
+        "type, generator",
+        "type, pattern",
+        "ctes",
+        "annotator",
+        "many",
+    ],
 )
 def test_what_goes_on_without_a_look_is_not_given_to_the_parser(text: str):
     ends_soon(text.encode())

@@ -117,3 +117,13 @@ def test_what_is_no_key_word_of_postgresql_is_a_name():
 def test_functions_are_rendered_alike():
     words = render(tokens("select date_add(1), greatest(2)"), {1})
     assert " ".join(words or ()) == "select f_ ( 'x' ) , f_ ( 'x' )"
+
+
+def test_no_name_in_front_of_a_bracket_is_one_of_sqlglots_functions():
+    found = render(tokens('select "Left" (1), regexp_replace (1), other (1), left from t'), ())
+    assert found is not None
+    names = [word for word in found if word.startswith('"')]
+    assert names[1:3] == [
+        '"' + encoded + '"' for encoded in ("n_" + b"regexp_replace".hex(), "other")
+    ]
+    assert decoded_name(names[0].strip('"')) == "Left"
