@@ -58,10 +58,12 @@ def read_scan(
     if len(parts) > MOST_STATEMENTS:
         return unread(hints)
     script = _script(parts, book, hints, budget)
-    redefines = len(parts) > 1 and script.redefines is not None and any(script.redefines)
-    if redefines and script.redefines is not None and not budget.is_spent:
+    redefined = script.redefines
+    if len(parts) > 1 and redefined is not None and any(redefined):
+        if budget.is_spent:
+            return unread(hints)  # to look at it once more takes time as well
         # What one of its statements defines, another one may use.
-        names = script.redefines.functions | script.redefines.views
+        names = redefined.functions | redefined.views
         script = _script(parts, book.doubting(names), hints, budget)
     return script
 

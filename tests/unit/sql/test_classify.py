@@ -7,7 +7,7 @@ import pytest
 from rwsplit.sql import classify
 from rwsplit.sql.classify import MOST_STATEMENTS, PARSE_LIMIT, parse
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.parse_budget import PATIENT_BUDGET, ParseBudget
+from rwsplit.sql.parse_budget import INLINE_BUDGET, PATIENT_BUDGET, ParseBudget
 from rwsplit.sql.statement import Hints, PrimaryOnly, Script, SessionState, Verb
 
 BOOK = FunctionBook()
@@ -112,3 +112,11 @@ def test_of_very_many_statements_none_is_read_but_they_may_define_names():
 def test_a_query_that_fails_leaves_nothing_behind_in_sqlglot(broken):
     script(broken)
     assert script("select prior from t where prior > 2").primary_only is None
+
+
+def test_what_uses_a_function_it_has_just_defined_is_never_read_without_a_doubt():
+    define = "create or replace function f() returns int language sql stable as 'select 1'; select f(); "
+    dear = "select " + "int(" * 30 + "1" + ")" * 30
+    for text in (define + dear, define + dear + "; select 1"):
+        found = script(text, ParseBudget(INLINE_BUDGET))
+        assert found.statements == classify.unread().statements
