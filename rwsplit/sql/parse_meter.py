@@ -7,7 +7,7 @@ But it is driven by tables, attributes of its class: which words begin a type, w
 it looks into some of them, as a rule several times for each word it moves on by. So all of them are replaced here by tables that count
 the looks and raise `SpentError` behind the last one allowed. Outside of a `Metered` block there is no limit. Otherwise the tables
 are sqlglot's own. The compiled parser looks into some of them without asking them (`x in self.T`, where it knows the type of T); it asks in
-`_match_set`, `_match_texts` and `T[x]`, which is enough.
+`_match_set`, `_match_texts` and `T[x]`, which is enough; `T.get(x)` it looks up itself.
 
 Between two looks it may go through the tree it has built so far, say for `a.f(1).f(1)...`; so where others wait, a clock is looked at
 every few looks, too.
@@ -47,7 +47,7 @@ class _Meter:
         """Looks until it is decided whether there are more."""
         self.then = 0
         """Looks behind those."""
-        self.clock: Clock = _no_time
+        self.clock: Clock = float  # 0.0: no time passes
         self.deadline = 0.0
 
     def go_on(self) -> None:
@@ -57,10 +57,6 @@ class _Meter:
         self.now = min(self.then, CHUNK)
         self.then -= self.now
         self.now -= 1  # the one that asks
-
-
-def _no_time() -> float:
-    return 0.0
 
 
 _METER: Final = _Meter()
@@ -126,12 +122,6 @@ def _watched(kind: Any) -> type:
             if _METER.now < 0:
                 _METER.go_on()
             return dict.__getitem__(self, key)
-
-        def get(self, key: object, default: object = None) -> Any:
-            _METER.now -= 1
-            if _METER.now < 0:
-                _METER.go_on()
-            return dict.get(self, key, default)
 
     return WatchedDict
 

@@ -220,6 +220,15 @@ def test_what_is_not_set_behind_a_discard_all_is_what_was_asked_for_at_startup(
     assert sorted(talk.journal.missing) == ["my.own", "work_mem"]
 
 
+def test_behind_a_discard_all_all_parameters_are_asked_for_if_any_may_have_been_set():
+    talk = Talk({"work_mem": "4MB"})
+    talk.journal.touched["*"] = Touch.SET
+    talk.runs("discard all")
+    assert talk.journal.touched == {"*": Touch.SET, "work_mem": Touch.DISCARDED}
+    columns = [b"UTF8", b"work_mem=" + hexed("5MB"), b"=" + hexed("5MB")]
+    assert talk.journal.read(talk.journal.asked(), columns, talk.known) == {"work_mem": "5MB"}
+
+
 def test_what_is_set_behind_a_discard_all_is_the_sessions_own():
     talk = Talk({"work_mem": "4MB"}, {"work_mem": "1MB"})
     talk.runs("discard all", "set work_mem = '5MB'")
