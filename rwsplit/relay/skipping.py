@@ -6,7 +6,7 @@ answered. So it is held until then, a Flush making sure that the answers come; a
 the server would skip is dropped here, up to the Sync, which ends the unit.
 
 So it is with what comes behind a unit that has failed and that rwsplit has ended itself (`responses.UNTOLD`): there, the answer to the
-Sync is rwsplit's, too.
+Sync is rwsplit's, too. Nothing is ended by a skipped unit that rwsplit has ended itself, since the client's Sync is still to come.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def fail(client: Client, unit: Unit, error: bytes, status: bytes) -> None:
 
 
 def skip(client: Client, item: Unit | Chunk) -> None:
-    """Drop *item*, which comes behind an error; if it ends by a Sync, that ends the failed unit."""
+    """Drop *item*, which comes behind an error; if it ends by a Sync of the client's, that ends the failed unit."""
     skipped = client.skipped
     assert skipped is not None
     if isinstance(item, Unit):
-        ends = item.kind is EXTENDED and not item.is_open
+        ends = item.kind is EXTENDED and not (item.is_open or item.is_untold)
         item.failed = True
         item.settle_names()
     else:

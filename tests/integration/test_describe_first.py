@@ -70,6 +70,10 @@ BEHIND = {
     "Sync, then run": (say(SYNC), say(run())),
     "Query": (say(query("select 2"), until=b"Z"), say(SYNC)),
     "two runs": (say(run(), run()),),
+    "another question in front of a Flush": (
+        say(parse("select 3"), describe_statement(), FLUSH, close_statement("t"), FLUSH, SYNC),
+        say(run()),
+    ),
     "another question": (say(parse("select 3"), describe_statement(), SYNC), say(run())),
     "a question more": (
         say(parse("select 3", "t"), SYNC),
@@ -132,13 +136,21 @@ def test_what_comes_at_once_behind_it_waits_for_its_answer(
     )
 
 
-def test_nothing_but_the_sync_ends_what_is_skipped(compare: Differential):
+#: What fails: alone in front of its Flush rwsplit ends it itself; executed it is open.
+FAILS = {"asked": ask(WRONG), "run": say(statement("select 1/0"), FLUSH, until=b"E")}
+
+
+@pytest.mark.parametrize("failed", FAILS.values(), ids=FAILS)
+def test_nothing_but_the_sync_ends_what_is_skipped(compare: Differential, failed: Step):
     compare(
-        ask(WRONG),
+        failed,
         say(run()[: -len(SYNC)], until=b""),
         say(query("insert into described values (7)"), until=b""),
+        say(parse("select 3") + describe_statement(), FLUSH, until=b""),
+        say(query("select 2"), parse("select 3", "t"), FLUSH, until=b""),
         say(statement("insert into described values (7)"), FLUSH, until=b""),
         say(function_call(UPPER_OF_TEXT, b"a"), until=b""),
+        say(close_statement("t"), FLUSH, until=b""),
         say(SYNC),
         say(query("select count(*) from described where a = 7")),
     )
