@@ -24,7 +24,7 @@ MOST_ARGUMENTS: Final = 120
 """Tokens of a call that are looked at for its arguments."""
 DML: Final = frozenset({"insert", "update", "delete", "merge"})
 
-_VALUE_WORDS: Final = frozenset({"null", "true", "false", "end", "user", "default"})
+_VALUE_WORDS: Final = frozenset({"null", "true", "false", "end", "user"})
 _INTRODUCES_VALUE: Final = frozenset(
     {
         "between",
@@ -83,6 +83,20 @@ _CONSTRUCTS: Final = {
     "set": {"update"},
 }
 """Words that with `(` are no call after one of these."""
+_BEFORE_CUBE: Final = frozenset({"by", "all", "distinct", ",", "("})
+_INTRODUCES_VALUE_IN: Final = {
+    "value": {"json_object", "json_objectagg"},
+    "version": {"xmlroot"},
+    "path": {"xmltable"},
+}
+"""Words that may name a column, but behind something else in the `(` of one of these begin a value."""
+_INTRODUCES_VALUE_BEHIND: Final = {
+    "first": {"fetch"},
+    "next": {"fetch"},
+    "ref": {"by"},
+    "value": {"by"},
+}
+"""The same directly behind one of these."""
 _CONSTRUCTS_OF_DML: Final = {"conflict": "on", "insert": "then"}
 
 
@@ -103,11 +117,18 @@ class Calls(NamedTuple):
 class _Frame:
     """What is known about one pair of parentheses while it is open."""
 
-    __slots__ = ("call_may_follow", "head", "in_group", "in_with")
+    __slots__ = ("call_may_follow", "head", "in_group", "in_with", "word")
 
     def __init__(
-        self, *, head: int = -1, in_group: bool = False, call_may_follow: bool = False
+        self,
+        *,
+        word: str = "",
+        head: int = -1,
+        in_group: bool = False,
+        call_may_follow: bool = False,
     ) -> None:
+        self.word = word
+        """What stands in front of them."""
         self.head = head
         """Where the name of the function stands whose arguments they hold."""
         self.in_with = False
@@ -203,8 +224,9 @@ class _Finder:
                 self.settings.append(arguments(self.tokens, index))
         self.frames.append(
             _Frame(
+                word=before,
                 head=head,
-                in_group=frame.in_group and before in {"sets", "cube", "rollup"},
+                in_group=frame.in_group and before == "sets",
                 call_may_follow=(before == "on" and self._text(index - 2) == "distinct")
                 or (before == "operator" and self._is_operator(index)),
             )
@@ -232,6 +254,8 @@ class _Finder:
             return False
         before_kind, before = self._token(head - 1)
         if before_kind == WORD:
+            if self._introduces_value(head - 1):
+                return True
             return before in KEY_WORDS and before not in {"as", "ordinality", "into"}
         if before_kind == MARK and before == ")":
             return head - 1 in self.clause_ends
@@ -248,7 +272,7 @@ class _Finder:
         if self.writes and _CONSTRUCTS_OF_DML.get(text) == before:
             return True
         if text in {"cube", "rollup"}:
-            return self.frames[-1].in_group
+            return self.frames[-1].in_group and before in _BEFORE_CUBE
         if text == "operator":
             return self._is_operator(index)
         if text == "second" and before == "to":  # a day, up to its seconds
@@ -257,7 +281,20 @@ class _Finder:
 
     def _is_value(self, index: int) -> bool:
         """Say whether the token at *index* ends a value, so that a word after it is infix."""
-        return index not in self.clause_ends and ends_value(self._token(index))
+        return (
+            index not in self.clause_ends
+            and not self._introduces_value(index)
+            and ends_value(self._token(index))
+        )
+
+    def _introduces_value(self, index: int) -> bool:
+        """Say whether a value begins behind the word at *index*, which elsewhere is a name."""
+        text, before = self._text(index), self._text(index - 1)
+        if before in _INTRODUCES_VALUE_BEHIND.get(text, ()):
+            return True
+        return self.frames[-1].word in _INTRODUCES_VALUE_IN.get(text, ()) and before not in {
+            *("(", ".", ":"),
+        }
 
     def _is_operator(self, index: int) -> bool:
         """Say whether `OPERATOR(schema.+)` stands here; the operator itself is found as a token."""

@@ -36,6 +36,8 @@ def calls(query: str) -> Calls:
         ("select * from t group by cube(a, f(b)), rollup(c)", {"f"}),
         ("select * from t group by grouping sets ((a), rollup(b), cube(c))", set()),
         ("select cube(a) from t group by a having rollup(a) order by 1", {"cube", "rollup"}),
+        ("select 1 group by distinct cube(a), all rollup(b)", set()),
+        ("select 1 group by a + cube(1), (rollup(2)), cube(a, rollup(3))", {"cube", "rollup"}),
         ("select 1 as group, cube(1)", {"cube"}),
         ("select t.group, cube(1) from t", {"cube"}),
         ("with f(a) as (select 1), g(b) as materialized (select h(1)) select * from f", {"h"}),
@@ -54,6 +56,31 @@ def calls(query: str) -> Calls:
         ("select * from (values (1)) v(a) join (select 1) w(b) on (a = b)", set()),
         ("select * from t u(a, b)", set()),
         ("select * from t fetch first (5) rows only", set()),
+        ("select 1 fetch first binary(1) rows only", {"binary"}),
+        ("select 1 fetch next set(1) rows only", {"set"}),
+        ("select first like ('a'), next in (1), version binary(1) from t", set()),
+        (
+            "select json_object('a' value filter(1)), json_objectagg(a value like(1))",
+            {"filter", "like"},
+        ),
+        (
+            "select json_object(value like ('a') value 1, t.value like ('b') : value like ('c'))",
+            set(),
+        ),
+        ("select value like ('a'), f(value ilike ('b')) from t value join (u) on true", {"f"}),
+        (
+            "select xmlroot(x, version binary(1)), xmlexists('a' passing by ref inner(1))",
+            {"binary", "inner"},
+        ),
+        ("select xmlexists('a' passing by value like(1))", {"like"}),
+        (
+            "select * from xmltable('a' passing x columns a text path f(1) default like(2))",
+            {"f", "like"},
+        ),
+        (
+            "select * from xmltable('a' passing x columns a text path binary(1) default g(2))",
+            {"binary", "g"},
+        ),
         ("select * from t tablesample bernoulli (1)", set()),
         ("select * from t tablesample system_rows(1)", {"system_rows"}),
         (

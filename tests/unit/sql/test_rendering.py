@@ -53,7 +53,7 @@ def tokens(query: str) -> list[Token]:
         ("on (a) mytype 'c'", 'on ( "a" ) "mytype" \'x\''),
         ("a operator(s.+) mytype 'c'", "\"a\" + 'x'"),
         ("order by 'a'", "order by 'x'"),
-        ("a int path 'b' default mytype 'c'", "\"a\" int path 'x' default \"mytype\" 'x'"),
+        ("a int path 'b' default mytype 'c'", "\"a\" int path 'x' default 'x'"),
         ("a timestamp with time zone path 'b'", "\"a\" timestamp with time zone path 'x'"),
         ("select path 'b'", "select 'x'"),
         ("select interval '1' day day", "select 'i' day"),
