@@ -22,7 +22,7 @@ DURATIONS: Final = {
 }
 SIZES: Final = {"B": 1, "kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 
-_AMOUNT: Final = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)\s*", re.ASCII)
+_AMOUNT: Final = re.compile(r"\s*+(\d++(?:\.\d*+)?|\.\d++)\s*+([A-Za-z]*+)\s*+", re.ASCII)
 
 
 def parse_duration(text: str) -> float:

@@ -25,10 +25,10 @@ from rwsplit.session.unit import SIMPLE, Unit
 
 _CALL: Final = re.compile(
     rb"""
-    (?: \s | --[^\n\r]*[\n\r] | /\*(?:(?!/\*|\*/).)*\*/ )*
-    select \s+ (?:pg_catalog\s*\.\s*)? (?P<function>pg_(?:terminate|cancel)_backend)
-    \s* \( \s* (?P<argument>\d{1,10}|\$1) (?P<cast>\s*::\s*(?:int4?|integer))? \s* \)
-    (?P<alias>\s+as\s+[a-z_][a-z_0-9]*)? \s* (?: ; \s* )?
+    (?: \s | --[^\n\r]*+[\n\r] | /\*(?:(?!/\*|\*/).)*+\*/ )*+
+    select \s++ (?:pg_catalog\s*+\.\s*+)? (?P<function>pg_(?:terminate|cancel)_backend)
+    \s*+ \( \s*+ (?P<argument>\d{1,10}|\$1) (?P<cast>\s*+::\s*+(?:int4?|integer))? \s*+ \)
+    (?P<alias>\s++as\s++[a-z_][a-z_0-9]*+)? \s*+ (?: ; \s*+ )?
     """,
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )

@@ -14,12 +14,14 @@ from rwsplit.config.choices import ConsistencyLevel
 from rwsplit.config.units import parse_duration
 from rwsplit.protocol.refusals import BARE_MARK
 from rwsplit.session.inband_settings import DEFAULTS, InBandSettings
-from rwsplit.session.parameters import literal
+from rwsplit.session.literals import literal
 from rwsplit.session.state import SessionState
 from rwsplit.sql.statement import PrimaryOnly, Script, Statement, Verb
 
 PREFIX: Final = "rwsplit."
 ROUTES: Final = ("auto", "primary", "replica")
+#: Characters of a name or value that are looked at, or repeated in an error.
+MOST_SAID: Final = 256
 
 #: Facts of what replaces an in-band statement: any node can answer it.
 ANSWER: Final = Script((Statement(Verb.SHOW),))
@@ -43,7 +45,7 @@ def substitute(
     An invalid name or value becomes a statement that raises 22023 (42704 for SHOW of an unknown name), so that a
     transaction fails as it would with any other parameter.
     """
-    name = (statement.setting or "").removeprefix(PREFIX)
+    name = (statement.setting or "").removeprefix(PREFIX)[:MOST_SAID]
     if statement.verb is Verb.SHOW:
         if name not in _SHOWN:
             # PostgreSQL's own error; that of a DO block would show the block.
@@ -73,6 +75,8 @@ def apply(session: SessionState, name: str, value: str | None) -> None:
     setter = _SET.get(name)
     if setter is None:
         raise InBandRefused(f'rwsplit parameter "{PREFIX}{name}" cannot be set', _known(_SET))
+    if value is not None and len(value) > MOST_SAID:
+        value = f"{value[:MOST_SAID]}..."  # no value of any
     try:
         settings = setter(session.in_band, value)
     except ValueError as error:

@@ -24,11 +24,13 @@ from rwsplit.sql.statement import Script, Verb
 NONE: Final = b"rwsplit_none"
 
 #: White space and comments; one within another is not looked through.
-_SPACE: Final = rb"(?:\s|--[^\r\n]*[\r\n]|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/)"
+_SPACE: Final = rb"(?:\s++|--[^\r\n]*+[\r\n]|/\*(?:[^*/]++|\*(?!/)|/(?!\*))*+\*/)"
+#: Bytes of white space, comments and the name itself, beyond which the name is not looked for.
+MOST_AHEAD: Final = 2 << 10
 _NAMING: Final = frozenset({Verb.PREPARE, Verb.EXECUTE, Verb.DEALLOCATE})
 _NAMED: Final = re.compile(
-    rb"(%b*(?:PREPARE|EXECUTE|DEALLOCATE(?:%b+PREPARE)?)%b+)" % (_SPACE, _SPACE, _SPACE)
-    + rb'("(?:[^"]|"")+"|[^\s(;"/]+)',
+    rb"(%b*+(?:PREPARE|EXECUTE|DEALLOCATE(?:%b++PREPARE)?)%b++)" % (_SPACE, _SPACE, _SPACE)
+    + rb'("(?:[^"]|"")++"|[^\s(;"/]++)',
     re.IGNORECASE,
 )
 
@@ -90,8 +92,8 @@ def meaning(  # noqa: PLR0911 - one line a case
         and name not in session.names.in_sql
     ):
         return Meaning(b"EXECUTE " + TOO_MANY, ORPHAN)
-    matched = _NAMED.match(query)
-    if matched is None:
+    matched = _NAMED.match(query, 0, MOST_AHEAD)
+    if matched is None or matched.end() == MOST_AHEAD:
         return None
     if prepared is None:
         is_own = matched[2].strip(b'"').lower().startswith(OWN_NAME)

@@ -136,6 +136,28 @@ def test_a_value_cannot_break_out_of_the_error_about_it(session: Session):
     assert sql.endswith("END'")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("route", "x" * 100_000),
+        ("max_lag", "1" + " " * 100_000 + "!"),
+        ("max_lag", "1" * 100_000),
+        ("consistency", "'" * 100_000),
+        ("x" * 100_000, "1"),
+    ],
+)
+def test_an_error_repeats_the_beginning_of_what_is_too_long(
+    session: Session, name: str, value: str
+):
+    before = session.in_band
+    statement = Statement(Verb.SET, setting=f"rwsplit.{name}", value=value)
+    sql, facts = substitute(session, statement)
+    assert (facts, session.in_band) == (REFUSAL, before)
+    assert len(sql) < 3000
+    shown = Statement(Verb.SHOW, setting=f"rwsplit.{name}")
+    assert len(substitute(session, shown)[0]) < 1000
+
+
 def test_discard_all_puts_every_setting_back(session: Session):
     for name, value in (("route", "primary"), ("consistency", "eventual"), ("max_lag", "1s")):
         apply(session, name, value)

@@ -8,6 +8,7 @@ from rwsplit.config.choices import ConsistencyLevel
 from rwsplit.protocol import codes
 from rwsplit.session.session import Session
 from rwsplit.session.stand_ins import NAMING
+from rwsplit.session.substitution import MOST_AHEAD
 from rwsplit.sql.statement import PrimaryOnly
 from tests.support.frames import SYNC, bind, close, describe, error, execute, parse, query
 from tests.unit.session.pieces import one, spelled
@@ -41,6 +42,14 @@ def test_execute_is_parsed_as_it_is_and_bound_as_what_it_means(session: Session)
     assert spelled(unit) == run(meant.name.decode()) + SYNC
     assert unit.script is first.script
     assert one(session, describe("ex") + SYNC).piece.needs == [first, meant]
+
+
+def test_a_name_is_not_looked_for_behind_very_much_white_space(session: Session):
+    prepared(session, ("p", "select 1"))
+    for ahead, found in ((MOST_AHEAD - 9, True), (MOST_AHEAD - 8, False), (MOST_AHEAD, False)):
+        text = f"EXECUTE{' ' * ahead}p"
+        meant = one(session, query(text))
+        assert (spelled(meant) != query(text)) is found
 
 
 def test_execute_means_another_statement_when_its_name_does(session: Session):
