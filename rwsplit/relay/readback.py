@@ -22,6 +22,7 @@ from rwsplit.protocol.framing import HEADER, HEADER_SIZE
 from rwsplit.relay.client import Client
 from rwsplit.server.server import Server
 from rwsplit.session import audit
+from rwsplit.session.journal import MOST_LENGTH
 from rwsplit.session.parameters import ParameterSet, selected
 from rwsplit.session.pin import PinState
 from rwsplit.session.pinning import UNSEEN, PinReason
@@ -33,6 +34,13 @@ if TYPE_CHECKING:
 
 #: Times a question is asked before rwsplit gives up.
 ATTEMPTS: Final = 10
+#: What ends a session whose parameters are too long to be given to other servers.
+TOO_LONG_SET: Final = error_response(
+    "FATAL",
+    "53400",
+    f"the run-time parameters of a session may not be longer than {MOST_LENGTH >> 10} kB together",
+    hint="Keep data in tables.",
+)
 
 #: Verbs behind which a session that was outside a transaction still is, whatever becomes of them.
 _STAYS_OUTSIDE: Final = frozenset(
@@ -46,18 +54,26 @@ _STAYS_OUTSIDE: Final = frozenset(
 class Question(Chore[Server, Client]):
     """A query of rwsplit's own whose answer, one row, is read."""
 
-    __slots__ = ("asked", "attempts", "audits", "parameters", "readback")
+    __slots__ = ("asked", "attempts", "audits", "columns", "parameters", "readback")
 
     def __init__(
-        self, readback: ReadBack, client: Client, parameters: int, *, audits: bool
+        self,
+        readback: ReadBack,
+        client: Client,
+        columns: int,
+        parameters: int,
+        *,
+        audits: bool,
     ) -> None:
         super().__init__(Purpose.QUESTION, client)
         self.readback = readback
         self.sink = []
         self.asked = client.journal.asked()
         """The parameters it asks for."""
+        self.columns = columns
+        """Columns it asks for."""
         self.parameters = parameters
-        """Columns about parameters; those of the audit follow."""
+        """Those about parameters; those of the audit follow."""
         self.audits = audits
         self.attempts = 1
 
@@ -114,9 +130,10 @@ class ReadBack:
         columns = [*parameters, *(audit.COLUMNS if audits else ())]
         if not columns:
             return
-        question = Question(self, client, len(parameters), audits=audits)
+        question = Question(self, client, len(columns), len(parameters), audits=audits)
         client.settling = question
-        self._send(server, question, query(f"/* rwsplit */ {selected(columns)}".encode()))
+        asked = selected(columns, client.journal.fits())
+        self._send(server, question, query(f"/* rwsplit */ {asked}".encode()))
 
     def _send(self, server: Server, question: Question, frame: bytes) -> None:
         server.out.append(frame)
@@ -132,13 +149,20 @@ class ReadBack:
             return  # the session is gone; its server is wiped
         client.settling = None
         columns = _row(b"".join(question.sink or ()))
-        if question.failed or columns is None or client.tx != codes.IDLE:
+        if question.failed or client.tx != codes.IDLE:
             self._ask_again(client, server, question)
+            return
+        if len(columns) != question.columns:  # see Journal.fits
+            self._relay.fail_client(client, TOO_LONG_SET)
             return
         if question.parameters:
             columns_read = columns[: question.parameters]
             values = client.journal.read(question.asked, columns_read, client.parameters)
-            client.adopt_parameters(client.knowledge.parameters.intern(values))
+            parameters = client.knowledge.parameters.intern(values)
+            if parameters.size > MOST_LENGTH:
+                self._relay.fail_client(client, TOO_LONG_SET)
+                return
+            client.adopt_parameters(parameters)
             server.parameters = self._had(client)
             self._relay.sender.bring_parameters(client, server, tells=True)
         if question.audits:
@@ -198,8 +222,8 @@ class ReadBack:
             self._relay.dispatcher.pump(client)
 
 
-def _row(data: bytes) -> list[bytes | None] | None:
-    """Return the values of all DataRows among the frames in *data*, None if there is none."""
+def _row(data: bytes) -> list[bytes | None]:
+    """Return the values of all DataRows among the frames in *data*."""
     at = 0
     found: list[bytes | None] = []
     while at < len(data):
@@ -207,7 +231,7 @@ def _row(data: bytes) -> list[bytes | None] | None:
         if code == codes.DATA_ROW:
             found += row_values(data, at + HEADER_SIZE)
         at += 1 + length
-    return found or None
+    return found
 
 
 def row_values(data: bytes, at: int = 0) -> list[bytes | None]:

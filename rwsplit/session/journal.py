@@ -18,16 +18,24 @@ from enum import Enum
 from typing import Final
 
 from rwsplit.session.acceptance import ORDINARY, is_custom
-from rwsplit.session.parameters import IDENTITY, ParameterSet, literal
+from rwsplit.session.literals import literal
+from rwsplit.session.parameters import IDENTITY, ParameterSet
 from rwsplit.sql.settings import readable
 from rwsplit.sql.statement import Script, Verb
 
 #: Parameters one session may have set: each change of one is looked at together with all others, and each server it uses is told all.
 MOST_SET: Final = 2000
+#: Characters of all their names and values.
+MOST_LENGTH: Final = 64 << 10
 
+_CUT: Final = f'pg_catalog."left"(pg_catalog.current_setting({{}}, true), {MOST_LENGTH + 1})'
 _HEX: Final = (
-    "pg_catalog.encode(pg_catalog.convert_to(pg_catalog.current_setting({}, true), "
-    "pg_catalog.getdatabaseencoding()), 'hex')"
+    f"pg_catalog.encode(pg_catalog.convert_to({_CUT}, pg_catalog.getdatabaseencoding()), 'hex')"
+)
+#: Whether some values are no longer than may be. A value on its own may be cut, many would still be too much.
+_FITS: Final = (
+    "pg_catalog.length(pg_catalog.array_to_string(ARRAY[{}], '')) "
+    f"OPERATOR(pg_catalog.<=) {MOST_LENGTH}"
 )
 _IN_SESSION: Final = "source OPERATOR(pg_catalog.=) 'session'"
 #: Everything that was set, of what pg_settings shows: not custom parameters, nor who one acts as.
@@ -133,6 +141,18 @@ class Journal:
         if not self.touched:
             return ()
         return (_ENCODING, *(self._column(*each) for each in self.touched.items()))
+
+    def fits(self) -> str:
+        """Return the condition under which a server is to answer: the values asked for are no longer than MOST_LENGTH together.
+
+        Those of which it is not sure that they may be asked for are left out: they are few.
+        """
+        values = [
+            _CUT.format(literal(name))
+            for name, touch in self.touched.items()
+            if name != "*" and _is_always_there(name, touch)
+        ]
+        return _FITS.format(", ".join(values)) if values else ""
 
     def _column(self, name: str, touch: Touch) -> str:
         if name == "*":

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
+from rwsplit.session.literals import literal
 
 #: Columns rwsplit selects in one row.
 MOST_COLUMNS: Final = 1000
@@ -26,7 +27,7 @@ MOST_COLUMNS: Final = 1000
 IDENTITY: Final = ("session_authorization", "role")
 #: Parameters under which even a short query of rwsplit's own may be cancelled if they are less than a second.
 _TIMEOUTS: Final = ("statement_timeout", "transaction_timeout")
-_TINY: Final = re.compile(r"\s*0*[1-9][0-9]{0,2}(?:\.[0-9]*)?\s*(?:ms|us)?\s*")
+_TINY: Final = re.compile(r"\s*+0*+[1-9][0-9]{0,2}+(?:\.[0-9]*+)?\s*+(?:ms|us)?\s*+")
 
 
 _UNITS: Final = {
@@ -38,7 +39,9 @@ _UNITS: Final = {
     "h": 3600.0,
     "d": 86400.0,
 }
-_DURATION: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(us|ms|s|min|h|d|)\s*")
+_DURATION: Final = re.compile(
+    r"\s*+([0-9]++(?:\.[0-9]*+)?|\.[0-9]++)\s*+(us|ms|s|min|h|d|)\s*+"
+)
 
 
 def seconds(text: str) -> float:
@@ -75,6 +78,11 @@ class ParameterSet:
         )
         """Seconds its session may idle in a transaction, 0 without a limit."""
         self._changes: WeakKeyDictionary[ParameterSet, bytes] = WeakKeyDictionary()
+
+    @property
+    def size(self) -> int:
+        """Characters of all names and values."""
+        return sum(len(name) + len(value) for name, value in self.values)
 
     def get(self, name: str) -> str | None:
         """Return the value of the parameter *name*, None if it is the database's or role's own."""
@@ -153,10 +161,11 @@ def _sql(old: ParameterSet, new: ParameterSet) -> bytes:
     return "; ".join(statements).encode()
 
 
-def selected(columns: Sequence[str]) -> str:
-    """Return what selects *columns*, in as many rows as it takes: PostgreSQL has 1664 in one at most."""
+def selected(columns: Sequence[str], where: str = "") -> str:
+    """Return what selects *columns*, in as many rows as it takes: PostgreSQL has 1664 in one at most; no row unless *where*."""
     parts = (columns[at : at + MOST_COLUMNS] for at in range(0, len(columns), MOST_COLUMNS))
-    return "; ".join(f"SELECT {', '.join(part)}" for part in parts)
+    rest = f" WHERE {where}" if where else ""
+    return "; ".join(f"SELECT {', '.join(part)}{rest}" for part in parts)
 
 
 def _setting(name: str, value: str) -> str:
@@ -181,28 +190,6 @@ _LEAVING: Final = {
 def _identifier(name: str) -> str:
     return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
 
-
-def literal(text: str) -> str:
-    """Return *text* as a string constant in ASCII.
-
-    E'' means the same whatever standard_conforming_strings is, and in ASCII it means the same in every
-    client_encoding: no byte of it can be taken for a part of a character that eats the closing quote.
-    """
-    return "E'" + "".join(map(_escaped, text)) + "'"
-
-
-def _escaped(char: str) -> str:
-    if char in "'\\":
-        return char * 2
-    if " " <= char <= "~":
-        return char
-    point = ord(char)
-    if _BYTE <= point < _BYTE + 0x80:  # a byte that is not UTF-8, by way of surrogateescape
-        return f"\\x{point - _BYTE + 0x80:02x}"
-    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
-
-
-_BYTE: Final = 0xDC80
 
 #: What a freshly dialed server has.
 NONE: Final = ParameterSet(())

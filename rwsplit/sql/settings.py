@@ -44,6 +44,9 @@ ROLE_PARAMETERS: Final = frozenset(
 UNREADABLE: Final = frozenset({"dynamic_library_path", "session_preload_libraries"})
 """Not everybody who runs with them may ask for their value (GUC_SUPERUSER_ONLY)."""
 
+MOST_NAME: Final = 256
+"""Characters of a parameter's name; of a longer one the value is not asked for."""
+
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_$]*(?:\.[a-z_][a-z0-9_$]*)*|\*")
 
 _BOUND: Final = frozenset(
@@ -71,6 +74,7 @@ def readable(settings: Iterable[str]) -> frozenset[str]:
     if any(
         state_of(name) is not SessionState.PARAMETER
         or name in UNREADABLE
+        or len(name) > MOST_NAME
         or not _NAME.fullmatch(name)
         for name in names
     ):

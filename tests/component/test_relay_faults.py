@@ -11,7 +11,7 @@ from rwsplit.exchange.lease import CLOSED, HELD, IDLE, Fate
 from rwsplit.relay.client import Client
 from rwsplit.server.server import Server
 from rwsplit.session.journal import Journal
-from tests.support.frames import complete, error, query, ready
+from tests.support.frames import complete, error, query, ready, row
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
 
 WRITE = b"insert into t values (1)"
@@ -80,7 +80,8 @@ def test_what_the_session_says_next_does_not_wait_for_ever(
     assert client.pending, "it waits for the read-back"
     with monkeypatch.context() as patch:
         breaks(patch, Journal, "read")
-        rig.turn_servers([(server, complete("SET") + ready() + ANSWER)])
+        answer = row("UTF8", "394d42") + complete() + ready()
+        rig.turn_servers([(server, complete("SET") + ready() + answer)])
     assert is_told(client)
 
 

@@ -14,7 +14,7 @@ from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
 from rwsplit.session import audit
 from rwsplit.session.inband_settings import InBandSettings
-from rwsplit.session.journal import MOST_SET
+from rwsplit.session.journal import MOST_LENGTH, MOST_SET
 from rwsplit.session.parameters import MOST_COLUMNS, NONE
 from rwsplit.session.pinning import PinReason
 from tests.support import frames
@@ -566,6 +566,33 @@ def test_a_value_only_a_functions_owner_may_set_keeps_the_session_where_it_has_i
     answers(rig, server, values("UTF8", None, *left(None)))
     assert (client.pin, client.server) == (None, None)
     assert client.parameters is NONE
+
+
+def test_a_session_ends_if_a_server_does_not_tell_values_for_their_length(rig: MemoryRelay):
+    client = rig.clients[0]
+    server = says(rig, client, b"select set_config('my.own', repeat('x', 1000000), false)")
+    assert b" WHERE pg_catalog.length(" in wire_of(server).sent
+    answers(rig, server, ANSWER)
+    answers(rig, server, complete("SELECT 0") + ready())
+    assert client.closed
+    assert b"SFATAL\0VFATAL\0C53400\0" in wire_of(client).sent
+    assert server.lease != IDLE, "it is wiped first"
+
+
+def test_a_session_ends_if_its_parameters_are_too_long_together(rig: MemoryRelay):
+    client = rig.clients[0]
+    most = MOST_LENGTH - len("my.own") - len("my.other")
+    having(rig, client, my__own="x" * (most - 10))
+    server = says(rig, client, b"set my.other = 'x'")
+    answers(rig, server, ANSWER)  # to what brings it to the session's parameters
+    answers(rig, server, complete("SET") + ready())
+    answers(rig, server, values("UTF8", hexed("x" * 10)))
+    assert len(client.parameters.values) == 2
+    server = says(rig, client, b"set my.other = 'xx'")
+    answers(rig, server, complete("SET") + ready())
+    answers(rig, server, values("UTF8", hexed("x" * 11)))
+    assert client.closed
+    assert b"C53400\0" in wire_of(client).sent
 
 
 def test_a_primary_lost_while_a_transaction_moves_there_ends_the_session(rig: MemoryRelay):

@@ -80,9 +80,12 @@ def ready(status: str = "I") -> bytes:
     return message("Z", status.encode())
 
 
-def row(value: str = "1") -> bytes:
-    data = value.encode()
-    return message("D", struct.pack("!hi", 1, len(data)) + data)
+def row(*values: str) -> bytes:
+    """Return a DataRow of *values*; of one column, 1, if there are none."""
+    data = b""
+    for value in values or ("1",):
+        data += struct.pack("!i", len(value.encode())) + value.encode()
+    return message("D", struct.pack("!h", len(values) or 1) + data)
 
 
 def complete(tag: str = "SELECT 1") -> bytes:

@@ -24,7 +24,7 @@ from rwsplit.session import audit, inband
 from rwsplit.session.backend_calls import _substitute
 from rwsplit.session.inband_settings import DEFAULTS
 from rwsplit.session.journal import Journal, Touch
-from rwsplit.session.parameters import NONE, ParameterStore
+from rwsplit.session.parameters import NONE, ParameterStore, selected
 from rwsplit.sql.statement import Statement, Verb
 from tests.support.own_sql import complaints
 
@@ -120,7 +120,7 @@ def put_together() -> Iterator[tuple[str, str]]:
         }
         yield (
             "relay.readback",
-            f"/* rwsplit */ SELECT {', '.join([*journal.columns(), *audit.COLUMNS])}",
+            f"/* rwsplit */ {selected([*journal.columns(), *audit.COLUMNS], journal.fits())}",
         )
     store = ParameterStore()
     one = store.intern({"work_mem": "1MB", "role": "a", "my.own": "x", "search_path": "public"})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from rwsplit.session.journal import MOST_SET, Journal, Touch, is_opaque
+from rwsplit.session.journal import MOST_LENGTH, MOST_SET, Journal, Touch, is_opaque
 from rwsplit.session.parameters import ParameterSet, ParameterStore
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
@@ -227,6 +227,20 @@ def test_behind_a_discard_all_all_parameters_are_asked_for_if_any_may_have_been_
     assert talk.journal.touched == {"*": Touch.SET, "work_mem": Touch.DISCARDED}
     columns = [b"UTF8", b"work_mem=" + hexed("5MB"), b"=" + hexed("5MB")]
     assert talk.journal.read(talk.journal.asked(), columns, talk.known) == {"work_mem": "5MB"}
+
+
+def test_a_server_answers_only_if_the_values_asked_for_are_short_enough():
+    talk = Talk({"work_mem": "4MB"})
+    assert talk.journal.fits() == ""
+    talk.runs("set my.own = 'x'", "set search_path = a")
+    condition = talk.journal.fits()
+    assert "current_setting(E'my.own', true)" in condition
+    assert "current_setting(E'search_path', true)" in condition
+    assert str(MOST_LENGTH) in condition
+    talk.journal.touched.clear()
+    talk.journal.touched.update({"*": Touch.SET, "log_statement": Touch.SET})
+    assert talk.journal.fits() == "", "they are few, and not everybody may see them"
+    assert all(f"{MOST_LENGTH + 1})" in column for column in talk.journal.columns()[1:])
 
 
 def test_what_is_set_behind_a_discard_all_is_the_sessions_own():

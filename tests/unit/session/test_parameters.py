@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from rwsplit.session.parameters import NONE, ParameterStore, literal
+from rwsplit.session.parameters import NONE, ParameterStore
 from tests.support.frames import query
 
 STORE = ParameterStore()
@@ -154,23 +154,6 @@ def test_reset_all_does_not_lead_back_to_the_role_of_the_startup():
 
 
 # Constants...
-
-
-@pytest.mark.parametrize(
-    ("text", "constant"),
-    [
-        ("", "E''"),
-        ("it's", "E'it''s'"),
-        ("a\\b", r"E'a\\b'"),
-        ("tab\there", r"E'tab\u0009here'"),
-        ("zażółć", r"E'za\u017c\u00f3\u0142\u0107'"),
-        ("\N{GRINNING FACE}", r"E'\U0001f600'"),
-        (b"\x83\\".decode("utf-8", "surrogateescape"), r"E'\x83\\'"),
-    ],
-)
-def test_a_constant_is_ascii_and_cannot_be_left(text: str, constant: str):
-    assert literal(text) == constant
-    assert constant.isascii()
 
 
 def test_no_client_encoding_lets_a_value_out_of_its_quotes():
