@@ -26,10 +26,16 @@ _HEX: Final = "pg_catalog.encode(pg_catalog.convert_to(coalesce({}, ''), pg_cata
 _IS: Final = "OPERATOR(pg_catalog.=)"
 _HERE: Final = f"(select oid from pg_catalog.pg_database where datname {_IS} pg_catalog.current_database())"  # noqa: S608 - nothing in it comes from outside
 _MYSELF: Final = f"(select oid from pg_catalog.pg_roles where rolname {_IS} session_user)"  # noqa: S608 - as above
-#: One row: the encoding, and `name=value` of all anybody may set, `name!value` where role or database say so. Custom parameters are not in
-#: pg_settings. It runs with a client's search path and rights: names and operators are qualified.
+#: Hexadecimal digits of all values together. With more nothing is known of a node's defaults: sessions have what their servers were opened with.
+MOST_DIGITS: Final = 64 << 10
+#: Bytes of the startup parameters a server is opened with because its node's defaults are others: PostgreSQL takes 10 000 with all else.
+MOST_STARTUP: Final = 8000
+#: One row: the encoding, and `name=value` of all anybody may set, `name!value` where role or database say so, if that is not too long. Custom
+#: parameters are not in pg_settings. It runs with a client's search path and rights: names and operators are qualified.
 QUERY: Final = f"""/* rwsplit */
-select pg_catalog.getdatabaseencoding(), pg_catalog.string_agg(pg_catalog.concat(name, mark, value), ',' order by name)
+select pg_catalog.getdatabaseencoding(),
+       case when pg_catalog.sum(pg_catalog.length(value)) OPERATOR(pg_catalog.<=) {MOST_DIGITS}
+            then pg_catalog.string_agg(pg_catalog.concat(name, mark, value), ',' order by name) end
   from (select pg_catalog.lower(name) as name, {_HEX.format("reset_val")} as value,
                case when source {_IS} any (array['database', 'user', 'database user']) then '!' else '=' end as mark
           from pg_catalog.pg_settings
@@ -78,8 +84,8 @@ class Defaults:
         return "" if found is None else found.value
 
     def agree(self, other: Defaults, but: Collection[str]) -> bool:
-        """Return whether *other* are the same, apart from those named in *but*."""
-        return self is other or all(
+        """Return whether *other* are the same, apart from those named in *but*, or one is not known."""
+        return not (self.values and other.values) or all(
             self.values.get(name) == other.values.get(name)
             for name in self.values.keys() | other.values.keys()
             if name not in but
@@ -102,8 +108,13 @@ def read(encoding: bytes | None, pairs: bytes | None) -> Defaults:
 
 
 def needed(wanted: Defaults, there: Defaults) -> dict[str, str]:
-    """Return with which startup parameters a server that has *there* has *wanted*, as far as clients can tell."""
-    return {
+    """Return with which startup parameters a server that has *there* has *wanted*, as far as clients can tell.
+
+    Nothing if what one of them has is not known, or it would be too long.
+    """
+    if not (wanted.values and there.values):
+        return {}
+    found = {
         name: wanted.get(name)
         for name in wanted.values.keys() | there.values.keys()
         if wanted.get(name) != there.get(name)
@@ -111,10 +122,16 @@ def needed(wanted: Defaults, there: Defaults) -> dict[str, str]:
             not _OF_THE_NODE.fullmatch(name) or _is_said(wanted, name) or _is_said(there, name)
         )
     }
+    size = sum(
+        len((name + value).encode(errors="replace")) + 2 for name, value in found.items()
+    )
+    return found if size <= MOST_STARTUP else {}
 
 
 def kept(own: Defaults, current: Defaults) -> dict[str, str]:
-    """Return what a session that began with *own* must be given where servers have *current*."""
+    """Return what a session that began with *own* must be given where servers have *current*; nothing if one is not known."""
+    if not (own.values and current.values):
+        return {}
     return {
         name: own.get(name)
         for name in own.values.keys() | current.values.keys()

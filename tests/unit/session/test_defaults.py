@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import gc
 
-from rwsplit.session.defaults import Default, Defaults, is_of_node, kept, needed, read
+from rwsplit.session.defaults import (
+    MOST_STARTUP,
+    Default,
+    Defaults,
+    is_of_node,
+    kept,
+    needed,
+    read,
+)
 
 
 def hexed(text: str) -> bytes:
@@ -60,6 +68,20 @@ def test_a_node_is_given_what_clients_can_tell_and_keeps_what_is_its_own():
     assert is_of_node(replica, primary, "timezone")
     assert not is_of_node(replica, primary, "geqo")
     assert needed(of(work_mem="4MB"), of(work_mem="!8MB")) == {"work_mem": "4MB"}
+
+
+def test_where_they_are_not_known_nobody_is_given_any():
+    known, unknown = of(timezone="!UTC"), read(b"UTF8", None)
+    for one, other in ((known, unknown), (unknown, known)):
+        assert needed(one, other) == kept(one, other) == {}
+        assert one.agree(other, ())
+
+
+def test_no_server_is_given_more_than_fits_into_a_startup_packet():
+    most = MOST_STARTUP - len("a.b") - 2
+    assert needed(of(a__b="!" + "x" * most), of(a__b="1")) == {"a.b": "x" * most}
+    assert needed(of(a__b="!" + "x" * (most + 1)), of(a__b="1")) == {}
+    assert needed(of(a__b="!" + "\udce4" * (most + 1)), of(a__b="1")) == {}
 
 
 def test_defaults_agree_but_for_what_was_asked_for():
