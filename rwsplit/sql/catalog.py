@@ -26,10 +26,14 @@ Name = tuple[str, str]
 
 ANY: Final = "\0"
 """In an excerpt: the schema or name that stands for all of them. No identifier can be equal to it."""
-MOST_PATH: Final = 50
+MOST_PATH: Final = 20
 """Schemas of a search path that are looked through; with a longer path a name counts as one of any schema."""
+MOST_PATH_TEXT: Final = 4 << 10
+"""Characters of a search path that are read; of a longer one it is not known which schemas it names."""
+ANYWHERE: Final[Path] = (ANY,) * (MOST_PATH + 1)
+"""The path of a session in which a name may be one of any schema."""
 MOST_LOOKUPS: Final = 5000
-"""Look-ups (names times schemas) an excerpt may take: some milliseconds."""
+"""Look-ups (names times schemas, and types and fields) an excerpt may take: some milliseconds."""
 
 
 @attrs.frozen(kw_only=True)
@@ -104,7 +108,8 @@ class Catalog:
         hits = names & self.names
         looked_through = path if len(path) <= MOST_PATH else ()
         schemas = {*looked_through, "pg_catalog", *(names & self.schemas)}
-        if len(hits) * len(schemas) > MOST_LOOKUPS:
+        types, fields = names & self.types.keys(), names & self.fields.keys()
+        if len(hits) * len(schemas) + len(types) + len(fields) > MOST_LOOKUPS:
             return None
         relations = _excerpt(self.relations, self.relations_named, hits, schemas)
         return Catalog(
@@ -117,14 +122,17 @@ class Catalog:
             },
             types={
                 ANY: self.every_type,
-                **{name: self.types[name] for name in names.intersection(self.types)},
+                **{name: self.types[name] for name in types},
             },
-            fields={name: self.fields[name] for name in names.intersection(self.fields)},
+            fields={name: self.fields[name] for name in fields},
         )
 
     def path(self, text: str | None, user: str) -> Path:
         """Return the part that matters here of the search path *text* of *user*; None: its default one."""
-        path = parse_search_path(self.paths.of(user) if text is None else text, user)
+        said = self.paths.of(user) if text is None else text
+        if len(said) > MOST_PATH_TEXT:
+            return ANYWHERE
+        path = parse_search_path(said, user)
         return tuple(schema for schema in path if schema in self.schemas)
 
     def function(self, schema: str | None, name: str, path: Path) -> FunctionFacts | None:
@@ -188,4 +196,5 @@ def _found(
         places: Path = (schema,)
     else:
         places = path if "pg_catalog" in path else ("pg_catalog", *path)
-    return [names[place, name] for place in places if (place, name) in names]
+    found = [names.get((place, name)) for place in places]
+    return [each for each in found if each is not None]

@@ -61,11 +61,11 @@ def leaving(state: SessionState) -> FunctionFacts:
 
 def combine(parts: Iterable[FunctionFacts]) -> FunctionFacts:
     """Return the facts of all *parts* together."""
-    troubled = [part for part in parts if part != HARMLESS]
+    troubled = {part for part in parts if part != HARMLESS}
     if not troubled:
         return HARMLESS
-    if troubled.count(troubled[0]) == len(troubled):
-        return troubled[0]
+    if len(troubled) == 1:
+        return troubled.pop()
     return FunctionFacts(
         strictest(part.primary_only for part in troubled),
         may_write=any(part.may_write for part in troubled),

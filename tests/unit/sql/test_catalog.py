@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rwsplit.sql.calls import quoted
-from rwsplit.sql.catalog import MOST_PATH, Catalog
+from rwsplit.sql.catalog import MOST_PATH, MOST_PATH_TEXT, Catalog
 from rwsplit.sql.classify import parse
 from rwsplit.sql.facts import ABOUT_THE_PRIMARY, HARMLESS, UNKNOWN, VOLATILE, leaving
 from rwsplit.sql.functions import FunctionBook, split_name
@@ -174,3 +174,12 @@ def test_on_a_very_long_path_a_name_may_be_that_of_any_schema():
         assert catalog.relation(None, "v", path) == facts
         assert catalog.function("a", "f", path) == HARMLESS
     assert catalog.function(None, "g", long) is None
+
+
+def test_a_path_that_is_too_long_to_be_read_may_name_any_schema():
+    catalog = Catalog(functions={("a", "f"): HARMLESS, ("b", "f"): VOLATILE})
+    text = "a," * (MOST_PATH_TEXT // 2 - 1) + "a"
+    assert catalog.path(text, "me") == ("a",)
+    path = catalog.path(text + " " * 2, "me")
+    assert len(path) > MOST_PATH
+    assert catalog.function(None, "f", path) == VOLATILE

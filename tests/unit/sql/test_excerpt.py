@@ -122,6 +122,9 @@ def test_names_in_a_literal_are_asked_for_only_where_they_may_be_run():
 def test_what_stands_for_too_much_is_not_excerpted(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(catalog, "MOST_LOOKUPS", 5)
     assert Excerpt.of(BOOK, frozenset({"f", "g", "a", "b"})) is None
+    domains = FunctionBook().within(Catalog(types={f"d{n}": VOLATILE for n in range(9)}), ())
+    assert Excerpt.of(domains, frozenset({f"d{n}" for n in range(5)})) is not None
+    assert Excerpt.of(domains, frozenset({f"d{n}" for n in range(6)})) is None
     monkeypatch.setattr(excerpt, "MOST_NAMES", 2)
     assert names_of([(0, "a"), (0, "b"), (0, "c")]) is None
 
