@@ -90,6 +90,9 @@ class Dispatcher:
                     client.pending_bytes = max(0, client.pending_bytes - size) if pending else 0
                 if not pending:
                     break  # the common case: a single unit is not worth counting
+                script = item.script
+                if script is not None:
+                    words += script.weight
                 if not slices.goes_on(client, words):
                     break
             if client.is_behind or (client.paused and not pending):

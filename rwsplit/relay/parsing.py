@@ -17,7 +17,7 @@ from rwsplit.exchange.waits import Waiting
 from rwsplit.parser.inline import Inline
 from rwsplit.parser.reader import Reader
 from rwsplit.relay.client import Client
-from rwsplit.session.stand_ins import UNREAD, merge
+from rwsplit.session.stand_ins import UNREAD, merge, of_prepared
 from rwsplit.session.unit import SIMPLE, Unit
 from rwsplit.session.vocabulary import Scope
 from rwsplit.sql.cache import INLINE_LIMIT
@@ -144,5 +144,5 @@ def tell(unit: Unit, found: Mapping[bytes, Script | None]) -> None:
     used = [*(prepared for _, prepared in piece.taught), *piece.needs, *unnamed]
     for prepared in used:
         if prepared.script is None:
-            prepared.script = found.get(prepared.query)
+            prepared.script = of_prepared(found.get(prepared.query))
     piece.script = unit.script = merge([prepared.script or UNREAD for prepared in used])

@@ -342,11 +342,6 @@ class Assembly(Draft):
             self._piece.shift = found.shift
         return meant
 
-    def _note_script(self, prepared: Prepared) -> None:
-        if prepared.script is None:
-            self.waiting_for = extended(self.waiting_for, (prepared.query,))
-        self._scripts.append(prepared.script)
-
     def _parses(self, prepared: Prepared) -> bool:
         return prepared is self._unnamed_parse or self._teaches(prepared)
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from rwsplit.protocol.responses import UNTOLD, Step
 from rwsplit.session.conversation import Conversation
-from rwsplit.session.piece import Piece
+from rwsplit.session.piece import Piece, extended
 from rwsplit.session.prepared import Part, Prepared
 from rwsplit.session.renaming import Renaming
 from rwsplit.session.stand_ins import merge, merged
@@ -117,6 +117,15 @@ class Draft:
         """It parses, describes and closes statements and does nothing else."""
         binds = self._unexecuted or self._portals is not NO_PORTALS
         return not (binds or self.executes or self.follows)
+
+    def _note_script(self, prepared: Prepared) -> None:
+        """Take note that the unit parses, describes or binds *prepared*."""
+        script = prepared.script
+        if script is None:
+            self.waiting_for = extended(self.waiting_for, (prepared.query,))
+        elif script.weight:
+            self._session.knowledge.effort.words += script.weight
+        self._scripts.append(script)
 
     def leave_untold(self) -> None:
         """End it by a Sync that the client has not sent, and keep the answer to that from the client."""

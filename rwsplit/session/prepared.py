@@ -25,6 +25,7 @@ from typing import Final, NamedTuple
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.protocol.looks import Look, Shape
+from rwsplit.session.stand_ins import of_prepared
 from rwsplit.sql.cache import INLINE_LIMIT, StatementCache
 from rwsplit.sql.statement import Script, Statement, Verb
 
@@ -266,8 +267,8 @@ class PreparedRegistry:
 
     def _facts(self, query: bytes) -> Script | None:
         if len(query) <= INLINE_LIMIT:
-            return self._statements.lookup(query)
-        return self._statements.peek(query)
+            return of_prepared(self._statements.lookup(query))
+        return of_prepared(self._statements.peek(query))
 
 
 Part = bytes | Prepared

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from rwsplit.sql.classify import unread
+from rwsplit.sql.classify import unread, unreadable
 from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
+
+#: So many texts in one unit are merged as they are.
+_FEW: Final = 8
 
 #: A unit that holds nothing to run (Sync alone, Close): any server answers it.
 NOTHING: Final = Script(())
@@ -26,6 +29,9 @@ OPAQUE: Final = Script(
         ),
     )
 )
+
+#: Facts of a Parse of several statements: PostgreSQL refuses it. So nothing has to look at each of them, as often as it is bound.
+SEVERAL: Final = unreadable()
 
 #: Facts of a text that could not be parsed this time (`relay.parsing`); it may have defined names, too.
 UNREAD: Final = unread()
@@ -49,8 +55,25 @@ class Effects:
         return bool(self.statements) and self.statements[-1].discards
 
 
+def of_prepared(script: Script | None) -> Script | None:
+    """Return the facts of a Parse of what as a Query has those of *script*."""
+    return script if script is None or len(script.statements) <= 1 else SEVERAL
+
+
 def merge(scripts: Sequence[Script]) -> Script:
-    """Return the facts of *scripts* run one after the other; hints are the first one's."""
+    """Return the facts of *scripts* run one after the other; hints are the first one's.
+
+    Of one that runs many times the first and the last time count: what is true of some or all of them, and what comes first or last,
+    is the same as with all others in between.
+    """
+    if len(scripts) > _FEW:
+        first = {id(script): at for at, script in reversed([*enumerate(scripts)])}
+        last = {id(script): at for at, script in enumerate(scripts)}
+        scripts = [
+            script
+            for at, script in enumerate(scripts)
+            if at in (first[id(script)], last[id(script)])
+        ]
     statements = tuple(statement for script in scripts for statement in script.statements)
     hints = next((script.hints for script in scripts if script.hints is not None), None)
     merged = Script(statements, hints=hints)

@@ -80,7 +80,7 @@ def texts_of(unit: Unit, script: Script) -> list[bytes]:
     unnamed = (each for each in (piece.unnamed, piece.unnamed_parse) if each is not None)
     used = [*(prepared for _, prepared in piece.taught), *piece.needs, *unnamed]
     scripts = (prepared.script or UNREAD for prepared in used)
-    known = [statement for each in scripts for statement in each.statements]
+    known = {statement for each in scripts for statement in each.statements}
     if any(statement.state and statement not in known for statement in script.statements):
         return []
     return list(dict.fromkeys(prepared.query for prepared in used))

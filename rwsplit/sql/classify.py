@@ -24,7 +24,7 @@ from rwsplit.sql.verbs import classify_statement
 PARSE_LIMIT: Final = 1 << 20
 """Bytes of a query beyond which nothing is read."""
 MOST_STATEMENTS: Final = 4000
-"""Statements of a query beyond which none is parsed, since each costs further work."""
+"""Statements of a query, and those within them, beyond which none is read, since each costs further work."""
 
 
 def parse(query: bytes, book: FunctionBook, budget: ParseBudget | None = None) -> Script:
@@ -58,6 +58,8 @@ def read_scan(
     if len(parts) > MOST_STATEMENTS:
         return unread(hints)
     script = _script(parts, book, hints, budget)
+    if _count(script) > MOST_STATEMENTS:
+        return unread(hints)
     redefined = script.redefines
     if len(parts) > 1 and redefined is not None and any(redefined):
         if budget.is_spent:
@@ -77,11 +79,22 @@ def _script(
     alone = len(parts) == 1
     # Behind the one that was too expensive nothing is read: that takes time as well.
     statements = (
-        _UNREAD if budget.is_spent else classify_statement(part, book, budget, alone=alone)
+        classify_statement(part, book, budget, alone=alone) if budget.begin() else _UNREAD
         for part in parts
     )
     same: dict[Statement, Statement] = {}
     return Script(tuple(same.setdefault(each, each) for each in statements), hints=hints)
+
+
+def _count(script: Script) -> int:
+    """Return how many statements *script* holds, each counted once, with those within them."""
+    count = 0
+    for each in {id(statement): statement for statement in script.statements}.values():
+        statement: Statement | None = each
+        while statement is not None:
+            count += 1
+            statement = statement.inner
+    return count
 
 
 def unreadable(hints: Hints | None = None) -> Script:

@@ -1,4 +1,4 @@
-"""ParseBudget: what the trees of one text may cost sqlglot's parser, in words.
+"""ParseBudget: what the statements of one text may cost, in words; most of it their trees, which sqlglot's parser makes.
 
 A word stands for what an ordinary one costs, some LOOKS into the parser's tables (`parse_meter`), 5 to 10 microseconds.
 """
@@ -18,8 +18,10 @@ INLINE_BUDGET: Final = 800
 """The same in the turn loop, where all clients wait: enough for an ordinary statement of some kilobytes."""
 PATIENT_BUDGET: Final = 80_000
 """The same in the parser process, where only the asker waits."""
-TREE: Final = 10
-"""What a tree costs besides its words, in words."""
+TREE: Final = 8
+"""What a tree costs besides its words and its statement, in words."""
+STATEMENT: Final = 2
+"""What a statement costs besides its tree, in words."""
 LOOKS: Final = 10
 """Looks that a word of the budget buys."""
 SECONDS: Final = 15e-6
@@ -36,7 +38,7 @@ _DIALECT: Final = _Dialect()
 
 
 class ParseBudget:
-    """What the trees of one text may still cost; if there is a *clock*, of its time as well."""
+    """What the statements of one text may still cost; if there is a *clock*, of its time as well."""
 
     __slots__ = ("_clock", "is_spent", "left", "whole")
 
@@ -44,12 +46,18 @@ class ParseBudget:
         self.whole = self.left = whole
         self._clock = clock
         self.is_spent = False
-        """Whether a tree was given up, or not begun, because it would have cost more than was left."""
+        """Whether something was given up, or not begun, because it would have cost more than was left."""
 
     @property
     def spent(self) -> float:
-        """What the trees have cost so far, in words."""
+        """What it has cost so far, in words."""
         return self.whole - self.left
+
+    def begin(self) -> bool:
+        """Begin a statement; return whether there is enough left to read it."""
+        self.left -= STATEMENT
+        self.is_spent = self.is_spent or self.left <= 0
+        return not self.is_spent
 
     def parse(self, sql: str) -> list[Any]:
         """Return the trees of *sql*; none if the budget does not do.

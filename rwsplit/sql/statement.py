@@ -302,6 +302,7 @@ class Script:
         "tells_time",
         "uses_sequences",
         "vacates",
+        "weight",
     )
 
     def __init__(  # noqa: PLR0915 - one line a fact
@@ -321,6 +322,8 @@ class Script:
         self.may_write: bool = any(s.may_write for s in statements)
         self.state: SessionState | None = next((s.state for s in statements if s.state), None)
         self.sets: frozenset[str] = _NO_NAMES.union(*(s.sets for s in statements))
+        self.weight: int = max(0, len(statements) - 1) + (len(self.sets) >> 3)
+        """Words of work (`sql.effort`) that it takes each time it is looked at, besides those of a statement like others."""
         self.anywhere: bool = bool(statements) and all(
             s.anywhere or _clears_what_is_kept(s) for s in statements
         )

@@ -63,7 +63,7 @@ WIDE: Final = {
     "session.session.Session": 47,
     "session.state.SessionState": 36,
     "session.unit.Unit": 43,
-    "sql.statement.Script": 28,
+    "sql.statement.Script": 29,
     "sql.statement.Statement": 28,
 }
 

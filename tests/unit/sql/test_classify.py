@@ -102,6 +102,20 @@ def test_of_very_many_statements_none_is_read_but_they_may_define_names():
     assert len(many.statements) == 1
 
 
+def test_statements_within_others_count_as_well():
+    def explains(levels: int, count: int) -> Script:
+        text = "; ".join(f"{'explain ' * levels}set a.x{number} = 1" for number in range(count))
+        return script(text, ParseBudget(PATIENT_BUDGET))
+
+    assert len(explains(7, MOST_STATEMENTS // 8).statements) == MOST_STATEMENTS // 8
+    assert explains(7, MOST_STATEMENTS // 8 + 1).primary_only is PrimaryOnly.UNPARSED
+    same = script(
+        "explain explain explain select 1; " * (MOST_STATEMENTS // 2),
+        ParseBudget(PATIENT_BUDGET),
+    )
+    assert same.primary_only is None, "equal ones are one"
+
+
 @pytest.mark.parametrize(
     "broken",
     [
