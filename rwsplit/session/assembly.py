@@ -104,6 +104,7 @@ class Assembly(Draft):
     def _run(self, bound: Prepared, script: Script) -> None:
         """Take note of what a notable statement does because it is executed, not only parsed."""
         if bound.in_band is not None:
+            self._session.knowledge.effort.words += inband.WORK
             inband.substitute(self._session, bound.in_band)
             return
         meaning = bound.meaning
@@ -376,6 +377,7 @@ class Assembly(Draft):
             return name
         in_band = prepared.in_band is not None and session.tx != codes.FAILED
         if in_band and not self._teaches(prepared):
+            session.knowledge.effort.words += inband.WORK
             prepared = self._used = answered_anew(session, name, prepared)
         self._note_script(prepared)
         if not name and prepared.meaning is None:

@@ -23,6 +23,9 @@ ROUTES: Final = ("auto", "primary", "replica")
 #: Characters of a name or value that are looked at, or repeated in an error.
 MOST_SAID: Final = 256
 
+#: Words of work (`sql.effort`) for each time one is substituted.
+WORK: Final = 5
+
 #: Facts of what replaces an in-band statement: any node can answer it.
 ANSWER: Final = Script((Statement(Verb.SHOW),))
 #: Facts of the statement that raises an error in its place.
