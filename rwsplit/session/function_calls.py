@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
+from rwsplit.sql.statement import PrimaryOnly, Script, StateKind, Statement, Verb
 
 #: OIDs below are PostgreSQL's own (FirstNormalObjectId, src/include/access/transam.h).
 FIRST_USER_OID: Final = 16384
@@ -24,7 +24,7 @@ WITH_STATE: Final = Script(
             Verb.CALL,
             primary_only=PrimaryOnly.MAY_WRITE,
             may_write=True,
-            state=SessionState.UNKNOWN_FUNCTION,
+            state=StateKind.UNKNOWN_FUNCTION,
         ),
     )
 )

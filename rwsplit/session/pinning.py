@@ -14,7 +14,7 @@ from typing import Final
 
 from rwsplit.session.parameters import IDENTITY
 from rwsplit.session.stand_ins import Effects
-from rwsplit.sql.statement import Script, SessionState, Statement, Verb
+from rwsplit.sql.statement import Script, StateKind, Statement, Verb
 
 
 class PinReason(Enum):
@@ -37,8 +37,8 @@ class PinReason(Enum):
     UNRECOGNISED = "it sent a statement that may have changed its session"
 
 
-_REASONS: Final[dict[SessionState, PinReason]] = {
-    state: PinReason[state.name] for state in SessionState
+_REASONS: Final[dict[StateKind, PinReason]] = {
+    state: PinReason[state.name] for state in StateKind
 }
 
 #: State that no query shows, so that rwsplit cannot tell when it has ended.
@@ -70,11 +70,11 @@ _LATER: Final = frozenset({Verb.PREPARE, Verb.DECLARE})
 #: State that is gone when the statement that made it fails: PostgreSQL rolls it back, or never made it.
 _UNDONE: Final = frozenset(
     {
-        SessionState.PARAMETER,
-        SessionState.PREPARED,
-        SessionState.LISTEN,
-        SessionState.TEMP_TABLE,
-        SessionState.HOLD_CURSOR,
+        StateKind.PARAMETER,
+        StateKind.PREPARED,
+        StateKind.LISTEN,
+        StateKind.TEMP_TABLE,
+        StateKind.HOLD_CURSOR,
     }
 )
 _SYNTAX_ERROR: Final = b"42601"
@@ -88,7 +88,7 @@ def leaves_state(script: Script | None, sqlstate: bytes) -> bool:
     """
     if script is None or script.single is None:
         return True
-    if script.state is SessionState.UNRECOGNISED:
+    if script.state is StateKind.UNRECOGNISED:
         return sqlstate != _SYNTAX_ERROR
     return script.state not in _UNDONE
 
@@ -104,7 +104,7 @@ def pin_reason(script: Script) -> PinReason | None:
     return next((r for r in reasons if r in UNSEEN), reasons[0] if reasons else None)
 
 
-def _left_by(statement: Statement) -> Iterator[SessionState]:
+def _left_by(statement: Statement) -> Iterator[StateKind]:
     """Yield the states *statement* leaves behind that keep its session on its server."""
     if (
         statement.state is None
@@ -113,7 +113,7 @@ def _left_by(statement: Statement) -> Iterator[SessionState]:
         or (statement.verb is Verb.SET and statement.local)
     ):
         return
-    if statement.state is not SessionState.PARAMETER or not statement.sets:
+    if statement.state is not StateKind.PARAMETER or not statement.sets:
         yield statement.state
     # What a prepared statement or a cursor does, it does later, when nobody looks.
     if statement.verb in _LATER and statement.inner and statement.inner.state:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from rwsplit.sql.classify import unread, unreadable
-from rwsplit.sql.statement import PrimaryOnly, Script, SessionState, Statement, Verb
+from rwsplit.sql.statement import PrimaryOnly, Script, StateKind, Statement, Verb
 
 #: So many texts in one unit are merged as they are.
 _FEW: Final = 8
@@ -25,7 +25,7 @@ OPAQUE: Final = Script(
             Verb.OTHER,
             primary_only=PrimaryOnly.UNPARSED,
             may_write=True,
-            state=SessionState.UNRECOGNISED,
+            state=StateKind.UNRECOGNISED,
         ),
     )
 )

@@ -36,7 +36,7 @@ from rwsplit.sql.facts import (
 from rwsplit.sql.relations import is_temporary, relation_needs
 from rwsplit.sql.setting_calls import sets_locally, string_value_of
 from rwsplit.sql.settings import ROLE_PARAMETERS
-from rwsplit.sql.statement import PrimaryOnly, SessionState
+from rwsplit.sql.statement import PrimaryOnly, StateKind
 from rwsplit.sql.tokens import MARK, NAME, OPERATOR, STRING, WORD, Token, scan, string_value
 
 LIMIT: Final = 256 << 10
@@ -46,11 +46,11 @@ MOST_NESTING: Final = 3
 
 _BEFORE_STATEMENT: Final = frozenset({";", "begin", "then", "else", "loop", "atomic", ">>"})
 _STATEMENTS: Final = {
-    "set": SessionState.PARAMETER,
-    "reset": SessionState.PARAMETER,
-    "listen": SessionState.LISTEN,
-    "prepare": SessionState.PREPARED,
-    "load": SessionState.LIBRARY,
+    "set": StateKind.PARAMETER,
+    "reset": StateKind.PARAMETER,
+    "listen": StateKind.LISTEN,
+    "prepare": StateKind.PREPARED,
+    "load": StateKind.LIBRARY,
 }
 _LOCAL: Final = frozenset({"local", "transaction", "constraints"})
 _MAKES_TEMPORARY: Final = frozenset({"create", "replace", "local", "global", "into"})
@@ -128,7 +128,7 @@ def _fact(tokens: Sequence[Token], index: int) -> FunctionFacts:
     if kind == STRING:
         return _literal(text)
     if kind in {WORD, NAME} and is_temporary(text):
-        return leaving(SessionState.TEMP_TABLE)
+        return leaving(StateKind.TEMP_TABLE)
     return _word(tokens, index) if kind == WORD else HARMLESS
 
 
@@ -149,15 +149,15 @@ def _defines(tokens: Sequence[Token], index: int) -> bool:
 def _word(tokens: Sequence[Token], index: int) -> FunctionFacts:
     """Return the facts of the word at *index* as a key word."""
     text, before, after = tokens[index][1], _text(tokens, index - 1), _text(tokens, index + 1)
-    state: SessionState | None = None
+    state: StateKind | None = None
     if text == "for" and after in _LOCKS:
         return LOCKING
     if text in TIME_WORDS and before not in {".", "as"}:
         return TELLING_TIME
     if text == "hold" and before == "with":
-        state = SessionState.HOLD_CURSOR
+        state = StateKind.HOLD_CURSOR
     elif text in {"temp", "temporary"} and before in _MAKES_TEMPORARY:
-        state = SessionState.TEMP_TABLE
+        state = StateKind.TEMP_TABLE
     elif text in _STATEMENTS and _begins_statement(tokens, index):
         state = None if text == "set" and after in _LOCAL else _STATEMENTS[text]
     elif text == "open" and _begins_statement(tokens, index):

@@ -33,14 +33,14 @@ from rwsplit.sql.facts import (
 )
 from rwsplit.sql.functions import split_name
 from rwsplit.sql.search_path import DefaultPaths
-from rwsplit.sql.statement import SessionState
+from rwsplit.sql.statement import StateKind
 
 K = TypeVar("K", bound=Hashable)
 Key = int | tuple[str, str, str]
 """Of a function, relation or type; of a name: kind, schema, name."""
 
 READ_LANGUAGES: Final = frozenset({"sql", "plpgsql"})
-_ANYTHING: Final = VOLATILE._replace(state=SessionState.UNKNOWN_FUNCTION)
+_ANYTHING: Final = VOLATILE._replace(state=StateKind.UNKNOWN_FUNCTION)
 _ONLY_COMPUTE: Final = frozenset({"uuid-ossp", "pgcrypto"})
 """Extensions whose volatile functions are random, not writing."""
 _TYPE: Final = 1 << 40

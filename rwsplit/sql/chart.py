@@ -27,7 +27,7 @@ from rwsplit.sql.facts import (
     leaving,
 )
 from rwsplit.sql.implementing import IMPLEMENTING_FUNCTIONS
-from rwsplit.sql.statement import SessionState
+from rwsplit.sql.statement import StateKind
 
 _VOLATILE_BUT_HARMLESS: Final = """
     clock_timestamp timeofday current_query pg_jit_available gen_random_uuid random random_normal
@@ -71,17 +71,17 @@ _RUNS_SQL_IT_IS_GIVEN: Final = """
 """
 _READS_A_TYPE_IT_IS_TOLD: Final = "array_in domain_in multirange_in range_in record_in"
 _STATE: Final = {
-    SessionState.SEQUENCE: "currval lastval",
-    SessionState.ADVISORY_LOCK: """
+    StateKind.SEQUENCE: "currval lastval",
+    StateKind.ADVISORY_LOCK: """
         pg_advisory_lock pg_advisory_lock_shared pg_try_advisory_lock pg_try_advisory_lock_shared
     """,
-    SessionState.PARAMETER: "set_config",
-    SessionState.SEED: "setseed",
-    SessionState.SNAPSHOT: "pg_export_snapshot",
-    SessionState.LARGE_OBJECT: """
+    StateKind.PARAMETER: "set_config",
+    StateKind.SEED: "setseed",
+    StateKind.SNAPSHOT: "pg_export_snapshot",
+    StateKind.LARGE_OBJECT: """
         lo_open lo_close lo_lseek lo_lseek64 lo_tell lo_tell64 lo_truncate lo_truncate64 loread lowrite
     """,
-    SessionState.UNRECOGNISED: """
+    StateKind.UNRECOGNISED: """
         pg_backup_start pg_backup_stop pg_replication_origin_session_setup pg_replication_origin_xact_setup
         pg_create_logical_replication_slot pg_create_physical_replication_slot
         pg_copy_logical_replication_slot pg_copy_physical_replication_slot

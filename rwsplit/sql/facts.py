@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from rwsplit.sql.statement import PrimaryOnly, SessionState, hardest, strictest
+from rwsplit.sql.statement import PrimaryOnly, StateKind, hardest, strictest
 
 
 class FunctionFacts(NamedTuple):
@@ -18,7 +18,7 @@ class FunctionFacts(NamedTuple):
 
     primary_only: PrimaryOnly | None = None
     may_write: bool = False
-    state: SessionState | None = None
+    state: StateKind | None = None
     needs_session: bool = False
     tells_time: bool = False
     """It may say when its transaction began."""
@@ -26,7 +26,7 @@ class FunctionFacts(NamedTuple):
 
 HARMLESS: Final = FunctionFacts()
 UNKNOWN: Final = FunctionFacts(
-    PrimaryOnly.UNKNOWN_FUNCTION, may_write=True, state=SessionState.UNKNOWN_FUNCTION
+    PrimaryOnly.UNKNOWN_FUNCTION, may_write=True, state=StateKind.UNKNOWN_FUNCTION
 )
 VOLATILE: Final = FunctionFacts(PrimaryOnly.VOLATILE_FUNCTION, may_write=True)
 ABOUT_THE_PRIMARY: Final = FunctionFacts(PrimaryOnly.NEEDS_PRIMARY)
@@ -49,13 +49,13 @@ TIME_FUNCTIONS: Final = frozenset(
 )
 
 
-def leaving(state: SessionState) -> FunctionFacts:
+def leaving(state: StateKind) -> FunctionFacts:
     """Return the facts of what leaves *state* behind."""
     return FunctionFacts(
         PrimaryOnly.SESSION_STATE,
-        may_write=state in {SessionState.LARGE_OBJECT, SessionState.UNRECOGNISED},
+        may_write=state in {StateKind.LARGE_OBJECT, StateKind.UNRECOGNISED},
         state=state,
-        needs_session=state in {SessionState.LARGE_OBJECT, SessionState.SEQUENCE},
+        needs_session=state in {StateKind.LARGE_OBJECT, StateKind.SEQUENCE},
     )
 
 

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from rwsplit.sql.cursor import Cursor
 from rwsplit.sql.facts import HARMLESS, UNKNOWN, FunctionFacts, combine, leaving
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import SessionState, Statement
+from rwsplit.sql.statement import StateKind, Statement
 from rwsplit.sql.tokens import MARK, OPERATOR, STRING, WORD, Token, scan_text, string_value
 
 _QUERIES: Final = frozenset(
@@ -92,7 +92,7 @@ def _facts_of(statement: Statement) -> FunctionFacts:
         statement.needs_session,
         statement.tells_time,
     )
-    return combine((facts, leaving(SessionState.PARAMETER))) if statement.sets else facts
+    return combine((facts, leaving(StateKind.PARAMETER))) if statement.sets else facts
 
 
 def _query(part: Sequence[Token]) -> Sequence[Token] | None:

@@ -19,7 +19,7 @@ from rwsplit.sql.queries import classify_query
 from rwsplit.sql.statement import (
     PrimaryOnly,
     Redefined,
-    SessionState,
+    StateKind,
     Statement,
     Verb,
     strictest,
@@ -30,7 +30,7 @@ _ANYTHING: Final = Statement(
     Verb.DO,
     primary_only=PrimaryOnly.MAY_WRITE,
     may_write=True,
-    state=SessionState.UNKNOWN_FUNCTION,
+    state=StateKind.UNKNOWN_FUNCTION,
     redefines=Redefined(),
 )
 

@@ -32,7 +32,7 @@ from rwsplit.sql.setting_calls import asked_for, set_by
 from rwsplit.sql.settings import ROLE_PARAMETERS, readable
 from rwsplit.sql.statement import (
     PrimaryOnly,
-    SessionState,
+    StateKind,
     Statement,
     Verb,
     hardest,
@@ -115,13 +115,13 @@ def classify_query(
     sets = set_by(calls)
     states = {facts.state for facts in called}
     if into is not None and (temporary or "temp" in into):
-        states.add(SessionState.TEMP_TABLE)
+        states.add(StateKind.TEMP_TABLE)
     if calls.writes and (WORD, "pg_settings") in tokens:
         sets |= {"*"}  # its rule calls set_config
     # What else sets parameters does so out of sight, in a body.
-    known = frozenset() if SessionState.PARAMETER in states else readable(sets)
+    known = frozenset() if StateKind.PARAMETER in states else readable(sets)
     if sets:
-        states.add(SessionState.PARAMETER)
+        states.add(StateKind.PARAMETER)
     state = hardest(states, is_read_back=bool(known))
     only_sets = state is None and reasons <= {None, PrimaryOnly.SESSION_STATE}
     return Statement(

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from rwsplit.sql.cursor import Cursor
-from rwsplit.sql.statement import DEFAULT_MODES, PrimaryOnly, SessionState, Statement, Verb
+from rwsplit.sql.statement import DEFAULT_MODES, PrimaryOnly, StateKind, Statement, Verb
 from rwsplit.sql.tokens import MARK, NAME, NUMBER, OPERATOR, STRING, WORD, string_value
 
 OWN_PREFIX: Final = "rwsplit."
@@ -61,18 +61,18 @@ _BOUND: Final = frozenset(
 """A replica may not know their value yet, or could do nothing more afterwards."""
 
 
-def state_of(setting: str) -> SessionState | None:
+def state_of(setting: str) -> StateKind | None:
     """Return what to set the parameter *setting* leaves behind in a server."""
     if setting in TRANSACTION_PARAMETERS:
         return None
-    return SessionState.SEED if setting == "seed" else SessionState.PARAMETER
+    return StateKind.SEED if setting == "seed" else StateKind.PARAMETER
 
 
 def readable(settings: Iterable[str]) -> frozenset[str]:
     """Return *settings* if all their values can be read back from a server, else nothing."""
     names = frozenset(settings)
     if any(
-        state_of(name) is not SessionState.PARAMETER
+        state_of(name) is not StateKind.PARAMETER
         or name in UNREADABLE
         or len(name) > MOST_NAME
         or not _NAME.fullmatch(name)
@@ -167,7 +167,7 @@ def _set_modes(cursor: Cursor, setting: str, *, local: bool) -> Statement:
     return Statement(
         Verb.SET,
         primary_only=reason,
-        state=None if local else SessionState.PARAMETER,
+        state=None if local else StateKind.PARAMETER,
         sets=frozenset() if local else DEFAULT_MODES,
         setting=setting,
         local=local,
@@ -216,7 +216,7 @@ def classify_reset(cursor: Cursor, *, alone: bool) -> Statement:
     return Statement(
         Verb.RESET,
         primary_only=PrimaryOnly.SESSION_STATE,
-        state=SessionState.PARAMETER,
+        state=StateKind.PARAMETER,
         sets=readable({setting or "all"}),
         anywhere=setting is not None and setting not in _BOUND,
         setting=setting,
@@ -279,6 +279,6 @@ UNRECOGNISED: Final = Statement(
     Verb.OTHER,
     primary_only=PrimaryOnly.UNPARSED,
     may_write=True,
-    state=SessionState.UNRECOGNISED,
+    state=StateKind.UNRECOGNISED,
 )
 """Of a statement that could not be read: it may do anything."""

@@ -67,7 +67,7 @@ class PrimaryOnly(Enum):
     NODE_ROLE = "its answer tells the role of its node"
 
 
-class SessionState(Enum):
+class StateKind(Enum):
     """State a statement may leave behind in its server; of several the last listed is hardest to get rid of."""
 
     PARAMETER = "SET"
@@ -94,28 +94,28 @@ def strictest(reasons: Iterable[PrimaryOnly | None]) -> PrimaryOnly | None:
 #: State that ends sometime, and can be seen to.
 _FINITE: Final = frozenset(
     {
-        SessionState.SNAPSHOT,
-        SessionState.LARGE_OBJECT,
-        SessionState.PREPARED,
-        SessionState.LISTEN,
-        SessionState.TEMP_TABLE,
-        SessionState.ADVISORY_LOCK,
-        SessionState.HOLD_CURSOR,
+        StateKind.SNAPSHOT,
+        StateKind.LARGE_OBJECT,
+        StateKind.PREPARED,
+        StateKind.LISTEN,
+        StateKind.TEMP_TABLE,
+        StateKind.ADVISORY_LOCK,
+        StateKind.HOLD_CURSOR,
     }
 )
 
 
 def hardest(
-    states: Iterable[SessionState | None], *, is_read_back: bool = False
-) -> SessionState | None:
+    states: Iterable[StateKind | None], *, is_read_back: bool = False
+) -> StateKind | None:
     """Return the one of *states* that is hardest to get rid of, None if there is none.
 
     *is_read_back*: it is known which parameters are set, so that they trouble nobody.
     """
     present = set(states)
-    if SessionState.PARAMETER in present and not is_read_back:
+    if StateKind.PARAMETER in present and not is_read_back:
         present -= _FINITE
-    return next((state for state in reversed(SessionState) if state in present), None)
+    return next((state for state in reversed(StateKind) if state in present), None)
 
 
 TRANSACTION_CONTROL: Final = frozenset(
@@ -189,7 +189,7 @@ class Statement:
     may_write: bool = False
     """It may change what later reads see (sets the session's *last_write*)."""
     locks_rows: bool = False
-    state: SessionState | None = None
+    state: StateKind | None = None
     discards: bool = False
     """DISCARD ALL: session state is gone afterwards."""
     sets: frozenset[str] = frozenset()
@@ -320,7 +320,7 @@ class Script:
         self.single: Statement | None = statements[0] if len(statements) == 1 else None
         self.primary_only: PrimaryOnly | None = strictest(s.primary_only for s in statements)
         self.may_write: bool = any(s.may_write for s in statements)
-        self.state: SessionState | None = next((s.state for s in statements if s.state), None)
+        self.state: StateKind | None = next((s.state for s in statements if s.state), None)
         self.sets: frozenset[str] = _NO_NAMES.union(*(s.sets for s in statements))
         self.weight: int = max(0, len(statements) - 1) + (len(self.sets) >> 3)
         """Words of work (`sql.effort`) that it takes each time it is looked at, besides those of a statement like others."""
@@ -329,7 +329,7 @@ class Script:
         )
         self.needs_session: bool = any(s.needs_session for s in statements)
         states = [state for s in statements for state in (s.state, s.inner and s.inner.state)]
-        self.reads_sequences: bool = SessionState.SEQUENCE in states
+        self.reads_sequences: bool = StateKind.SEQUENCE in states
         """It asks for currval or lastval."""
         self.may_read_sequences: bool = not _MAY_ASK.isdisjoint(states)
         """It asks for them, or nobody can tell whether it does."""
@@ -396,11 +396,11 @@ def _redefined(statement: Statement) -> Redefined | None:
 _RELOADS: Final = frozenset({"pg_reload_conf", "pg_catalog.pg_reload_conf"})
 _MAY_ASK: Final = frozenset(
     {
-        SessionState.SEQUENCE,
-        SessionState.SEED,
-        SessionState.LIBRARY,
-        SessionState.UNKNOWN_FUNCTION,
-        SessionState.UNRECOGNISED,
+        StateKind.SEQUENCE,
+        StateKind.SEED,
+        StateKind.LIBRARY,
+        StateKind.UNKNOWN_FUNCTION,
+        StateKind.UNRECOGNISED,
     }
 )
 """A statement that asks for currval or lastval leaves one of these."""

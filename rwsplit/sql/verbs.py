@@ -30,7 +30,7 @@ from rwsplit.sql.settings import (
 from rwsplit.sql.statement import (
     PrimaryOnly,
     Redefined,
-    SessionState,
+    StateKind,
     Statement,
     Verb,
     hardest,
@@ -134,7 +134,7 @@ def _discard(cursor: Cursor) -> Statement:
 
 def _listen(cursor: Cursor) -> Statement:
     return Statement(
-        Verb.LISTEN, primary_only=_SESSION, state=SessionState.LISTEN, name=cursor.name()
+        Verb.LISTEN, primary_only=_SESSION, state=StateKind.LISTEN, name=cursor.name()
     )
 
 
@@ -163,7 +163,7 @@ def _close(cursor: Cursor) -> Statement:
 
 
 def _load(_cursor: Cursor) -> Statement:
-    return Statement(Verb.OTHER, primary_only=_SESSION, state=SessionState.LIBRARY)
+    return Statement(Verb.OTHER, primary_only=_SESSION, state=StateKind.LIBRARY)
 
 
 def _execute(cursor: Cursor) -> Statement:
@@ -216,7 +216,7 @@ def _prepare(cursor: Cursor, classify: Classify) -> Statement:
     return Statement(
         Verb.PREPARE,
         primary_only=_SESSION,
-        state=SessionState.PREPARED,
+        state=StateKind.PREPARED,
         functions=inner.functions,
         tables=inner.tables,
         name=name,
@@ -237,7 +237,7 @@ def _declare(cursor: Cursor, classify: Classify) -> Statement:
         primary_only=_SESSION,
         may_write=inner.may_write,
         locks_rows=inner.locks_rows,
-        state=SessionState.HOLD_CURSOR if holds else inner.state,
+        state=StateKind.HOLD_CURSOR if holds else inner.state,
         functions=inner.functions,
         tables=inner.tables,
         name=name,
@@ -283,7 +283,7 @@ def _create(cursor: Cursor, classify: Classify) -> Statement:
     temporary = temporary or any(
         kind in {WORD, NAME} and is_temporary(text) for kind, text in cursor.tokens
     )
-    state = SessionState.TEMP_TABLE if temporary else None
+    state = StateKind.TEMP_TABLE if temporary else None
     redefines = None if temporary else redefined(cursor.tokens)
     vacates = vacated(cursor.tokens)
     if not (is_table and head.find("as")):

@@ -14,12 +14,12 @@ from rwsplit.sql.classify import parse_scan, scan_query
 from rwsplit.sql.excerpt import Excerpt, names_of
 from rwsplit.sql.facts import ABOUT_THE_PRIMARY, HARMLESS, VOLATILE, leaving
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import SessionState, Statement
+from rwsplit.sql.statement import StateKind, Statement
 
 FIXTURE: Final = Path(__file__).parent.parent / "fixtures" / "routing_cases.jsonl"
 CASES: Final = [json.loads(line)["sql"] for line in FIXTURE.read_text().splitlines()]
 
-FACTS: Final = [HARMLESS, VOLATILE, ABOUT_THE_PRIMARY, leaving(SessionState.LISTEN)]
+FACTS: Final = [HARMLESS, VOLATILE, ABOUT_THE_PRIMARY, leaving(StateKind.LISTEN)]
 NAMES: Final = ["f", "g", "t", "v", "lower", "count", "x", "a b", "Ä", "table"]
 SCHEMAS: Final = ["public", "app", "f", "pg_catalog"]
 SYMBOLS: Final = ["===", "~~", "<->", "||", "-"]

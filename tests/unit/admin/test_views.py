@@ -12,7 +12,7 @@ from rwsplit.cluster.node import AdminState, Frozen, Refusal, Suspect
 from rwsplit.config.choices import PoolMode
 from rwsplit.config.model import ConsistencyConfig, DatabaseConfig, PoolConfig, UserConfig
 from rwsplit.routing.route import Route, RouteReason, Target
-from rwsplit.sql.statement import Hints, PrimaryOnly, Script, SessionState, Statement, Verb
+from rwsplit.sql.statement import Hints, PrimaryOnly, Script, StateKind, Statement, Verb
 from tests.support.operator import BANNED, NODES, NOW, FakeOperator, Refusing
 
 
@@ -156,7 +156,7 @@ def test_an_explanation_has_the_facts_the_route_and_each_node():
     statement = Statement(
         Verb.QUERY,
         primary_only=PrimaryOnly.UNKNOWN_FUNCTION,
-        state=SessionState.UNKNOWN_FUNCTION,
+        state=StateKind.UNKNOWN_FUNCTION,
         functions=frozenset({"f", "app.g"}),
     )
     explanation = Explanation(

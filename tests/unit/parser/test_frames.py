@@ -16,10 +16,10 @@ from rwsplit.sql.classify import parse
 from rwsplit.sql.excerpt import Excerpt
 from rwsplit.sql.facts import VOLATILE, leaving
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import Script, SessionState
+from rwsplit.sql.statement import Script, StateKind
 
 CATALOG = Catalog(
-    functions={("public", "f"): VOLATILE}, relations={("a", "v"): leaving(SessionState.SEED)}
+    functions={("public", "f"): VOLATILE}, relations={("a", "v"): leaving(StateKind.SEED)}
 )
 BOOK = FunctionBook(reads=["report_*"], writes=["app.w"]).within(CATALOG, ("public", "a"))
 TEXTS = [
@@ -82,10 +82,10 @@ def test_bodies_and_excerpts_arrive():
     found = through(Known(excerpt))
     assert isinstance(found, Known)
     assert found.excerpt is not None
-    assert found.excerpt.facts("f").state is SessionState.UNKNOWN_FUNCTION
+    assert found.excerpt.facts("f").state is StateKind.UNKNOWN_FUNCTION
     book = found.excerpt.asked_for(names)
     assert book.facts("f") == VOLATILE
-    assert book.relation("v") == leaving(SessionState.SEED)
+    assert book.relation("v") == leaving(StateKind.SEED)
     assert book.facts("report_a") == BOOK.facts("report_a")
     assert through(Known(None)) == Known(None)
 

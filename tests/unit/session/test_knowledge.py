@@ -16,7 +16,7 @@ from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.facts import HARMLESS, VOLATILE
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.search_path import DefaultPaths
-from rwsplit.sql.statement import PrimaryOnly, Redefined, SessionState
+from rwsplit.sql.statement import PrimaryOnly, Redefined, StateKind
 from tests.support.frames import SYNC, bind, execute, parse as parse_frame, query
 from tests.unit.session.pieces import one, spelled
 
@@ -206,7 +206,7 @@ def test_what_follows_ddl_in_a_pipeline_does_not_know_what_it_defines(knowledge:
     unit = one(session, parse_frame("", ddl), bind(), execute(), bind("s"), execute(), SYNC)
 
     assert unit.script is not None
-    assert unit.script.state is SessionState.UNKNOWN_FUNCTION
+    assert unit.script.state is StateKind.UNKNOWN_FUNCTION
     assert len(session.doubts) == 1
 
 
@@ -250,7 +250,7 @@ def test_a_view_in_the_making_may_do_anything(knowledge: Knowledge):
     assert verdict(session, "select * from v") is PrimaryOnly.UNKNOWN_FUNCTION
     script = one(session, query("select * from v")).script
     assert script is not None
-    assert script.state is SessionState.UNKNOWN_FUNCTION
+    assert script.state is StateKind.UNKNOWN_FUNCTION
 
 
 def test_other_patterns_hold_in_every_vocabulary(knowledge: Knowledge):

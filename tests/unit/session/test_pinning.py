@@ -13,15 +13,15 @@ from rwsplit.session.pinning import (
     pin_reason,
     reset_parameters,
 )
-from rwsplit.sql.statement import Script, SessionState, Statement, Verb
+from rwsplit.sql.statement import Script, StateKind, Statement, Verb
 
 
 def script(*statements: Statement) -> Script:
     return Script(statements)
 
 
-@pytest.mark.parametrize("state", SessionState)
-def test_whatever_state_a_statement_leaves_behind_pins_the_session(state: SessionState):
+@pytest.mark.parametrize("state", StateKind)
+def test_whatever_state_a_statement_leaves_behind_pins_the_session(state: StateKind):
     assert pin_reason(script(Statement(Verb.OTHER, state=state))) is PinReason[state.name]
 
 
@@ -38,19 +38,19 @@ def test_a_statement_that_leaves_nothing_behind_does_not_pin():
     "verb", [Verb.RESET, Verb.UNLISTEN, Verb.CLOSE, Verb.DEALLOCATE, Verb.DISCARD]
 )
 def test_a_statement_that_only_takes_state_away_does_not_pin(verb: Verb):
-    assert pin_reason(script(Statement(verb, state=SessionState.UNRECOGNISED))) is None
+    assert pin_reason(script(Statement(verb, state=StateKind.UNRECOGNISED))) is None
 
 
 def test_a_setting_of_rwsplits_own_does_not_pin():
-    setting = Statement(Verb.SET, state=SessionState.PARAMETER, setting="rwsplit.route")
+    setting = Statement(Verb.SET, state=StateKind.PARAMETER, setting="rwsplit.route")
 
     assert pin_reason(script(setting)) is None
 
 
 def test_set_local_does_not_pin_and_set_does():
-    local = Statement(Verb.SET, state=SessionState.PARAMETER, setting="work_mem", local=True)
+    local = Statement(Verb.SET, state=StateKind.PARAMETER, setting="work_mem", local=True)
     unreadable = Statement(
-        Verb.SET, state=SessionState.PARAMETER, setting="session_preload_libraries"
+        Verb.SET, state=StateKind.PARAMETER, setting="session_preload_libraries"
     )
 
     assert pin_reason(script(local)) is None
@@ -59,16 +59,16 @@ def test_set_local_does_not_pin_and_set_does():
 
 def test_a_parameter_that_can_be_read_back_does_not_pin():
     lasting = Statement(
-        Verb.SET, state=SessionState.PARAMETER, setting="work_mem", sets=frozenset({"work_mem"})
+        Verb.SET, state=StateKind.PARAMETER, setting="work_mem", sets=frozenset({"work_mem"})
     )
 
     assert pin_reason(script(lasting)) is None
 
 
 def test_of_several_reasons_the_one_nobody_can_see_ending_counts():
-    listen = Statement(Verb.LISTEN, state=SessionState.LISTEN)
-    temporary = Statement(Verb.DDL, state=SessionState.TEMP_TABLE)
-    load = Statement(Verb.OTHER, state=SessionState.LIBRARY)
+    listen = Statement(Verb.LISTEN, state=StateKind.LISTEN)
+    temporary = Statement(Verb.DDL, state=StateKind.TEMP_TABLE)
+    load = Statement(Verb.OTHER, state=StateKind.LIBRARY)
 
     assert pin_reason(script(Statement(Verb.QUERY), listen, temporary)) is PinReason.LISTEN
     assert pin_reason(script(Statement(Verb.QUERY), listen, load)) is PinReason.LIBRARY
@@ -76,8 +76,8 @@ def test_of_several_reasons_the_one_nobody_can_see_ending_counts():
 
 
 def test_what_a_prepared_statement_will_do_counts_too():
-    sets = Statement(Verb.QUERY, state=SessionState.PARAMETER, sets=frozenset({"a"}))
-    prepares = Statement(Verb.PREPARE, state=SessionState.PREPARED, inner=sets)
+    sets = Statement(Verb.QUERY, state=StateKind.PARAMETER, sets=frozenset({"a"}))
+    prepares = Statement(Verb.PREPARE, state=StateKind.PREPARED, inner=sets)
 
     assert pin_reason(script(prepares)) is PinReason.PARAMETER
 
@@ -122,33 +122,33 @@ def test_deallocate_all_and_discard_all_take_every_prepared_statement(
 @pytest.mark.parametrize(
     "state",
     [
-        SessionState.PARAMETER,
-        SessionState.PREPARED,
-        SessionState.LISTEN,
-        SessionState.TEMP_TABLE,
-        SessionState.HOLD_CURSOR,
+        StateKind.PARAMETER,
+        StateKind.PREPARED,
+        StateKind.LISTEN,
+        StateKind.TEMP_TABLE,
+        StateKind.HOLD_CURSOR,
     ],
 )
-def test_a_statement_whose_effect_is_undone_with_it_leaves_nothing(state: SessionState):
+def test_a_statement_whose_effect_is_undone_with_it_leaves_nothing(state: StateKind):
     assert not leaves_state(script(Statement(Verb.OTHER, state=state)), b"22023")
 
 
 @pytest.mark.parametrize(
     "state",
-    [SessionState.ADVISORY_LOCK, SessionState.UNKNOWN_FUNCTION, SessionState.UNRECOGNISED],
+    [StateKind.ADVISORY_LOCK, StateKind.UNKNOWN_FUNCTION, StateKind.UNRECOGNISED],
 )
-def test_what_survives_a_failure_may_have_been_left(state: SessionState):
+def test_what_survives_a_failure_may_have_been_left(state: StateKind):
     assert leaves_state(script(Statement(Verb.OTHER, state=state)), b"22012")
 
 
 def test_what_postgresql_could_not_even_parse_leaves_nothing():
-    unheard_of = script(Statement(Verb.OTHER, state=SessionState.UNRECOGNISED))
+    unheard_of = script(Statement(Verb.OTHER, state=StateKind.UNRECOGNISED))
 
     assert not leaves_state(unheard_of, b"42601")
 
 
 def test_of_several_statements_one_may_have_succeeded():
-    setting = Statement(Verb.SET, state=SessionState.PARAMETER)
+    setting = Statement(Verb.SET, state=StateKind.PARAMETER)
 
     assert leaves_state(script(setting, setting), b"42601")
     assert leaves_state(None, b"42601")

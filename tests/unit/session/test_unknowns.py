@@ -11,13 +11,13 @@ from rwsplit.session.unit import Unit
 from rwsplit.session.unknowns import MOST_BYTES, MOST_TEXTS, Unknowns, texts_of
 from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.facts import HARMLESS, UNKNOWN, VOLATILE, leaving
-from rwsplit.sql.statement import SessionState
+from rwsplit.sql.statement import StateKind
 from tests.support.frames import SYNC, bind, call, execute, parse, query
 from tests.unit.session.pieces import one
 
 HARMLESS_F = Catalog(functions={("public", "f"): VOLATILE, ("public", "g"): HARMLESS})
-SEEDING_F = Catalog(functions={("public", "f"): leaving(SessionState.SEED)})
-LISTENING_F = Catalog(functions={("public", "f"): leaving(SessionState.LISTEN)})
+SEEDING_F = Catalog(functions={("public", "f"): leaving(StateKind.SEED)})
+LISTENING_F = Catalog(functions={("public", "f"): leaving(StateKind.LISTEN)})
 STILL_UNKNOWN_F = Catalog(functions={("public", "f"): UNKNOWN})
 
 

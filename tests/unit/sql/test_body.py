@@ -7,29 +7,29 @@ import pytest
 from rwsplit.sql.body import LIMIT, UNREADABLE, read_body
 from rwsplit.sql.dynamic import Dynamic
 from rwsplit.sql.facts import HARMLESS, LOCKING, TELLING_ROLE
-from rwsplit.sql.statement import PrimaryOnly, SessionState
+from rwsplit.sql.statement import PrimaryOnly, StateKind
 
 
 @pytest.mark.parametrize(
     ("text", "state"),
     [
-        ("begin set work_mem = '1MB'; end", SessionState.PARAMETER),
-        ("set search_path to a", SessionState.PARAMETER),
-        ("begin if x then reset all; end if; end", SessionState.PARAMETER),
-        ("begin perform set_config('a.b', v, false); end", SessionState.PARAMETER),
-        ("begin perform set_config('a.b', v, local); end", SessionState.PARAMETER),
-        ("begin perform setseed(0.5); end", SessionState.SEED),
-        ("begin loop listen news; end loop; end", SessionState.LISTEN),
-        ("select 1; prepare p as select 1", SessionState.PREPARED),
-        ("begin << here >> load 'auto_explain'; end", SessionState.LIBRARY),
-        ("begin create temp table t (a int); end", SessionState.TEMP_TABLE),
-        ("select 1 into temporary t", SessionState.TEMP_TABLE),
-        ("insert into pg_temp.t values (1)", SessionState.TEMP_TABLE),
-        ("declare c cursor with hold for select 1", SessionState.HOLD_CURSOR),
-        ("begin perform pg_advisory_lock(1); end", SessionState.ADVISORY_LOCK),
-        ("begin return pg_catalog.currval('s'); end", SessionState.SEQUENCE),
-        ("begin return lo_open(1, 2); end", SessionState.LARGE_OBJECT),
-        ("begin return query_to_xml('select 1'); end", SessionState.UNKNOWN_FUNCTION),
+        ("begin set work_mem = '1MB'; end", StateKind.PARAMETER),
+        ("set search_path to a", StateKind.PARAMETER),
+        ("begin if x then reset all; end if; end", StateKind.PARAMETER),
+        ("begin perform set_config('a.b', v, false); end", StateKind.PARAMETER),
+        ("begin perform set_config('a.b', v, local); end", StateKind.PARAMETER),
+        ("begin perform setseed(0.5); end", StateKind.SEED),
+        ("begin loop listen news; end loop; end", StateKind.LISTEN),
+        ("select 1; prepare p as select 1", StateKind.PREPARED),
+        ("begin << here >> load 'auto_explain'; end", StateKind.LIBRARY),
+        ("begin create temp table t (a int); end", StateKind.TEMP_TABLE),
+        ("select 1 into temporary t", StateKind.TEMP_TABLE),
+        ("insert into pg_temp.t values (1)", StateKind.TEMP_TABLE),
+        ("declare c cursor with hold for select 1", StateKind.HOLD_CURSOR),
+        ("begin perform pg_advisory_lock(1); end", StateKind.ADVISORY_LOCK),
+        ("begin return pg_catalog.currval('s'); end", StateKind.SEQUENCE),
+        ("begin return lo_open(1, 2); end", StateKind.LARGE_OBJECT),
+        ("begin return query_to_xml('select 1'); end", StateKind.UNKNOWN_FUNCTION),
     ],
 )
 def test_words_that_leave_session_state(text, state):
@@ -131,4 +131,4 @@ def test_what_belongs_on_the_primary():
 
 
 def test_calls_within_calls_take_linear_time():
-    assert read_body("select " + "set_config(" * 20_000).facts.state is SessionState.PARAMETER
+    assert read_body("select " + "set_config(" * 20_000).facts.state is StateKind.PARAMETER

@@ -10,9 +10,9 @@ from rwsplit.sql.classify import parse
 from rwsplit.sql.facts import ABOUT_THE_PRIMARY, HARMLESS, UNKNOWN, VOLATILE, leaving
 from rwsplit.sql.functions import FunctionBook, split_name
 from rwsplit.sql.search_path import DefaultPaths
-from rwsplit.sql.statement import PrimaryOnly, SessionState
+from rwsplit.sql.statement import PrimaryOnly, StateKind
 
-SETS = leaving(SessionState.PARAMETER)
+SETS = leaving(StateKind.PARAMETER)
 CATALOG = Catalog(
     functions={
         ("a", "f"): HARMLESS,
@@ -106,7 +106,7 @@ def test_what_is_doubtful_is_unknown():
     assert doubting.relation("v") == UNKNOWN
     assert doubting.facts("operator(<=>)") == UNKNOWN
     assert doubting.facts("g") == UNKNOWN
-    assert parse(b"select * from v", doubting).state is SessionState.UNKNOWN_FUNCTION
+    assert parse(b"select * from v", doubting).state is StateKind.UNKNOWN_FUNCTION
 
 
 @pytest.mark.parametrize(
@@ -134,9 +134,9 @@ def test_a_statement_is_what_its_names_are(text, path, expected):
 def test_a_query_that_cannot_be_parsed_may_be_about_every_relation_it_mentions():
     unparsable = b"select * from v for some reason"
 
-    assert parse(unparsable, book("a")).state is SessionState.PARAMETER
+    assert parse(unparsable, book("a")).state is StateKind.PARAMETER
     doubted = book("b", doubted=frozenset({"reason"}))
-    assert parse(unparsable, doubted).state is SessionState.UNKNOWN_FUNCTION
+    assert parse(unparsable, doubted).state is StateKind.UNKNOWN_FUNCTION
     assert parse(b"select * from t for some reason", book("a")).state is None
 
 

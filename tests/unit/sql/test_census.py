@@ -27,7 +27,7 @@ from rwsplit.sql.facts import (
     combine,
 )
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import PrimaryOnly, SessionState
+from rwsplit.sql.statement import PrimaryOnly, StateKind
 
 
 def function(oid: int, name: str, volatility: str = "v", language: str = "plpgsql", **more):
@@ -60,7 +60,7 @@ def test_functions_are_what_they_are_declared_as():
     facts = {name: facts for (_, name), facts in catalog.functions.items()}
     assert facts["reads"] == facts["computes"] == facts["inside"] == HARMLESS
     assert facts["writes"] == VOLATILE
-    assert facts["outside"] == VOLATILE._replace(state=SessionState.UNKNOWN_FUNCTION)
+    assert facts["outside"] == VOLATILE._replace(state=StateKind.UNKNOWN_FUNCTION)
     assert facts["uuid_generate_v4"] == HARMLESS
     assert facts["crosstab"] == UNKNOWN
     assert facts["crosstab_of_mine"] == HARMLESS
@@ -100,12 +100,12 @@ def test_state_is_found_in_any_body_and_in_the_sql_that_makes_up():
     def facts(name: str) -> FunctionFacts:
         return catalog.functions["public", name]
 
-    assert facts("steady").state is SessionState.PARAMETER
-    assert facts("woven").state is SessionState.UNKNOWN_FUNCTION
+    assert facts("steady").state is StateKind.PARAMETER
+    assert facts("woven").state is StateKind.UNKNOWN_FUNCTION
     assert facts("steady_woven") == HARMLESS
     assert facts("steady_opaque") == UNKNOWN
     assert facts("spelt") == VOLATILE
-    assert facts("steady_spelt").state is SessionState.UNKNOWN_FUNCTION
+    assert facts("steady_spelt").state is StateKind.UNKNOWN_FUNCTION
     assert facts("extension_opaque") == HARMLESS
 
 
@@ -149,7 +149,7 @@ def test_what_is_called_counts_however_deep():
         ),
     )
 
-    assert catalog.functions["public", "top"].state is SessionState.LISTEN
+    assert catalog.functions["public", "top"].state is StateKind.LISTEN
     assert catalog.functions["public", "top"].may_write
     assert catalog.functions["public", "precise"] == HARMLESS
 
@@ -210,7 +210,7 @@ def test_views_are_expanded_to_what_is_behind_them():
         "over_quick": ABOUT_THE_PRIMARY,
         "unreadable": UNKNOWN,
     }
-    assert relations["sets"].state is SessionState.PARAMETER
+    assert relations["sets"].state is StateKind.PARAMETER
     assert catalog.relations["other", "calls"] == HARMLESS
     assert ("other", "plain") not in catalog.relations
 

@@ -8,7 +8,7 @@ from rwsplit.sql import classify
 from rwsplit.sql.classify import MOST_STATEMENTS, PARSE_LIMIT, parse
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.parse_budget import INLINE_BUDGET, PATIENT_BUDGET, ParseBudget
-from rwsplit.sql.statement import Hints, PrimaryOnly, Script, SessionState, Verb
+from rwsplit.sql.statement import Hints, PrimaryOnly, Script, StateKind, Verb
 
 BOOK = FunctionBook()
 
@@ -40,7 +40,7 @@ def test_statements_end_at_semicolons_that_are_tokens():
 def test_the_strictest_statement_wins():
     found = script("select 1; insert into t values (1); select * from t for update; set a = 1")
     assert found.primary_only is PrimaryOnly.MAY_WRITE
-    assert found.state is SessionState.PARAMETER
+    assert found.state is StateKind.PARAMETER
     assert found.may_write
     assert found.single is None
 
@@ -80,7 +80,7 @@ def test_what_cannot_be_read_may_do_anything(query):
     found = parse(query, BOOK)
     assert found.primary_only is PrimaryOnly.UNPARSED
     assert found.may_write
-    assert found.state is SessionState.UNRECOGNISED
+    assert found.state is StateKind.UNRECOGNISED
 
 
 def test_a_surprise_makes_a_query_unreadable_but_keeps_its_hints(monkeypatch):

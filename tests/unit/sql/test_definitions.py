@@ -8,7 +8,7 @@ from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.classify import parse
 from rwsplit.sql.facts import HARMLESS
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import Redefined, SessionState
+from rwsplit.sql.statement import Redefined, StateKind
 
 BOOK = FunctionBook()
 
@@ -105,13 +105,13 @@ def test_a_script_does_not_trust_what_it_defines_itself():
     book = BOOK.within(catalog, ("a",))
 
     script = parse(b"create or replace function f() returns int as 'x'; select f()", book)
-    assert script.state is SessionState.UNKNOWN_FUNCTION
+    assert script.state is StateKind.UNKNOWN_FUNCTION
     script = parse(b"create table t (a int); select f()", book)
     assert script.state is None
     script = parse(b"create or replace function f() returns int as 'x'; select g()", book)
     assert script.state is None
     script = parse(b"create view v as select set_config('a', 'b', false); table v", book)
-    assert script.state is SessionState.UNKNOWN_FUNCTION
+    assert script.state is StateKind.UNKNOWN_FUNCTION
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from rwsplit.sql.body import read_body
 from rwsplit.sql.dynamic import Dynamic, body_of_do, made_up, spelt
 from rwsplit.sql.facts import HARMLESS
-from rwsplit.sql.statement import SessionState
+from rwsplit.sql.statement import StateKind
 from rwsplit.sql.tokens import Token, scan
 
 
@@ -108,7 +108,7 @@ def test_how_much_is_known(body, dynamic):
     ],
 )
 def test_what_it_makes_up_counts_like_its_own_text(body):
-    assert read_body(body).facts.state is SessionState.PARAMETER
+    assert read_body(body).facts.state is StateKind.PARAMETER
 
 
 def test_names_in_what_it_makes_up_count_too():

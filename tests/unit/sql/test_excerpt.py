@@ -10,24 +10,24 @@ from rwsplit.sql.classify import parse_scan, scan_query
 from rwsplit.sql.excerpt import Excerpt, names_of
 from rwsplit.sql.facts import ABOUT_THE_PRIMARY, HARMLESS, UNKNOWN, VOLATILE, leaving
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import PrimaryOnly, Script, SessionState
+from rwsplit.sql.statement import PrimaryOnly, Script, StateKind
 
 CATALOG = Catalog(
     functions={
         ("public", "f"): HARMLESS,
         ("public", "g"): VOLATILE,
         ("a", "f"): VOLATILE,
-        ("b", "f"): leaving(SessionState.SEED),
-        ("public", "lower"): leaving(SessionState.SEED),
-        ("Odd", 'a "b".c'): leaving(SessionState.LISTEN),
+        ("b", "f"): leaving(StateKind.SEED),
+        ("public", "lower"): leaving(StateKind.SEED),
+        ("Odd", 'a "b".c'): leaving(StateKind.LISTEN),
     },
     relations={
         ("public", "v"): ABOUT_THE_PRIMARY,
         ("a", "v"): HARMLESS,
-        ("a", "w"): leaving(SessionState.TEMP_TABLE),
+        ("a", "w"): leaving(StateKind.TEMP_TABLE),
     },
-    operators={"===": leaving(SessionState.LISTEN), "~~": VOLATILE},
-    types={"checked": leaving(SessionState.LARGE_OBJECT)},
+    operators={"===": leaving(StateKind.LISTEN), "~~": VOLATILE},
+    types={"checked": leaving(StateKind.LARGE_OBJECT)},
     fields={"total": VOLATILE},
 )
 BOOK = FunctionBook(["report_*"], ["log_*"]).within(CATALOG, ("public", "a"))
@@ -104,7 +104,7 @@ def test_what_was_not_asked_for_is_unknown():
     assert part.facts("f") == BOOK.facts("f")
     for facts in (part.facts("report_a"), part.facts("now"), part.relation("plain")):
         assert facts.primary_only is not None
-        assert facts.state is SessionState.UNKNOWN_FUNCTION
+        assert facts.state is StateKind.UNKNOWN_FUNCTION
     assert part.doubting(frozenset({"x"})).relation("plain") == UNKNOWN
     assert UNKNOWN in list(part.token_facts([(0, "total")]))
     assert UNKNOWN in list(part.mentioned([(0, "w")]))

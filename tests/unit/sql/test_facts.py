@@ -10,7 +10,7 @@ from rwsplit.sql.facts import (
     combine,
     leaving,
 )
-from rwsplit.sql.statement import PrimaryOnly, SessionState
+from rwsplit.sql.statement import PrimaryOnly, StateKind
 
 
 def test_nothing_and_harmless_things_are_harmless():
@@ -23,11 +23,11 @@ def test_one_thing_keeps_its_facts():
 
 
 def test_the_strictest_reason_and_the_first_state_win():
-    lock, listen = leaving(SessionState.ADVISORY_LOCK), leaving(SessionState.LISTEN)
+    lock, listen = leaving(StateKind.ADVISORY_LOCK), leaving(StateKind.LISTEN)
     together = combine([VOLATILE, lock, listen, ABOUT_THE_PRIMARY])
 
     assert together.primary_only is PrimaryOnly.SESSION_STATE
     assert together.may_write
-    assert together.state is SessionState.ADVISORY_LOCK
+    assert together.state is StateKind.ADVISORY_LOCK
     assert not together.needs_session
     assert combine([VOLATILE, ABOUT_THE_SESSION]).needs_session

@@ -7,7 +7,7 @@ import pytest
 from rwsplit.sql.builtin import STEADY_FUNCTIONS, VOLATILE_FUNCTIONS
 from rwsplit.sql.functions import HARMLESS, LISTED_AS_WRITING, UNKNOWN, FunctionBook
 from rwsplit.sql.implementing import IMPLEMENTING_FUNCTIONS
-from rwsplit.sql.statement import PrimaryOnly, SessionState
+from rwsplit.sql.statement import PrimaryOnly, StateKind
 
 BOOK = FunctionBook()
 
@@ -111,16 +111,16 @@ def test_about_the_session(name):
 @pytest.mark.parametrize(
     ("name", "state"),
     [
-        ("currval", SessionState.SEQUENCE),
-        ("lastval", SessionState.SEQUENCE),
-        ("pg_advisory_lock", SessionState.ADVISORY_LOCK),
-        ("pg_try_advisory_lock_shared", SessionState.ADVISORY_LOCK),
-        ("setseed", SessionState.SEED),
-        ("set_config", SessionState.PARAMETER),
-        ("pg_export_snapshot", SessionState.SNAPSHOT),
-        ("lo_open", SessionState.LARGE_OBJECT),
-        ("pg_create_logical_replication_slot", SessionState.UNRECOGNISED),
-        ("query_to_xml", SessionState.UNKNOWN_FUNCTION),
+        ("currval", StateKind.SEQUENCE),
+        ("lastval", StateKind.SEQUENCE),
+        ("pg_advisory_lock", StateKind.ADVISORY_LOCK),
+        ("pg_try_advisory_lock_shared", StateKind.ADVISORY_LOCK),
+        ("setseed", StateKind.SEED),
+        ("set_config", StateKind.PARAMETER),
+        ("pg_export_snapshot", StateKind.SNAPSHOT),
+        ("lo_open", StateKind.LARGE_OBJECT),
+        ("pg_create_logical_replication_slot", StateKind.UNRECOGNISED),
+        ("query_to_xml", StateKind.UNKNOWN_FUNCTION),
     ],
 )
 def test_state_is_left_behind(name, state):
@@ -141,7 +141,7 @@ def test_transaction_level_locks_leave_nothing(name):
 def test_unknown_names_may_do_anything(name):
     assert BOOK.facts(name) == UNKNOWN
     assert UNKNOWN.may_write
-    assert UNKNOWN.state is SessionState.UNKNOWN_FUNCTION
+    assert UNKNOWN.state is StateKind.UNKNOWN_FUNCTION
 
 
 def test_the_operators_patterns_decide_about_unknown_names():
@@ -159,7 +159,7 @@ def test_patterns_make_built_in_functions_write_but_never_harmless():
     book = FunctionBook(reads=["pg_advisory_lock"], writes=["pg_sleep"])
 
     assert book.facts("pg_catalog.pg_sleep") == LISTED_AS_WRITING
-    assert book.facts("pg_advisory_lock").state is SessionState.ADVISORY_LOCK
+    assert book.facts("pg_advisory_lock").state is StateKind.ADVISORY_LOCK
 
 
 @pytest.mark.parametrize("name", ["array_in", "record_in", "domain_in", "range_in"])

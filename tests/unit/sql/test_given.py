@@ -12,7 +12,7 @@ from rwsplit.sql.facts import ABOUT_THE_PRIMARY, VOLATILE, leaving
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.given import BY_LITERAL, GIVEN
 from rwsplit.sql.shape import is_sound, shape_of
-from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement
+from rwsplit.sql.statement import PrimaryOnly, StateKind, Statement
 
 BOOK = FunctionBook()
 
@@ -77,14 +77,14 @@ def test_what_is_not_a_query_spelt_out_may_do_anything(call: str, text: str):
     found = facts("select " + call.format(text))
     assert found.primary_only is PrimaryOnly.UNKNOWN_FUNCTION
     assert found.may_write
-    assert found.state is SessionState.UNKNOWN_FUNCTION
+    assert found.state is StateKind.UNKNOWN_FUNCTION
 
 
 @pytest.mark.parametrize(
     ("inner", "reason", "may_write", "state"),
     [
         ("select nextval($$s$$)", PrimaryOnly.VOLATILE_FUNCTION, True, None),
-        ("select f()", PrimaryOnly.UNKNOWN_FUNCTION, True, SessionState.UNKNOWN_FUNCTION),
+        ("select f()", PrimaryOnly.UNKNOWN_FUNCTION, True, StateKind.UNKNOWN_FUNCTION),
         ("select 1 from t for share", PrimaryOnly.LOCKS_ROWS, False, None),
         ("select 1 into t", PrimaryOnly.MAY_WRITE, True, None),
         ("with a as (delete from t) select 1", PrimaryOnly.MAY_WRITE, True, None),
@@ -96,18 +96,18 @@ def test_what_is_not_a_query_spelt_out_may_do_anything(call: str, text: str):
             "select pg_advisory_lock(1)",
             PrimaryOnly.SESSION_STATE,
             False,
-            SessionState.ADVISORY_LOCK,
+            StateKind.ADVISORY_LOCK,
         ),
         (
             "select set_config($$a.b$$, $$c$$, false), pg_advisory_lock(1)",
             PrimaryOnly.SESSION_STATE,
             False,
-            SessionState.PARAMETER,
+            StateKind.PARAMETER,
         ),
     ],
 )
 def test_it_is_judged_like_a_statement_of_its_own(
-    inner: str, reason: PrimaryOnly, may_write: bool, state: SessionState | None
+    inner: str, reason: PrimaryOnly, may_write: bool, state: StateKind | None
 ):
     found = facts(f"select query_to_xml('{inner}', true, false, '')")
     assert found.primary_only is reason
@@ -161,9 +161,9 @@ def test_a_function_of_the_users_own_counts_too():
 
 
 def test_a_table_is_read_as_by_a_query():
-    catalog = Catalog(relations={("app", "v"): leaving(SessionState.LISTEN)})
+    catalog = Catalog(relations={("app", "v"): leaving(StateKind.LISTEN)})
     book = BOOK.within(catalog, ("app",))
-    assert facts("select table_to_xml('v', true, false, '')", book).state is SessionState.LISTEN
+    assert facts("select table_to_xml('v', true, false, '')", book).state is StateKind.LISTEN
     assert facts("select table_to_xml('t', true, false, '')", book).primary_only is None
     assert facts("select table_to_xml('t', true, false, '')").tables == {"t"}
 
@@ -185,10 +185,10 @@ def test_a_table_is_read_as_by_a_query():
 def test_what_may_read_any_relation_is_no_better_than_the_worst(call: str):
     assert facts(f"select {call}").primary_only is PrimaryOnly.NEEDS_PRIMARY
     assert facts(f"select {call}").state is None
-    catalog = Catalog(relations={("app", "v"): leaving(SessionState.LISTEN)})
-    assert facts(f"select {call}", BOOK.within(catalog, ())).state is SessionState.LISTEN
+    catalog = Catalog(relations={("app", "v"): leaving(StateKind.LISTEN)})
+    assert facts(f"select {call}", BOOK.within(catalog, ())).state is StateKind.LISTEN
     doubting = BOOK.doubting(frozenset({"v"}))
-    assert facts(f"select {call}", doubting).state is SessionState.UNKNOWN_FUNCTION
+    assert facts(f"select {call}", doubting).state is StateKind.UNKNOWN_FUNCTION
 
 
 def test_a_type_told_in_a_value_is_no_better_than_the_worst():

@@ -8,19 +8,19 @@ from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.classify import parse
 from rwsplit.sql.facts import ABOUT_THE_PRIMARY, HARMLESS, LOCKING, VOLATILE, leaving
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import PrimaryOnly, Redefined, SessionState, Statement, Verb
+from rwsplit.sql.statement import PrimaryOnly, Redefined, StateKind, Statement, Verb
 
 CATALOG = Catalog(
     functions={
         ("app", "p"): VOLATILE,
-        ("app", "sets"): leaving(SessionState.PARAMETER),
-        ("b", "f"): leaving(SessionState.ADVISORY_LOCK),
+        ("app", "sets"): leaving(StateKind.PARAMETER),
+        ("b", "f"): leaving(StateKind.ADVISORY_LOCK),
         ("a", "f"): HARMLESS,
-        ("app", "lower"): leaving(SessionState.SEED),
+        ("app", "lower"): leaving(StateKind.SEED),
     },
-    relations={("app", "v"): leaving(SessionState.TEMP_TABLE), ("app", "u"): ABOUT_THE_PRIMARY},
-    operators={"===": leaving(SessionState.LISTEN)},
-    types={"checked": leaving(SessionState.LARGE_OBJECT)},
+    relations={("app", "v"): leaving(StateKind.TEMP_TABLE), ("app", "u"): ABOUT_THE_PRIMARY},
+    operators={"===": leaving(StateKind.LISTEN)},
+    types={"checked": leaving(StateKind.LARGE_OBJECT)},
     fields={"total": LOCKING},
 )
 BOOK = FunctionBook().within(CATALOG, ("app",))
@@ -32,7 +32,7 @@ def facts(text: str, book: FunctionBook = BOOK) -> Statement:
     return single
 
 
-def do(body: str, book: FunctionBook = BOOK) -> SessionState | None:
+def do(body: str, book: FunctionBook = BOOK) -> StateKind | None:
     found = facts(f"do $body${body}$body$", book)
     assert (found.verb, found.may_write) == (Verb.DO, True)
     assert found.redefines == Redefined()
@@ -49,10 +49,10 @@ def do(body: str, book: FunctionBook = BOOK) -> SessionState | None:
         ("call p()", None),
         ("CALL app.p(1, 'x', now())", None),
         ("call p(a => 1)", None),
-        ("call sets()", SessionState.PARAMETER),
-        ("call p(b.f(1))", SessionState.ADVISORY_LOCK),
-        ("call nobody_knows()", SessionState.UNKNOWN_FUNCTION),
-        ("call p(currval('s'))", SessionState.SEQUENCE),
+        ("call sets()", StateKind.PARAMETER),
+        ("call p(b.f(1))", StateKind.ADVISORY_LOCK),
+        ("call nobody_knows()", StateKind.UNKNOWN_FUNCTION),
+        ("call p(currval('s'))", StateKind.SEQUENCE),
     ],
 )
 def test_a_call_leaves_what_its_procedure_leaves(text, state):
@@ -92,22 +92,22 @@ def test_a_body_that_leaves_nothing_behind_pins_nobody(body):
 @pytest.mark.parametrize(
     ("body", "state"),
     [
-        ("begin set a.b = 1; end", SessionState.PARAMETER),
-        ("begin perform sets(); end", SessionState.PARAMETER),
-        ("begin perform f(1); end", SessionState.ADVISORY_LOCK),
-        ("begin perform lower('x'); end", SessionState.SEED),
-        ("begin perform 1 === 2; end", SessionState.LISTEN),
-        ("begin perform * from v; end", SessionState.TEMP_TABLE),
+        ("begin set a.b = 1; end", StateKind.PARAMETER),
+        ("begin perform sets(); end", StateKind.PARAMETER),
+        ("begin perform f(1); end", StateKind.ADVISORY_LOCK),
+        ("begin perform lower('x'); end", StateKind.SEED),
+        ("begin perform 1 === 2; end", StateKind.LISTEN),
+        ("begin perform * from v; end", StateKind.TEMP_TABLE),
         ("begin perform * from app.u; end", None),
-        ("begin perform 1::checked; end", SessionState.LARGE_OBJECT),
+        ("begin perform 1::checked; end", StateKind.LARGE_OBJECT),
         ("begin perform t.total from t; end", None),
-        ("begin create temp table x (a int); end", SessionState.TEMP_TABLE),
-        ("begin perform nobody_knows(1); end", SessionState.UNKNOWN_FUNCTION),
-        ('begin perform a."if"(1); end', SessionState.UNKNOWN_FUNCTION),
-        ("begin perform 1 from t join x on g(1); end", SessionState.UNKNOWN_FUNCTION),
-        ("begin execute q; end", SessionState.UNKNOWN_FUNCTION),
-        ("begin execute 'select ' || q; end", SessionState.UNKNOWN_FUNCTION),
-        ("begin execute 'select setseed(0.5)'; end", SessionState.SEED),
+        ("begin create temp table x (a int); end", StateKind.TEMP_TABLE),
+        ("begin perform nobody_knows(1); end", StateKind.UNKNOWN_FUNCTION),
+        ('begin perform a."if"(1); end', StateKind.UNKNOWN_FUNCTION),
+        ("begin perform 1 from t join x on g(1); end", StateKind.UNKNOWN_FUNCTION),
+        ("begin execute q; end", StateKind.UNKNOWN_FUNCTION),
+        ("begin execute 'select ' || q; end", StateKind.UNKNOWN_FUNCTION),
+        ("begin execute 'select setseed(0.5)'; end", StateKind.SEED),
     ],
 )
 def test_a_body_leaves_what_it_runs_leaves(body, state):
@@ -118,19 +118,19 @@ def test_a_body_leaves_what_it_runs_leaves(body, state):
     "text", ["do language plpython3u 'x'", "do", "do $$begin x$$ 1", "do 'begin ''x'"]
 )
 def test_what_cannot_be_read_may_leave_anything(text):
-    assert facts(text).state is SessionState.UNKNOWN_FUNCTION
+    assert facts(text).state is StateKind.UNKNOWN_FUNCTION
 
 
 def test_where_no_catalog_has_been_read_functions_are_unknown_in_bodies_too():
     book = FunctionBook()
-    assert do("begin perform app.p(); end", book) is SessionState.UNKNOWN_FUNCTION
+    assert do("begin perform app.p(); end", book) is StateKind.UNKNOWN_FUNCTION
     assert do("begin insert into t (a) values (lower('x')); end", book) is None
 
 
 def test_what_is_in_doubt_may_do_anything_in_bodies_too():
     book = FunctionBook().within(CATALOG, ("app",), frozenset({"p", "t"}))
-    assert do("begin perform p(); end", book) is SessionState.UNKNOWN_FUNCTION
-    assert do("begin perform * from app.t; end", book) is SessionState.UNKNOWN_FUNCTION
+    assert do("begin perform p(); end", book) is StateKind.UNKNOWN_FUNCTION
+    assert do("begin perform * from app.t; end", book) is StateKind.UNKNOWN_FUNCTION
     assert do("begin perform * from t2; end", book) is None
 
 

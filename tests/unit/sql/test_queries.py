@@ -10,7 +10,7 @@ from rwsplit.sql import queries
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.parse_budget import ParseBudget
 from rwsplit.sql.queries import classify_query, read_tree
-from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb
+from rwsplit.sql.statement import PrimaryOnly, StateKind, Statement, Verb
 from rwsplit.sql.tokens import Token, scan
 from tests.support.unusual_reads import UNUSUAL_READS
 
@@ -100,7 +100,7 @@ def test_row_locks_anywhere(clause):
     ],
 )
 def test_select_into_a_temporary_table_leaves_it(query):
-    assert facts(query).state is SessionState.TEMP_TABLE
+    assert facts(query).state is StateKind.TEMP_TABLE
 
 
 def test_a_temporary_schema_needs_its_session():
@@ -114,7 +114,7 @@ def test_what_sqlglot_cannot_parse_may_write_but_leaves_only_what_its_functions_
     found = facts(query)
     assert found.primary_only is PrimaryOnly.UNPARSED
     assert found.may_write
-    assert found.state is (SessionState.UNKNOWN_FUNCTION if "f(1)" in query else None)
+    assert found.state is (StateKind.UNKNOWN_FUNCTION if "f(1)" in query else None)
 
 
 def test_unicode_escapes_hide_nothing():
@@ -175,23 +175,23 @@ def test_functions_decide():
         (
             "select set_config('a', 'b', false)",
             PrimaryOnly.SESSION_STATE,
-            SessionState.PARAMETER,
+            StateKind.PARAMETER,
         ),
-        ("select set_config('a', 'b', $1)", PrimaryOnly.SESSION_STATE, SessionState.PARAMETER),
+        ("select set_config('a', 'b', $1)", PrimaryOnly.SESSION_STATE, StateKind.PARAMETER),
         (
             "select set_config('a', 'b', not true)",
             PrimaryOnly.SESSION_STATE,
-            SessionState.PARAMETER,
+            StateKind.PARAMETER,
         ),
         (
             "select set_config('a', 'b', false), set_config('a', 'b', true)",
             PrimaryOnly.SESSION_STATE,
-            SessionState.PARAMETER,
+            StateKind.PARAMETER,
         ),
         (
             "select set_config('a', 'b', true), pg_catalog.set_config('a', 'b', false)",
             PrimaryOnly.SESSION_STATE,
-            SessionState.PARAMETER,
+            StateKind.PARAMETER,
         ),
         ("select current_setting('app.tenant', true)", None, None),
         ("select current_setting('app.tenant'::text), current_setting($$a.b$$)", None, None),
@@ -233,17 +233,17 @@ def test_settings_are_judged_by_their_arguments(query, reason, state):
 def test_parameters_set_by_a_function_are_known_by_name(query, names):
     found = facts(query)
     assert found.sets == names
-    assert (found.state is SessionState.PARAMETER) == ("true" not in query)
+    assert (found.state is StateKind.PARAMETER) == ("true" not in query)
 
 
 @pytest.mark.parametrize(
     ("query", "state"),
     [
-        ("select set_config('a', '1', false), pg_advisory_lock(1)", SessionState.ADVISORY_LOCK),
-        ("select set_config($1, '1', false), pg_advisory_lock(1)", SessionState.PARAMETER),
-        ("select pg_advisory_lock(1), currval('s')", SessionState.SEQUENCE),
-        ("select f(1) into temp t", SessionState.UNKNOWN_FUNCTION),
-        ("select set_config('a', '1', false) into temp t", SessionState.TEMP_TABLE),
+        ("select set_config('a', '1', false), pg_advisory_lock(1)", StateKind.ADVISORY_LOCK),
+        ("select set_config($1, '1', false), pg_advisory_lock(1)", StateKind.PARAMETER),
+        ("select pg_advisory_lock(1), currval('s')", StateKind.SEQUENCE),
+        ("select f(1) into temp t", StateKind.UNKNOWN_FUNCTION),
+        ("select set_config('a', '1', false) into temp t", StateKind.TEMP_TABLE),
     ],
 )
 def test_of_several_states_the_one_hardest_to_get_rid_of_counts(query, state):

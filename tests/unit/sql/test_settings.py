@@ -6,7 +6,7 @@ import pytest
 
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb
+from rwsplit.sql.statement import PrimaryOnly, StateKind, Statement, Verb
 
 BOOK = FunctionBook()
 
@@ -91,7 +91,7 @@ def test_set_leaves_a_parameter_unless_it_is_local(query, setting, value, local)
     found = facts(query)
     assert found.verb is Verb.SET
     assert (found.setting, found.value, found.local) == (setting, value, local)
-    assert found.state is (None if local else SessionState.PARAMETER)
+    assert found.state is (None if local else StateKind.PARAMETER)
     assert found.primary_only is PrimaryOnly.SESSION_STATE
 
 
@@ -133,8 +133,8 @@ def test_what_a_set_changes_is_known_by_name(query, names):
     ("query", "state"),
     [
         ("SET transaction_isolation = serializable", None),
-        ("SET seed = 0.5", SessionState.SEED),
-        ("SET session_preload_libraries = 'x'", SessionState.PARAMETER),
+        ("SET seed = 0.5", StateKind.SEED),
+        ("SET session_preload_libraries = 'x'", StateKind.PARAMETER),
     ],
 )
 def test_what_cannot_be_read_back_is_left_behind(query, state):
@@ -178,7 +178,7 @@ def test_set_of_session_characteristics_stays():
     found = facts("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE")
     assert found.setting == "session characteristics"
     assert found.isolation == "serializable"
-    assert found.state is SessionState.PARAMETER
+    assert found.state is StateKind.PARAMETER
     assert found.primary_only is PrimaryOnly.SESSION_STATE
 
 
@@ -212,7 +212,7 @@ def test_set_constraints_is_of_its_transaction():
 
 
 def test_a_set_of_nothing_is_not_recognised():
-    assert facts("SET 1").state is SessionState.UNRECOGNISED
+    assert facts("SET 1").state is StateKind.UNRECOGNISED
 
 
 @pytest.mark.parametrize(
@@ -234,10 +234,8 @@ def test_settings_of_rwsplit_reach_no_server(query, value):
 
 
 def test_settings_of_rwsplit_among_others_do_reach_one():
-    assert (
-        parse(b"SET rwsplit.route = 'primary'; SELECT 1", BOOK).state is SessionState.PARAMETER
-    )
-    assert parse(b"SELECT 1; RESET rwsplit.route", BOOK).state is SessionState.PARAMETER
+    assert parse(b"SET rwsplit.route = 'primary'; SELECT 1", BOOK).state is StateKind.PARAMETER
+    assert parse(b"SELECT 1; RESET rwsplit.route", BOOK).state is StateKind.PARAMETER
 
 
 @pytest.mark.parametrize(
@@ -254,7 +252,7 @@ def test_reset(query, setting):
     found = facts(query)
     assert found.verb is Verb.RESET
     assert found.setting == setting
-    assert found.state is SessionState.PARAMETER
+    assert found.state is StateKind.PARAMETER
 
 
 @pytest.mark.parametrize(

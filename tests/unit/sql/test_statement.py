@@ -10,7 +10,7 @@ from rwsplit.sql.statement import (
     Cost,
     PrimaryOnly,
     Script,
-    SessionState,
+    StateKind,
     Statement,
     Verb,
     hardest,
@@ -28,8 +28,7 @@ def test_the_strictest_reason_is_the_first_of_the_list():
 
 def test_of_states_the_last_of_the_list_is_hardest_to_get_rid_of():
     assert (
-        hardest([SessionState.LISTEN, None, SessionState.PARAMETER, SessionState.SEED])
-        is SessionState.SEED
+        hardest([StateKind.LISTEN, None, StateKind.PARAMETER, StateKind.SEED]) is StateKind.SEED
     )
     assert hardest([None]) is None
 
@@ -96,14 +95,14 @@ def test_what_ends_all_that_keeps_a_session_runs_anywhere_if_nothing_does(text, 
     [
         (Statement(Verb.QUERY), False, False, False),
         (Statement(Verb.DML, may_write=True), False, False, True),
-        (Statement(Verb.QUERY, state=SessionState.SEQUENCE), True, True, True),
-        (Statement(Verb.QUERY, state=SessionState.ADVISORY_LOCK), False, False, False),
-        (Statement(Verb.OTHER, state=SessionState.UNRECOGNISED), False, True, True),
+        (Statement(Verb.QUERY, state=StateKind.SEQUENCE), True, True, True),
+        (Statement(Verb.QUERY, state=StateKind.ADVISORY_LOCK), False, False, False),
+        (Statement(Verb.OTHER, state=StateKind.UNRECOGNISED), False, True, True),
         (
             Statement(
                 Verb.PREPARE,
-                state=SessionState.PREPARED,
-                inner=Statement(Verb.QUERY, state=SessionState.SEQUENCE),
+                state=StateKind.PREPARED,
+                inner=Statement(Verb.QUERY, state=StateKind.SEQUENCE),
             ),
             True,
             True,
@@ -120,7 +119,7 @@ def test_a_script_uses_sequences(statement: Statement, reads: bool, may_read: bo
 
 def test_a_script_sums_up():
     read = Statement(Verb.QUERY)
-    last = Statement(Verb.DISCARD, state=SessionState.LISTEN, discards=True, needs_session=True)
+    last = Statement(Verb.DISCARD, state=StateKind.LISTEN, discards=True, needs_session=True)
     cost = Cost()
     both = Script((read, last), cost=cost)
 
@@ -130,7 +129,7 @@ def test_a_script_sums_up():
     assert not Script((last, read)).discards
     assert not Script((read,)).changes_parameters
     assert both.needs_session
-    assert both.state is SessionState.LISTEN
+    assert both.state is StateKind.LISTEN
     assert both.single is None
     assert both.cost is cost
     assert not both.controls_transaction

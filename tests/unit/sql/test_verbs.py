@@ -7,7 +7,7 @@ import pytest
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.settings import UNRECOGNISED
-from rwsplit.sql.statement import PrimaryOnly, SessionState, Statement, Verb
+from rwsplit.sql.statement import PrimaryOnly, StateKind, Statement, Verb
 
 BOOK = FunctionBook()
 
@@ -61,13 +61,13 @@ def test_prepare_transaction():
 @pytest.mark.parametrize(
     ("query", "verb", "name", "state"),
     [
-        ("LISTEN ch", Verb.LISTEN, "ch", SessionState.LISTEN),
+        ("LISTEN ch", Verb.LISTEN, "ch", StateKind.LISTEN),
         ("UNLISTEN ch", Verb.UNLISTEN, "ch", None),
         ("UNLISTEN *", Verb.UNLISTEN, "*", None),
         ("DEALLOCATE p", Verb.DEALLOCATE, "p", None),
         ("DEALLOCATE PREPARE ALL", Verb.DEALLOCATE, "all", None),
         ("CLOSE c", Verb.CLOSE, "c", None),
-        ("LOAD 'auto_explain'", Verb.OTHER, None, SessionState.LIBRARY),
+        ("LOAD 'auto_explain'", Verb.OTHER, None, StateKind.LIBRARY),
         ("DISCARD PLANS", Verb.DISCARD, "plans", None),
     ],
 )
@@ -118,7 +118,7 @@ def test_code_may_leave_anything(query, verb):
     found = facts(query)
     assert found.verb is verb
     assert found.may_write
-    assert found.state is SessionState.UNKNOWN_FUNCTION
+    assert found.state is StateKind.UNKNOWN_FUNCTION
 
 
 @pytest.mark.parametrize("query", ["VACUUM", "vacuum full t", "ANALYZE t", "ANALYSE"])
@@ -157,19 +157,19 @@ def test_ddl_leaves_nothing_in_its_session(query):
 @pytest.mark.parametrize(
     ("query", "state"),
     [
-        ("CREATE TEMP TABLE t (a int)", SessionState.TEMP_TABLE),
-        ("CREATE LOCAL TEMPORARY SEQUENCE s", SessionState.TEMP_TABLE),
-        ("CREATE OR REPLACE TEMP RECURSIVE VIEW v (a) AS SELECT 1", SessionState.TEMP_TABLE),
-        ("CREATE TABLE pg_temp.t (a int)", SessionState.TEMP_TABLE),
+        ("CREATE TEMP TABLE t (a int)", StateKind.TEMP_TABLE),
+        ("CREATE LOCAL TEMPORARY SEQUENCE s", StateKind.TEMP_TABLE),
+        ("CREATE OR REPLACE TEMP RECURSIVE VIEW v (a) AS SELECT 1", StateKind.TEMP_TABLE),
+        ("CREATE TABLE pg_temp.t (a int)", StateKind.TEMP_TABLE),
         (
             "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'select 1'",
-            SessionState.TEMP_TABLE,
+            StateKind.TEMP_TABLE,
         ),
-        ("CREATE TABLE t AS SELECT f(1)", SessionState.UNKNOWN_FUNCTION),
-        ("CREATE TEMP TABLE t AS SELECT f(1)", SessionState.UNKNOWN_FUNCTION),
-        ("CREATE TEMP TABLE t AS SELECT 1", SessionState.TEMP_TABLE),
-        ("CREATE TABLE t AS SELECT set_config('a', 'b', false)", SessionState.PARAMETER),
-        ("CREATE TABLE t AS", SessionState.UNRECOGNISED),
+        ("CREATE TABLE t AS SELECT f(1)", StateKind.UNKNOWN_FUNCTION),
+        ("CREATE TEMP TABLE t AS SELECT f(1)", StateKind.UNKNOWN_FUNCTION),
+        ("CREATE TEMP TABLE t AS SELECT 1", StateKind.TEMP_TABLE),
+        ("CREATE TABLE t AS SELECT set_config('a', 'b', false)", StateKind.PARAMETER),
+        ("CREATE TABLE t AS", StateKind.UNRECOGNISED),
     ],
 )
 def test_ddl_that_leaves_something(query, state):
@@ -201,7 +201,7 @@ def test_explain(query, reason, may_write):
 
 def test_prepare_keeps_what_it_prepares():
     found = facts("PREPARE p (int, text) AS SELECT * FROM t WHERE a = $1")
-    assert (found.verb, found.name, found.state) == (Verb.PREPARE, "p", SessionState.PREPARED)
+    assert (found.verb, found.name, found.state) == (Verb.PREPARE, "p", StateKind.PREPARED)
     assert found.inner is not None
     assert found.inner.primary_only is None
     assert found.tables == {"t"}
@@ -219,9 +219,9 @@ def test_a_prepare_without_as_is_not_recognised():
         ("DECLARE c CURSOR WITHOUT HOLD FOR SELECT 1", None),
         (
             "DECLARE c INSENSITIVE SCROLL CURSOR WITH HOLD FOR SELECT 1",
-            SessionState.HOLD_CURSOR,
+            StateKind.HOLD_CURSOR,
         ),
-        ("DECLARE c CURSOR FOR SELECT f(1)", SessionState.UNKNOWN_FUNCTION),
+        ("DECLARE c CURSOR FOR SELECT f(1)", StateKind.UNKNOWN_FUNCTION),
     ],
 )
 def test_declare(query, state):
