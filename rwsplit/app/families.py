@@ -112,6 +112,11 @@ def families(
         yield Family(name, documentation, {(): value})
     for name, documentation, value in (
         ("rwsplit_retries", "Units run again elsewhere.", counters.retries),
+        (
+            "rwsplit_moves",
+            "Reads that waited for a node to be fresh and went to another.",
+            counters.moves,
+        ),
         ("rwsplit_shared_units", "Units pipelined on a lane.", counters.shared),
         ("rwsplit_cancels", "Cancel requests.", counters.cancels),
         ("rwsplit_timeouts", "Units refused after query_wait_timeout.", counters.timeouts),

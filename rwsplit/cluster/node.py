@@ -105,7 +105,6 @@ class Refusal(Enum):
     NO_SOURCE = "receiving no WAL"
     LAGGING = "lagging more than max_lag"
     BEHIND_SESSION = "behind what this session has written or read"
-    FULL = "at its connection limit"
 
 
 @attrs.frozen(kw_only=True, eq=False)

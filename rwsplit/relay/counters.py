@@ -12,7 +12,6 @@ class Counters:
         "bytes_in",
         "bytes_out",
         "cancels",
-        "clients",
         "errors",
         "load",
         "moves",
@@ -38,12 +37,11 @@ class Counters:
         self.shared = 0
         """Units pipelined on a lane behind those of another session."""
         self.moves = 0
-        """Sessions moved to another replica to even out the reads."""
+        """Reads that waited for a node to be fresh enough and went to another one that was."""
         self.cancels = 0
         self.timeouts = 0
         self.errors = 0
         """Sessions ended because their server was lost."""
-        self.clients = 0
         self.turns = 0
         self.bytes_in = 0
         self.bytes_out = 0

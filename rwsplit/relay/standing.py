@@ -51,7 +51,6 @@ class Timer(Enum):
     WAIT = "pool.query_wait_timeout"
     FRESHNESS = "consistency.wait"
     SILENCE = "pool.server_silence_timeout"
-    WRITE = "pool.client_write_timeout"
     SERVER_IDLE = "pool.server_idle_timeout"
     SERVER_AGE = "pool.server_lifetime"
     CANCEL = "rwsplit.app.opener.CANCEL_TIMEOUT"

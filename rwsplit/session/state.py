@@ -198,5 +198,6 @@ class SessionState(Pinned):
 
     def note_definitions(self, script: Script) -> None:
         """Doubt what *script* defines: what follows is classified before this is sent."""
-        if script.redefines is not None:
-            self.doubts.append(self.knowledge.doubt(self.database, script.redefines))
+        redefined, doubts = script.redefines, self.doubts
+        if redefined is not None and not (doubts and doubts[-1].redefined is redefined):
+            doubts.append(self.knowledge.doubt(self.database, redefined))

@@ -35,6 +35,8 @@ from rwsplit.sql.statement import Script
 _NOTHING: Final = ()
 #: A statement's name on servers, as PostgreSQL quotes it.
 _OWN_NAMES: Final = re.compile(rb'"(%s[0-9]+)"' % OWN_NAME)
+#: Bytes of the longest error that is reworded.
+MOST_REWORDED: Final = 64 << 10
 _BARE_MARK: Final = b"\0s%s\0" % BARE_MARK.encode()
 #: SQLSTATEs of a cancelled statement: 26000 if the cancel struck the Parse of the statement that EXECUTE names.
 _CANCELLED: Final = frozenset({b"57014", b"26000"})
@@ -188,8 +190,13 @@ class Unit(Owed):
         """It may run more than *script* tells of: what a portal does that an earlier unit has made, or what came later."""
         return self.follows or self.continued
 
-    def reword(self, frame: bytes) -> bytes:  # noqa: C901 - one line a case
-        """Return the ErrorResponse *frame* with the client's names of statements in place of ours, and nothing of our own words."""
+    def reword(self, frame: bytes) -> bytes:  # noqa: C901, PLR0911 - one line a case
+        """Return the ErrorResponse *frame* with the client's names of statements in place of ours, and nothing of our own words.
+
+        A very long one is left as it is: it is not about a statement's name, though it may hold something like one.
+        """
+        if len(frame) > MOST_REWORDED:
+            return frame
         if self.refusal and sqlstate(frame) == b"25P02":
             frame = self.refusal
         if self.cancelled is CancelReason.QUERY_TIMEOUT and sqlstate(frame) in _CANCELLED:
@@ -205,11 +212,13 @@ class Unit(Owed):
         if OWN_NAME not in frame or self.session is None:
             return frame
         named = dict.fromkeys(_OWN_NAMES.findall(frame), b"")
+        missing = len(named)
         for name, prepared in chain(self.piece.called, self.session.names.items()):
-            if all(named.values()):
+            if not missing:
                 break
             if name and named.get(prepared.name) == b"":
                 named[prepared.name] = name
+                missing -= 1
         frame = _OWN_NAMES.sub(lambda found: b'"%s"' % (named[found[1]] or found[1]), frame)
         return HEADER.pack(frame[0], len(frame) - 1) + frame[HEADER_SIZE:]
 

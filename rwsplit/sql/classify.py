@@ -24,7 +24,7 @@ from rwsplit.sql.verbs import classify_statement
 PARSE_LIMIT: Final = 1 << 20
 """Bytes of a query beyond which nothing is read."""
 MOST_STATEMENTS: Final = 4000
-"""Statements of a query, and those within them, beyond which none is read, since each costs further work."""
+"""Statements of a query, those within them included, and names it defines, beyond which it counts as not read: each costs further work."""
 
 
 def parse(query: bytes, book: FunctionBook, budget: ParseBudget | None = None) -> Script:
@@ -58,9 +58,9 @@ def read_scan(
     if len(parts) > MOST_STATEMENTS:
         return unread(hints)
     script = _script(parts, book, hints, budget)
-    if _count(script) > MOST_STATEMENTS:
-        return unread(hints)
     redefined = script.redefines
+    if _count(script) > MOST_STATEMENTS or _names(redefined) > MOST_STATEMENTS:
+        return unread(hints)
     if len(parts) > 1 and redefined is not None and any(redefined):
         if budget.is_spent:
             return unread(hints)  # to look at it once more takes time as well
@@ -95,6 +95,10 @@ def _count(script: Script) -> int:
             count += 1
             statement = statement.inner
     return count
+
+
+def _names(redefined: Redefined | None) -> int:
+    return 0 if redefined is None else len(redefined.functions) + len(redefined.views)
 
 
 def unreadable(hints: Hints | None = None) -> Script:

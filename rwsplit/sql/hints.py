@@ -25,8 +25,10 @@ MEANINGFUL: Final = (
     "A hint reads /* rwsplit: primary */ or replica, node=NAME, max_lag=5s, "
     f"consistency={'|'.join(level.value for level in ConsistencyLevel)}; no spaces around : and =."
 )
-#: Characters of a misspelt hint that are kept.
+#: Characters of a misspelt hint, or of a value, that are kept.
 SHOWN: Final = 80
+#: Comments whose misspelt words are kept: a session is warned of as many.
+MOST_MISSPELT: Final = 16
 
 _HINT: Final = re.compile(r"\s*rwsplit:(.*)", re.DOTALL | re.IGNORECASE)
 #: What looks like a hint and is none: prose about rwsplit does not.
@@ -52,7 +54,7 @@ def parse_hints(comments: Iterable[str]) -> Hints | None:
             misspelt.append(" ".join(comment.split())[:SHOWN])
     if not asked and not misspelt:
         return None
-    return Hints(**asked, misspelt=tuple(misspelt))  # type: ignore[arg-type]  # each as it should be
+    return Hints(**asked, misspelt=tuple(misspelt[:MOST_MISSPELT]))  # type: ignore[arg-type]  # each as it should be
 
 
 def _take(word: str, asked: dict[str, str | float]) -> bool:
@@ -64,11 +66,11 @@ def _take(word: str, asked: dict[str, str | float]) -> bool:
             asked["route"] = key
         return key in ROUTES
     if key == "node" and value:
-        asked["node"] = value
+        asked["node"] = value[:SHOWN]
         return True
     if key == "consistency" and value:
         # A level this version does not know can only be stricter than those it knows: the policy heeds it.
-        asked["consistency"] = value.lower()
+        asked["consistency"] = value[:SHOWN].lower()
         return value.lower() in LEVELS
     if key == "max_lag":
         try:

@@ -322,8 +322,6 @@ class Script:
         self.may_write: bool = any(s.may_write for s in statements)
         self.state: StateKind | None = next((s.state for s in statements if s.state), None)
         self.sets: frozenset[str] = _NO_NAMES.union(*(s.sets for s in statements))
-        self.weight: int = max(0, len(statements) - 1) + (len(self.sets) >> 3)
-        """Words of work (`sql.effort`) that it takes each time it is looked at, besides those of a statement like others."""
         self.anywhere: bool = bool(statements) and all(
             s.anywhere or _clears_what_is_kept(s) for s in statements
         )
@@ -344,6 +342,11 @@ class Script:
         """The client is to send data: what comes behind it waits for what the server says."""
         redefined = [r for s in statements if (r := _redefined(s)) is not None]
         self.redefines: Redefined | None = unite(redefined) if redefined else None
+        names = len(self.sets)
+        if self.redefines is not None:
+            names += len(self.redefines.functions) + len(self.redefines.views)
+        self.weight: int = max(0, len(statements) - 1) + (names >> 3)
+        """Words of work (`sql.effort`) that it takes each time it is looked at, besides those of a statement like others."""
         self.lists_prepared: bool = any(
             not _LISTS_OF_PREPARED.isdisjoint(s.tables | s.functions) for s in statements
         )

@@ -30,6 +30,9 @@ TEXTS = {
     "reads": "; ".join(f"select {n}" for n in range(3999)),
     "definitions": "; ".join(f"drop view v{n}" for n in range(3999)),
     "empty ones": "a;" * 2000,
+    "names": "drop view " + ", ".join(f"v{n}" for n in range(3999)),
+    "very many names": "drop view " + ", ".join(f"v{n}" for n in range(50_000)),
+    "hints": "/*rwsplit:x*/" * 20_000 + "insert into t values (1)",
 }
 RUN = frames.bind("s") + frames.execute()
 OTHER = frames.bind("o") + frames.execute()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from rwsplit.protocol.looks import Look, Shape
 from rwsplit.protocol.refusals import BARE_MARK, STALE_PLAN
 from rwsplit.protocol.responses import Owed
@@ -11,7 +13,7 @@ from rwsplit.session.pinning import reset_parameters, set_after_reset
 from rwsplit.session.session import Session
 from rwsplit.session.stand_ins import merge
 from rwsplit.session.teaching import Lesson
-from rwsplit.session.unit import CancelReason, Kind, Unit
+from rwsplit.session.unit import MOST_REWORDED, CancelReason, Kind, Unit
 from rwsplit.sql.statement import Script
 from tests.support.frames import (
     BIND_COMPLETE,
@@ -193,6 +195,24 @@ def test_an_error_raised_in_the_clients_name_is_told_without_its_context(session
     told = b"Wof ours\0s%s\0" % BARE_MARK.encode()
 
     assert unit.reword(message("E", said + told + b"\0")) == message("E", said + b"\0")
+
+
+def test_a_very_long_error_stays_as_it_is(session: Session):
+    session.receive(parse("mine", "select 1"))
+    ours = session.names[b"mine"].name.decode()
+    fits = f'"{ours}"' * 1000
+    assert a_unit(session).reword(error("P0001", fits)) == error("P0001", '"mine"' * 1000)
+    said = error("P0001", f'"{ours}"' + "x" * MOST_REWORDED)
+    assert a_unit(session).reword(said) is said
+
+
+def test_each_name_of_a_session_is_looked_at_once_for_an_error(session: Session):
+    names = [f"n{number}" for number in range(2000)]
+    session.receive(b"".join(parse(name, f"select {name}") for name in names))
+    ours = "".join(f'"{session.names[name.encode()].name.decode()}"' for name in names)
+    unit, before = a_unit(session), time.thread_time()
+    assert unit.reword(error("P0001", ours)) == error("P0001", "".join(f'"{n}"' for n in names))
+    assert time.thread_time() - before < 0.05  # it took 0.25 when all were looked at for each
 
 
 def test_an_error_for_nobody_stays_as_it_is(session: Session):

@@ -102,6 +102,15 @@ def test_of_very_many_statements_none_is_read_but_they_may_define_names():
     assert len(many.statements) == 1
 
 
+def test_names_that_are_defined_count_as_well():
+    few = script("drop view " + ", ".join(f"v{n}" for n in range(MOST_STATEMENTS)))
+    assert few.redefines is not None
+    assert len(few.redefines.views) == MOST_STATEMENTS
+    assert few.weight == MOST_STATEMENTS // 8
+    many = script("drop view " + ", ".join(f"v{n}" for n in range(MOST_STATEMENTS + 1)))
+    assert many.primary_only is PrimaryOnly.UNPARSED
+
+
 def test_statements_within_others_count_as_well():
     def explains(levels: int, count: int) -> Script:
         text = "; ".join(f"{'explain ' * levels}set a.x{number} = 1" for number in range(count))

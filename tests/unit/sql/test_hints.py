@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rwsplit.sql.hints import SHOWN, parse_hints
+from rwsplit.sql.hints import MOST_MISSPELT, SHOWN, parse_hints
 from rwsplit.sql.statement import Hints
 
 
@@ -53,6 +53,15 @@ def test_what_is_meant_for_a_hint_and_is_none_is_kept(comment, misspelt, asked):
     hints = parse_hints([comment])
     assert hints == Hints(**asked, misspelt=(misspelt,))
     assert hints.asks == bool(asked)
+
+
+def test_of_very_many_hints_and_very_long_ones_the_beginning_is_kept():
+    hints = parse_hints([f"rwsplit:wrong{number}" for number in range(1000)])
+    assert hints is not None
+    assert hints.misspelt == tuple(f"wrong{number}" for number in range(MOST_MISSPELT))
+    long = parse_hints([f"rwsplit: node={'x' * 1000} consistency={'y' * 1000}"])
+    assert long is not None
+    assert (long.node, long.consistency) == ("x" * SHOWN, "y" * SHOWN)
 
 
 @pytest.mark.parametrize(
