@@ -8,7 +8,7 @@ DEMO   := $(VENV)/.installed-demo
 # Tests run in as many processes as there are processors; those with a cluster wait much, so in one more.
 WORKERS ?= logical
 CLUSTERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-FAST    := tests/unit tests/property tests/component
+FAST    := tests/unit tests/property tests/component tests/attack/test_6_states.py
 REAL    := tests/integration tests/clients tests/attack
 
 .DEFAULT_GOAL := help

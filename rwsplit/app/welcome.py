@@ -35,6 +35,9 @@ from rwsplit.session.defaults import Defaults
 from rwsplit.session.inband import PREFIX
 from rwsplit.session.startup_options import START_ONLY, parse_options
 
+#: Parameters a session may ask for when it begins: each RESET ALL and DISCARD ALL of it brings them back.
+MOST_ASKED: Final = 100
+
 #: Seconds a welcome is remembered: ALTER ROLE ... SET shows in new sessions after that.
 LIFETIME: Final = 60.0
 #: Welcomes remembered.
@@ -174,6 +177,10 @@ class Welcomes:
         base = await self._find(database, user, {})
         wanted = {k.lower(): v for k, v in parameters.items() if k != "options"}
         wanted |= parse_options(parameters.get("options", ""))
+        if len(wanted) > MOST_ASKED:
+            raise FeatureNotSupported(
+                f"a session may ask for {MOST_ASKED} parameters when it begins, not {len(wanted)}"
+            )
         if unchangeable := sorted(START_ONLY.intersection(wanted)):
             raise FeatureNotSupported(
                 f'parameter "{unchangeable[0]}" cannot be set at startup through rwsplit: PostgreSQL '

@@ -47,7 +47,7 @@ _CURSOR: Final = "array['pg_catalog.refcursor'::pg_catalog.regtype, 'pg_catalog.
 _TRIGGER: Final = "array['pg_catalog.trigger'::pg_catalog.regtype, 'pg_catalog.event_trigger'::pg_catalog.regtype]::pg_catalog.oid[]"
 _INTERPRETED: Final = "'{sql, plpgsql}'::pg_catalog.name[]"
 #: Kinds of relations that can be read.
-_KINDS: Final = """'{r, p, v, m, f}'::pg_catalog."char"[]"""
+_KINDS: Final = """'{r, p, v, m, f, S}'::pg_catalog."char"[]"""
 _OURS: Final = "operator(pg_catalog.>=) 16384"
 _VISIBLE: Final = "n.nspname operator(pg_catalog.!~) '^pg_(temp|toast)'"
 
@@ -60,7 +60,8 @@ select p.oid::pg_catalog.int8, p.xmin::pg_catalog.text, n.nspname, p.proname, p.
                        a.aggdeserialfn::pg_catalog.oid::pg_catalog.int8, a.aggmtransfn::pg_catalog.oid::pg_catalog.int8,
                        a.aggminvtransfn::pg_catalog.oid::pg_catalog.int8, a.aggmfinalfn::pg_catalog.oid::pg_catalog.int8]
        end,
-       coalesce(p.pronargs operator(pg_catalog.=) 1 and t.typtype operator(pg_catalog.=) 'c', false),
+       coalesce(p.pronargs operator(pg_catalog.>=) 1 and p.pronargs operator(pg_catalog.-) p.pronargdefaults operator(pg_catalog.<=) 1
+                and t.typtype operator(pg_catalog.=) any ('{{c,p}}'::pg_catalog."char"[]), false),
        p.prorettype operator(pg_catalog.=) any ({_CURSOR})
        or coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[]) operator(pg_catalog.&&) {_CURSOR},
        l.lanname operator(pg_catalog.=) any ({_INTERPRETED}) or p.proargdefaults is not null
@@ -99,7 +100,7 @@ RELATIONS: Final = f"""
 with recursive special(oid) as (
     select oid from pg_catalog.pg_class
      where oid {_OURS} and relkind operator(pg_catalog.=) any ({_KINDS})
-       and (relkind operator(pg_catalog.=) 'v' or relkind operator(pg_catalog.=) 'f'
+       and (relkind operator(pg_catalog.=) any ('{{v, f, S}}'::pg_catalog."char"[])
             or relpersistence operator(pg_catalog.=) 'u' or relrowsecurity)
     union
     select i.inhparent from special s join pg_catalog.pg_inherits i on i.inhrelid operator(pg_catalog.=) s.oid

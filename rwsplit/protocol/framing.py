@@ -62,13 +62,21 @@ def check_length(code: int, length: int) -> None:
         )
 
 
+#: Bytes of the longest name of a statement or portal: sessions keep thousands. PostgreSQL tells names apart by 63.
+MOST_NAME: Final = 1024
+
+
 def find_zero(data: bytes, start: int, end: int) -> int:
     """Return where the zero byte is that ends the name at *start* of `data[:end]`.
 
     Raises:
-        ProtocolViolation: there is none.
+        ProtocolViolation: there is none, or the name is longer than MOST_NAME.
     """
     at = data.find(b"\0", start, end)
     if at < 0:
         raise ProtocolViolation("a message has no zero byte behind a name")
+    if at - start > MOST_NAME:
+        raise ProtocolViolation(
+            f"a statement or portal has a name of more than {MOST_NAME} bytes"
+        )
     return at

@@ -193,7 +193,7 @@ class Bringing:
         if not change.moving:
             client.pending.popleft()
             client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
-        relay.loss.answer(client, unit, refusal, refusal)
+        relay.own_answers.answer(client, unit, refusal, refusal)
         if not client.closed:
             relay.dispatcher.pump(client)
 

@@ -54,7 +54,7 @@ class Canceller:
             if server.responses.owed and server.responses.owed[0] is client.settling:
                 self.cancel_server(server)
         elif client.pending and (client.wait is not None or _waits(client)):
-            relay.loss.fail_unit(client, "57014", CancelReason.REQUEST.value)
+            relay.own_answers.fail_unit(client, "57014", CancelReason.REQUEST.value)
             relay.outboxes.flush()
 
     def _in_flight(self, client: Client, server: Server) -> None:

@@ -202,7 +202,7 @@ class Dispatcher:
         """Answer a unit that must not run with an error, once everything before it is answered; return whether it was."""
         if client.in_flight:
             return False
-        self._relay.loss.refuse(client, unit, code, message, hint=hint)
+        self._relay.own_answers.refuse(client, unit, code, message, hint=hint)
         return True
 
     def to_node(self, client: Client, unit: Unit, node: NodeView) -> bool:

@@ -78,7 +78,7 @@ class Hinting:
             self._relay.waits.await_node(client)
             return False
         message = f'node "{name}", which {_who(route)} names, does not exist'
-        self._relay.loss.refuse(client, unit, "22023", message, hint=f"{self._nodes()}.")
+        self._relay.own_answers.refuse(client, unit, "22023", message, hint=f"{self._nodes()}.")
         return True
 
     def is_late(self, unit: Unit, now: float) -> bool:
@@ -98,7 +98,7 @@ class Hinting:
             hint = f"Attach it (rwsplit node attach {node.name}), or {others}."
         else:
             hint = f"Wait until it is up (rwsplit status), or {others}."
-        self._relay.loss.fail_unit(client, "57P03", message, hint=hint)
+        self._relay.own_answers.fail_unit(client, "57P03", message, hint=hint)
 
     def refused(self, client: Client, unit: Unit, node: str, refused: Refused) -> None:
         """Answer *unit*, which waits for a server of the *node* it names, by what that said."""
@@ -107,7 +107,7 @@ class Hinting:
         code, message = refused.sqlstate or "08006", said.get("M", refused.message)
         detail = f"So says node {node}, which {_who(unit.route)} names."
         error = error_response("ERROR", code, message, detail=detail, hint=said.get("H"))
-        self._relay.loss.fail_with(client, error, refused.response)
+        self._relay.own_answers.fail_with(client, error, refused.response)
 
     def _nodes(self) -> str:
         return "Nodes: " + ", ".join(node.name for node in self._relay.view.nodes)

@@ -16,12 +16,11 @@ from rwsplit.exchange.waits import Waiting
 from rwsplit.protocol import codes
 from rwsplit.protocol.backend import error_response
 from rwsplit.protocol.responses import sqlstate
-from rwsplit.relay import skipping
 from rwsplit.relay.client import Client
 from rwsplit.relay.outboxes import IN
 from rwsplit.routing.route import RouteReason, Target
 from rwsplit.server.server import Server
-from rwsplit.session.unit import SIMPLE, CancelReason, Unit
+from rwsplit.session.unit import CancelReason, Unit
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
@@ -225,40 +224,6 @@ class Loss:
         is_frozen = node is not None and isinstance(node.health, Frozen)
         is_primary = index == self._primary_index()
         return 0 if is_frozen or (is_primary and message is not None) else 1 << index
-
-    def fail_unit(
-        self, client: Client, code: str, message: str, *, hint: str | None = None
-    ) -> None:
-        """Answer the unit a session waits with by an error; the session goes on."""
-        error = error_response("ERROR", code, message, hint=hint)
-        self.fail_with(client, error, error_response("FATAL", code, message, hint=hint))
-
-    def fail_with(self, client: Client, error: bytes, fatal: bytes) -> None:
-        """Answer the unit a session waits with by *error*, or end the session by *fatal* if it cannot go on."""
-        self._relay.waits.end(client)
-        unit = client.pending.popleft()
-        assert isinstance(unit, Unit)
-        client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
-        self.answer(client, unit, error, fatal)
-        if not client.closed and (client.pending or client.paused):
-            self._relay.dispatcher.pump(client)
-
-    def refuse(
-        self, client: Client, unit: Unit, code: str, message: str, *, hint: str | None = None
-    ) -> None:
-        """Answer *unit*, which is not sent to any server, by an error."""
-        error = error_response("ERROR", code, message, hint=hint)
-        self.answer(client, unit, error, error_response("FATAL", code, message, hint=hint))
-
-    def answer(self, client: Client, unit: Unit, error: bytes, fatal: bytes) -> None:
-        """Have *error* be the answer to *unit*, or *fatal* if the session cannot go on behind it."""
-        late = client.tx != codes.IDLE and self._relay.late.fail(client)
-        lost = client.tx != codes.IDLE and not late
-        if unit.is_open or lost or (unit.row_limit and unit.kind is SIMPLE):
-            self._relay.fail_client(client, fatal)
-            return
-        skipping.fail(client, unit, error, b"E" if late else b"I")
-        self._relay.outboxes.touch_client(client)
 
     def requeue(self, client: Client) -> None:
         """Let a waiting session look for a node again."""

@@ -163,6 +163,8 @@ class ReadBack:
                 self._relay.fail_client(client, TOO_LONG_SET)
                 return
             client.adopt_parameters(parameters)
+            if client.is_idle:
+                client.be_sure()
             server.parameters = self._had(client)
             self._relay.sender.bring_parameters(client, server, tells=True)
         if question.audits:

@@ -48,6 +48,7 @@ from rwsplit.relay.lingering import Lingering
 from rwsplit.relay.loss import Loss
 from rwsplit.relay.moments import Moments
 from rwsplit.relay.outboxes import IN, Outboxes, send
+from rwsplit.relay.own_answers import OwnAnswers
 from rwsplit.relay.parsing import Parsing
 from rwsplit.relay.pins import Pins
 from rwsplit.relay.plain import PlainReads
@@ -150,6 +151,7 @@ class Relay:
         self.healing = Healing(self)
         self.moments = Moments(self)
         self.loss = Loss(self)
+        self.own_answers = OwnAnswers(self)
         self.rooms = Rooms(self)
         self.hinting = Hinting(self)
         self.homes = Homes(self)

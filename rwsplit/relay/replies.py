@@ -75,6 +75,7 @@ class Replies:
                 self._will_end(server, events[-1])
             if len(events) > FEW_EVENTS:
                 relay.effort.words += len(events)
+            goes_on: Client | None = None
             for what, owed, value in events:
                 if what is _DONE:
                     self._done(server, owed, value, now)  # type: ignore[arg-type]
@@ -84,7 +85,9 @@ class Replies:
                         relay.moments.told(client, server, owed, now)  # type: ignore[arg-type]  # it is a Unit
                         relay.outboxes.touch_client(client)
                         if client.pending and owed.is_open:  # type: ignore[union-attr]  # it is a Unit
-                            relay.dispatcher.pump(client)
+                            goes_on = (
+                                client  # once: its statements are looked through each time
+                            )
                 elif what is What.FAILED:
                     assert isinstance(value, bytes)
                     self._failed(server, owed, value, now)
@@ -102,6 +105,8 @@ class Replies:
                     return
                 if server.lease == CLOSED:
                     return
+            if goes_on is not None and goes_on.pending and not goes_on.closed:
+                relay.dispatcher.pump(goes_on)
             # Only now: while events are worked off, what is owed may be empty before its last event.
             if not server.responses.owed and server.holder is None and server.lease != IDLE:
                 if server.lease == LANE:
@@ -166,8 +171,14 @@ class Replies:
         settling = client.settling
         if settling is not None and isinstance(settling, Restoration) and settling.unit is owed:
             relay.sender.restore(client, server, settling)
-        if client.doubts and status == codes.IDLE and client.is_idle:
+        if (
+            (client.doubts or client.is_unsure or client.opaque)
+            and status == codes.IDLE
+            and client.is_idle
+        ):
             client.knowledge.settle(client.database, client.doubts, now)
+            if not client.journal.touched:
+                client.be_sure()
         if server.copying and not client.in_flight:
             server.copying = 0
         if status != _IDLE and client.mode is PoolMode.STATEMENT:
@@ -251,7 +262,9 @@ class Replies:
         elif route is not None and route.reason is RouteReason.NO_FRESH_REPLICA:
             relay.note_read(client, unit.node)  # it began a transaction on the primary
 
-    def _failed(self, server: Server, owed: Owed | None, error: bytes, now: float) -> None:
+    def _failed(  # noqa: C901 - one branch a kind
+        self, server: Server, owed: Owed | None, error: bytes, now: float
+    ) -> None:
         """An ErrorResponse came: take back what the server was not taught after all."""
         relay = self._relay
         if isinstance(owed, Chore):
@@ -265,6 +278,8 @@ class Replies:
         unlearn(server, owed.lessons, owed.done)
         if owed.piece.drops:
             server.unsure = True  # its DEALLOCATE may have been skipped
+        if sqlstate(error) == b"26000":
+            tidying.forget_missing(relay, server, owed, error)
         if is_stale_plan(error):
             relay.trials.forget_stale(client, server, owed)
         if client is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sized
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rwsplit.config.choices import PoolMode
 from rwsplit.exchange.chores import DEALLOCATE_ALL, Chore, Purpose, query
@@ -43,11 +43,17 @@ if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
 
+#: Seconds between two times that the servers of a database are closed because it is to go; PostgreSQL waits five.
+VACATES: Final = 5.0
+
+
 class Sender:
     """Queues units on servers."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
+        self._vacated: dict[str, float] = {}
+        """When the servers of a database were closed because it is to go."""
 
     def send(  # noqa: C901, PLR0912, PLR0915 - one branch a need
         self, client: Client, server: Server, unit: Unit
@@ -213,7 +219,9 @@ class Sender:
         assert server.parameters is not None
         if server.parameters is client.parameters:
             return
-        server.out.append(client.parameters.change_from(server.parameters))
+        change = client.parameters.change_from(server.parameters)
+        self._relay.slices.spend(client, len(change) >> 7)
+        server.out.append(change)
         server.parameters = client.parameters
         server.unnamed = None
         if client.parameters.idle_session:
@@ -239,10 +247,12 @@ class Sender:
                 server.responses.owner = client.sink
         if script.ends_state or (reason is not None and not _is_sure(client, unit, reason)):
             client.doubt_pin()
-        if script.changes_parameters and client.journal.note(script, client.parameters):
-            server.parameters = None
-        if script.redefines is not None and (unit.waiting_for or unit.is_open):
-            client.doubts.append(client.knowledge.doubt(client.database, script.redefines))
+        if script.changes_parameters:
+            self._relay.slices.spend(client, len(client.parameters.values) >> 3)
+            if client.journal.note(script, client.parameters):
+                server.parameters = None
+        if unit.waiting_for or unit.is_open:
+            client.note_definitions(script)
         if script.vacates is not None:
             self._vacate(script.vacates)
         if forgets_prepared(script):
@@ -256,9 +266,16 @@ class Sender:
                 unit.guarded = True
 
     def _vacate(self, database: str) -> None:
-        """Close the servers kept for *database*: PostgreSQL waits some seconds for others to leave it."""
+        """Close the servers kept for *database*: PostgreSQL waits some seconds for others to leave it.
+
+        Not again and again: who may not drop it may say so as often as it likes.
+        """
+        now = self._relay.now
+        if now - self._vacated.get(database, -VACATES) < VACATES:
+            return
         for pool in self._relay.pools:
             if pool.database == database:
+                self._vacated[database] = now
                 for server in list(pool.servers):
                     if server.lease == IDLE:
                         self._relay.close_server(server)

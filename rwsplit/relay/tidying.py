@@ -21,6 +21,21 @@ if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
 
+def forget_missing(relay: Relay, server: Server, unit: Unit, error: bytes) -> None:
+    """Take note that *server* has no statement of the name that *error* says, the client's or ours: something out of sight has deallocated it.
+
+    It is closed, in case that it is there: a function can raise such an error, too.
+    """
+    missing = [
+        prepared
+        for name, prepared in unit.piece.called
+        if b'"%s"' % prepared.name in error or b'"%s"' % name in error
+    ]
+    for prepared in missing:
+        server.known.pop(prepared, None)
+    close(relay, server, [prepared.name for prepared in missing])
+
+
 def close(relay: Relay, server: Server, names: Iterable[bytes]) -> None:
     """Have *server* close the statements *names*, now or as soon as it may be told."""
     server.litter += [frame(codes.CLOSE, b"S" + name + b"\0") for name in names]

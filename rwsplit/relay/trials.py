@@ -170,7 +170,7 @@ class Trials:
         client.pending.popleft()
         client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
         error = unit.reword(trial.refusal)
-        relay.loss.answer(client, unit, error, error)
+        relay.own_answers.answer(client, unit, error, error)
         if not client.closed:
             relay.dispatcher.pump(client)
         return True

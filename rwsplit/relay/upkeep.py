@@ -234,7 +234,7 @@ class Upkeep:
                 if client.pending[0].deadline > now:  # type: ignore[union-attr]
                     break
                 relay.counters.timeouts += 1
-                relay.loss.fail_unit(
+                relay.own_answers.fail_unit(
                     client,  # type: ignore[arg-type]
                     "53300",
                     f"no server of {pool.node} became free within query_wait_timeout ({timeout:g} s);"
@@ -247,7 +247,7 @@ class Upkeep:
                 relay.hinting.fail(client, unit)
             elif isinstance(unit, Unit) and unit.deadline <= now:
                 relay.counters.timeouts += 1
-                relay.loss.fail_unit(
+                relay.own_answers.fail_unit(
                     client,
                     "57P03",
                     f"no node may answer within query_wait_timeout ({timeout:g} s): "

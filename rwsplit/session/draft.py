@@ -74,7 +74,6 @@ class Draft:
         """Its unnamed portal has not been executed yet."""
         self._ends_failed = False
         """Whether it ends a failed transaction, or rolls back to a savepoint in it: the server refuses any other Parse."""
-        self._called: list[tuple[bytes, Prepared]] = []
         self._used: Prepared | None = None
         """The statement of its last Bind or Describe."""
         self._begin()
@@ -91,6 +90,7 @@ class Draft:
         self._parsed: set[Prepared] = NOTHING_PARSED
         """The statements that the client's own Parse messages prepare on the server."""
         self._scripts: list[Script | None] = []
+        self._called: list[tuple[bytes, Prepared]] = []
         self.waiting_for: Sequence[bytes] = ()
 
     @property

@@ -13,7 +13,7 @@ from rwsplit.sql.statement import PrimaryOnly, Script, StateKind, Statement, Ver
 #: OIDs below are PostgreSQL's own (FirstNormalObjectId, src/include/access/transam.h).
 FIRST_USER_OID: Final = 16384
 #: Built-in functions that leave session state: set_config, advisory locks, pg_export_snapshot.
-STATEFUL_OIDS: Final = frozenset({2078, 3809, *range(2880, 2893), 3089, 3090, 3091, 3092})
+STATEFUL_OIDS: Final = frozenset({1599, 2078, 3809, *range(2880, 2893), 3089, 3090, 3091, 3092})
 
 PLAIN: Final = Script(
     (Statement(Verb.CALL, primary_only=PrimaryOnly.MAY_WRITE, may_write=True),)

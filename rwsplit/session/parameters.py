@@ -23,6 +23,10 @@ from rwsplit.session.literals import literal
 
 #: Columns rwsplit selects in one row.
 MOST_COLUMNS: Final = 1000
+#: Bytes of the longest way from one set to another that is remembered.
+MOST_REMEMBERED: Final = 4 << 10
+#: Statements that bring parameters back which are remembered of one set.
+MOST_RESTORED: Final = 8
 #: Who a session acts as; the later one rests on the earlier.
 IDENTITY: Final = ("session_authorization", "role")
 #: Parameters under which even a short query of rwsplit's own may be cancelled if they are less than a second.
@@ -57,6 +61,7 @@ class ParameterSet:
         "__weakref__",
         "_by_name",
         "_changes",
+        "_restored",
         "has_identity",
         "hurries",
         "idle_session",
@@ -78,6 +83,7 @@ class ParameterSet:
         )
         """Seconds its session may idle in a transaction, 0 without a limit."""
         self._changes: WeakKeyDictionary[ParameterSet, bytes] = WeakKeyDictionary()
+        self._restored: dict[tuple[frozenset[str], frozenset[str], bool], bytes | None] = {}
 
     @property
     def size(self) -> int:
@@ -99,7 +105,9 @@ class ParameterSet:
         """Return the Query frame that turns a server whose parameters are *other* into this set."""
         change = self._changes.get(other)
         if change is None:
-            change = self._changes[other] = frame(codes.QUERY, _sql(other, self) + b"\0")
+            change = frame(codes.QUERY, _sql(other, self) + b"\0")
+            if len(change) <= MOST_REMEMBERED:
+                self._changes[other] = change
         return change
 
     def restored(
@@ -117,6 +125,16 @@ class ParameterSet:
         `all` stands for what RESET ALL leads back, which is not who one acts as. The statement returns no row, so
         that one message answers it: no value is null, so all are set to find that out.
         """
+        key = (frozenset(names), frozenset(but), unless_set)
+        if key not in self._restored:
+            if len(self._restored) >= MOST_RESTORED:
+                self._restored.clear()
+            self._restored[key] = self._restoring(names, but, unless_set=unless_set)
+        return self._restored[key]
+
+    def _restoring(
+        self, names: Collection[str], but: Collection[str], *, unless_set: bool
+    ) -> bytes | None:
         setting = _setting_unless_set if unless_set else _setting
         settings = [
             f"{setting(name, value)} IS NULL"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from rwsplit.sql.classify import unread, unreadable
 from rwsplit.sql.statement import PrimaryOnly, Script, StateKind, Statement, Verb
 
+Item = TypeVar("Item")
+
 #: So many texts in one unit are merged as they are.
 _FEW: Final = 8
+#: So many statements of an open unit are kept as they are.
+_MANY: Final = 1024
 
 #: A unit that holds nothing to run (Sync alone, Close): any server answers it.
 NOTHING: Final = Script(())
@@ -40,14 +44,19 @@ UNREAD: Final = unread()
 class Effects:
     """The statements of an open unit's pieces, in order: as much of a Script as their effects need."""
 
-    __slots__ = ("statements",)
+    __slots__ = ("_limit", "statements")
 
     def __init__(self, first: Script | Effects | None = None) -> None:
+        self._limit = _MANY
+        """The number of statements at which those are left out that come again and again."""
         self.statements: list[Statement] = [] if first is None else [*first.statements]
 
     def add(self, script: Script | Effects) -> None:
         """Append the statements of the next piece."""
         self.statements += script.statements
+        if len(self.statements) > self._limit:
+            self.statements = thinned(self.statements)
+            self._limit = max(_MANY, 2 * len(self.statements))
 
     @property
     def discards(self) -> bool:
@@ -60,6 +69,13 @@ def of_prepared(script: Script | None) -> Script | None:
     return script if script is None or len(script.statements) <= 1 else SEVERAL
 
 
+def thinned(items: Sequence[Item]) -> list[Item]:
+    """Return *items* in their order, each only where it comes first and last."""
+    first = {id(item): at for at, item in reversed([*enumerate(items)])}
+    last = {id(item): at for at, item in enumerate(items)}
+    return [item for at, item in enumerate(items) if at in (first[id(item)], last[id(item)])]
+
+
 def merge(scripts: Sequence[Script]) -> Script:
     """Return the facts of *scripts* run one after the other; hints are the first one's.
 
@@ -67,13 +83,7 @@ def merge(scripts: Sequence[Script]) -> Script:
     is the same as with all others in between.
     """
     if len(scripts) > _FEW:
-        first = {id(script): at for at, script in reversed([*enumerate(scripts)])}
-        last = {id(script): at for at, script in enumerate(scripts)}
-        scripts = [
-            script
-            for at, script in enumerate(scripts)
-            if at in (first[id(script)], last[id(script)])
-        ]
+        scripts = thinned(scripts)
     statements = tuple(statement for script in scripts for statement in script.statements)
     hints = next((script.hints for script in scripts if script.hints is not None), None)
     merged = Script(statements, hints=hints)

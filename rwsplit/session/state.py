@@ -24,6 +24,7 @@ from rwsplit.session.names import Names
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pin import Pinned
 from rwsplit.session.teaching import ServerState
+from rwsplit.sql.catalog import UNKNOWN_PATH
 from rwsplit.sql.statement import Script
 
 NOTHING_SAID: Final[Mapping[str, str]] = MappingProxyType({})
@@ -177,7 +178,8 @@ class SessionState(Pinned):
         self.opaque = is_opaque(values)
         self.application_name = values.get("application_name", self.application_name)
         self.isolation = values.get("default_transaction_isolation", self.isolation).lower()
-        self.enter_scope()
+        if not self.is_unsure:
+            self.enter_scope()
         self.review()
 
     def enter_scope(self) -> None:
@@ -201,3 +203,17 @@ class SessionState(Pinned):
         redefined, doubts = script.redefines, self.doubts
         if redefined is not None and not (doubts and doubts[-1].redefined is redefined):
             doubts.append(self.knowledge.doubt(self.database, redefined))
+        if script.changes_path:
+            self.scope = self.knowledge.scope(self.database, self.user, UNKNOWN_PATH)
+        self.opaque = self.opaque or script.changes_encoding
+
+    @property
+    def is_unsure(self) -> bool:
+        """What names mean to it is not known: it has set the search path, and nobody has looked what came of it."""
+        return self.scope.search_path is UNKNOWN_PATH
+
+    def be_sure(self) -> None:
+        """Let texts mean again what *parameters* say: nothing that could change that is under way."""
+        if self.is_unsure:
+            self.enter_scope()
+        self.opaque = is_opaque({**self.started_with, **dict(self.parameters.values)})

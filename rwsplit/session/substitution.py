@@ -14,11 +14,11 @@ from rwsplit.protocol import codes
 from rwsplit.session import inband
 from rwsplit.session.names import Unsettled
 from rwsplit.session.pinning import drops_prepared
-from rwsplit.session.prepared import OWN_NAME, TOO_MANY, Meaning, Prepared
+from rwsplit.session.prepared import TOO_MANY, Meaning, Prepared
 from rwsplit.session.renaming import Renaming
-from rwsplit.session.stand_ins import OPAQUE, ORPHAN
+from rwsplit.session.stand_ins import OPAQUE, ORPHAN, merge
 from rwsplit.session.state import SessionState
-from rwsplit.sql.statement import Script, Verb
+from rwsplit.sql.statement import Script, Statement, Verb
 
 #: The name of a statement that no server has.
 NONE: Final = b"rwsplit_none"
@@ -55,6 +55,8 @@ def special(
     Raises:
         Unsettled: it is not known yet what its name means.
     """
+    if script.names_own:
+        return Meaning(b"EXECUTE " + NONE, ORPHAN)  # no session has made one of that name
     statement = script.single
     if statement is None or session.tx == codes.FAILED:
         return None
@@ -80,6 +82,8 @@ def meaning(  # noqa: PLR0911 - one line a case
     statement = script.single
     if statement is None or session.tx == codes.FAILED or drops_prepared(statement):
         return None
+    if script.names_own:
+        return Meaning(b"EXECUTE " + NONE, ORPHAN)
     name = (statement.name or "").encode()
     if name in session.names.unsettled:
         raise Unsettled
@@ -96,10 +100,7 @@ def meaning(  # noqa: PLR0911 - one line a case
     if matched is None or matched.end() == MOST_AHEAD:
         return None
     if prepared is None:
-        is_own = matched[2].strip(b'"').lower().startswith(OWN_NAME)
-        if statement.verb is Verb.PREPARE or not is_own:
-            return None  # one made by PREPARE, on the server the session is pinned to
-        return Meaning(matched[1] + NONE + query[matched.end() :], script)
+        return None  # one made by PREPARE, on the server the session is pinned to
     shift = len(matched[1].decode(errors="replace")), len(prepared.name) - len(matched[2])
     if statement.verb is Verb.DEALLOCATE:
         # The server keeps it for others: one of its own dies in its place. That is empty, as the statement may be
@@ -107,9 +108,17 @@ def meaning(  # noqa: PLR0911 - one line a case
         victim = session.scope.prepared.get(b"/*%s*/\0\0\0" % prepared.name)
         text = b'DEALLOCATE "%s"' % victim.name
         return Meaning(text, script, victim, name, drops=True)
-    facts = script if statement.verb is Verb.PREPARE else prepared.script or ORPHAN
+    facts = script if statement.verb is Verb.PREPARE else _executed(statement, prepared)
     text = matched[1] + prepared.name + query[matched.end() :]
     return Meaning(text, facts, prepared, name, shift=shift)
+
+
+def _executed(statement: Statement, prepared: Prepared) -> Script:
+    """Return the facts of the EXECUTE *statement* of *prepared*: of that, and of the arguments."""
+    facts, arguments = prepared.script or ORPHAN, statement.inner
+    if arguments is None or Script((arguments,)).plain_read:
+        return facts
+    return merge([Script((arguments,)), facts])
 
 
 def as_meant(session: SessionState, name: bytes, prepared: Prepared) -> Prepared:
@@ -167,6 +176,8 @@ def identify(session: SessionState, tail: bytes) -> Prepared:
         return registry.private(tail, OPAQUE)
     prepared = registry.get(tail, session.scope.place)
     script = prepared.script
+    if script is not None and script.names_own:
+        return registry.private(b"EXECUTE " + NONE + tail[tail.index(0) :], ORPHAN)
     statement = None if script is None else script.single
     if script is None or not script.special or statement is None or names_another(script):
         return prepared

@@ -141,9 +141,18 @@ def _defines(tokens: Sequence[Token], index: int) -> bool:
     while _text(tokens, index - 1) == ".":
         index -= 2
     return _text(tokens, index - 1) in _BEFORE_COLUMNS or (
-        _text(tokens, index - 1) == "on"
-        and (WORD, "index") in tokens[max(0, index - 7) : index]
+        _text(tokens, index - 1) == "on" and _is_of_index(tokens, index - 1)
     )
+
+
+def _is_of_index(tokens: Sequence[Token], on: int) -> bool:
+    """Return whether the word at *on* is that of CREATE [UNIQUE] INDEX [CONCURRENTLY] [IF NOT EXISTS] [name] ON."""
+    words = [_text(tokens, at) for at in range(max(0, on - 8), on)]
+    if "index" not in words:
+        return False
+    at = len(words) - 1 - words[::-1].index("index")
+    before = [word for word in words[:at] if word != "unique"]
+    return before[-1:] == ["create"]
 
 
 def _word(tokens: Sequence[Token], index: int) -> FunctionFacts:
@@ -160,9 +169,19 @@ def _word(tokens: Sequence[Token], index: int) -> FunctionFacts:
         state = StateKind.TEMP_TABLE
     elif text in _STATEMENTS and _begins_statement(tokens, index):
         state = None if text == "set" and after in _LOCAL else _STATEMENTS[text]
+    elif text == "update" and _named_behind(tokens, index) == "pg_settings":
+        state = StateKind.PARAMETER  # its rule calls set_config
     elif text == "open" and _begins_statement(tokens, index):
         return OPENING  # what it opens is there to the end of the transaction, for whoever knows its name
     return HARMLESS if state is None else leaving(state)
+
+
+def _named_behind(tokens: Sequence[Token], index: int) -> str:
+    """Return the bare name that stands behind the word at *index*, and behind ONLY."""
+    at = index + 2 if _text(tokens, index + 1) == "only" else index + 1
+    while _text(tokens, at + 1) == ".":
+        at += 2
+    return tokens[at][1] if at < len(tokens) else ""
 
 
 def _literal(text: str) -> FunctionFacts:

@@ -76,6 +76,10 @@ class _Shape:
         self.last = last
 
 
+WORD_BYTES: Final = 500
+"""Memory for each word that the facts of a text weigh (`Script.weight`)."""
+
+
 class StatementCache:
     """Facts of at most *size* texts and *size* shapes."""
 
@@ -104,8 +108,12 @@ class StatementCache:
         self.stored = 0
         """How often `store` was called: while that is the same, `peek` would find the same."""
         self._functions = functions
-        self._texts: Generations[Key, Script] = Generations(size)
-        self._shapes: Generations[Key, _Shape] = Generations(size)
+        self._texts: Generations[Key, Script] = Generations(
+            size, lambda script: WORD_BYTES * script.weight
+        )
+        self._shapes: Generations[Key, _Shape] = Generations(
+            size, lambda shape: WORD_BYTES * shape.script.weight
+        )
         self._too_long = unreadable()
         self._text_hits = self._shape_hits = self._fingerprint_hits = 0
         self._parses = self._unparsed = self._dear = 0

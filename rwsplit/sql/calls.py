@@ -46,6 +46,8 @@ _CTE_WORDS: Final = frozenset({"as", "not", "with", "to", "using", "default"})
 _AFTER_GROUP_BY: Final = frozenset(
     {
         "having",
+        "on",
+        "returning",
         "window",
         "order",
         "limit",
@@ -70,7 +72,7 @@ _NOT_A_CTE: Final = frozenset(
     }
 )
 _CONSTRUCTS: Final = {
-    "by": {"order", "group", "partition", "first"},
+    "by": {"order", "group", "partition"},
     "sets": {"grouping"},
     "varying": {"character", "char", "bit", "nchar"},
     "zone": {"time"},
@@ -97,7 +99,13 @@ _INTRODUCES_VALUE_BEHIND: Final = {
     "value": {"by"},
 }
 """The same directly behind one of these."""
-_CONSTRUCTS_OF_DML: Final = {"conflict": "on", "insert": "then"}
+_COLUMNS_OF_DML: Final = {
+    "conflict": ("on", {"do", "where"}),
+    "insert": ("then", {"values", "overriding", "default"}),
+}
+"""Words that behind another one begin a list of columns (ON CONFLICT, THEN INSERT of MERGE), if one of these follows its `)`."""
+MOST_PREDICATE: Final = 500
+"""Tokens of ON CONFLICT (...) WHERE that are looked through for its DO."""
 
 
 class Calls(NamedTuple):
@@ -238,8 +246,30 @@ class _Finder:
         frame = self.frames.pop()
         if frame.call_may_follow:
             self.clause_ends.add(index)
-        if frame.head >= 0 and self._token(index + 1)[0] in {STRING, NUMBER}:
+        if frame.head >= 0 and (
+            self._token(index + 1)[0] in {STRING, NUMBER} or self._holds_columns(frame, index)
+        ):
             del self.heads[frame.head]
+
+    def _holds_columns(self, frame: _Frame, end: int) -> bool:
+        """Say whether the parentheses of *frame*, whose `)` stands at *end*, are those of ON CONFLICT or THEN INSERT."""
+        before, behind = _COLUMNS_OF_DML.get(frame.word, ("", ()))
+        if not self.writes or before != self._text(frame.head - 1):
+            return False
+        following = self._text(end + 1)
+        if following == "where":
+            return self._leads_to_do(end + 2)
+        return following in behind
+
+    def _leads_to_do(self, start: int) -> bool:
+        """Say whether DO is what the condition that begins at *start* is for, and not one of another ON CONFLICT behind it."""
+        for index in range(start, min(len(self.tokens), start + MOST_PREDICATE)):
+            before = self._text(index - 1)
+            if self._text(index) == "conflict" and before == "on":
+                return False
+            if self._text(index) == "do" and self._text(index + 1) in {"nothing", "update"}:
+                return before not in {".", "as"}
+        return False
 
     def _is_call(self, index: int) -> bool:
         """Say whether the `(` at *index* opens the arguments of a function."""
@@ -253,10 +283,15 @@ class _Finder:
         ):
             return False
         before_kind, before = self._token(head - 1)
+        if before_kind in {WORD, NAME} and self._introduces_value(head - 1):
+            return True
         if before_kind == WORD:
-            if self._introduces_value(head - 1):
-                return True
-            return before in KEY_WORDS and before not in {"as", "ordinality", "into"}
+            return before in KEY_WORDS and before not in {
+                "as",
+                "ordinality",
+                "into",
+                "references",
+            }
         if before_kind == MARK and before == ")":
             return head - 1 in self.clause_ends
         return not (
@@ -268,8 +303,6 @@ class _Finder:
         """Say whether the unqualified word *text* before the `(` at *index* is PostgreSQL's grammar."""
         before = self._text(index - 2)
         if text in RESERVED or text in COLUMN_ONLY or before in _CONSTRUCTS.get(text, ()):
-            return True
-        if self.writes and _CONSTRUCTS_OF_DML.get(text) == before:
             return True
         if text in {"cube", "rollup"}:
             return self.frames[-1].in_group and before in _BEFORE_CUBE
@@ -289,7 +322,9 @@ class _Finder:
 
     def _introduces_value(self, index: int) -> bool:
         """Say whether a value begins behind the word at *index*, which elsewhere is a name."""
-        text, before = self._text(index), self._text(index - 1)
+        text, before = self._token(index)[1], self._text(index - 1)
+        if self._token(index)[0] == NAME:  # an option of XMLTABLE may be quoted
+            return text in {"path", "default"} and self.frames[-1].word == "xmltable"
         if before in _INTRODUCES_VALUE_BEHIND.get(text, ()):
             return True
         return self.frames[-1].word in _INTRODUCES_VALUE_IN.get(text, ()) and before not in {

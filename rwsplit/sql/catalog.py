@@ -30,6 +30,8 @@ MOST_PATH: Final = 20
 """Schemas of a search path that are looked through; with a longer path a name counts as one of any schema."""
 MOST_PATH_TEXT: Final = 4 << 10
 """Characters of a search path that are read; of a longer one it is not known which schemas it names."""
+UNKNOWN_PATH: Final = "\0"
+"""Stands for a search path that is not known now: a statement that sets it is on its way, or has been undone perhaps."""
 ANYWHERE: Final[Path] = (ANY,) * (MOST_PATH + 1)
 """The path of a session in which a name may be one of any schema."""
 MOST_LOOKUPS: Final = 5000
@@ -130,7 +132,7 @@ class Catalog:
     def path(self, text: str | None, user: str) -> Path:
         """Return the part that matters here of the search path *text* of *user*; None: its default one."""
         said = self.paths.of(user) if text is None else text
-        if len(said) > MOST_PATH_TEXT:
+        if said == UNKNOWN_PATH or len(said) > MOST_PATH_TEXT:
             return ANYWHERE
         path = parse_search_path(said, user)
         return tuple(schema for schema in path if schema in self.schemas)

@@ -287,8 +287,8 @@ def _read(body: Body) -> FunctionFacts:
 
 
 def _storage(relation: RelationRow) -> FunctionFacts:
-    """A standby has no data of unlogged tables, and a foreign one is not replicated at all."""
-    only_here = relation.kind == "f" or relation.persistence == "u"
+    """A standby has no data of unlogged tables, that of sequences is ahead, and a foreign table is not replicated at all."""
+    only_here = relation.kind in {"f", "S"} or relation.persistence == "u"
     return ABOUT_THE_PRIMARY if only_here else HARMLESS
 
 

@@ -58,6 +58,9 @@ def read_scan(
     if len(parts) > MOST_STATEMENTS:
         return unread(hints)
     script = _script(parts, book, hints, budget)
+    if any(statement.changes_path for statement in script.statements[:-1]):
+        book = book.anywhere()
+        script = _script(parts, book, hints, budget)
     redefined = script.redefines
     if _count(script) > MOST_STATEMENTS or _names(redefined) > MOST_STATEMENTS:
         return unread(hints)
@@ -115,33 +118,36 @@ def split(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
     """Yield the tokens of each statement, without semicolons and empty statements.
 
     Semicolons inside parentheses (CREATE RULE) or between BEGIN ATOMIC and its END (the SQL body of a
-    function) do not end a statement; CASE ends with END, too.
+    function) do not end a statement. That END comes directly behind a semicolon, or ATOMIC; any other is a CASE's, or a name.
     """
-    start, depth, blocks = 0, 0, 0
+    start, depth, in_body = 0, 0, False
     before: Token = (MARK, "")
     for index, token in enumerate(tokens):
         kind, text = token
         if kind == MARK:
             depth += (text == "(") - (text == ")")
-            if text == ";" and depth <= 0 and blocks == 0:
+            if text == ";" and depth <= 0 and not in_body:
                 if index > start:
                     yield tokens[start:index]
                 start, depth = index + 1, 0
-        elif kind == WORD and before not in _NO_BLOCK:
-            if (
-                text == "atomic"
-                and before == (WORD, "begin")
-                and tokens[start] == (WORD, "create")
-            ):
-                blocks = 1
-            elif blocks and text in {"case", "end"}:
-                blocks += 1 if text == "case" else -1
+        elif kind == WORD and text == "atomic":
+            in_body = in_body or (
+                before == (WORD, "begin")
+                and depth <= 0
+                and _has_body(tokens[start : start + 4])
+            )
+        elif kind == WORD and text == "end" and in_body:
+            in_body = before not in {(MARK, ";"), (WORD, "atomic")}
         before = token
     if start < len(tokens):
         yield tokens[start:]
 
 
-_UNREAD: Final = attrs.evolve(UNRECOGNISED, redefines=Redefined())
+def _has_body(head: Sequence[Token]) -> bool:
+    """Say whether a statement that begins with *head* defines a function or procedure."""
+    words = [text for kind, text in head if kind == WORD]
+    at = 3 if words[1:3] == ["or", "replace"] else 1
+    return words[:1] == ["create"] and words[at : at + 1] in (["function"], ["procedure"])
 
-_NO_BLOCK: Final = frozenset({(MARK, "."), (WORD, "as")})
-"""Behind these, `end` and `case` are only names."""
+
+_UNREAD: Final = attrs.evolve(UNRECOGNISED, redefines=Redefined())

@@ -16,7 +16,7 @@ from rwsplit.sql.catalog import ANY, Catalog
 from rwsplit.sql.classify import split
 from rwsplit.sql.dynamic import MADE_UP, body_of_do
 from rwsplit.sql.facts import UNKNOWN, FunctionFacts, combine
-from rwsplit.sql.functions import FunctionBook, split_name
+from rwsplit.sql.functions import TYPE_WORDS, FunctionBook, behind_words, split_name
 from rwsplit.sql.given import BY_LITERAL
 from rwsplit.sql.search_path import Path
 from rwsplit.sql.tokens import NAME, OPERATOR, STRING, WORD, Token, scan_text, string_value
@@ -51,11 +51,13 @@ def _mentioned_by(statement: Sequence[Token]) -> Iterator[str]:
             yield schema
 
 
-def _collect(tokens: Iterable[Token], names: set[str], depth: int) -> None:
+def _collect(tokens: Sequence[Token], names: set[str], depth: int) -> None:
     literals: list[str] = []
+    names.update(f"operator({symbol})" for symbol in behind_words(tokens))
     for kind, text in tokens:
         if kind in {WORD, NAME}:
             names.add(text)
+            names.update(TYPE_WORDS.get(text, ()))
         elif kind == OPERATOR:
             names.add(f"operator({text})")
         elif kind == STRING:
@@ -103,6 +105,10 @@ class Excerpt(FunctionBook):
     def doubting(self, names: frozenset[str]) -> Excerpt:
         """Return an excerpt that is the same but does not know *names*."""
         return Excerpt(super().doubting(names), self._given)
+
+    def anywhere(self) -> Excerpt:
+        """Return an excerpt that is the same, but a name may be one of any schema."""
+        return Excerpt(super().anywhere(), self._given)
 
     def facts_as(self, name: str, known: FunctionFacts | None) -> FunctionFacts:
         """Return the facts of *name*, *known* being those of PostgreSQL's own function of that name."""

@@ -17,7 +17,7 @@ from typing import Final
 
 from rwsplit.sql.body import Body
 from rwsplit.sql.calls import KEY_WORDS
-from rwsplit.sql.catalog import Catalog, symbol_of
+from rwsplit.sql.catalog import ANYWHERE, Catalog, symbol_of
 from rwsplit.sql.chart import builtin_facts
 from rwsplit.sql.facts import ABOUT_THE_PRIMARY, HARMLESS, UNKNOWN, FunctionFacts, combine
 from rwsplit.sql.relations import relation_needs
@@ -62,6 +62,10 @@ class FunctionBook:
         book._catalog, book._path, book._doubted = catalog, path, doubted
         book.watches_tokens = bool(catalog.operators or catalog.types or catalog.fields)
         return book
+
+    def anywhere(self) -> FunctionBook:
+        """Return a book that is the same, but a name may be one of any schema."""
+        return self.within(self._catalog, ANYWHERE, self._doubted)
 
     def doubting(self, names: frozenset[str]) -> FunctionBook:
         """Return a book that is the same but does not know *names*."""
@@ -155,11 +159,15 @@ class FunctionBook:
     def token_facts(self, tokens: Sequence[Token]) -> Iterable[FunctionFacts]:
         """Yield the facts of what is called without parentheses: operators, casts, `row.function`."""
         catalog, before = self._catalog, ""
+        for symbol in behind_words(tokens) if catalog.operators else ():
+            yield catalog.operators.get(symbol, HARMLESS)
         for kind, text in tokens:
             if kind == OPERATOR:
                 yield catalog.operators.get(text, HARMLESS)
             elif kind in {WORD, NAME}:
                 yield catalog.types.get(text, HARMLESS)
+                for name in TYPE_WORDS.get(text, ()):
+                    yield catalog.types.get(name, HARMLESS)
                 if before == ".":
                     yield catalog.fields.get(text, HARMLESS)
             before = text if kind == MARK else ""
@@ -175,6 +183,11 @@ class FunctionBook:
         yield from (named[word] for word in words if word in named)
 
 
+def behind_words(tokens: Sequence[Token]) -> Iterable[str]:
+    """Return the operators that words of the grammar among *tokens* may stand for: IN, CASE, LIKE."""
+    return () if _STANDING_FOR.isdisjoint(tokens) else _BEHIND_WORDS
+
+
 def split_name(name: str) -> tuple[str | None, str]:
     """Return schema and name of *name*, whose parts are as `calls.quoted` says."""
     if '"' in name:
@@ -185,6 +198,38 @@ def split_name(name: str) -> tuple[str | None, str]:
         schema = qualifier.rpartition(".")[2]
     return schema or None, bare
 
+
+_BEHIND_WORDS: Final = frozenset(
+    {*("=", "<>", "<", ">", "<=", ">="), *("~~", "!~~", "~~*", "!~~*", "~", "!~")}
+)
+"""Operators that words of the grammar stand for."""
+_STANDING_FOR: Final = frozenset(
+    (WORD, word)
+    for word in (
+        *("in", "any", "some", "all", "case", "nullif", "distinct", "between", "like", "ilike"),
+        *("similar", "using", "natural", "greatest", "least", "union", "intersect", "except"),
+        *("order", "group", "partition"),
+    )
+)
+TYPE_WORDS: Final = {
+    "int": ("int4",),
+    "integer": ("int4",),
+    "smallint": ("int2",),
+    "bigint": ("int8",),
+    "boolean": ("bool",),
+    "real": ("float4",),
+    "float": ("float4", "float8"),
+    "precision": ("float8",),
+    "decimal": ("numeric",),
+    "dec": ("numeric",),
+    "char": ("bpchar",),
+    "character": ("bpchar", "varchar"),
+    "nchar": ("bpchar",),
+    "timestamp": ("timestamptz",),
+    "time": ("timetz",),
+    "bit": ("varbit",),
+}
+"""Names that types have by words of the grammar."""
 
 _PART: Final = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
 

@@ -7,7 +7,7 @@ would need; the price is that "least recently used" is only true to half the siz
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -17,12 +17,18 @@ MAX_WEIGHT: Final = 16 << 20
 """Weight of all entries together, in bytes, whatever their number."""
 
 
+def _nothing(_value: object) -> int:
+    return 0
+
+
 class Generations(Generic[K, V]):
     """At most *size* entries, and at most MAX_WEIGHT bytes of them."""
 
-    __slots__ = ("_half", "_weight", "old", "young")
+    __slots__ = ("_half", "_weigh", "_weight", "old", "young")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, weigh: Callable[[V], int] = _nothing) -> None:
+        """*weigh*: what a value weighs besides its key."""
+        self._weigh = weigh
         self._half = max(1, size // 2)
         self._weight = 0
         self.young: dict[K, V] = {}
@@ -42,7 +48,8 @@ class Generations(Generic[K, V]):
         return value
 
     def put(self, key: K, value: V, weight: int) -> None:
-        """Let *key* have *value*; *weight* is the entry's size in bytes."""
+        """Let *key* have *value*; *weight* is its size in bytes."""
+        weight += self._weigh(value)
         if len(self.young) >= self._half or self._weight + weight > MAX_WEIGHT // 2:
             self.old = self.young
             self.young = {}

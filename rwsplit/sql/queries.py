@@ -28,7 +28,7 @@ from rwsplit.sql.given import GIVEN, Given, judge
 from rwsplit.sql.parse_budget import ParseBudget
 from rwsplit.sql.relations import is_catalog, is_temporary
 from rwsplit.sql.rendering import decoded_name, render
-from rwsplit.sql.setting_calls import asked_for, set_by
+from rwsplit.sql.setting_calls import asked_for, changes_encoding, changes_path, set_by
 from rwsplit.sql.settings import ROLE_PARAMETERS, readable
 from rwsplit.sql.statement import (
     PrimaryOnly,
@@ -116,7 +116,7 @@ def classify_query(
     states = {facts.state for facts in called}
     if into is not None and (temporary or "temp" in into):
         states.add(StateKind.TEMP_TABLE)
-    if calls.writes and (WORD, "pg_settings") in tokens:
+    if calls.writes and not {(WORD, "pg_settings"), (NAME, "pg_settings")}.isdisjoint(tokens):
         sets |= {"*"}  # its rule calls set_config
     # What else sets parameters does so out of sight, in a body.
     known = frozenset() if StateKind.PARAMETER in states else readable(sets)
@@ -132,6 +132,8 @@ def classify_query(
         state=state,
         sets=known,
         assigns=assigned(tokens, calls) if only_sets else frozenset(),
+        changes_path=changes_path(calls) or "*" in sets,
+        changes_encoding=changes_encoding(calls) or "*" in sets,
         needs_session=temporary or any(facts.needs_session for facts in called),
         is_catalog=any(map(is_catalog, tables)),
         functions=calls.functions.union(*(statement.functions for statement in run)),
@@ -269,7 +271,7 @@ def _mentions_temporary(tokens: Sequence[Token]) -> bool:
 
 
 def _table_name(table: exp.Table) -> str:
-    parts = (table.args.get("catalog"), table.args.get("db"), table.this)
+    parts = (table.args.get("db"), table.this)  # the database can only be the current one
     return ".".join(quoted(decoded_name(part.name)) for part in parts if part)
 
 

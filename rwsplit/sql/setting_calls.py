@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from rwsplit.sql.assignments import is_true
 from rwsplit.sql.calls import Calls
+from rwsplit.sql.settings import PATH_PARAMETERS, TEXT_PARAMETERS
 from rwsplit.sql.tokens import MARK, STRING, Token, string_value
 
 
@@ -26,8 +27,27 @@ def set_by(calls: Calls) -> frozenset[str]:
     for call in calls.settings:
         if call[0][1] == "set_config" and not sets_locally(call):
             literal = call[3:4] == ((MARK, ","),) and call[2][1].startswith("'")
-            names.add((literal and string_value_of(call[2])) or "?")
+            name = (literal and string_value_of(call[2])) or "?"
+            # What is created by a path to the temporary schema must be noticed.
+            temporary = name == "search_path" and any("pg_temp" in text for _, text in call[4:])
+            names.add("?" if temporary else name)
     return frozenset(names)
+
+
+def changes_path(calls: Calls) -> bool:
+    """Say whether set_config() may set what decides what names mean, for the transaction or longer."""
+    return any(
+        call[0][1] == "set_config" and asked_for(call) in {None, *PATH_PARAMETERS}
+        for call in calls.settings
+    )
+
+
+def changes_encoding(calls: Calls) -> bool:
+    """Say whether it sets how a text is to be read."""
+    return any(
+        call[0][1] == "set_config" and asked_for(call) in TEXT_PARAMETERS
+        for call in calls.settings
+    )
 
 
 def string_value_of(token: Token) -> str | None:

@@ -49,6 +49,15 @@ MOST_NAME: Final = 256
 
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_$]*(?:\.[a-z_][a-z0-9_$]*)*|\*")
 
+PATH_PARAMETERS: Final = frozenset({"search_path", "role", "session_authorization", "all"})
+"""They decide what names mean."""
+_PLAIN: Final = {
+    "client_encoding": frozenset({"utf8", "utf-8", "utf_8", "unicode", "latin1", "sql_ascii"}),
+    "standard_conforming_strings": frozenset({"on", "true", "yes", "1"}),
+}
+"""Parameters that decide how a text is read, and the values with which rwsplit can read it."""
+TEXT_PARAMETERS: Final = frozenset(_PLAIN)
+
 _BOUND: Final = frozenset(
     {
         *("role", "session_authorization"),
@@ -142,8 +151,15 @@ def classify_begin(cursor: Cursor) -> Statement:
 
 def classify_set(cursor: Cursor, *, alone: bool) -> Statement:
     """Return the facts of a SET, the cursor behind that word."""
+    if tuple(cursor.tokens[cursor.position + 1 : cursor.position + 2]) == ((MARK, "."),):
+        return _set_parameter(cursor, alone=alone)  # of somebody's own, whatever its first word
     if cursor.take("constraints"):
         return Statement(Verb.SET_CONSTRAINTS, primary_only=PrimaryOnly.SESSION_STATE)
+    for scope in ("session", "local"):
+        for what in (("session", "characteristics"), ("transaction",)):
+            following = cursor.tokens[cursor.position + 1 : cursor.position + 1 + len(what)]
+            if [*following] == [(WORD, word) for word in what]:
+                cursor.take(scope)
     if cursor.take("session", "characteristics", "as", "transaction"):
         return _set_modes(cursor, "session characteristics", local=False)
     if cursor.take("transaction", "snapshot"):
@@ -176,10 +192,10 @@ def _set_modes(cursor: Cursor, setting: str, *, local: bool) -> Statement:
 
 
 def _set_parameter(cursor: Cursor, *, alone: bool) -> Statement:
-    local = cursor.take("local")
-    if not local and tuple(cursor.tokens[cursor.position + 1 : cursor.position + 2]) != (
-        (WORD, "authorization"),
-    ):
+    following = tuple(cursor.tokens[cursor.position + 1 : cursor.position + 2])
+    is_scope = following != ((MARK, "."),)
+    local = is_scope and cursor.take("local")
+    if not local and is_scope and following != ((WORD, "authorization"),):
         cursor.take("session")
     setting = _parameter(cursor)
     if setting is None:
@@ -190,15 +206,21 @@ def _set_parameter(cursor: Cursor, *, alone: bool) -> Statement:
         cursor.take("to")
     to_default = not local and tuple(cursor.rest) == ((WORD, "default"),)
     own = setting.startswith(OWN_PREFIX)
+    temporary = setting == "search_path" and any(
+        "pg_temp" in text.lower() for _, text in cursor.rest
+    )
     value = _value(cursor, joined=own)
     if own and alone:
         return Statement(Verb.SET, setting=setting, value=value, local=local)
     return Statement(
         Verb.SET,
         primary_only=PrimaryOnly.SESSION_STATE,
-        state=None if local else state_of(setting),
-        sets=frozenset() if local or own else readable({setting}),
+        # A path to the temporary schema lasts: whatever is created there must be noticed.
+        state=StateKind.PARAMETER if temporary else None if local else state_of(setting),
+        sets=frozenset() if local or own or temporary else readable({setting}),
         anywhere=not (local or own or setting in _BOUND),
+        changes_path=setting in PATH_PARAMETERS,
+        changes_encoding=setting in _PLAIN and (value or "").lower() not in _PLAIN[setting],
         setting=setting,
         value=value,
         local=local,
@@ -219,6 +241,7 @@ def classify_reset(cursor: Cursor, *, alone: bool) -> Statement:
         state=StateKind.PARAMETER,
         sets=readable({setting or "all"}),
         anywhere=setting is not None and setting not in _BOUND,
+        changes_path=(setting or "all") in PATH_PARAMETERS,
         setting=setting,
     )
 

@@ -92,6 +92,9 @@ def strictest(reasons: Iterable[PrimaryOnly | None]) -> PrimaryOnly | None:
 
 
 #: State that ends sometime, and can be seen to.
+OWN_STATEMENTS: Final = "rwsplit_"
+"""What the names begin with that prepared statements have on servers."""
+_NAMING: Final = frozenset({Verb.PREPARE, Verb.EXECUTE, Verb.DEALLOCATE})
 _FINITE: Final = frozenset(
     {
         StateKind.SNAPSHOT,
@@ -227,6 +230,10 @@ class Statement:
     """SET LOCAL / SET TRANSACTION."""
     assigns: frozenset[str] = frozenset()
     """The parameters it sets for its transaction, if it is a SELECT of set_config() and does nothing else."""
+    changes_path: bool = False
+    """What names behind it mean may be something else: it sets the search path or the role, for its transaction or longer."""
+    changes_encoding: bool = False
+    """What is behind it may have to be read otherwise: it sets an encoding, or how strings are written."""
     name: str | None = None
     """PREPARE, EXECUTE, DEALLOCATE, LISTEN, UNLISTEN, NOTIFY, DECLARE, FETCH, CLOSE, SAVEPOINT, RELEASE,
     ROLLBACK TO: the object's name; `all` for DEALLOCATE ALL and CLOSE ALL, `*` for UNLISTEN *.
@@ -275,7 +282,9 @@ class Script:
 
     __slots__ = (
         "anywhere",
+        "changes_encoding",
         "changes_parameters",
+        "changes_path",
         "controls_transaction",
         "copies_in",
         "cost",
@@ -285,6 +294,7 @@ class Script:
         "lists_prepared",
         "may_read_sequences",
         "may_write",
+        "names_own",
         "needs_session",
         "notable",
         "plain_read",
@@ -315,7 +325,9 @@ class Script:
         self.statements = statements
         self.hints = hints
         self.cost = cost if cost is not None else Cost()
-        self.special: bool = any(_is_special(s) for s in statements)
+        self.names_own: bool = any(_names_own(s) for s in statements)
+        """It executes, deallocates or makes a prepared statement by a name that only rwsplit gives: it may be another session's."""
+        self.special: bool = self.names_own or any(_is_special(s) for s in statements)
         """It names something of rwsplit's own: an in-band setting or a prepared statement."""
         self.single: Statement | None = statements[0] if len(statements) == 1 else None
         self.primary_only: PrimaryOnly | None = strictest(s.primary_only for s in statements)
@@ -337,6 +349,8 @@ class Script:
         """The last one is DISCARD ALL."""
         self.changes_parameters: bool = bool(self.sets) or any(s.discards for s in statements)
         """It may: sets them, or puts them back."""
+        self.changes_path: bool = any(s.changes_path for s in statements)
+        self.changes_encoding: bool = any(s.changes_encoding for s in statements)
         self.controls_transaction: bool = any(s.verb in TRANSACTION_CONTROL for s in statements)
         self.copies_in: bool = any(s.verb is Verb.COPY_IN for s in statements)
         """The client is to send data: what comes behind it waits for what the server says."""
@@ -367,6 +381,8 @@ class Script:
             or self.redefines is not None
             or self.controls_transaction
             or self.ends_state
+            or self.changes_path
+            or self.changes_encoding
             or bool(self.sets)
             or any(s.state is not None or s.verb in _CLEANSING for s in statements)
         )
@@ -477,7 +493,15 @@ def _reads_nothing(statement: Statement) -> bool:
     return any(kind(statement) for kind in (_only_clears, _only_asks_role, _only_sets_modes))
 
 
+def _names_own(statement: Statement | None) -> bool:
+    while statement is not None:
+        if statement.verb in _NAMING and (statement.name or "").startswith(OWN_STATEMENTS):
+            return True
+        statement = statement.inner
+    return False
+
+
 def _is_special(statement: Statement) -> bool:
-    if statement.verb in (Verb.PREPARE, Verb.EXECUTE, Verb.DEALLOCATE):
+    if statement.verb in _NAMING:
         return True
     return statement.setting is not None and statement.setting.startswith("rwsplit.")

@@ -109,6 +109,15 @@ _SWALLOWS: Final = frozenset(
 _NAMES_PREPARED: Final = frozenset({(WORD, "prepare"), (WORD, "execute"), (WORD, "deallocate")})
 _SAME_END: Final = re.compile(r".?'(?:[^'\\]|''|\\[^'])*+'", re.DOTALL)
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
+_ESCAPE: Final = re.compile(
+    r"\\([0-7]{1,3}|x[0-9A-Fa-f]{1,2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)", re.DOTALL
+)
+_ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_OTHER_NAMES: Final = {"!=": "<>"}
+"""Operators that are others to PostgreSQL (scan.l)."""
+_MOST_NAME: Final = 63
+"""Bytes of a name; what is longer is cut."""
+_LONGEST_CHARACTER: Final = 4
 _KEEPS_SIGN: Final = frozenset("~!@#%^&|`?")
 _FOLD: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
@@ -144,7 +153,7 @@ def _scan(text: str, ascii_only: frozenset[int]) -> Scan | None:
             kind = _KINDS[group]
             if kind == OPERATOR:
                 operator = _trim(lexeme)
-                tokens.append((kind, operator))
+                tokens.append((kind, _OTHER_NAMES.get(operator, operator)))
                 # What follows are signs, each an operator of its own.
                 tokens += [(kind, sign) for sign in lexeme[len(operator) :]]
             else:
@@ -167,10 +176,17 @@ def _scan(text: str, ascii_only: frozenset[int]) -> Scan | None:
 
 def _spelling(kind: int, lexeme: str) -> str:
     if kind == WORD:
-        return lexeme.translate(_FOLD)
+        return _cut(lexeme.translate(_FOLD))
     if kind == NAME:
-        return lexeme[1:-1].replace('""', '"')
+        return _cut(lexeme[1:-1].replace('""', '"'))
     return lexeme
+
+
+def _cut(name: str) -> str:
+    """Return what PostgreSQL makes of a long *name* (truncate_identifier in scansup.c)."""
+    if len(name) * _LONGEST_CHARACTER <= _MOST_NAME:
+        return name
+    return name.encode(errors="surrogatepass")[:_MOST_NAME].decode(errors="ignore")
 
 
 def _spell_out(tokens: list[Token], places: list[int]) -> bool:
@@ -212,12 +228,22 @@ def _has_bent_literal(tokens: list[Token]) -> bool:
 def string_value(raw: str) -> str:
     """Return what the literal *raw* says: without quotes, prefix and doubling.
 
-    Escapes of an `E''` literal are left as they are, and so are continuation lines.
+    Continuation lines are left as they are.
     """
     if raw.startswith("$"):
         tag = raw[: raw.index("$", 1) + 1]
         return raw[len(tag) : -len(tag)]
-    return raw[raw.index("'") + 1 : -1].replace("''", "'")
+    inside = raw[raw.index("'") + 1 : -1].replace("''", "'")
+    return _ESCAPE.sub(_escaped, inside) if raw[0] in "eE" else inside
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = found[1]
+    if code[0] in "xuU" and len(code) > 1:
+        return chr(min(int(code[1:], 16), 0x10FFFF))
+    if code[0] in "01234567":
+        return chr(int(code, 8) & 0xFF)
+    return _ESCAPES.get(code, code)
 
 
 def _comment_end(text: str, start: int) -> int:

@@ -14,12 +14,20 @@ import attrs
 
 from rwsplit.sql.calls import DML
 from rwsplit.sql.cursor import Cursor
-from rwsplit.sql.definitions import redefined, vacated
+from rwsplit.sql.ddl import (
+    DDL,
+    WRITE,
+    Classify,
+    classify_alter,
+    classify_create,
+    classify_definition,
+    classify_privileges,
+    run_by,
+)
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.parse_budget import ParseBudget
 from rwsplit.sql.procedures import classify_call, classify_do
 from rwsplit.sql.queries import classify_query
-from rwsplit.sql.relations import is_temporary
 from rwsplit.sql.settings import (
     UNRECOGNISED,
     classify_begin,
@@ -33,16 +41,12 @@ from rwsplit.sql.statement import (
     StateKind,
     Statement,
     Verb,
-    hardest,
 )
 from rwsplit.sql.tokens import MARK, NAME, WORD, Token
 
 QUERY_STARTS: Final = DML | {"select", "with", "values", "table", "("}
 
 _SESSION: Final = PrimaryOnly.SESSION_STATE
-_WRITE: Final = Statement(Verb.OTHER, primary_only=PrimaryOnly.MAY_WRITE, may_write=True)
-_DDL: Final = attrs.evolve(_WRITE, verb=Verb.DDL)
-_PRIVILEGES: Final = attrs.evolve(_DDL, redefines=Redefined())
 _MAX_NESTING: Final = 8
 
 
@@ -76,7 +80,7 @@ def classify_statement(
 def _held(
     tokens: Sequence[Token], book: FunctionBook, budget: ParseBudget, depth: int
 ) -> Statement:
-    if not tokens:
+    if not tokens or not budget.begin():
         return UNRECOGNISED
     return classify_statement(tokens, book, budget, alone=False, depth=depth + 1)
 
@@ -95,12 +99,12 @@ def _rollback(cursor: Cursor) -> Statement:
             cursor.take("savepoint")
             return Statement(Verb.ROLLBACK_TO, name=cursor.name())
         return _end(Verb.ROLLBACK, cursor)
-    return _WRITE
+    return WRITE
 
 
 def _end(verb: Verb, cursor: Cursor) -> Statement:
     if cursor.take("prepared"):  # there may have been DDL in it
-        return attrs.evolve(_WRITE, redefines=Redefined())
+        return attrs.evolve(WRITE, redefines=Redefined())
     cursor.take_any("work", "transaction")
     cursor.take("and", "no", "chain")
     chain = cursor.take("and", "chain")
@@ -127,6 +131,7 @@ def _discard(cursor: Cursor) -> Statement:
         Verb.DISCARD,
         primary_only=_SESSION,
         discards=everything,
+        changes_path=everything,
         needs_session=True,  # what the session has drawn from sequences is there
         name=None if everything else cursor.name(),
     )
@@ -143,7 +148,7 @@ def _unlisten(cursor: Cursor) -> Statement:
 
 
 def _notify(cursor: Cursor) -> Statement:
-    return attrs.evolve(_WRITE, verb=Verb.NOTIFY, name=cursor.name())
+    return attrs.evolve(WRITE, verb=Verb.NOTIFY, name=cursor.name())
 
 
 def _fetch(cursor: Cursor) -> Statement:
@@ -166,13 +171,21 @@ def _load(_cursor: Cursor) -> Statement:
     return Statement(Verb.OTHER, primary_only=_SESSION, state=StateKind.LIBRARY)
 
 
-def _execute(cursor: Cursor) -> Statement:
+def _execute(cursor: Cursor, classify: Classify) -> Statement:
+    """EXECUTE runs the expressions of its arguments, if there are any, at once: they are *inner*."""
+    name = cursor.name()
+    held = cursor.rest
+    inner = classify([(WORD, "select"), *held]) if held else None
     return Statement(
         Verb.EXECUTE,
         primary_only=PrimaryOnly.MAY_WRITE,
         may_write=True,
         needs_session=True,
-        name=cursor.name(),
+        state=inner.state if inner else None,
+        sets=inner.sets if inner else frozenset(),
+        functions=inner.functions if inner else frozenset(),
+        name=name,
+        inner=inner,
     )
 
 
@@ -181,8 +194,6 @@ def _lock(_cursor: Cursor) -> Statement:
 
 
 # Statements that hold another one
-
-Classify = Callable[[Sequence[Token]], Statement]
 
 
 def _explain(cursor: Cursor, classify: Classify) -> Statement:
@@ -207,7 +218,7 @@ def _explain(cursor: Cursor, classify: Classify) -> Statement:
 
 def _prepare(cursor: Cursor, classify: Classify) -> Statement:
     if cursor.take("transaction"):
-        return attrs.evolve(_WRITE, verb=Verb.PREPARE_TRANSACTION)
+        return attrs.evolve(WRITE, verb=Verb.PREPARE_TRANSACTION)
     name = cursor.name()
     cursor.skip_parentheses()
     if not cursor.take("as"):
@@ -253,7 +264,7 @@ def _copy(cursor: Cursor, classify: Classify) -> Statement:
         inner = classify(cursor.tokens[start + 1 : cursor.position - 1])
         if cursor.take("to") and cursor.take_any("stdout", "stdin"):
             return attrs.evolve(inner, verb=Verb.COPY_OUT, inner=inner)
-        return attrs.evolve(_WRITE, state=inner.state)
+        return attrs.evolve(WRITE, state=inner.state)
     cursor.take("binary")
     start = cursor.position
     table = cursor.dotted_name()
@@ -263,58 +274,21 @@ def _copy(cursor: Cursor, classify: Classify) -> Statement:
         return UNRECOGNISED
     if cursor.take("to") and cursor.take_any("stdout", "stdin"):
         return attrs.evolve(classify(source), verb=Verb.COPY_OUT)
+    run = run_by(cursor.rest, {"where"}, classify)
     if cursor.take("from") and cursor.take_any("stdin", "stdout"):
-        return attrs.evolve(_WRITE, verb=Verb.COPY_IN, tables=frozenset({table}))
-    return _WRITE
+        return attrs.evolve(run, verb=Verb.COPY_IN, tables=frozenset({table}))
+    return run
 
 
-# DDL
-
-
-def _create(cursor: Cursor, classify: Classify) -> Statement:
-    """CREATE TABLE AS runs its query; everything else in a CREATE is run by somebody later."""
-    temporary = False
-    head = Cursor(cursor.tokens, cursor.position)
-    while word := head.take_any(
-        "or", "replace", "global", "local", "temp", "temporary", "unlogged", "recursive"
-    ):
-        temporary = temporary or word in {"temp", "temporary"}
-    is_table = head.take("table")
-    temporary = temporary or any(
-        kind in {WORD, NAME} and is_temporary(text) for kind, text in cursor.tokens
-    )
-    state = StateKind.TEMP_TABLE if temporary else None
-    redefines = None if temporary else redefined(cursor.tokens)
-    vacates = vacated(cursor.tokens)
-    if not (is_table and head.find("as")):
-        return attrs.evolve(_DDL, state=state, redefines=redefines, vacates=vacates)
-    head.take("as")
-    inner = classify(head.rest)
-    state = hardest((state, inner.state), is_read_back=bool(inner.sets))
-    return attrs.evolve(_DDL, state=state, sets=inner.sets, redefines=redefines)
-
-
-def _define(cursor: Cursor) -> Statement:
-    return attrs.evolve(
-        _DDL, redefines=redefined(cursor.tokens), vacates=vacated(cursor.tokens)
-    )
-
-
-def _ddl(_cursor: Cursor) -> Statement:
-    return _DDL
-
-
-def _privileges(_cursor: Cursor) -> Statement:
-    """GRANT and REVOKE: no name means anything else, but a replica that has not replayed it refuses what it allows."""
-    return _PRIVILEGES
+# Others
 
 
 def _write(_cursor: Cursor) -> Statement:
-    return _WRITE
+    return WRITE
 
 
 def _vacuum(_cursor: Cursor) -> Statement:
-    return attrs.evolve(_WRITE, verb=Verb.VACUUM)
+    return attrs.evolve(WRITE, verb=Verb.VACUUM)
 
 
 _SETTINGS: Final[dict[str, Callable[[Cursor, bool], Statement]]] = {
@@ -327,7 +301,9 @@ _HOLDERS: Final[dict[str, Callable[[Cursor, Classify], Statement]]] = {
     "prepare": _prepare,
     "declare": _declare,
     "copy": _copy,
-    "create": _create,
+    "create": classify_create,
+    "execute": _execute,
+    "alter": classify_alter,
 }
 _RUNNERS: Final[
     dict[str, Callable[[Sequence[Token], FunctionBook, ParseBudget], Statement]]
@@ -344,7 +320,6 @@ _UTILITIES: Final[dict[str, Callable[[Cursor], Statement]]] = {
     "abort": _rollback,
     "savepoint": lambda cursor: Statement(Verb.SAVEPOINT, name=cursor.name()),
     "release": _release,
-    "execute": _execute,
     "deallocate": _deallocate,
     "discard": _discard,
     "listen": _listen,
@@ -364,8 +339,8 @@ _UTILITIES: Final[dict[str, Callable[[Cursor], Statement]]] = {
             *("comment", "security", "truncate"),
             *("reindex", "cluster", "refresh", "reassign"),
         ),
-        _ddl,
+        lambda _cursor: DDL,
     ),
-    **dict.fromkeys(("grant", "revoke"), _privileges),
-    **dict.fromkeys(("alter", "drop", "import"), _define),
+    **dict.fromkeys(("grant", "revoke"), classify_privileges),
+    **dict.fromkeys(("drop", "import"), classify_definition),
 }

@@ -24,7 +24,7 @@ MOST_ATTRIBUTES: Final = 15
 CIRCLES: Final = (
     (
         "relay",
-        "bringing cancelling choice deadlines dispatch faults healing hinting homes invariants late lingering loss moments needed outboxes overdue "
+        "bringing cancelling choice deadlines dispatch faults healing hinting homes invariants late lingering loss moments needed outboxes overdue own_answers "
         "parsing pins plain readback reading rebasing relay replies resetting rooms sending sequences server_timers signalling silence slices "
         "standing tidying trials unread upkeep",
     ),
@@ -53,7 +53,7 @@ WIDE: Final = {
     "exchange.waits.Waiter": 48,
     "monitor.board.Board": 20,
     "relay.client.Client": 74,
-    "relay.relay.Relay": 57,
+    "relay.relay.Relay": 58,
     "server.pool.Pool": 22,
     "server.server.Server": 34,
     "session.assembly.Assembly": 23,
@@ -63,8 +63,8 @@ WIDE: Final = {
     "session.session.Session": 47,
     "session.state.SessionState": 36,
     "session.unit.Unit": 43,
-    "sql.statement.Script": 29,
-    "sql.statement.Statement": 28,
+    "sql.statement.Script": 32,
+    "sql.statement.Statement": 30,
 }
 
 

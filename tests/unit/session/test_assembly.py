@@ -589,10 +589,26 @@ def test_an_execute_behind_a_comment_in_a_comment_is_left_to_the_server(session:
     assert b"execute s1" in spelled(unit)
 
 
-def test_nobody_executes_a_statement_by_our_name_for_it(session: Session):
-    unit = one(session, query("execute rwsplit_1"))
-
-    assert b"execute rwsplit_none" in spelled(unit)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "execute rwsplit_999",
+        'deallocate "rwsplit_999"',
+        "prepare rwsplit_999 as select 1",
+        "select 1; execute rwsplit_999",
+        "execute /* /* */ */ rwsplit_999",
+        "deallocate /*" + "x" * 3000 + "*/ rwsplit_999",
+        "explain analyze execute rwsplit_999(2)",
+        "create temp table t as execute rwsplit_999",
+        "EXPLAIN create table t as execute RWSPLIT_999",
+    ],
+)
+def test_nobody_gets_at_a_statement_by_our_name_for_it(session: Session, text: str):
+    assert spelled(one(session, query(text))) == query("EXECUTE rwsplit_none")
+    if ";" not in text:  # which PostgreSQL refuses
+        parsed = spelled(one(session, parse("", text) + bind() + execute() + SYNC))
+        assert parsed.startswith(parse("", "EXECUTE rwsplit_none"))
+        assert b"rwsplit_999" not in parsed.lower()
 
 
 # The end of a failed transaction...

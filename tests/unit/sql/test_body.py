@@ -95,6 +95,18 @@ def test_what_cannot_be_read_or_is_too_long():
     assert read_body("select " + "1 + " * LIMIT) is UNREADABLE
 
 
+def test_a_column_called_index_makes_no_index():
+    assert "f" in read_body("begin perform index from a join b on f(1); end").calls
+    assert "t" not in read_body("begin create unique index concurrently i on t (a); end").calls
+
+
+def test_an_update_of_pg_settings_sets_parameters():
+    for name in ("pg_settings", 'pg_catalog."pg_settings"', "only pg_settings"):
+        body = read_body(f"begin update {name} set setting = 1; end")
+        assert body.facts.state is StateKind.PARAMETER
+    assert read_body("begin update t set a = 1 from pg_settings; end").facts.state is None
+
+
 def test_names_keep_the_schema_they_are_written_with():
     body = read_body(
         'select f(x), app.g(1), "Odd.Name"(2), (r).h from app.v as w, t where a === w.k'

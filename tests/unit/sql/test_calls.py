@@ -102,6 +102,15 @@ def calls(query: str) -> Calls:
             {"f", "g"},
         ),
         ("insert into s.t (a) select 1", set()),
+        ("insert into t (a) values (1) on conflict (a) where a > 1 do nothing", set()),
+        ("insert into t select * from u join v on conflict(1) where true", {"conflict"}),
+        (
+            "insert into t select * from u join v on conflict(1) where true on conflict (a) do nothing",
+            {"conflict"},
+        ),
+        ("insert into t select case when true then insert(1) end", {"insert"}),
+        ("insert into t select a from u group by 1 returning 1, cube(1)", {"cube"}),
+        ("table t fetch first by(1) row only", {"by"}),
         ("insert into t with x(a) as (select f(1)) select a from x", {"f"}),
         ("update t set (a, b) = (1, 2)", set()),
         (

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rwsplit.sql import classify
+from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.classify import MOST_STATEMENTS, PARSE_LIMIT, parse
+from rwsplit.sql.facts import HARMLESS, VOLATILE
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.parse_budget import INLINE_BUDGET, PATIENT_BUDGET, ParseBudget
 from rwsplit.sql.statement import Hints, PrimaryOnly, Script, StateKind, Verb
@@ -58,6 +60,13 @@ def test_the_strictest_statement_wins():
             [Verb.DDL, Verb.LISTEN],
         ),
         ("create function f() begin atomic select 1; end", [Verb.DDL]),
+        ("create function f() begin atomic end; listen a", [Verb.DDL, Verb.LISTEN]),
+        # Labels may be key words.
+        (
+            "create or replace procedure p() begin atomic select 1 case; select 2 end; end; listen a",
+            [Verb.DDL, Verb.LISTEN],
+        ),
+        ("create view v as select begin atomic from t; listen a", [Verb.DDL, Verb.LISTEN]),
         ("begin; select case a when 1 then 2 end; end", [Verb.BEGIN, Verb.QUERY, Verb.COMMIT]),
         ("select atomic; begin atomic; listen a", [Verb.QUERY, Verb.BEGIN, Verb.LISTEN]),
         ("select 1); listen a", [Verb.QUERY, Verb.LISTEN]),
@@ -100,6 +109,26 @@ def test_of_very_many_statements_none_is_read_but_they_may_define_names():
     assert many.primary_only is PrimaryOnly.UNPARSED
     assert many.redefines is not None
     assert len(many.statements) == 1
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "set search_path = b",
+        "set local role to c",
+        "select set_config('search_path', 'b', true)",
+    ],
+)
+def test_behind_a_change_of_path_names_of_the_same_text_may_be_those_of_any_schema(first: str):
+    catalog = Catalog(functions={("a", "f"): HARMLESS, ("b", "f"): VOLATILE})
+    book = FunctionBook().within(catalog, ("a",))
+    alone = parse(b"select f()", book)
+    assert (alone.primary_only, alone.changes_path) == (None, False)
+    both = parse(f"{first}; select f()".encode(), book)
+    assert both.changes_path
+    assert both.statements[1].primary_only is PrimaryOnly.VOLATILE_FUNCTION
+    before = parse(f"select f(); {first}".encode(), book)
+    assert before.statements[0].primary_only is None
 
 
 def test_names_that_are_defined_count_as_well():

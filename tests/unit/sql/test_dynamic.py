@@ -22,6 +22,7 @@ def tokens(text: str) -> list[Token]:
     [
         ("'select 1'", "select 1"),
         ("'select ' || 'f()'", "select f()"),
+        (r"E'select 1 --\n, f()'", "select 1 --\n, f()"),
         ("'table ' || quote_ident(t) || ' where a = ' || quote_literal(b.c)", None),
         ("format('select %% from %I.%2$I where a = %L', s, t, v)", None),
         ("format('analyze')", "analyze"),

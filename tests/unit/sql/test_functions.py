@@ -5,11 +5,63 @@ from __future__ import annotations
 import pytest
 
 from rwsplit.sql.builtin import STEADY_FUNCTIONS, VOLATILE_FUNCTIONS
+from rwsplit.sql.catalog import Catalog
+from rwsplit.sql.classify import parse
+from rwsplit.sql.facts import VOLATILE
 from rwsplit.sql.functions import HARMLESS, LISTED_AS_WRITING, UNKNOWN, FunctionBook
 from rwsplit.sql.implementing import IMPLEMENTING_FUNCTIONS
 from rwsplit.sql.statement import PrimaryOnly, StateKind
 
 BOOK = FunctionBook()
+
+
+@pytest.mark.parametrize(
+    ("symbol", "text"),
+    [
+        *(
+            ("=", "select 1 in (2)"),
+            ("=", "select case 1 when 2 then 3 end"),
+            ("=", "select nullif(1, 2)"),
+        ),
+        *(
+            ("=", "select 1 is distinct from 2"),
+            ("=", "table a natural join b"),
+            ("<>", "select 1 != 2"),
+        ),
+        *(
+            (">=", "select 1 between 2 and 3"),
+            ("~~", "select 1 like 2"),
+            ("~~*", "select 1 not ilike 2"),
+        ),
+    ],
+)
+def test_words_stand_for_operators_of_the_users_own(symbol: str, text: str):
+    mine = FunctionBook().within(Catalog(operators={symbol: VOLATILE}), ())
+    assert parse(text.encode(), mine).primary_only is PrimaryOnly.VOLATILE_FUNCTION
+    assert parse(text.encode(), BOOK).primary_only is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(
+            ("int4", "c::int"),
+            ("int4", "cast(c as integer)"),
+            ("bool", "c::boolean"),
+            ("numeric", "c::decimal(3)"),
+        ),
+        *(
+            ("varchar", "c::character varying(3)"),
+            ("timestamptz", "c::timestamp with time zone"),
+        ),
+    ],
+)
+def test_types_have_other_names(name: str, text: str):
+    mine = FunctionBook().within(Catalog(types={name: VOLATILE}), ())
+    assert (
+        parse(f"select {text} from t".encode(), mine).primary_only
+        is PrimaryOnly.VOLATILE_FUNCTION
+    )
 
 
 @pytest.mark.parametrize(

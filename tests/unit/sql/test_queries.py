@@ -223,9 +223,11 @@ def test_settings_are_judged_by_their_arguments(query, reason, state):
         ("insert into t select set_config('a', '1', false)", {"a"}),
         ("explain analyze select set_config('a', '1', false)", {"a"}),
         ("update pg_settings set setting = 1 where name = 'work_mem'", {"*"}),
+        ('update pg_catalog."pg_settings" set setting = 1', {"*"}),
         # Not known which, so not known at all.
         ("select set_config($1, '1', false), set_config('a', '1', false)", set()),
         (r"select set_config(E'a\x62', '1', false)", set()),
+        ("select set_config('search_path', 'a, pg_temp', false)", set()),
         ("select set_config('seed', '1', false)", set()),
         ("select set_config('a' || 'b', '1', false)", set()),
     ],

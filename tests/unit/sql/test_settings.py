@@ -211,6 +211,49 @@ def test_set_constraints_is_of_its_transaction():
     assert found.primary_only is PrimaryOnly.SESSION_STATE
 
 
+@pytest.mark.parametrize("scope", ["SESSION", "LOCAL"])
+def test_a_scope_in_front_of_modes_changes_nothing(scope: str):
+    assert facts(f"SET {scope} TRANSACTION READ ONLY") == facts("SET TRANSACTION READ ONLY")
+    plain = "SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
+    assert facts(f"SET {scope} {plain}") == facts(f"SET {plain}")
+
+
+@pytest.mark.parametrize("name", ["transaction.a", "constraints.a", "session.a", "local.b"])
+def test_a_parameter_may_be_called_like_a_clause(name: str):
+    assert facts(f"SET {name} = '1'").sets == {name}
+
+
+@pytest.mark.parametrize(
+    ("query", "path", "encoding"),
+    [
+        ("SET search_path TO a, b", True, False),
+        ("SET LOCAL search_path = a", True, False),
+        ("SET SCHEMA 'a'", True, False),
+        ("RESET search_path", True, False),
+        ("RESET ALL", True, False),
+        ("SET ROLE a", True, False),
+        ("SET SESSION AUTHORIZATION DEFAULT", True, False),
+        ("DISCARD ALL", True, False),
+        ("DISCARD PLANS", False, False),
+        ("SET work_mem = 1", False, False),
+        ("SET client_encoding = 'SJIS'", False, True),
+        ("SET LOCAL client_encoding = 'SJIS'", False, True),
+        ("SET NAMES 'UTF8'", False, False),
+        ("SET NAMES 'gbk'", False, True),
+        ("SET standard_conforming_strings = off", False, True),
+        ("SET standard_conforming_strings = on", False, False),
+        ("SELECT set_config('role', 'a', true)", True, False),
+        ("SELECT set_config($1, 'a', true)", True, False),
+        ("SELECT set_config('client_encoding', 'a', true)", False, True),
+        ("SELECT set_config('a.b', 'a', false)", False, False),
+        ("UPDATE pg_settings SET setting = 1", True, True),
+    ],
+)
+def test_what_changes_the_meaning_of_what_follows(query: str, path: bool, encoding: bool):
+    found = facts(query)
+    assert (found.changes_path, found.changes_encoding) == (path, encoding)
+
+
 def test_a_set_of_nothing_is_not_recognised():
     assert facts("SET 1").state is StateKind.UNRECOGNISED
 

@@ -194,7 +194,34 @@ def test_text_that_is_not_utf8_may_hold_such_bytes_in_plain_literals_only():
 
 @pytest.mark.parametrize(
     ("raw", "value"),
-    [("'it''s'", "it's"), ("$q$it's$q$", "it's"), ("E'a'", "a"), ("N'a'", "a"), ("B'1'", "1")],
+    [
+        *(
+            ("'it''s'", "it's"),
+            ("$q$it's$q$", "it's"),
+            ("E'a'", "a"),
+            ("N'a'", "a"),
+            ("B'1'", "1"),
+        ),
+        (r"e'\n\t\'\\''\x41\101\u00e9\U0001F600\q'", "\n\t'\\'AA\u00e9\U0001f600q"),
+        (r"'a\n'", r"a\n"),
+    ],
 )
 def test_the_value_of_a_literal(raw, value):
     assert string_value(raw) == value
+
+
+def read(text: str) -> list[tuple[int, str]]:
+    found = scan(text.encode())
+    assert found is not None
+    return list(found.tokens)
+
+
+def test_names_are_cut_where_postgresql_cuts_them():
+    long = "x" * 63
+    assert read(f'{long}y "{long}y" {"ü" * 31}üx') == [
+        *((WORD, long), (NAME, long), (WORD, "ü" * 31)),
+    ]
+
+
+def test_not_equal_has_one_name():
+    assert read("a != b !== c") == read("a <> b !== c")
