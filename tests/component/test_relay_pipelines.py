@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from rwsplit.exchange.lease import CLOSED
 from rwsplit.relay.dispatch import MOST_LISTED
+from rwsplit.relay.sending import VACATES
 from rwsplit.session.inband_settings import InBandSettings
 from tests.support import frames
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
@@ -64,3 +66,18 @@ def test_who_has_very_many_statements_cannot_list_them():
             )
     assert b"C54000\0" in b"".join(told)
     assert not client.closed
+
+
+def test_servers_leave_a_database_that_is_to_go_once_in_some_seconds():
+    """Who may not drop it may say so as often as it likes, and all others would wait for new servers."""
+    rig = MemoryRelay(2, size=2)
+    relay, client = rig.relay, rig.clients[0]
+    client.set_in_band(InBandSettings(route="primary"))
+    relay.sender._vacated["app"] = relay.now
+    servers = list(relay.servers.values())
+    for waits, left in ((0.0, False), (VACATES, True)):
+        relay.sender._vacated["app"] -= waits
+        rig.ask(client, b"drop database app")
+        rig.turn_clients([client])
+        assert any(server.lease == CLOSED for server in servers) is left
+        rig.answer(rig.busy(), frames.error("42501") + frames.ready())

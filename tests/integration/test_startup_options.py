@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from rwsplit.app.welcome import MOST_ASKED
 from rwsplit.embedded.cluster import EmbeddedCluster
 from tests.support.proxy import Proxy
 
@@ -100,6 +101,16 @@ def said_by(error: psycopg.OperationalError) -> str:
 def test_what_only_a_new_connection_can_have_is_refused_in_words(proxy: Proxy, options: str):
     with pytest.raises(psycopg.OperationalError, match="cannot be set at startup"):
         proxy.connect(options=options)
+
+
+def test_very_many_parameters_are_refused_in_words(proxy: Proxy):
+    def options(count: int) -> str:
+        return " ".join(f"-c a.x{number}=" for number in range(count))
+
+    with proxy.connect(options=options(MOST_ASKED - 10)) as connection:
+        connection.execute("reset all")
+    with pytest.raises(psycopg.OperationalError, match=f"may ask for {MOST_ASKED} parameters"):
+        proxy.connect(options=options(MOST_ASKED + 1))
 
 
 def test_a_terminate_instead_of_a_startup_packet_is_answered_by_silence(

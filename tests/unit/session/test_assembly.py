@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import pytest
 
 from rwsplit.errors import ProtocolViolation
 from rwsplit.protocol import codes
+from rwsplit.protocol.framing import MOST_NAME
 from rwsplit.protocol.looks import Overheard
 from rwsplit.protocol.responses import FORWARD, SWALLOW
 from rwsplit.session.chunk import Chunk, ChunkKind
@@ -609,6 +611,32 @@ def test_nobody_gets_at_a_statement_by_our_name_for_it(session: Session, text: s
         parsed = spelled(one(session, parse("", text) + bind() + execute() + SYNC))
         assert parsed.startswith(parse("", "EXECUTE rwsplit_none"))
         assert b"rwsplit_999" not in parsed.lower()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        lambda name: parse(name, "select 1"),
+        bind,
+        lambda name: bind("", portal=name),
+        describe,
+        close,
+    ],
+)
+def test_a_name_has_so_many_bytes(session: Session, message: Callable[[str], bytes]):
+    session.receive(message("x" * MOST_NAME) + SYNC)
+    with pytest.raises(ProtocolViolation, match="a name of more than 1024 bytes"):
+        session.receive(message("x" * (MOST_NAME + 1)) + SYNC)
+
+
+def test_an_open_unit_forgets_what_its_pieces_have_called(session: Session):
+    session.receive(parse("s", "select 1") + bind("s") + execute() + FLUSH)
+    for _ in range(3):
+        session.receive(bind("s") + execute() + FLUSH)
+    assert [
+        len(item.piece.called if isinstance(item, Unit) else item.called)
+        for item in session.pending
+    ] == [1, 1, 1, 1]
 
 
 # The end of a failed transaction...

@@ -105,6 +105,51 @@ def test_the_search_path_chooses_between_functions_of_one_name(knowledge: Knowle
     assert repr(other.scope) == "<Scope app@shop search_path='b'>"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("set search_path = b", "set local search_path = b", "set role ann", "reset all"),
+        "select set_config('search_path', 'b', true)",
+    ],
+)
+def test_behind_a_change_of_path_a_name_may_be_one_of_any_schema_until_that_is_over(
+    knowledge: Knowledge, text: str
+):
+    knowledge.publish("shop", CATALOG)
+    session = connected(knowledge)
+    assert verdict(session) is None
+    one(session, query(text))
+    assert session.is_unsure
+    assert verdict(session) is PrimaryOnly.VOLATILE_FUNCTION
+    session.adopt_parameters(session.parameters)
+    assert session.is_unsure, "another change may be under way"
+    session.be_sure()
+    assert not session.is_unsure
+    assert verdict(session) is None
+
+
+def test_so_it_may_in_the_same_pipeline(knowledge: Knowledge):
+    knowledge.publish("shop", CATALOG)
+    session = connected(knowledge)
+    first = parse_frame("", "set search_path = b") + bind() + execute()
+    unit = one(session, first, parse_frame("", "select f()"), bind(), execute(), SYNC)
+    assert unit.script is not None
+    assert unit.script.may_write
+
+
+@pytest.mark.parametrize(
+    ("encoding", "is_opaque"), [("SJIS", True), ("utf8", False), ("LATIN1", False)]
+)
+def test_behind_another_encoding_texts_may_be_read_otherwise_until_that_is_over(
+    knowledge: Knowledge, encoding: str, is_opaque: bool
+):
+    session = connected(knowledge)
+    one(session, query(f"set local client_encoding = '{encoding}'"))
+    assert session.opaque is is_opaque
+    session.be_sure()
+    assert not session.opaque
+
+
 def test_sessions_share_a_vocabulary_where_their_paths_amount_to_the_same(knowledge: Knowledge):
     knowledge.publish("shop", CATALOG)
     one_, other = connected(knowledge), connected(knowledge, user="bob", search_path="x, a")

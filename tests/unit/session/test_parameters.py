@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from rwsplit.session.parameters import NONE, ParameterStore
+from rwsplit.session.parameters import MOST_REMEMBERED, NONE, ParameterStore
 from tests.support.frames import query
 
 STORE = ParameterStore()
@@ -40,6 +40,25 @@ def test_a_set_nobody_uses_any_more_is_forgotten():
 
 
 # From one set to another...
+
+
+def test_a_long_way_is_not_remembered():
+    store = ParameterStore()
+    short, long = store.intern({"a.b": "x"}), store.intern({"a.b": "x" * MOST_REMEMBERED})
+    assert short.change_from(NONE) is short.change_from(NONE)
+    assert long.change_from(NONE) == long.change_from(NONE)
+    assert long.change_from(NONE) is not long.change_from(NONE)
+
+
+def test_some_statements_that_bring_parameters_back_are_remembered():
+    base = ParameterStore().intern({f"a.x{number}": "1" for number in range(30)})
+    assert base.restored({"all"}) is base.restored({"all"})
+    assert base.restored({"all"}) != base.restored({"all"}, unless_set=True)
+    first = base.restored({"a.x0"})
+    for number in range(30):
+        assert f"a.x{number}'".encode() in (base.restored({f"a.x{number}"}) or b"")
+    assert base.restored({"a.x0"}) == first
+    assert base.restored({"nosuch"}) is None
 
 
 def test_a_server_is_brought_from_nothing_to_a_set_by_one_query():

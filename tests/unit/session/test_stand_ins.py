@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from rwsplit.session.stand_ins import SEVERAL, merge, of_prepared
+from rwsplit.session.stand_ins import SEVERAL, Effects, merge, of_prepared
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.statement import Script
@@ -63,3 +63,15 @@ def test_a_parse_of_one_statement_is_what_it_is_as_a_query(text: str):
 
 def test_a_parse_of_several_statements_is_refused_by_postgresql():
     assert of_prepared(parse(b"select 1; select 2", BOOK)) is SEVERAL
+
+
+def test_an_open_unit_that_never_ends_does_not_grow():
+    one, other = parse(b"set a.b = 1", BOOK), parse(b"reset a.c", BOOK)
+    effects = Effects(one)
+    for _ in range(5000):
+        effects.add(other)
+        effects.add(one)
+    assert len(effects.statements) < 3000
+    assert effects.statements[0] is effects.statements[-1] is one.statements[0]
+    effects.add(parse(b"discard all", BOOK))
+    assert effects.discards

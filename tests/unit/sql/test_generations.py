@@ -25,6 +25,13 @@ def test_weight_bounds_it_as_well():
     assert len(memory) <= 4
 
 
+def test_what_a_value_weighs_counts():
+    memory: Generations[str, int] = Generations(1000, lambda value: value)
+    for key in "abcdef":
+        memory.put(key, MAX_WEIGHT // 4, 1)
+    assert len(memory) <= 4
+
+
 def test_clear_forgets_everything():
     memory: Generations[str, int] = Generations(10)
     memory.put("a", 1, 1)
