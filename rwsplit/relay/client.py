@@ -10,6 +10,7 @@ from rwsplit.exchange.waits import Waiter
 from rwsplit.routing.policy import Rules
 from rwsplit.server.wire import Wire
 from rwsplit.session.defaults import Defaults
+from rwsplit.session.input import FRAME_STATES, UNIT_STATES
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.parameters import ParameterSet
 
@@ -126,6 +127,26 @@ class Client(Waiter):
         """What it has run, as far as known, while its server may hold state that no query shows."""
         self.warned: set[str] = set()
         """What it was warned of in its hints."""
+
+    def __repr__(self) -> str:
+        """Return who it is and the state of each of its tables, for the log of a fault."""
+        taken = self.input
+        said = [
+            f"{self.user}@{self.database} pid={self.pid} tx={chr(self.tx)}",
+            UNIT_STATES[taken.unit_state],
+            FRAME_STATES[taken.frame_state],
+            f"pin {self.pin_state.value}",
+        ]
+        if self.waits_for is not None:
+            said.append(f"waits {self.waits_for.value}")
+        if self.settling is not None:
+            said.append(f"asks to {self.settling.purpose.value}")
+        if self.skipped is not None:
+            said.append("skips to its Sync")
+        said.append(
+            f"{self.in_flight} in flight, {len(self.pending)} pending, on {self.server}"
+        )
+        return f"<Client {'; '.join(said)}>"
 
     @property
     def missing(self) -> int:

@@ -7,7 +7,9 @@ the server. When the turn is over all that is not as it must be (`invariants`) i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -24,6 +26,9 @@ from rwsplit.session.unit import Unit
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
+#: Rounds of upkeep in a row that may fail before rwsplit ends: it would do nothing any more about who waits.
+MOST_ROUNDS: Final = 20
+
 _log = structlog.get_logger("rwsplit.relay")
 
 
@@ -34,6 +39,7 @@ class Faults:
         self._relay = relay
         self.are_new = False
         """Whether there was one since `clear_up`."""
+        self._rounds = 0
 
     def in_session(
         self, client: Client, failure: Exception, given: Server | None = None
@@ -59,6 +65,32 @@ class Faults:
                 self._end(party)
         if server.lease != CLOSED:
             self._relay.lose_server(server, None)
+
+    @contextmanager
+    def of_session(self, client: Client) -> Iterator[None]:
+        """End the session of *client* if what is done about it within fails."""
+        try:
+            yield
+        except Exception as failure:  # noqa: BLE001 - one session's failure must not end the others
+            self.in_session(client, failure)
+
+    @contextmanager
+    def of_upkeep(self) -> Iterator[None]:
+        """Go on although what is done within, for nobody in particular, fails; `clear_up` finds whom it concerns."""
+        try:
+            yield
+        except Exception as failure:  # noqa: BLE001 - as above
+            self.in_upkeep(failure)
+        else:
+            self._rounds = 0
+
+    def in_upkeep(self, failure: Exception) -> None:
+        """Take note of *failure*; raise it if upkeep has not succeeded for long."""
+        _log.error("upkeep_failed", exc_info=failure)
+        self.are_new = True
+        self._rounds += 1
+        if self._rounds > MOST_ROUNDS:
+            raise failure
 
     def clear_up(self) -> None:
         """End what the faults since the last turn have left in a state in which it could only wait for ever."""

@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rwsplit.exchange.lease import CLOSED, COOLING, IDLE
+from rwsplit.exchange.lease import CLOSED, COOLING, IDLE, LANE
+from rwsplit.protocol import codes
 from rwsplit.protocol.responses import Owed
 from rwsplit.relay.restoration import Restoration
+from rwsplit.session.pin import PinState
 from rwsplit.session.unit import Unit
 
 if TYPE_CHECKING:
@@ -40,9 +42,37 @@ def _broken(client: Client, owed: list[Owed], in_flight: int) -> str:
         return f"nobody owes what it waits for: {settling.purpose.value}"
     if client.server is not None and client.server.lease == CLOSED:
         return "its server is closed"
+    if client.skipped is None:
+        reason = _unjoined(client)
+        if reason:
+            return reason
     line = client.line
     if line is not None and client not in line.waiters:
         return "it stands in no queue"
+    return ""
+
+
+def _unjoined(client: Client) -> str:  # noqa: PLR0911 - one line a statement
+    """Return which states of *client* cannot be at the same time, of tables that do not know of each other."""
+    if (client.pin is None) != (client.pin_state is PinState.FREE):
+        return f"its pin is {client.pin_state.value}, and its reason {client.pin}"
+    if client.in_flight or client.settling is not None:
+        return ""  # what is on its way may change all that follows
+    if client.tx == codes.IDLE and client.transaction is not None:
+        return "it has a transaction, and is in none"
+    if client.tx != codes.IDLE and client.transaction is None and client.server is None:
+        return "its transaction is on no server"
+    if client.pin_state not in (PinState.FREE, PinState.FOR_GOOD) and client.server is None:
+        return f"it is {client.pin_state.value} to no server"
+    if client.server is not None and client.server.holder is not client:
+        return "another has its server"
+    if (
+        client.server is not None
+        and client.tx == codes.IDLE
+        and client.pin is None
+        and client.wait is None
+    ):
+        return "it keeps its server for nothing"
     return ""
 
 
@@ -58,6 +88,8 @@ def broken_servers(relay: Relay) -> Iterator[tuple[Server, str]]:
         elif server.lease == IDLE:
             if server not in server.pool.idle:
                 yield server, "it is not in its pool"
+        elif (server.lease == LANE) != (server in server.pool.lanes):
+            yield server, "it is a lane its pool does not know, or none it does"
         elif not server.responses.owed and not (server.lease == COOLING and server.cancels):
             yield server, "it is nobody's, and owes nothing"
 

@@ -29,11 +29,12 @@ class OwnAnswers:
 
     def fail_with(self, client: Client, error: bytes, fatal: bytes) -> None:
         """Answer the unit a session waits with by *error*, or end the session by *fatal* if it cannot go on."""
-        self._relay.waits.end(client)
-        unit = client.pending.popleft()
-        assert isinstance(unit, Unit)
-        client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
-        self.answer(client, unit, error, fatal)
+        with self._relay.faults.of_session(client):
+            self._relay.waits.end(client)
+            unit = client.pending.popleft()
+            assert isinstance(unit, Unit)
+            client.pending_bytes = max(0, client.pending_bytes - unit.size_in)
+            self.answer(client, unit, error, fatal)
         if not client.closed and (client.pending or client.paused):
             self._relay.dispatcher.pump(client)
 

@@ -193,8 +193,9 @@ class Relay:
         if self.stalls.excuses(late, now):
             self.report_stall()
             return
-        self.upkeep.tick()
-        self.outboxes.flush()
+        with self.faults.of_upkeep():
+            self.upkeep.tick()
+            self.outboxes.flush()
         if self.faults.are_new:
             self.faults.clear_up()
 

@@ -9,6 +9,7 @@ import pytest
 
 from rwsplit.exchange.lease import CLOSED, HELD, IDLE, Fate
 from rwsplit.relay.client import Client
+from rwsplit.relay.faults import MOST_ROUNDS
 from rwsplit.server.server import Server
 from rwsplit.session.journal import Journal
 from tests.support.frames import complete, error, query, ready, row
@@ -254,3 +255,62 @@ def test_a_session_in_a_transaction_loses_it_with_its_fault(
     assert is_told(client)
     assert server.lease == CLOSED
     assert query(WRITE.decode()) not in wire_of(server).sent
+
+
+# In upkeep...
+
+
+def test_who_is_refused_while_rwsplit_fails_is_told_and_the_others_are_refused(
+    rig: MemoryRelay, monkeypatch: pytest.MonkeyPatch
+):
+    client, broken, other = rig.clients
+    server = says(rig, client, WRITE)
+    for late in (broken, other):
+        rig.ask(late, WRITE)
+    rig.turn_clients([broken, other])
+    rig.now += 1000
+    with monkeypatch.context() as patch:
+        breaks(patch, rig.relay.own_answers, "answer", broken)
+        rig.relay._tick()
+    assert is_told(broken)
+    assert (other.closed, other.wait) == (False, None)
+    assert server.lease == HELD
+    rest(rig)
+
+
+def rest(rig: MemoryRelay) -> None:
+    """Answer all that is under way."""
+    while rig.busy():
+        rig.turn_servers([(server, WRITTEN) for server in rig.busy()])
+
+
+def test_a_session_says_its_states(rig: MemoryRelay):
+    client, waiting, asking = rig.clients
+    says(rig, client, WRITE)
+    rig.ask(waiting, WRITE)
+    rig.turn_clients([waiting])
+    assert "between units; between frames; pin free; 1 in flight, 0 pending" in repr(client)
+    assert "; waits for a server of its pool; 0 in flight, 1 pending, on None>" in repr(waiting)
+    assert repr(asking).startswith("<Client app@app pid=")
+    rest(rig)
+
+
+def test_upkeep_that_fails_once_is_done_by_the_next_tick(
+    rig: MemoryRelay, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as patch:
+        breaks(patch, rig.relay.homes, "look")
+        rig.relay._tick()
+        rig.relay._tick()
+    rig.relay._tick()
+    assert not any(client.closed for client in rig.clients)
+
+
+def test_upkeep_that_fails_for_long_ends_rwsplit(
+    rig: MemoryRelay, monkeypatch: pytest.MonkeyPatch
+):
+    breaks(monkeypatch, rig.relay.homes, "look")
+    for _ in range(MOST_ROUNDS):
+        rig.relay._tick()
+    with pytest.raises(Bug):
+        rig.relay._tick()

@@ -136,6 +136,9 @@ class Raising(Faults):
     def in_answers(self, server: Server, owed: Owed | None, failure: Exception) -> None:
         raise failure
 
+    def in_upkeep(self, failure: Exception) -> None:
+        raise failure
+
 
 class MemoryRelay:
     """A relay in front of a primary and three replicas, with *clients* clients and full pools, unless there are *servers*."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from rwsplit.exchange.lease import HELD, LANE
+from rwsplit.exchange.lease import COOLING, HELD, LANE
 from tests.support import frames
 from tests.support.conversation.stage import ServerEnd, Stage
 
@@ -57,7 +57,9 @@ def possible(stage: Stage) -> Iterator[Fault]:
 
 
 def _is_used(end: ServerEnd) -> bool:
-    return not end.ended and (bool(end.backend.requests) or end.server.lease in (HELD, LANE))
+    return not end.ended and (
+        bool(end.backend.requests) or end.server.lease in (HELD, LANE, COOLING)
+    )
 
 
 async def _fails(stage: Stage, who: str, state: str) -> None:
