@@ -69,7 +69,7 @@ def special(
     return found
 
 
-def meaning(  # noqa: PLR0911 - one line a case
+def meaning(
     session: SessionState, query: bytes, script: Script
 ) -> Meaning | None:
     """Return what EXECUTE, DEALLOCATE or another PREPARE of a statement prepared through the protocol means now.
@@ -82,8 +82,6 @@ def meaning(  # noqa: PLR0911 - one line a case
     statement = script.single
     if statement is None or session.tx == codes.FAILED or drops_prepared(statement):
         return None
-    if script.names_own:
-        return Meaning(b"EXECUTE " + NONE, ORPHAN)
     name = (statement.name or "").encode()
     if name in session.names.unsettled:
         raise Unsettled

@@ -629,6 +629,15 @@ def test_a_name_has_so_many_bytes(session: Session, message: Callable[[str], byt
         session.receive(message("x" * (MOST_NAME + 1)) + SYNC)
 
 
+def test_a_statement_of_which_much_is_known_counts_each_time_it_is_bound(session: Session):
+    sets = ", ".join(f"set_config('a.x{number}', '', false)" for number in range(40))
+    effort = session.knowledge.effort
+    one(session, parse("s", f"select {sets}") + SYNC)
+    before = effort.words
+    one(session, (bind("s") + execute()) * 20 + SYNC)
+    assert effort.words - before >= 20 * 40 // 8
+
+
 def test_an_open_unit_forgets_what_its_pieces_have_called(session: Session):
     session.receive(parse("s", "select 1") + bind("s") + execute() + FLUSH)
     for _ in range(3):

@@ -52,6 +52,18 @@ def test_a_name_is_not_looked_for_behind_very_much_white_space(session: Session)
         assert (spelled(meant) != query(text)) is found
 
 
+def test_an_execute_does_what_its_arguments_do_as_well(session: Session):
+    prepared(session, ("p", "select $1"))
+    for arguments, reason in (
+        ("(1, 'x')", None),
+        ("(f(2))", PrimaryOnly.UNKNOWN_FUNCTION),
+        ("(nextval('s'))", PrimaryOnly.VOLATILE_FUNCTION),
+    ):
+        script = one(session, query(f"EXECUTE p{arguments}")).script
+        assert script is not None
+        assert script.primary_only is reason
+
+
 def test_execute_means_another_statement_when_its_name_does(session: Session):
     prepared(session, ("p", "select 1"), ("ex", "EXECUTE p"))
     before = one(session, run("ex") + SYNC)

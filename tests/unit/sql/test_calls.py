@@ -81,6 +81,10 @@ def calls(query: str) -> Calls:
             "select * from xmltable('a' passing x columns a text path binary(1) default g(2))",
             {"binary", "g"},
         ),
+        (
+            'select * from xmltable(\'a\' passing x columns a text "path" f(1) "default" g(2))',
+            {"f", "g"},
+        ),
         ("select * from t tablesample bernoulli (1)", set()),
         ("select * from t tablesample system_rows(1)", {"system_rows"}),
         (
