@@ -278,6 +278,8 @@ class Replies:
         unlearn(server, owed.lessons, owed.done)
         if owed.piece.drops:
             server.unsure = True  # its DEALLOCATE may have been skipped
+        if owed.script is not None and owed.script.vacates is not None:
+            relay.sender.vacated_in_vain(owed.script.vacates)
         if sqlstate(error) == b"26000":
             tidying.forget_missing(relay, server, owed, error)
         if is_stale_plan(error):

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
 
-#: Seconds between two times that the servers of a database are closed because it is to go; PostgreSQL waits five.
+#: Seconds in which the servers of a database are not closed once more after they were in vain; PostgreSQL waits as long for others to leave.
 VACATES: Final = 5.0
 
 
@@ -52,8 +52,8 @@ class Sender:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
-        self._vacated: dict[str, float] = {}
-        """When the servers of a database were closed because it is to go."""
+        self._in_vain: dict[str, float] = {}
+        """When servers were closed for a statement about their database that failed."""
 
     def send(  # noqa: C901, PLR0912, PLR0915 - one branch a need
         self, client: Client, server: Server, unit: Unit
@@ -268,19 +268,25 @@ class Sender:
     def _vacate(self, database: str) -> None:
         """Close the servers kept for *database*: PostgreSQL waits some seconds for others to leave it.
 
-        Not again and again: who may not drop it may say so as often as it likes.
+        Not so soon after that was in vain: who may not drop it may say so as often as it likes.
         """
-        now = self._relay.now
-        if now - self._vacated.get(database, -VACATES) < VACATES:
+        if self._relay.now - self._in_vain.get(database, -VACATES) < VACATES:
             return
         for pool in self._relay.pools:
             if pool.database == database:
-                self._vacated[database] = now
                 for server in list(pool.servers):
                     if server.lease == IDLE:
                         self._relay.close_server(server)
                     elif server.lease not in (HELD, LANE):
                         server.expire(Fate.DATABASE_GOES)
+
+    def vacated_in_vain(self, database: str) -> None:
+        """Take note that the statement has failed for which servers of *database* were closed."""
+        now = self._relay.now
+        if now - self._in_vain.get(database, -VACATES) >= VACATES and any(
+            pool.database == database for pool in self._relay.pools
+        ):
+            self._in_vain[database] = now
 
     def _restores_itself(self, client: Client, unit: Unit) -> bool:
         """Return whether nothing must follow *unit* that brings back what it resets."""

@@ -120,6 +120,10 @@ class Knowledge:
         """Return a number that grows with the DDL on its way to *database*."""
         return self._ages.get(database, 0)
 
+    def grow_older(self, database: str) -> None:
+        """Take note of DDL on its way to *database*: what was taught before it may mean something else."""
+        self._ages[database] = self._ages.get(database, 0) + 1
+
     def defined(self, database: str) -> float:
         """Return the moment by which the last DDL in *database* that is known of was over; NEVER if there is none."""
         return self._defined.get(database, NEVER)
@@ -157,7 +161,7 @@ class Knowledge:
 
     def doubt(self, database: str, redefined: Redefined) -> Doubt:
         """Forget what names mean in *database*: DDL that defines them anew is being sent there."""
-        self._ages[database] = self._ages.get(database, 0) + 1
+        self.grow_older(database)
         doubt = Doubt(redefined)
         before, catalog = self._doubted(database), self._catalogs.get(database)
         self._doubts.setdefault(database, []).append(doubt)
@@ -172,7 +176,7 @@ class Knowledge:
     def settle(self, database: str, doubts: list[Doubt], at: float = NEVER) -> None:
         """Take note that the DDL that gave rise to *doubts*, a session's, is over *at* a moment; empty that list."""
         if doubts:  # committed or not: what is said from now on has another meaning
-            self._ages[database] = self._ages.get(database, 0) + 1
+            self.grow_older(database)
             self._defined[database] = max(at, self.defined(database))
             self.last_definition = max(at, self.last_definition)
         for doubt in doubts:

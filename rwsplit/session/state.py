@@ -201,7 +201,9 @@ class SessionState(Pinned):
     def note_definitions(self, script: Script) -> None:
         """Doubt what *script* defines: what follows is classified before this is sent."""
         redefined, doubts = script.redefines, self.doubts
-        if redefined is not None and not (doubts and doubts[-1].redefined is redefined):
+        if redefined is not None and doubts and doubts[-1].redefined is redefined:
+            self.knowledge.grow_older(self.database)  # the same once more
+        elif redefined is not None:
             doubts.append(self.knowledge.doubt(self.database, redefined))
         if script.changes_path:
             self.scope = self.knowledge.scope(self.database, self.user, UNKNOWN_PATH)

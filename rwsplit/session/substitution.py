@@ -69,9 +69,7 @@ def special(
     return found
 
 
-def meaning(
-    session: SessionState, query: bytes, script: Script
-) -> Meaning | None:
+def meaning(session: SessionState, query: bytes, script: Script) -> Meaning | None:
     """Return what EXECUTE, DEALLOCATE or another PREPARE of a statement prepared through the protocol means now.
 
     The statement it names must be known to the server; a PREPARE fails because it is. None: the text means what it says.

@@ -383,6 +383,15 @@ def test_vocabularies_share_what_may_be_remembered_and_end_with_their_sessions()
     assert Session(knowledge, user="x", database="y", parameters=NONE).scope.search_path is None
 
 
+def test_the_same_ddl_once_more_is_one_doubt_and_another_age(knowledge: Knowledge):
+    session, age = connected(knowledge), knowledge.age("shop")
+    for number in range(1, 4):
+        define(session, "create type mood as enum ('fine')")
+        assert (len(session.doubts), knowledge.age("shop")) == (1, age + number)
+    define(session, "drop type mood")
+    assert len(session.doubts) == 2
+
+
 def test_what_was_taught_before_ddl_is_older(knowledge: Knowledge):
     session = connected(knowledge)
     before = knowledge.age("shop")
