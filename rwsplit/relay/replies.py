@@ -171,12 +171,10 @@ class Replies:
         settling = client.settling
         if settling is not None and isinstance(settling, Restoration) and settling.unit is owed:
             relay.sender.restore(client, server, settling)
-        if (
-            (client.doubts or client.is_unsure or client.opaque)
-            and status == codes.IDLE
-            and client.is_idle
-        ):
-            client.knowledge.settle(client.database, client.doubts, now)
+        in_doubt = client.doubts or client.is_unsure or client.opaque
+        if in_doubt and status == codes.IDLE and client.is_idle:
+            if client.doubts:
+                client.knowledge.settle(client.database, client.doubts, now)
             if not client.journal.touched:
                 client.be_sure()
         if server.copying and not client.in_flight:

@@ -29,7 +29,7 @@ def forget_missing(relay: Relay, server: Server, unit: Unit, error: bytes) -> No
     missing = [
         prepared
         for name, prepared in unit.piece.called
-        if b'"%s"' % prepared.name in error or b'"%s"' % name in error
+        if b'"%s"' % prepared.name in error or (name and b'"%s"' % name in error)
     ]
     for prepared in missing:
         server.known.pop(prepared, None)

@@ -92,11 +92,11 @@ def meaning(session: SessionState, query: bytes, script: Script) -> Meaning | No
         and name not in session.names.in_sql
     ):
         return Meaning(b"EXECUTE " + TOO_MANY, ORPHAN)
+    if prepared is None:
+        return None  # one made by PREPARE, on the server the session is pinned to
     matched = _NAMED.match(query, 0, MOST_AHEAD)
     if matched is None or matched.end() == MOST_AHEAD:
         return None
-    if prepared is None:
-        return None  # one made by PREPARE, on the server the session is pinned to
     shift = len(matched[1].decode(errors="replace")), len(prepared.name) - len(matched[2])
     if statement.verb is Verb.DEALLOCATE:
         # The server keeps it for others: one of its own dies in its place. That is empty, as the statement may be

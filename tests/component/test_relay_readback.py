@@ -636,3 +636,21 @@ def test_a_session_that_has_set_very_many_parameters_may_set_no_others(rig: Memo
     assert not rig.busy()
     assert b"C53400\0" in wire_of(client).sent
     assert says(rig, client, b"set a.x1 = 2")
+
+
+def test_a_change_of_path_alone_has_no_catalog_read(rig: MemoryRelay):
+    """Only DDL calls for another look at the system catalogs."""
+    read: list[str] = []
+    rig.knowledge.on_ddl = read.append
+    client = rig.clients[0]
+    client.set_in_band(InBandSettings(route="primary"))
+    server = says(rig, client, b"set search_path = a")
+    assert client.is_unsure
+    answers(rig, server, complete("SET") + ready())
+    answers(rig, server, values("UTF8", hexed("a")))
+    assert not client.is_unsure
+    assert read == []
+    server = says(rig, client, b"create function f() returns int language sql as 'select 1'")
+    while rig.busy():
+        answers(rig, server, complete() + ready())
+    assert read == ["app"]
