@@ -20,7 +20,7 @@ from rwsplit.config.changes import Changes
 from rwsplit.config.model import Config
 from rwsplit.errors import ClientError
 from rwsplit.routing.route import Route, RouteReason
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 #: Databases that an error names.
 MOST_NAMED: Final = 10

@@ -7,7 +7,8 @@ from rwsplit.cluster.node import AdminState, NodeView, Refusal, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.routing import policy
 from rwsplit.routing.route import Route, RouteReason, Target
-from rwsplit.sql.statement import Script, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Verb
 
 
 def explanation(view: ClusterView, script: Script, *, in_transaction: bool) -> Explanation:

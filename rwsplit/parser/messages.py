@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from rwsplit.sql.body import Body
 from rwsplit.sql.excerpt import Excerpt
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 
 class Ready(NamedTuple):

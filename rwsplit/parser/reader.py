@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from rwsplit.sql.body import Body
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 
 class Reading(NamedTuple):

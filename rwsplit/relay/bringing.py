@@ -27,7 +27,8 @@ from rwsplit.server.server import Server
 from rwsplit.session.acceptance import culprit, is_custom, may_be_stuck, sets_anew
 from rwsplit.session.parameters import IDENTITY, ParameterSet
 from rwsplit.session.unit import Unit
-from rwsplit.sql.statement import Script, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Verb
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay

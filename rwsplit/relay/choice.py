@@ -23,7 +23,8 @@ from rwsplit.session.acceptance import sets_anew
 from rwsplit.session.journal import SERIALIZABLE
 from rwsplit.session.pinning import pin_reason
 from rwsplit.session.unit import Unit
-from rwsplit.sql.statement import Hints, Script
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Hints
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay

@@ -32,7 +32,7 @@ from rwsplit.session.portals import keeps_portal
 from rwsplit.session.prologue import is_prologue, is_savepoint
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.unit import EXTENDED, Unit
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay

@@ -13,7 +13,7 @@ from rwsplit.protocol import codes
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
 from rwsplit.session.unit import Unit
-from rwsplit.sql.statement import Cost
+from rwsplit.sql.script import Cost
 
 if TYPE_CHECKING:
     from rwsplit.relay.client import Client

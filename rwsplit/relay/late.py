@@ -43,7 +43,8 @@ from rwsplit.session.prologue import READ_COMMITTED
 from rwsplit.session.stand_ins import NOTHING, OPAQUE
 from rwsplit.session.transaction import Transaction
 from rwsplit.session.unit import FUNCTION, Unit
-from rwsplit.sql.statement import Script, Statement, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Statement, Verb
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay

@@ -21,7 +21,7 @@ from rwsplit.session.stand_ins import UNREAD, merge, of_prepared
 from rwsplit.session.unit import SIMPLE, Unit
 from rwsplit.session.vocabulary import Scope
 from rwsplit.sql.cache import INLINE_LIMIT
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay

@@ -20,7 +20,7 @@ from rwsplit.server.server import Server
 from rwsplit.session.pinning import UNSEEN, PinReason
 from rwsplit.session.unit import Unit
 from rwsplit.session.unknowns import Unknowns, texts_of
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay

@@ -27,7 +27,8 @@ from rwsplit.session.parameters import ParameterSet, selected
 from rwsplit.session.pin import PinState
 from rwsplit.session.pinning import UNSEEN, PinReason
 from rwsplit.session.unit import Unit
-from rwsplit.sql.statement import Script, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Verb
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay

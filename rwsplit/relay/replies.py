@@ -43,7 +43,8 @@ from rwsplit.session.parameters import NONE
 from rwsplit.session.pinning import leaves_state
 from rwsplit.session.teaching import unlearn
 from rwsplit.session.unit import EXTENDED, Unit
-from rwsplit.sql.statement import TRANSACTION_CONTROL, Script
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import TRANSACTION_CONTROL
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay

@@ -37,7 +37,7 @@ from rwsplit.session.stand_ins import Effects
 from rwsplit.session.teaching import Lesson, compose, unlearn
 from rwsplit.session.transaction import Transaction
 from rwsplit.session.unit import SIMPLE, Unit
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay

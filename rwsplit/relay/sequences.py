@@ -17,7 +17,7 @@ from rwsplit.relay.client import Client
 from rwsplit.relay.needed import Needed
 from rwsplit.server.server import Server
 from rwsplit.session.unit import Unit
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay

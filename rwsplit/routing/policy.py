@@ -15,7 +15,8 @@ from typing import Final
 from rwsplit.config.choices import ConsistencyLevel
 from rwsplit.config.model import RuleConfig
 from rwsplit.routing.route import Route, RouteReason, Target
-from rwsplit.sql.statement import Hints, PrimaryOnly, Script, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Hints, PrimaryOnly, Verb
 
 READ: Final = Route(Target.REPLICA, RouteReason.READ)
 _PARAMETER: Final = Route(Target.REPLICA, RouteReason.PARAMETER)

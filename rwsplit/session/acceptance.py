@@ -13,7 +13,8 @@ from typing import Final
 from weakref import WeakSet
 
 from rwsplit.session.parameters import IDENTITY, ParameterSet
-from rwsplit.sql.statement import Script, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Verb
 
 #: Values a pool remembers.
 MOST: Final = 1000

@@ -44,7 +44,7 @@ from rwsplit.session.substitution import (
     told_apart,
     up_to_date,
 )
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 #: What is closed in place of a client's statement, which other clients may still use. To close a
 #: statement that does not exist is not an error (PostgreSQL manual, "Extended Query").

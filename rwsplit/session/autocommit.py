@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from rwsplit.sql.statement import Script, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Verb
 
 REFUSAL: Final = "transaction blocks are not allowed in statement pooling mode"
 HINT: Final = (

@@ -7,7 +7,8 @@ from typing import Final
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.session.prologue import READ_COMMITTED
-from rwsplit.sql.statement import TRANSACTION_CONTROL, Script, Statement, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import TRANSACTION_CONTROL, Statement, Verb
 
 #: What ends a transaction.
 ENDS: Final = frozenset({Verb.COMMIT, Verb.ROLLBACK})

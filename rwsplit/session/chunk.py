@@ -8,7 +8,7 @@ from typing import Final
 from rwsplit.session.piece import Piece
 from rwsplit.session.prepared import Part
 from rwsplit.session.unit import Unit
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 
 class ChunkKind(Enum):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from rwsplit.sql.statement import Script, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Verb
 
 #: What may commit although a transaction is open behind it; OTHER is COMMIT PREPARED, and what could not be read.
 _COMMITTING: Final = frozenset({Verb.COMMIT, Verb.CALL, Verb.DO, Verb.OTHER})

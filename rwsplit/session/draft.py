@@ -14,7 +14,7 @@ from rwsplit.session.piece import Piece, extended
 from rwsplit.session.prepared import Part, Prepared
 from rwsplit.session.renaming import Renaming
 from rwsplit.session.stand_ins import merge, merged
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 NO_PORTALS: Final[dict[bytes, Prepared | None]] = {}
 NOTHING_PARSED: Final[set[Prepared]] = set()

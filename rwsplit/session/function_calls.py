@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from rwsplit.sql.statement import PrimaryOnly, Script, StateKind, Statement, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import PrimaryOnly, StateKind, Statement, Verb
 
 #: OIDs below are PostgreSQL's own (FirstNormalObjectId, src/include/access/transam.h).
 FIRST_USER_OID: Final = 16384

@@ -16,7 +16,8 @@ from rwsplit.protocol.refusals import BARE_MARK
 from rwsplit.session.inband_settings import DEFAULTS, InBandSettings
 from rwsplit.session.literals import literal
 from rwsplit.session.state import SessionState
-from rwsplit.sql.statement import PrimaryOnly, Script, Statement, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import PrimaryOnly, Statement, Verb
 
 PREFIX: Final = "rwsplit."
 ROUTES: Final = ("auto", "primary", "replica")

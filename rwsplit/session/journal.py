@@ -20,8 +20,9 @@ from typing import Final
 from rwsplit.session.acceptance import ORDINARY, is_custom
 from rwsplit.session.literals import literal
 from rwsplit.session.parameters import IDENTITY, ParameterSet
+from rwsplit.sql.script import Script
 from rwsplit.sql.settings import readable
-from rwsplit.sql.statement import Script, Verb
+from rwsplit.sql.statement import Verb
 
 #: Parameters one session may have set: each change of one is looked at together with all others, and each server it uses is told all.
 MOST_SET: Final = 2000

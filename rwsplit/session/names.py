@@ -10,7 +10,7 @@ from typing import Final
 
 from rwsplit.session.pinning import renames
 from rwsplit.session.prepared import Prepared
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 #: Statements a session may name unless the operator says otherwise.
 MOST_NAMES: Final = 10_000

@@ -10,7 +10,7 @@ from rwsplit.protocol.framing import HEADER_SIZE, frame, split
 from rwsplit.protocol.responses import Step
 from rwsplit.session.prepared import Meaning, Part, Prepared
 from rwsplit.session.stand_ins import Effects
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 #: A named Parse within a unit: the client's name, the identity.
 Taught = tuple[bytes, Prepared]

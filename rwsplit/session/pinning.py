@@ -14,7 +14,8 @@ from typing import Final
 
 from rwsplit.session.parameters import IDENTITY
 from rwsplit.session.stand_ins import Effects
-from rwsplit.sql.statement import Script, StateKind, Statement, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import StateKind, Statement, Verb
 
 
 class PinReason(Enum):

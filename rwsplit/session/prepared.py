@@ -27,7 +27,8 @@ from rwsplit.protocol.framing import frame
 from rwsplit.protocol.looks import Look, Shape
 from rwsplit.session.stand_ins import of_prepared
 from rwsplit.sql.cache import INLINE_LIMIT, StatementCache
-from rwsplit.sql.statement import Script, Statement, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Statement, Verb
 
 PARSE_COMPLETE: Final = frame(codes.PARSE_COMPLETE, b"")
 CLOSE_COMPLETE: Final = frame(codes.CLOSE_COMPLETE, b"")

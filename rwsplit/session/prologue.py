@@ -19,7 +19,8 @@ from rwsplit.protocol.responses import FORWARD, Step
 from rwsplit.session.piece import Piece
 from rwsplit.session.prepared import PARSED, Prepared
 from rwsplit.session.unit import Unit
-from rwsplit.sql.statement import Script, Statement, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Statement, Verb
 
 #: What a transaction has set, and its savepoints, are said again elsewhere if they are no more than these.
 MOST_REPEATED: Final = 100

@@ -14,7 +14,8 @@ from typing import Any, Final
 from rwsplit.session.names import Names, UnnamedChange
 from rwsplit.session.pinning import drops_prepared
 from rwsplit.session.prepared import Prepared
-from rwsplit.sql.statement import Script, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Verb
 
 #: Changes of one unit that are simply kept.
 MANY_CHANGES: Final = 4096

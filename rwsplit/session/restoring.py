@@ -19,7 +19,7 @@ from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pinning import reset_parameters, set_after_reset
 from rwsplit.session.prepared import SYNC, Part
 from rwsplit.session.unit import Kind, Unit
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 _NAME: Final = b"rwsplit_restore\0"
 #: By a name, since the unnamed statement and portal are the client's.

@@ -28,7 +28,7 @@ from rwsplit.session.substitution import special
 from rwsplit.session.unit import EXTENDED, FUNCTION, SIMPLE, Unit
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import PARSE_LIMIT
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 
 class Session(Frames):

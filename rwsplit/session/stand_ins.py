@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from rwsplit.sql.classify import unread, unreadable
-from rwsplit.sql.statement import PrimaryOnly, Script, StateKind, Statement, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import PrimaryOnly, StateKind, Statement, Verb
 
 Item = TypeVar("Item")
 

@@ -25,7 +25,7 @@ from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pin import Pinned
 from rwsplit.session.teaching import ServerState
 from rwsplit.sql.catalog import UNKNOWN_PATH
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 NOTHING_SAID: Final[Mapping[str, str]] = MappingProxyType({})
 

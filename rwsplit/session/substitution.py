@@ -18,7 +18,8 @@ from rwsplit.session.prepared import TOO_MANY, Meaning, Prepared
 from rwsplit.session.renaming import Renaming
 from rwsplit.session.stand_ins import OPAQUE, ORPHAN, merge
 from rwsplit.session.state import SessionState
-from rwsplit.sql.statement import Script, Statement, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Statement, Verb
 
 #: The name of a statement that no server has.
 NONE: Final = b"rwsplit_none"

@@ -37,7 +37,8 @@ from rwsplit.session.prologue import (
     said_again,
 )
 from rwsplit.session.unit import SIMPLE, Unit
-from rwsplit.sql.statement import Cost, PrimaryOnly, Script, Statement, Verb
+from rwsplit.sql.script import Cost, Script
+from rwsplit.sql.statement import PrimaryOnly, Statement, Verb
 
 
 class Transaction:

@@ -30,7 +30,7 @@ from rwsplit.session.renaming import Renaming
 from rwsplit.session.stand_ins import Effects
 from rwsplit.session.state import SessionState
 from rwsplit.session.teaching import Lesson, Lessons
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 _NOTHING: Final = ()
 #: A statement's name on servers, as PostgreSQL quotes it.

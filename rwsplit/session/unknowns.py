@@ -17,7 +17,7 @@ from rwsplit.session.stand_ins import UNREAD
 from rwsplit.session.unit import SIMPLE, Unit
 from rwsplit.session.vocabulary import Scope
 from rwsplit.sql.cache import INLINE_LIMIT
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 #: Texts a session has judged again, and bytes of all of them; with more it keeps its pin.
 MOST_TEXTS: Final = 8

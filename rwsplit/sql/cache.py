@@ -26,6 +26,7 @@ from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.generations import Generations
 from rwsplit.sql.hints import parse_hints
 from rwsplit.sql.parse_budget import INLINE_BUDGET, ParseBudget
+from rwsplit.sql.script import Script
 from rwsplit.sql.shape import (
     HOLE,
     LITERALS,
@@ -35,7 +36,7 @@ from rwsplit.sql.shape import (
     shape_of,
     shorten,
 )
-from rwsplit.sql.statement import PrimaryOnly, Script
+from rwsplit.sql.statement import PrimaryOnly
 from rwsplit.sql.tokens import scan
 
 __all__ = ["INLINE_LIMIT", "PARSE_LIMIT", "CacheStatistics", "StatementCache"]

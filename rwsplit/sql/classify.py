@@ -15,9 +15,10 @@ import attrs
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.hints import parse_hints
 from rwsplit.sql.parse_budget import ParseBudget
+from rwsplit.sql.script import Script
 from rwsplit.sql.settings import UNRECOGNISED
 from rwsplit.sql.shape import shorten
-from rwsplit.sql.statement import Hints, Redefined, Script, Statement
+from rwsplit.sql.statement import Hints, Redefined, Statement
 from rwsplit.sql.tokens import MARK, WORD, Scan, Token, scan
 from rwsplit.sql.verbs import classify_statement
 

@@ -10,14 +10,7 @@ import attrs
 from rwsplit.sql.cursor import Cursor
 from rwsplit.sql.definitions import redefined, vacated
 from rwsplit.sql.relations import is_temporary
-from rwsplit.sql.statement import (
-    PrimaryOnly,
-    Redefined,
-    StateKind,
-    Statement,
-    Verb,
-    hardest,
-)
+from rwsplit.sql.statement import PrimaryOnly, Redefined, StateKind, Statement, Verb, hardest
 from rwsplit.sql.tokens import MARK, NAME, WORD, Token
 
 Classify = Callable[[Sequence[Token]], Statement]

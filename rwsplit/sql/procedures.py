@@ -16,14 +16,7 @@ from rwsplit.sql.dynamic import Dynamic, body_of_do
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.parse_budget import ParseBudget
 from rwsplit.sql.queries import classify_query
-from rwsplit.sql.statement import (
-    PrimaryOnly,
-    Redefined,
-    StateKind,
-    Statement,
-    Verb,
-    strictest,
-)
+from rwsplit.sql.statement import PrimaryOnly, Redefined, StateKind, Statement, Verb, strictest
 from rwsplit.sql.tokens import WORD, Token
 
 _ANYTHING: Final = Statement(

@@ -30,14 +30,7 @@ from rwsplit.sql.relations import is_catalog, is_temporary
 from rwsplit.sql.rendering import decoded_name, render
 from rwsplit.sql.setting_calls import asked_for, changes_encoding, changes_path, set_by
 from rwsplit.sql.settings import ROLE_PARAMETERS, readable
-from rwsplit.sql.statement import (
-    PrimaryOnly,
-    StateKind,
-    Statement,
-    Verb,
-    hardest,
-    strictest,
-)
+from rwsplit.sql.statement import PrimaryOnly, StateKind, Statement, Verb, hardest, strictest
 from rwsplit.sql.tokens import (
     MARK,
     NAME,

@@ -35,13 +35,7 @@ from rwsplit.sql.settings import (
     classify_set,
     classify_show,
 )
-from rwsplit.sql.statement import (
-    PrimaryOnly,
-    Redefined,
-    StateKind,
-    Statement,
-    Verb,
-)
+from rwsplit.sql.statement import PrimaryOnly, Redefined, StateKind, Statement, Verb
 from rwsplit.sql.tokens import MARK, NAME, WORD, Token
 
 QUERY_STARTS: Final = DML | {"select", "with", "values", "table", "("}

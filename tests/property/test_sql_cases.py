@@ -15,7 +15,7 @@ import pytest
 from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 FIXTURE: Final = Path(__file__).parent.parent / "fixtures" / "routing_cases.jsonl"
 CASES: Final[list[dict[str, Any]]] = [

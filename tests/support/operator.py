@@ -36,7 +36,8 @@ from rwsplit.protocol import backend
 from rwsplit.routing.route import Route, RouteReason, Target
 from rwsplit.server.stream import WireStream
 from rwsplit.server.wire import PlainWire
-from rwsplit.sql.statement import PrimaryOnly, Script, Statement, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import PrimaryOnly, Statement, Verb
 
 NOW = 1000.0
 

@@ -42,7 +42,6 @@ LONG: Final = frozenset(
         "relay/late.py",
         "relay/relay.py",
         "relay/replies.py",
-        "sql/statement.py",
     }
 )
 
@@ -63,7 +62,7 @@ WIDE: Final = {
     "session.session.Session": 47,
     "session.state.SessionState": 36,
     "session.unit.Unit": 43,
-    "sql.statement.Script": 32,
+    "sql.script.Script": 32,
     "sql.statement.Statement": 30,
 }
 

@@ -12,7 +12,8 @@ from rwsplit.cluster.node import AdminState, Frozen, Refusal, Suspect
 from rwsplit.config.choices import PoolMode
 from rwsplit.config.model import ConsistencyConfig, DatabaseConfig, PoolConfig, UserConfig
 from rwsplit.routing.route import Route, RouteReason, Target
-from rwsplit.sql.statement import Hints, PrimaryOnly, Script, StateKind, Statement, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Hints, PrimaryOnly, StateKind, Statement, Verb
 from tests.support.operator import BANNED, NODES, NOW, FakeOperator, Refusing
 
 

@@ -16,7 +16,8 @@ from rwsplit.sql.classify import parse
 from rwsplit.sql.excerpt import Excerpt
 from rwsplit.sql.facts import VOLATILE, leaving
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import Script, StateKind
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import StateKind
 
 CATALOG = Catalog(
     functions={("public", "f"): VOLATILE}, relations={("a", "v"): leaving(StateKind.SEED)}

@@ -12,7 +12,8 @@ from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.excerpt import Excerpt
 from rwsplit.sql.facts import HARMLESS
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import PrimaryOnly, Script
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import PrimaryOnly
 
 BOOK = FunctionBook().within(Catalog(functions={("public", "f"): HARMLESS}), ("public",))
 

@@ -13,7 +13,8 @@ from rwsplit.routing.policy import (
     route_setting,
 )
 from rwsplit.routing.route import Route, RouteReason, Target
-from rwsplit.sql.statement import Hints, PrimaryOnly, Script, Statement, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Hints, PrimaryOnly, Statement, Verb
 
 REPLICA_READ = Script((Statement(Verb.QUERY),))
 BEGIN = Statement(Verb.BEGIN)

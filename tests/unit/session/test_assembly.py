@@ -20,7 +20,8 @@ from rwsplit.session.session import Session
 from rwsplit.session.stand_ins import NOTHING, OPAQUE, ORPHAN, merge
 from rwsplit.session.unit import Unit
 from rwsplit.sql.cache import INLINE_LIMIT
-from rwsplit.sql.statement import Hints, Script, Statement, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Hints, Statement, Verb
 from tests.support.frames import (
     COLUMNS,
     FLUSH,

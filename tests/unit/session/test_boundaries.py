@@ -15,7 +15,7 @@ from rwsplit.session.boundaries import (
 )
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 BOOK = FunctionBook()
 

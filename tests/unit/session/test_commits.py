@@ -7,7 +7,7 @@ import pytest
 from rwsplit.session.commits import commits, goes_on, has_committed
 from rwsplit.session.knowledge import Knowledge
 from rwsplit.session.stand_ins import OPAQUE, merge
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 
 def facts(knowledge: Knowledge, text: str) -> Script:

@@ -13,7 +13,8 @@ from rwsplit.session.pinning import (
     pin_reason,
     reset_parameters,
 )
-from rwsplit.sql.statement import Script, StateKind, Statement, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import StateKind, Statement, Verb
 
 
 def script(*statements: Statement) -> Script:

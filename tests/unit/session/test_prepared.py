@@ -24,7 +24,8 @@ from rwsplit.session.teaching import Lesson, ServerState, compose, unlearn
 from rwsplit.sql.cache import INLINE_LIMIT
 from rwsplit.sql.classify import parse as parse_facts
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import PrimaryOnly, Script
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import PrimaryOnly
 from tests.support.frames import bind, close, describe, execute, parse
 
 NO_TYPES = b"\0\0\0"

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from rwsplit.session.stand_ins import SEVERAL, Effects, merge, of_prepared
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 
 BOOK = FunctionBook()
 SCRIPTS = [

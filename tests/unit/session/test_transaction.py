@@ -15,7 +15,7 @@ from rwsplit.session.transaction import (
 from rwsplit.session.unit import Unit
 from rwsplit.sql.classify import parse
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 from tests.support.messages import (
     SYNC,
     bind,

@@ -14,7 +14,7 @@ from rwsplit.session.session import Session
 from rwsplit.session.stand_ins import merge
 from rwsplit.session.teaching import Lesson
 from rwsplit.session.unit import MOST_REWORDED, CancelReason, Kind, Unit
-from rwsplit.sql.statement import Script
+from rwsplit.sql.script import Script
 from tests.support.frames import (
     BIND_COMPLETE,
     FLUSH,

@@ -10,7 +10,8 @@ from rwsplit.sql.classify import MOST_STATEMENTS, PARSE_LIMIT, parse
 from rwsplit.sql.facts import HARMLESS, VOLATILE
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.parse_budget import INLINE_BUDGET, PATIENT_BUDGET, ParseBudget
-from rwsplit.sql.statement import Hints, PrimaryOnly, Script, StateKind, Verb
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import Hints, PrimaryOnly, StateKind, Verb
 
 BOOK = FunctionBook()
 

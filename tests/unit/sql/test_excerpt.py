@@ -10,7 +10,8 @@ from rwsplit.sql.classify import parse_scan, scan_query
 from rwsplit.sql.excerpt import Excerpt, names_of
 from rwsplit.sql.facts import ABOUT_THE_PRIMARY, HARMLESS, UNKNOWN, VOLATILE, leaving
 from rwsplit.sql.functions import FunctionBook
-from rwsplit.sql.statement import PrimaryOnly, Script, StateKind
+from rwsplit.sql.script import Script
+from rwsplit.sql.statement import PrimaryOnly, StateKind
 
 CATALOG = Catalog(
     functions={
