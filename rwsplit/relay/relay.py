@@ -61,7 +61,7 @@ from rwsplit.relay.rooms import Rooms
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.sequences import Sequences
 from rwsplit.relay.signalling import Signaller
-from rwsplit.relay.slices import BUSY, FEW, READABLE, TURN, Slices
+from rwsplit.relay.slices import BUSY, FEW, HEAVY, HEAVY_FOR, READABLE, TURN, Slices
 from rwsplit.relay.stalls import Stalls
 from rwsplit.relay.trials import Trials
 from rwsplit.relay.upkeep import Upkeep
@@ -241,20 +241,27 @@ class Relay:
         clients, servers, watched = self.clients, self.servers, self.driver.watched
         effort, reading, slices = self.effort, self.reading, self.slices
         slices.serve_put_off(limit)
+        words, now = effort.words, self.now
         for fd, mask in events:
             server = servers.get(fd)
             if server is not None:
-                if effort.words > limit and mask == READABLE:
+                if words > limit and mask == READABLE:
                     slices.put_off(server)
                 else:
                     reading.serve_server(server, mask)
+                    words = effort.words
                 continue
             client = clients.get(fd)
             if client is not None:
-                if effort.words > limit and mask == READABLE:
+                if client.heavy_until > now and mask == READABLE:
+                    slices.later(client)
+                elif words > limit and mask == READABLE:
                     slices.put_off(client)
                 elif not client.queued or mask & _MORE:
                     reading.serve_client(client, mask)
+                    if effort.words - words > HEAVY:
+                        client.heavy_until = now + HEAVY_FOR
+                    words = effort.words
             elif fd in watched:
                 watched[fd]()
 

@@ -3,7 +3,9 @@
 One write of a client may take seconds of work, and so may the answers of a server. So work is counted in words
 (`sql.effort`). A client gets a SLICE of it in a turn, and a turn takes at most about TURN altogether. A client whose input is not
 finished then waits in a queue here for its next slice, first in, first out; mostly it gets that in the next turn, which comes at
-once (`Driver.press`). Sockets that a turn has not reached are the first ones the next turn serves.
+once (`Driver.press`). Sockets that a turn has not reached are the first ones the next turn serves, but for those of *heavy*
+clients, which have used up HEAVY in one turn lately: they queue for a slice instead. So what a light client asks does not wait
+for a slice of each heavy one.
 
 While a client waits for a slice its socket is not read (`Outboxes.pause_client`).
 """
@@ -30,7 +32,10 @@ TURN: Final = 512
 #: Slices one client gets at most in a turn while no other client waits.
 SLICES: Final = TURN // SLICE
 #: With more ready sockets than these a turn may have to leave some to the next.
-FEW: Final = 8
+FEW: Final = 4
+#: Words of work for one client in one turn that make it heavy, and for how many seconds.
+HEAVY: Final = SLICE // 2
+HEAVY_FOR: Final = 0.1
 #: Words of work for sending a unit and taking its answer, and for passing on a chunk.
 UNIT: Final = 3
 CHUNK: Final = 1
@@ -143,11 +148,15 @@ class Slices:
             return
         if party.closed:
             return
+        effort = self._relay.effort
+        before = effort.words
         party.allowance = self.size
         if party.is_behind or party.pending:
             self._relay.reading.go_on(party)
         if not (party.paused or party.queued or party.closed):
             self._relay.reading.serve_client(party, READABLE)
+        if effort.words - before > HEAVY:
+            party.heavy_until = self._relay.now + HEAVY_FOR
 
     # How long turns take...
 

@@ -10,7 +10,7 @@ from rwsplit.relay import slices
 from rwsplit.relay.client import Client
 from rwsplit.relay.dispatch import MOST_LISTED
 from rwsplit.relay.outboxes import HIGH_WATER
-from rwsplit.relay.slices import MOST_PENDING, SLICE, TURN
+from rwsplit.relay.slices import HEAVY_FOR, MOST_PENDING, SLICE, TURN
 from rwsplit.session.inband_settings import InBandSettings
 from tests.support import frames
 from tests.support.memory_relay import ANSWER, MemoryRelay, MemoryWire, wire_of
@@ -75,6 +75,52 @@ def test_a_bystander_is_served_in_the_turn_in_which_it_asks():
     rig.turn_clients([bystander])
     assert bystander.in_flight == 1
     assert flood.statements < 100
+
+
+@pytest.mark.parametrize("shapes", [8, 100])
+def test_a_light_client_does_not_wait_for_a_slice_of_each_heavy_one(shapes: int):
+    """Each of sixteen sends so many new shapes whenever its socket is looked at: within a slice, or beyond it."""
+    rig = MemoryRelay(17)
+    *heavy, bystander = rig.clients
+    effort = rig.relay.effort
+
+    def turn_all() -> int:
+        """Take a turn in which every client has something to read, the bystander's behind all others'; return its work."""
+        for number, client in enumerate(heavy):
+            if wire_of(client).incoming is None:
+                names = (f"{number}_{effort.parses}_{n}" for n in range(shapes))
+                rig.say(client, b"".join(frames.query(f"select a{n}, b{n}") for n in names))
+        before = effort.words
+        rig.turn_clients([client for client in rig.clients if not client.paused])
+        return effort.words - before
+
+    while any(client.heavy_until == 0 for client in heavy):
+        turn_all()
+    for _ in range(20):
+        rig.ask(bystander, b"select 1")
+        work = turn_all()
+        assert bystander.in_flight == 1
+        assert work <= TURN + BEYOND
+        while rig.busy():
+            rig.answer(rig.busy(), ANSWER)
+        assert bystander.is_idle
+
+
+def test_a_client_is_heavy_only_for_a_while():
+    rig = MemoryRelay(1)
+    [client] = rig.clients
+    rig.say(client, new_shapes(100))
+    rig.relay.driver.press()
+    rig.turn_clients([client])
+    play_out(rig)
+    assert client.heavy_until > rig.now
+    assert client.heavy_until <= rig.now + HEAVY_FOR
+    rig.now += HEAVY_FOR
+    rig.ask(client, b"select 1")
+    rig.relay.driver.press()
+    rig.turn_clients([client])
+    assert client.in_flight == 1
+    assert client.heavy_until < rig.now
 
 
 def test_clients_with_work_left_over_take_turns():
