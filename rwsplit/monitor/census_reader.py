@@ -25,6 +25,7 @@ import trio
 
 from rwsplit.errors import NodeError
 from rwsplit.monitor.system_catalogs import (
+    BUILTINS,
     CAST_TYPES,
     CHECKED_TYPES,
     CLUSTER_PATH,
@@ -37,6 +38,8 @@ from rwsplit.monitor.system_catalogs import (
     NAMESAKES,
     OPERATORS,
     OUR_PATH,
+    OURS_FROM,
+    PARTS_OF_TYPES,
     POLICIES,
     RELATIONS,
     SETTINGS,
@@ -48,6 +51,7 @@ from rwsplit.server.files import Purpose, is_short
 from rwsplit.sql.body import UNREADABLE, Body, read_body
 from rwsplit.sql.catalog import Catalog, Name
 from rwsplit.sql.census import (
+    Builtin,
     Census,
     FunctionRow,
     Listed,
@@ -223,7 +227,7 @@ class CensusReader:
         relation_rows = [_relation(*row) for row in relations]
         self._forget_if_renamed(function_rows, relation_rows)
         sql_bodies = connection.info.server_version >= SQL_BODIES_SINCE
-        texts = {row[0]: row[1] for row in functions if row[10]}
+        texts = {row[0]: row[1] for row in functions if row[11]}
         views = {-row[0]: row[1] for row in relations if row[4] == "v"}
         self._update(connection, FUNCTION_TEXTS[sql_bodies], texts)
         self._update(connection, VIEW_TEXTS, views)
@@ -236,13 +240,18 @@ class CensusReader:
         policies: dict[int, list[Body]] = {}
         for table, text in policy_texts:
             policies.setdefault(table, []).append(clauses.get(text, UNREADABLE))
+        operators = [OperatorRow(*row) for row in connection.execute(OPERATORS)]
+        casts = [TypeRow(*row) for row in connection.execute(CAST_TYPES)]
+        used = {operator.function for operator in operators} | {cast.function for cast in casts}
         return Census(
             functions=function_rows,
             relations=relation_rows,
             namesakes=_namesakes(connection, relation_rows),
-            operators=[OperatorRow(*row) for row in connection.execute(OPERATORS)],
+            operators=operators,
+            builtins=_builtins(connection, used.union(*(row.uses for row in function_rows))),
             types=[
-                *(TypeRow(*row) for row in connection.execute(CAST_TYPES)),
+                *casts,
+                *(TypeRow(name, part=part) for name, part in _rows(connection, PARTS_OF_TYPES)),
                 *(
                     TypeRow(name, check=clauses.get(text, UNREADABLE))
                     for name, text in check_texts
@@ -314,15 +323,19 @@ def _texts(
 
 
 def _function(oid: int, _version: str, *columns: Any) -> FunctionRow:
-    schema, name, volatility, language, extension, uses, is_field, has_cursor = columns
-    return FunctionRow(
-        oid, schema, name, volatility, language, extension, tuple(uses), is_field, has_cursor
-    )
+    *first, uses, is_field, has_cursor, settings = columns
+    return FunctionRow._make((oid, *first, tuple(uses), is_field, has_cursor, tuple(settings)))
 
 
 def _relation(oid: int, _version: str, *columns: Any) -> RelationRow:
     schema, name, kind, persistence, parents = columns
     return RelationRow(oid, schema, name, kind, persistence, tuple(parents))
+
+
+def _builtins(connection: Connection, used: Iterable[int]) -> dict[int, Builtin]:
+    """Return those of *used*, OIDs of functions, that are PostgreSQL's own."""
+    oids = [oid for oid in used if 0 < oid < OURS_FROM]
+    return {oid: Builtin(*row) for oid, *row in connection.execute(BUILTINS, (oids,))}
 
 
 def _namesakes(connection: Connection, relations: Iterable[RelationRow]) -> list[Name]:

@@ -48,7 +48,9 @@ _TRIGGER: Final = "array['pg_catalog.trigger'::pg_catalog.regtype, 'pg_catalog.e
 _INTERPRETED: Final = "'{sql, plpgsql}'::pg_catalog.name[]"
 #: Kinds of relations that can be read.
 _KINDS: Final = """'{r, p, v, m, f, S}'::pg_catalog."char"[]"""
-_OURS: Final = "operator(pg_catalog.>=) 16384"
+#: OIDs of what is not PostgreSQL's own (FirstNormalObjectId).
+OURS_FROM: Final = 16384
+_OURS: Final = f"operator(pg_catalog.>=) {OURS_FROM}"
 _VISIBLE: Final = "n.nspname operator(pg_catalog.!~) '^pg_(temp|toast)'"
 
 FUNCTIONS: Final = f"""
@@ -64,6 +66,7 @@ select p.oid::pg_catalog.int8, p.xmin::pg_catalog.text, n.nspname, p.proname, p.
                 and t.typtype operator(pg_catalog.=) any ('{{c,p}}'::pg_catalog."char"[]), false),
        p.prorettype operator(pg_catalog.=) any ({_CURSOR})
        or coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[]) operator(pg_catalog.&&) {_CURSOR},
+       coalesce(p.proconfig, '{{}}'),
        l.lanname operator(pg_catalog.=) any ({_INTERPRETED}) or p.proargdefaults is not null
   from pg_catalog.pg_proc p
   join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) p.pronamespace
@@ -140,13 +143,33 @@ select oprname, oprcode::pg_catalog.oid::pg_catalog.int8 from pg_catalog.pg_oper
 CAST_TYPES: Final = f"""
 select t.typname, c.castfunc::pg_catalog.int8
   from pg_catalog.pg_cast c join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) c.casttarget
- where c.oid {_OURS} and c.castfunc {_OURS}
+ where c.oid {_OURS} and c.castfunc operator(pg_catalog.<>) 0
 """  # noqa: S608 - nothing in it comes from outside
 CHECKED_TYPES: Final = f"""
 select t.typname, pg_catalog.substr(pg_catalog.pg_get_constraintdef(k.oid), 1, {LIMIT + 1})
   from pg_catalog.pg_constraint k join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) k.contypid
  where k.oid {_OURS}
 """  # noqa: S608 - nothing in it comes from outside
+
+PARTS_OF_TYPES: Final = f"""
+select t.typname, p.typname
+  from pg_catalog.pg_type t
+  join pg_catalog.pg_type p on p.oid operator(pg_catalog.=) any (array[t.typbasetype, t.typelem])
+ where t.oid {_OURS} and p.oid {_OURS} and p.typtype operator(pg_catalog.=) any ('{{c,d}}'::pg_catalog."char"[])
+union
+select t.typname, p.typname
+  from pg_catalog.pg_class c
+  join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) c.reltype
+  join pg_catalog.pg_attribute a on a.attrelid operator(pg_catalog.=) c.oid and not a.attisdropped
+  join pg_catalog.pg_type p on p.oid operator(pg_catalog.=) a.atttypid
+ where c.relkind operator(pg_catalog.=) 'c' and p.oid {_OURS}
+"""  # noqa: S608 - nothing in it comes from outside
+"""What domains, arrays and composite types are made of. A table is no type here: what is in it has been checked."""
+
+BUILTINS: Final = """
+select oid::pg_catalog.int8, proname, provolatile::pg_catalog.text from pg_catalog.pg_proc
+ where oid operator(pg_catalog.=) any (%s::pg_catalog.oid[])
+"""
 
 HAS_DATABASE: Final = (
     "select 1 from pg_catalog.pg_database where datname operator(pg_catalog.=) %s"

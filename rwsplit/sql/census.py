@@ -21,6 +21,7 @@ import attrs
 from rwsplit.sql.body import Body
 from rwsplit.sql.calls import quoted
 from rwsplit.sql.catalog import Catalog, Name, symbol_of
+from rwsplit.sql.chart import builtin_facts
 from rwsplit.sql.dynamic import Dynamic
 from rwsplit.sql.facts import (
     ABOUT_THE_PRIMARY,
@@ -30,9 +31,11 @@ from rwsplit.sql.facts import (
     VOLATILE,
     FunctionFacts,
     combine,
+    leaving,
 )
 from rwsplit.sql.functions import split_name
-from rwsplit.sql.search_path import DefaultPaths
+from rwsplit.sql.relations import is_temporary
+from rwsplit.sql.search_path import DefaultPaths, parse_search_path
 from rwsplit.sql.statement import StateKind
 
 K = TypeVar("K", bound=Hashable)
@@ -65,6 +68,8 @@ class FunctionRow(NamedTuple):
     """It takes one row, so `r.f` calls it."""
     has_cursor: bool = False
     """It takes or returns a cursor."""
+    settings: tuple[str, ...] = ()
+    """What it is run with, `name=value` each, as pg_proc.proconfig."""
 
 
 class RelationRow(NamedTuple):
@@ -88,11 +93,20 @@ class OperatorRow(NamedTuple):
 
 
 class TypeRow(NamedTuple):
-    """A type to which a cast calls the function *function* or runs the text *check*."""
+    """A type to which a cast calls the function *function*, runs the text *check*, or is a cast to the type *part*, too."""
 
     name: str
     function: int = 0
     check: Body = _NO_BODY
+    part: str = ""
+    """The name of what it is a domain over, an array of, or composed of."""
+
+
+class Builtin(NamedTuple):
+    """A function of PostgreSQL's own."""
+
+    name: str
+    volatility: str
 
 
 @attrs.frozen(kw_only=True)
@@ -105,6 +119,8 @@ class Census:
     """Relations of any kind that are called like one of *relations*."""
     operators: Sequence[OperatorRow] = ()
     types: Sequence[TypeRow] = ()
+    builtins: Mapping[int, Builtin] = attrs.field(factory=dict)
+    """PostgreSQL's own functions, by OID, behind aggregates, operators and casts of the database."""
     bodies: Mapping[int, Body] = attrs.field(factory=dict)
     """By OID of a function or view."""
     policies: Mapping[int, Sequence[Body]] = attrs.field(factory=dict)
@@ -162,6 +178,11 @@ class _Names:
             if schema is not None and ("", bare) in self._fields:
                 yield "field", "", bare
 
+    def parts(self, row: TypeRow) -> Iterator[Key]:
+        """Yield the key of what a type is made of, if that stands for anything."""
+        if ("", row.part) in self._types:
+            yield "type", "", row.part
+
     def meant(self, key: Key) -> Sequence[int]:
         """Return the keys of what a name may stand for."""
         assert isinstance(key, tuple)
@@ -181,13 +202,19 @@ class _Composer:
     def run(self) -> Catalog:
         census = self._census
         names = _Names(census)
+        for oid, builtin in census.builtins.items():
+            self._facts[oid] = _own(builtin)
         for function in census.functions:
             self._enter_function(function, names)
         for relation in census.relations:
             self._enter_relation(relation, names)
         for number, row in enumerate(census.types):
             self._facts[_TYPE | number] = _read(row.check)
-            self._mentions[_TYPE | number] = {row.function, *names.mentioned(row.check)}
+            self._mentions[_TYPE | number] = {
+                row.function,
+                *names.mentioned(row.check),
+                *names.parts(row),
+            }
         for mentions in list(self._mentions.values()):
             for key in mentions:
                 if isinstance(key, tuple) and key not in self._facts:
@@ -203,7 +230,8 @@ class _Composer:
             self._facts[function.oid] = listed
             return
         body = self._census.bodies.get(function.oid, _NO_BODY)
-        self._facts[function.oid] = combine((_declared(function, body), body.facts))
+        own = _declared(function, body), _run_with(function), body.facts
+        self._facts[function.oid] = combine(own)
         self._mentions[function.oid] = {*names.mentioned(body), *function.uses}
 
     def _enter_relation(self, relation: RelationRow, names: _Names) -> None:
@@ -248,7 +276,7 @@ class _Composer:
                     news.append(user)
 
     def _of(self, key: Key) -> FunctionFacts:
-        """What is missing is PostgreSQL's own: behind operators, casts and aggregates it only computes."""
+        """What is missing is there no more, or was not read."""
         return self._facts.get(key, HARMLESS)
 
     def _catalog(self) -> Catalog:
@@ -279,6 +307,27 @@ def _declared(function: FunctionRow, body: Body) -> FunctionFacts:
         return own
     is_read = function.language in READ_LANGUAGES and body.dynamic <= Dynamic.SPELT
     return VOLATILE if is_read else _ANYTHING
+
+
+def _own(builtin: Builtin) -> FunctionFacts:
+    """Return the facts of a function of PostgreSQL's own; what no query calls by its name only computes unless it is volatile."""
+    known = builtin_facts(builtin.name)
+    if known is not None:
+        return known
+    return UNKNOWN if builtin.volatility == "v" else HARMLESS
+
+
+def _run_with(function: FunctionRow) -> FunctionFacts:
+    """Return the facts of *function*, whatever its text, because of the settings it is run with.
+
+    Its text may mean something else than was read, or what it creates is temporary without a word about that.
+    """
+    values = dict(setting.split("=", 1) for setting in function.settings)
+    if values.get("standard_conforming_strings", "on") != "on":
+        return UNKNOWN
+    first = parse_search_path(values.get("search_path", ""), "")[:1]
+    creates = function.volatility == "v" and any(map(is_temporary, first))
+    return leaving(StateKind.TEMP_TABLE) if creates else HARMLESS
 
 
 def _read(body: Body) -> FunctionFacts:

@@ -14,8 +14,9 @@ from rwsplit.monitor import census_reader
 from rwsplit.monitor.census_reader import CatalogReader, CensusFailed, CensusReader, Parameters
 from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.census import compose
-from rwsplit.sql.facts import HARMLESS, VOLATILE
+from rwsplit.sql.facts import HARMLESS, UNKNOWN, VOLATILE
 from rwsplit.sql.functions import FunctionBook
+from rwsplit.sql.statement import StateKind
 
 pytestmark = pytest.mark.integration
 
@@ -80,6 +81,38 @@ def test_only_what_changed_is_read_again(
     catalog, read = look()
     assert len(read) == 2
     assert catalog.relations["read", "v"] == VOLATILE
+
+
+def test_what_is_called_under_another_name(
+    owner: psycopg.Connection[Any], place: Parameters, password: str
+):
+    owner.execute(
+        """
+        create aggregate read.sets(text, bool) (sfunc = set_config, stype = text, initcond = 'a.b');
+        create aggregate read.adds(int) (sfunc = int4pl, stype = int);
+        create operator read.@@@ (function = pg_try_advisory_lock, leftarg = int, rightarg = int);
+        create function read.unconforming() returns void language plpgsql stable
+            set standard_conforming_strings = off
+            as $$begin perform length('a\\'' || set_config('a.b', 'c', false) || 'b'); -- '
+            end$$;
+        create function read.makes() returns void language plpgsql
+            set search_path = pg_temp, public as 'begin create table made (a int); end';
+        create function read.lasts() returns bool language sql volatile as 'select true';
+        create domain read.checked as int check (read.lasts());
+        create domain read.over as read.checked;
+        create type read.composed as (a int, b read.over[]);
+        create table read.filled (a read.over);
+        """
+    )
+    catalog = compose(CensusReader().read(place, password), LISTED)
+    functions = {name: facts for (schema, name), facts in catalog.functions.items()}
+    assert functions["sets"].state is StateKind.PARAMETER
+    assert functions["adds"] == HARMLESS
+    assert catalog.operators["@@@"].state is StateKind.ADVISORY_LOCK
+    assert functions["unconforming"] == UNKNOWN
+    assert functions["makes"].state is StateKind.TEMP_TABLE
+    made = {"checked", "_checked", "over", "_over", "composed", "_composed"}
+    assert made == catalog.types.keys()
 
 
 def test_a_table_hides_what_is_not_one(

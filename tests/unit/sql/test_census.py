@@ -10,6 +10,7 @@ from rwsplit.sql import census
 from rwsplit.sql.body import UNREADABLE, Body, read_body
 from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.census import (
+    Builtin,
     Census,
     FunctionRow,
     OperatorRow,
@@ -25,6 +26,7 @@ from rwsplit.sql.facts import (
     VOLATILE,
     FunctionFacts,
     combine,
+    leaving,
 )
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.statement import PrimaryOnly, StateKind
@@ -268,6 +270,69 @@ def test_what_is_called_without_parentheses():
     assert catalog.fields == {"full_name": VOLATILE}
     for name in ("total", "casts", "compares", "names"):
         assert catalog.functions["public", name] == VOLATILE
+
+
+def test_functions_of_postgresql_behind_what_has_another_name():
+    catalog = composed(
+        functions=[
+            function(20_001, "sets", "i", "internal", uses=(101, 0)),
+            function(20_002, "adds", "i", "internal", uses=(102, 103)),
+        ],
+        operators=[OperatorRow("@@@", 104), OperatorRow("+++", 102), OperatorRow("!!!", 105)],
+        types=[TypeRow("locked", 104), TypeRow("added", 102)],
+        builtins={
+            101: Builtin("set_config", "v"),
+            102: Builtin("int4pl", "i"),
+            103: Builtin("int4_avg_accum_of_another_version", "i"),
+            104: Builtin("pg_try_advisory_lock", "v"),
+            105: Builtin("does_what_nobody_knows", "v"),
+        },
+    )
+
+    assert catalog.functions["public", "sets"].state is StateKind.PARAMETER
+    assert catalog.functions["public", "adds"] == HARMLESS
+    locking = catalog.operators["@@@"]
+    assert locking.state is StateKind.ADVISORY_LOCK
+    assert catalog.operators == {"@@@": locking, "+++": HARMLESS, "!!!": UNKNOWN}
+    assert catalog.types == {"locked": locking}
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("standard_conforming_strings=off", UNKNOWN),
+        ("standard_conforming_strings=on", HARMLESS),
+        ("search_path=pg_temp, public", leaving(StateKind.TEMP_TABLE)),
+        ('search_path="pg_temp"', leaving(StateKind.TEMP_TABLE)),
+        ("search_path=public, pg_temp", HARMLESS),
+        ('search_path=""', HARMLESS),
+        ("work_mem=1MB", HARMLESS),
+    ],
+)
+def test_what_a_function_is_run_with(setting: str, expected: FunctionFacts):
+    functions = [
+        function(1, "f", settings=(setting,)),
+        function(2, "g", "s", settings=(setting,)),
+    ]
+    catalog = composed(functions=functions, bodies=texts(_1="select 1", _2="select 1"))
+    assert catalog.functions["public", "f"] == combine((VOLATILE, expected))
+    steady = expected if expected == UNKNOWN else HARMLESS  # it may not create anything
+    assert catalog.functions["public", "g"] == steady
+
+
+def test_a_type_made_of_a_checked_one_is_checked():
+    catalog = composed(
+        functions=[function(1, "eq")],
+        types=[
+            TypeRow("outer", part="inner"),
+            TypeRow("_inner", part="inner"),
+            TypeRow("inner", part="checked"),
+            TypeRow("checked", check=read_body("CHECK (public.eq(VALUE, 1))")),
+            TypeRow("free", part="plain"),
+            TypeRow("of_itself", part="of_itself"),
+        ],
+    )
+    assert catalog.types == dict.fromkeys(("outer", "_inner", "inner", "checked"), VOLATILE)
 
 
 def chain(length: int) -> dict[str, object]:
