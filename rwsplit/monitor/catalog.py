@@ -25,13 +25,8 @@ from rwsplit.cluster.node import NodeView
 from rwsplit.config.choices import SslMode
 from rwsplit.config.model import Config
 from rwsplit.monitor.board import Board
-from rwsplit.monitor.census_reader import (
-    TIMEOUT,
-    CatalogReader,
-    CensusFailed,
-    Parameters,
-    read_databases,
-)
+from rwsplit.monitor.catalog_reader import CatalogReader, read_databases
+from rwsplit.monitor.census_reader import TIMEOUT, CensusFailed, Parameters
 from rwsplit.monitor.precautions import startup_options
 from rwsplit.parser.reader import Reader as TextReader
 from rwsplit.server.demands import Demands

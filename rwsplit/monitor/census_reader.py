@@ -14,14 +14,16 @@ change its row when what it mentions is renamed; so if anything has another name
 
 from __future__ import annotations
 
+import os
 import re
+import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
-import trio
 
 from rwsplit.errors import NodeError
 from rwsplit.monitor.system_catalogs import (
@@ -29,11 +31,9 @@ from rwsplit.monitor.system_catalogs import (
     CAST_TYPES,
     CHECKED_TYPES,
     CLUSTER_PATH,
-    DATABASES,
     DEFAULT_PATHS,
     FUNCTION_TEXTS,
     FUNCTIONS,
-    HAS_DATABASE,
     MOST_ROWS,
     NAMESAKES,
     OPERATORS,
@@ -44,21 +44,19 @@ from rwsplit.monitor.system_catalogs import (
     RELATIONS,
     SETTINGS,
     SQL_BODIES_SINCE,
+    STUCK,
     VIEW_TEXTS,
 )
-from rwsplit.parser.reader import Reader
 from rwsplit.server.files import Purpose, is_short
 from rwsplit.sql.body import UNREADABLE, Body, read_body
-from rwsplit.sql.catalog import Catalog, Name
+from rwsplit.sql.catalog import Name
 from rwsplit.sql.census import (
     Builtin,
     Census,
     FunctionRow,
-    Listed,
     OperatorRow,
     RelationRow,
     TypeRow,
-    compose,
 )
 from rwsplit.sql.search_path import DEFAULT, DefaultPaths
 
@@ -68,8 +66,6 @@ TIMEOUT: Final = 60.0
 BATCH: Final = 200
 #: Rows fetched before other threads get the interpreter lock.
 PORTION: Final = 200
-#: Lists of databases read at once.
-_LISTS: Final = trio.CapacityLimiter(2)
 _FROM_ELSEWHERE: Final = frozenset({"database", "user", "database user"})
 """Sources of a parameter's value that say nothing about other roles."""
 
@@ -86,133 +82,57 @@ class CensusFailed(NodeError):
         self.refused = refused
 
 
-class CatalogReader:
-    """Reads one database again and again in worker threads of *limiter*; *parser*, if there is one, parses its texts."""
-
-    def __init__(self, limiter: trio.CapacityLimiter, parser: Reader | None = None) -> None:
-        self._limiter = limiter
-        self.waited = 0.0
-        """Seconds of the last look spent waiting for the parser process."""
-        self._parser = parser
-        self._reader = self._new_reader()
-        self._last: tuple[Census, Listed, Catalog] | None = None
-        """What was read last, and what followed from it: mostly nothing has changed since."""
-
-    async def read(
-        self, parameters: Parameters, password: str | Path | None, listed: Listed
-    ) -> Catalog:
-        """Return the catalog of the database libpq's *parameters* lead to.
-
-        Raises:
-            CensusFailed: it could not be read, or not in time.
-        """
-        reader, self.waited = self._reader, 0.0
-
-        def look() -> Catalog:
-            census, last = reader.read(parameters, password), self._last
-            if last is not None and (census, listed) == last[:2]:
-                return last[2]
-            catalog = compose(census, listed)
-            self._last = (census, listed, catalog)
-            return catalog
-
-        try:
-            with trio.fail_after(TIMEOUT):
-                return await trio.to_thread.run_sync(
-                    look, abandon_on_cancel=True, limiter=self._limiter
-                )
-        except trio.TooSlowError as error:
-            # A thread that is still running keeps the old one until libpq's timeouts end it.
-            self._reader = self._new_reader()
-            raise CensusFailed(f"no answer in {TIMEOUT:g} s", refused=False) from error
-        except CensusFailed:
-            raise
-        except (
-            Exception
-        ) as error:  # a catalog that surprises us must not be the end of everything
-            raise CensusFailed(repr(error), refused=False) from error
-
-    def _new_reader(self) -> CensusReader:
-        parser = self._parser
-        if parser is None:
-            return CensusReader()
-
-        async def read(texts: Sequence[str]) -> list[Body | None]:
-            began = trio.current_time()
-            try:
-                return await parser.read_bodies(texts, asker=self)
-            finally:
-                self.waited += trio.current_time() - began
-
-        return CensusReader(lambda texts: trio.from_thread.run(read, texts))
-
-    async def is_gone(
-        self, parameters: Parameters, password: str | Path | None, database: str
-    ) -> bool:
-        """Tell whether the node libpq's *parameters* lead to has no *database*; not if that cannot be asked.
-
-        That a connection was refused says so only in words, and these in the server's language.
-        """
-
-        def look() -> bool:
-            with _connect(parameters, password) as connection:
-                return connection.execute(HAS_DATABASE, (database,)).fetchone() is None
-
-        try:
-            with trio.fail_after(TIMEOUT):
-                return await trio.to_thread.run_sync(
-                    look, abandon_on_cancel=True, limiter=self._limiter
-                )
-        except (trio.TooSlowError, CensusFailed, psycopg.Error):
-            return False
-
-
-async def read_databases(parameters: Parameters, password: str | Path | None) -> list[str]:
-    """Return the names of the databases that can be connected to where libpq's *parameters* lead.
-
-    Raises:
-        CensusFailed: they could not be asked for, or not in time.
-    """
-
-    def look() -> list[str]:
-        with _connect(parameters, password) as connection:
-            return [name for (name,) in connection.execute(DATABASES)]
-
-    try:
-        with trio.fail_after(TIMEOUT):
-            return await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=_LISTS)
-    except trio.TooSlowError as error:
-        raise CensusFailed(f"no answer in {TIMEOUT:g} s", refused=False) from error
-    except psycopg.Error as error:
-        raise CensusFailed(_sentence(error), refused=False) from error
-
-
 class CensusReader:
     """Reads one database again and again, one look at a time; remembers the texts it has read.
 
-    *read_bodies* returns what texts may do, None for a text that cannot be parsed now.
+    *read_bodies* returns what texts may do, None for a text that cannot be parsed now. No look is begun while one is under way
+    there that has taken more than *timeout* seconds.
     """
 
-    def __init__(self, read_bodies: ReadBodies | None = None) -> None:
+    def __init__(
+        self, read_bodies: ReadBodies | None = None, *, timeout: float = TIMEOUT
+    ) -> None:
+        self._timeout = timeout
         self._read_bodies = read_bodies or _read_here
         self._bodies: dict[int, tuple[str, Body]] = {}
         """By OID, a relation's negated: the version of the row, and what its text may do."""
         self._clauses: dict[str, Body] = {}
         """By its text: what a policy or check may do."""
         self._names: dict[int, Name] = {}
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        """The one of the look under way."""
+        self._is_abandoned = False
+
+    def abandon(self) -> None:
+        """End the look another thread is at, by its connection: what is deparsed there may not heed a timeout, and a thread must not wait for it."""
+        with self._lock:
+            self._is_abandoned = True
+            if self._connection is not None:
+                with socket.socket(fileno=os.dup(self._connection.fileno())) as its_socket:
+                    its_socket.shutdown(socket.SHUT_RDWR)
 
     def read(self, parameters: Parameters, password: str | Path | None) -> Census:
         """Read the database libpq's *parameters* lead to.
 
         Raises:
-            CensusFailed: it could not be read.
+            CensusFailed: it could not be read, or the look was abandoned.
         """
-        connection = _connect(parameters, password)
+        connection = connect(parameters, password)
         try:
-            with connection:
-                return self._read(connection)
+            with self._lock:
+                if self._is_abandoned:
+                    raise CensusFailed("abandoned", refused=False)
+                self._connection = connection
+            if connection.execute(STUCK, (self._timeout,)).fetchone():
+                raise CensusFailed("an earlier look has not ended there", refused=False)
+            return self._read(connection)
         except psycopg.Error as error:
-            raise CensusFailed(_sentence(error), refused=False) from error
+            raise CensusFailed(sentence(error), refused=False) from error
+        finally:
+            with self._lock:
+                self._connection = None
+            connection.close()
 
     def _read(self, connection: Connection) -> Census:
         paths = _default_paths(connection)
@@ -343,7 +263,8 @@ def _namesakes(connection: Connection, relations: Iterable[RelationRow]) -> list
     return [(row[0], row[1]) for row in connection.execute(NAMESAKES, (names,))]
 
 
-def _connect(parameters: Parameters, password: str | Path | None) -> Connection:
+def connect(parameters: Parameters, password: str | Path | None) -> Connection:
+    """Return a connection to where libpq's *parameters* lead. Raises CensusFailed: there is none."""
     try:
         if isinstance(password, Path):
             password = password.read_text(encoding="utf-8").rstrip("\r\n")
@@ -355,7 +276,7 @@ def _connect(parameters: Parameters, password: str | Path | None) -> Connection:
     except (psycopg.Error, OSError) as error:
         # A lack of descriptors is not a refusal by the node.
         refused = not is_short(Purpose.OURS)
-        raise CensusFailed(_sentence(error), refused=refused) from error
+        raise CensusFailed(sentence(error), refused=refused) from error
 
 
 def _default_paths(connection: Connection) -> DefaultPaths:
@@ -376,7 +297,7 @@ def _default_paths(connection: Connection) -> DefaultPaths:
     return DefaultPaths(anywhere, roles)
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
     """Return the first line of what went wrong, without libpq's preamble."""
     lines = str(error).strip().splitlines()
     return _PREAMBLE.sub("", lines[0]) if lines else type(error).__name__

@@ -82,19 +82,29 @@ select p.oid::pg_catalog.int8, p.xmin::pg_catalog.text, n.nspname, p.proname, p.
  limit {MOST_ROWS}
 """  # noqa: S608 - a number of ours
 
+#: Characters of a parsed query that is deparsed: to do so takes minutes for some, and heeds no timeout (PostgreSQL 16, ruleutils.c).
+MOST_TREE: Final = 1 << 20
+_SHORT: Final = f"coalesce(pg_catalog.length({{tree}}::pg_catalog.text) operator(pg_catalog.<=) {MOST_TREE}, true)"
+
 _FUNCTION_TEXTS: Final = """
 select p.oid::pg_catalog.int8,
-       pg_catalog.substr(pg_catalog.concat_ws(
+       case when {is_short} then pg_catalog.substr(pg_catalog.concat_ws(
            ' ; ', case when l.lanname operator(pg_catalog.=) any ({interpreted}) then {source} end,
-           pg_catalog.pg_get_expr(p.proargdefaults, 0)), 1, {limit})
+           pg_catalog.pg_get_expr(p.proargdefaults, 0)), 1, {limit}) end
   from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid operator(pg_catalog.=) p.prolang
  where p.oid operator(pg_catalog.=) any (%s::pg_catalog.oid[])
 """
 FUNCTION_TEXTS: Final = {
-    sql_bodies: _FUNCTION_TEXTS.format(source=source, limit=LIMIT + 1, interpreted=_INTERPRETED)
-    for sql_bodies, source in (
-        (False, "p.prosrc"),
-        (True, "coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc)"),
+    sql_bodies: _FUNCTION_TEXTS.format(
+        source=source, is_short=is_short, limit=LIMIT + 1, interpreted=_INTERPRETED
+    )
+    for sql_bodies, source, is_short in (
+        (False, "p.prosrc", "true"),
+        (
+            True,
+            "coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc)",
+            _SHORT.format(tree="p.prosqlbody"),
+        ),
     )
 }
 """The default values of a function's arguments are evaluated by the statement that calls it."""
@@ -121,11 +131,16 @@ select c.oid::pg_catalog.int8, coalesce(w.xmin::pg_catalog.text, ''), n.nspname,
  limit {MOST_ROWS}
 """  # noqa: S608 - a number of ours
 VIEW_TEXTS: Final = f"""
-select oid::pg_catalog.int8, pg_catalog.substr(pg_catalog.pg_get_viewdef(oid), 1, {LIMIT + 1})
-  from pg_catalog.pg_class where oid operator(pg_catalog.=) any (%s::pg_catalog.oid[])
+select ev_class::pg_catalog.int8,
+       case when {_SHORT.format(tree="ev_action")}
+            then pg_catalog.substr(pg_catalog.pg_get_viewdef(ev_class), 1, {LIMIT + 1}) end
+  from pg_catalog.pg_rewrite
+ where ev_class operator(pg_catalog.=) any (%s::pg_catalog.oid[]) and rulename operator(pg_catalog.=) '_RETURN'
 """  # noqa: S608 - a number of ours
 POLICIES: Final = f"""
-select p.polrelid::pg_catalog.int8, pg_catalog.substr(pg_catalog.pg_get_expr(p.polqual, p.polrelid), 1, {LIMIT + 1})
+select p.polrelid::pg_catalog.int8,
+       case when {_SHORT.format(tree="p.polqual")}
+            then pg_catalog.substr(pg_catalog.pg_get_expr(p.polqual, p.polrelid), 1, {LIMIT + 1}) end
   from pg_catalog.pg_policy p join pg_catalog.pg_class c on c.oid operator(pg_catalog.=) p.polrelid
  where c.relrowsecurity and p.polqual is not null
 """  # noqa: S608 - a number of ours
@@ -170,6 +185,17 @@ BUILTINS: Final = """
 select oid::pg_catalog.int8, proname, provolatile::pg_catalog.text from pg_catalog.pg_proc
  where oid operator(pg_catalog.=) any (%s::pg_catalog.oid[])
 """
+
+STUCK: Final = """
+select 1 from pg_catalog.pg_stat_activity
+ where datname operator(pg_catalog.=) pg_catalog.current_database()
+   and usename operator(pg_catalog.=) current_user
+   and application_name operator(pg_catalog.=) pg_catalog.current_setting('application_name')
+   and state operator(pg_catalog.=) 'active'
+   and query_start operator(pg_catalog.<)
+       (pg_catalog.now() operator(pg_catalog.-) pg_catalog.make_interval(0, 0, 0, 0, 0, 0, %s))
+"""
+"""Whether a look of longer than so many seconds is under way: some deparsing heeds no timeout. What we would add to it would not end either."""
 
 HAS_DATABASE: Final = (
     "select 1 from pg_catalog.pg_database where datname operator(pg_catalog.=) %s"

@@ -35,7 +35,6 @@ class Client(Waiter):
         "defaults",
         "dirty",
         "fd",
-        "heavy_until",
         "host",
         "is_stuffed",
         "lingers",
@@ -106,8 +105,6 @@ class Client(Waiter):
         """Not read, because its server or its own queue does not keep up."""
         self.queued = False
         """Whether it waits in `Slices` for its next slice."""
-        self.heavy_until = 0.0
-        """Until this moment its ready socket is served behind the others': it made one turn long."""
         self.is_stuffed = False
         """Whether it does not read its answers, so that no more of its input is looked at."""
         self.blocked = False

@@ -61,7 +61,7 @@ from rwsplit.relay.rooms import Rooms
 from rwsplit.relay.sending import Sender
 from rwsplit.relay.sequences import Sequences
 from rwsplit.relay.signalling import Signaller
-from rwsplit.relay.slices import BUSY, FEW, HEAVY, HEAVY_FOR, READABLE, TURN, Slices
+from rwsplit.relay.slices import BUSY, FEW, HEAVY, READABLE, TURN, Slices
 from rwsplit.relay.stalls import Stalls
 from rwsplit.relay.trials import Trials
 from rwsplit.relay.upkeep import Upkeep
@@ -241,7 +241,7 @@ class Relay:
         clients, servers, watched = self.clients, self.servers, self.driver.watched
         effort, reading, slices = self.effort, self.reading, self.slices
         slices.serve_put_off(limit)
-        words, now = effort.words, self.now
+        words, heavy = effort.words, slices.heavy
         for fd, mask in events:
             server = servers.get(fd)
             if server is not None:
@@ -253,14 +253,14 @@ class Relay:
                 continue
             client = clients.get(fd)
             if client is not None:
-                if client.heavy_until > now and mask == READABLE:
+                if client in heavy and mask == READABLE and slices.is_heavy(client):
                     slices.later(client)
                 elif words > limit and mask == READABLE:
                     slices.put_off(client)
                 elif not client.queued or mask & _MORE:
                     reading.serve_client(client, mask)
                     if effort.words - words > HEAVY:
-                        client.heavy_until = now + HEAVY_FOR
+                        slices.find_heavy(client)
                     words = effort.words
             elif fd in watched:
                 watched[fd]()
@@ -307,6 +307,7 @@ class Relay:
     def drop_client(self, client: Client) -> None:
         """Close the client's socket and forget it; its session has been taken apart already."""
         client.closed = True
+        self.slices.heavy.pop(client, None)
         if self.by_pid.pop(client.pid, None) is not None:
             self.headcount.leave(client.database, client.user)
         if client.doubts:

@@ -67,6 +67,7 @@ class Slices:
         "_logged",
         "_parses",
         "_relay",
+        "heavy",
         "longest",
         "size",
     )
@@ -79,6 +80,8 @@ class Slices:
         """Clients and servers whose ready sockets the last turn did not reach."""
         self._left: deque[Client | Server] = deque()
         """Clients with input that was read but not worked off, and servers with more to read."""
+        self.heavy: dict[Client, float] = {}
+        """Clients that made a turn long, and until when their ready sockets are served behind all others."""
         self._heaviest: Client | None = None
         """The client that has got the most work in this turn; `_heaviest_words` is how much."""
         self._heaviest_words = 0
@@ -116,6 +119,18 @@ class Slices:
             party.queued = True
             self._fresh.append(party)
             self._relay.driver.press()
+
+    def find_heavy(self, client: Client) -> None:
+        """Take note that *client* made this turn long."""
+        if not client.closed:
+            self.heavy[client] = self._relay.now + HEAVY_FOR
+
+    def is_heavy(self, client: Client) -> bool:
+        """Return whether *client*, one of *heavy*, still is."""
+        if self.heavy[client] > self._relay.now:
+            return True
+        del self.heavy[client]
+        return False
 
     def may_go_on(self, client: Client) -> bool:
         """Return whether more input of *client* may be looked at: not while too much of it is pending."""
@@ -156,7 +171,7 @@ class Slices:
         if not (party.paused or party.queued or party.closed):
             self._relay.reading.serve_client(party, READABLE)
         if effort.words - before > HEAVY:
-            party.heavy_until = self._relay.now + HEAVY_FOR
+            self.find_heavy(party)
 
     # How long turns take...
 

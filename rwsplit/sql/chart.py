@@ -69,7 +69,9 @@ _RUNS_SQL_IT_IS_GIVEN: Final = """
     query_to_xml query_to_xml_and_xmlschema query_to_xmlschema cursor_to_xml cursor_to_xmlschema
     ts_rewrite ts_stat
 """
-_READS_A_TYPE_IT_IS_TOLD: Final = "array_in domain_in multirange_in range_in record_in"
+_READS_A_TYPE_IT_IS_TOLD: Final = """
+    array_in domain_in multirange_in range_in record_in pg_input_is_valid pg_input_error_info
+"""
 _STATE: Final = {
     StateKind.SEQUENCE: "currval lastval",
     StateKind.ADVISORY_LOCK: """

@@ -94,7 +94,7 @@ def test_a_light_client_does_not_wait_for_a_slice_of_each_heavy_one(shapes: int)
         rig.turn_clients([client for client in rig.clients if not client.paused])
         return effort.words - before
 
-    while any(client.heavy_until == 0 for client in heavy):
+    while len(rig.relay.slices.heavy) < len(heavy):
         turn_all()
     for _ in range(20):
         rig.ask(bystander, b"select 1")
@@ -113,14 +113,27 @@ def test_a_client_is_heavy_only_for_a_while():
     rig.relay.driver.press()
     rig.turn_clients([client])
     play_out(rig)
-    assert client.heavy_until > rig.now
-    assert client.heavy_until <= rig.now + HEAVY_FOR
+    assert rig.now < rig.relay.slices.heavy[client] <= rig.now + HEAVY_FOR
     rig.now += HEAVY_FOR
     rig.ask(client, b"select 1")
     rig.relay.driver.press()
     rig.turn_clients([client])
     assert client.in_flight == 1
-    assert client.heavy_until < rig.now
+    assert not rig.relay.slices.heavy
+
+
+def test_a_client_that_has_gone_is_heavy_no_more():
+    rig = MemoryRelay(1)
+    [client] = rig.clients
+    rig.say(client, new_shapes(100))
+    rig.relay.driver.press()
+    rig.turn_clients([client])
+    play_out(rig)
+    assert client in rig.relay.slices.heavy
+    rig.say(client, b"")
+    rig.turn_clients([client])
+    assert client.closed
+    assert not rig.relay.slices.heavy
 
 
 def test_clients_with_work_left_over_take_turns():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 import trio
 
 from rwsplit.embedded.reachable import ReachableCluster
-from rwsplit.monitor import census_reader
-from rwsplit.monitor.census_reader import CatalogReader, CensusFailed, CensusReader, Parameters
+from rwsplit.monitor import catalog_reader, census_reader
+from rwsplit.monitor.catalog_reader import CatalogReader
+from rwsplit.monitor.census_reader import CensusFailed, CensusReader, Parameters
 from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.census import compose
 from rwsplit.sql.facts import HARMLESS, UNKNOWN, VOLATILE
@@ -175,6 +177,50 @@ def test_what_cannot_be_read_is_said(
         CensusReader().read(place, password)
 
 
+async def test_a_look_that_is_given_up_keeps_no_thread(
+    owner: psycopg.Connection[Any],
+    place: Parameters,
+    password: str,
+):
+    """To deparse a view takes a lock on what it reads; some deparsing takes minutes, and heeds no timeout of PostgreSQL's."""
+    owner.execute("create table read.t (a int); create view read.v as select a from read.t")
+    limiter = trio.CapacityLimiter(1)
+    reader = CatalogReader(limiter, timeout=0.5)
+    with owner.transaction():
+        owner.execute("lock table read.t in access exclusive mode")
+        with pytest.raises(CensusFailed, match="no answer"):
+            await reader.read(place, password, LISTED)
+        with trio.fail_after(10):
+            async with limiter:  # the thread has ended
+                pass
+        await trio.sleep(reader.timeout)  # so that it is longer ago
+        with pytest.raises(CensusFailed, match="earlier look has not ended"):
+            await reader.read(place, password, LISTED)
+    with trio.fail_after(20):
+        while True:  # until PostgreSQL has noticed that nobody listens any more
+            with contextlib.suppress(CensusFailed):
+                await reader.read(place, password, LISTED)
+                break
+
+
+def test_what_takes_long_to_deparse_is_not_read(
+    owner: psycopg.Connection[Any], place: Parameters, password: str
+):
+    """One such join takes PostgreSQL 16 some fifteen seconds, whatever `statement_timeout` says."""
+    owner.execute(f"create table read.t ({', '.join(f'c{n} int' for n in range(1600))})")
+    joined = " cross join ".join(f"read.t a{n}" for n in range(20))
+    owner.execute(f"create view read.wide as select 1 as x from ({joined}) j")
+    owner.execute("create view read.narrow as select c1 from read.t")
+    owner.execute(
+        f"create function read.long() returns int language sql stable begin atomic "
+        f"select 1 from ({joined}) j; end"
+    )
+    catalog = compose(CensusReader().read(place, password), LISTED)
+    assert catalog.relations["read", "wide"] == UNKNOWN
+    assert ("read", "narrow") not in catalog.relations
+    assert catalog.functions["read", "long"] == UNKNOWN
+
+
 async def test_a_look_that_takes_too_long_or_surprises_is_given_up(
     owner: psycopg.Connection[Any],
     place: Parameters,
@@ -185,14 +231,13 @@ async def test_a_look_that_takes_too_long_or_surprises_is_given_up(
     first = await reader.read(place, password, LISTED)
     assert await reader.read(place, password, LISTED) is first
 
-    monkeypatch.setattr(census_reader, "TIMEOUT", 0.0)
+    reader.timeout = 0.0
     with pytest.raises(CensusFailed, match="no answer"):
         await reader.read(place, password, LISTED)
-    monkeypatch.undo()
 
     def fail(*_: object) -> Catalog:
         raise KeyError("surprise")
 
-    monkeypatch.setattr(census_reader, "compose", fail)
+    monkeypatch.setattr(catalog_reader, "compose", fail)
     with pytest.raises(CensusFailed, match="surprise"):
         await CatalogReader(trio.CapacityLimiter(1)).read(place, password, LISTED)
