@@ -32,6 +32,7 @@ class PinReason(Enum):
     LIBRARY = "it loaded a library"
     SNAPSHOT = "it exported a snapshot"
     LARGE_OBJECT = "it has a large-object descriptor"
+    REDEFINED = "it gave a name another meaning"
     UNKNOWN_FUNCTION = "it called a function that may have changed its session"
     PRIVILEGED_PARAMETER = "it has a parameter that its role may not set"
     SESSION_MODE = "its pool is in session mode"
@@ -50,6 +51,7 @@ UNSEEN: Final = frozenset(
         PinReason.PRIVILEGED_PARAMETER,
         PinReason.SEQUENCE,
         PinReason.LIBRARY,
+        PinReason.REDEFINED,
         PinReason.UNKNOWN_FUNCTION,
         PinReason.UNRECOGNISED,
         PinReason.SESSION_MODE,
@@ -76,6 +78,7 @@ _UNDONE: Final = frozenset(
         StateKind.LISTEN,
         StateKind.TEMP_TABLE,
         StateKind.HOLD_CURSOR,
+        StateKind.REDEFINED,
     }
 )
 _SYNTAX_ERROR: Final = b"42601"

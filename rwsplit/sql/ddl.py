@@ -1,8 +1,14 @@
-"""Facts of DDL, and of the expressions in utility statements that are run at once."""
+"""Facts of DDL, and of the expressions in utility statements that are run at once.
+
+What DDL makes of the names of functions and views is doubted until the catalog has been read again (`definitions`). Of what it makes of other
+names - a schema or a view that is renamed, a type to which a cast calls a function - that is not told; so its session, which may use
+the name at once, keeps its server (`StateKind.REDEFINED`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Final
 
 import attrs
@@ -15,6 +21,10 @@ from rwsplit.sql.tokens import MARK, NAME, WORD, Token
 
 Classify = Callable[[Sequence[Token]], Statement]
 """Returns the facts of a statement within another one."""
+
+_TYPES: Final = ("schema", "extension", "domain", "type")
+_RELATIONS: Final = ("table", "index", "sequence")
+_RENAMING: Final = {((WORD, "rename"), (WORD, "to")), ((WORD, "set"), (WORD, "schema"))}
 
 WRITE: Final = Statement(Verb.OTHER, primary_only=PrimaryOnly.MAY_WRITE, may_write=True)
 DDL: Final = attrs.evolve(WRITE, verb=Verb.DDL)
@@ -71,6 +81,9 @@ def classify_create(cursor: Cursor, classify: Classify) -> Statement:
     redefines = None if temporary else redefined(cursor.tokens)
     vacates = vacated(cursor.tokens)
     if not (is_run and head.find("as")):
+        is_cast = head.take("cast") and head.find("function") and head.take("function")
+        if is_cast or head.take_any("domain", "type"):
+            state = StateKind.REDEFINED if _calls(head.rest, classify) else state
         return attrs.evolve(DDL, state=state, redefines=redefines, vacates=vacates)
     head.take("as")
     inner = classify(head.rest)
@@ -85,9 +98,40 @@ def classify_definition(cursor: Cursor) -> Statement:
 def classify_alter(cursor: Cursor, classify: Classify) -> Statement:
     """ALTER TABLE and DOMAIN may run expressions for each row that is there."""
     defined = classify_definition(cursor)
+    start = cursor.position
+    if _gives_other_meaning(cursor, classify):
+        return attrs.evolve(defined, state=StateKind.REDEFINED)
+    cursor.position = start
     if not cursor.take_any("table", "domain", "foreign"):
         return defined
     return run_by(cursor.rest, {"using", "default", "check", "values"}, classify, defined)
+
+
+def _gives_other_meaning(cursor: Cursor, classify: Classify) -> bool:
+    """Return whether an ALTER gives a name another meaning that is not one of a function or view alone."""
+    pairs = set(pairwise(cursor.rest))
+    is_renamed = not pairs.isdisjoint(_RENAMING)
+    match cursor.take_any("foreign", "materialized", *_TYPES, *_RELATIONS):
+        case "schema" | "extension":
+            return is_renamed
+        case "domain" | "type":
+            return is_renamed or _calls(cursor.rest, classify)
+        case None:
+            return False
+    cursor.take_any("table", "view")
+    cursor.take("if", "exists")
+    cursor.take("only")
+    start = cursor.position
+    if not is_renamed or cursor.dotted_name() is None:
+        return False
+    # What a plain table is called means nothing; a view answers to ALTER TABLE, too.
+    read = classify([(WORD, "table"), *cursor.tokens[start : cursor.position]])
+    return read.primary_only is not None
+
+
+def _calls(tokens: Sequence[Token], classify: Classify) -> bool:
+    """Return whether anything in *tokens*, which define a type, does more than to compute."""
+    return classify([(WORD, "select"), *tokens]).state is not None
 
 
 def classify_privileges(_cursor: Cursor) -> Statement:

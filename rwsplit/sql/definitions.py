@@ -36,6 +36,8 @@ def redefined(tokens: Sequence[Token]) -> Redefined | None:
     is_materialized = tokens[position - 1] == (WORD, "materialized")
     if kind in _NO_NAMES:
         return None
+    if kind == "schema" and (WORD, "view") in tokens:
+        return Redefined(views=_names([(WORD, "alter"), *tokens], 1))
     if kind in _FUNCTIONS:
         return Redefined(functions=_names(tokens, position + 1))
     if kind in _VIEWS and not is_materialized:

@@ -79,6 +79,7 @@ class StateKind(Enum):
     SEQUENCE = "currval or lastval"
     SEED = "the seed of random()"
     LIBRARY = "LOAD"
+    REDEFINED = "a name that means something else now"
     UNKNOWN_FUNCTION = "a function rwsplit does not know"
     UNRECOGNISED = "a statement rwsplit does not recognise"
 
