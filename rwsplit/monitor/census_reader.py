@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 
 from rwsplit.errors import NodeError
 from rwsplit.monitor.system_catalogs import (
@@ -45,6 +47,7 @@ from rwsplit.monitor.system_catalogs import (
     SETTINGS,
     SQL_BODIES_SINCE,
     STUCK,
+    UNCONVERTED,
     VIEW_TEXTS,
 )
 from rwsplit.server.files import Purpose, is_short
@@ -66,6 +69,8 @@ TIMEOUT: Final = 60.0
 BATCH: Final = 200
 #: Rows fetched before other threads get the interpreter lock.
 PORTION: Final = 200
+#: Encodings in which texts come as they are.
+_NOT_CONVERTED: Final = frozenset({"UTF8", "SQL_ASCII"})
 _FROM_ELSEWHERE: Final = frozenset({"database", "user", "database user"})
 """Sources of a parameter's value that say nothing about other roles."""
 
@@ -120,6 +125,7 @@ class CensusReader:
         """
         connection = connect(parameters, password)
         try:
+            take_bytes_as_they_are(connection)
             with self._lock:
                 if self._is_abandoned:
                     raise CensusFailed("abandoned", refused=False)
@@ -277,6 +283,28 @@ def connect(parameters: Parameters, password: str | Path | None) -> Connection:
         # A lack of descriptors is not a refusal by the node.
         refused = not is_short(Purpose.OURS)
         raise CensusFailed(sentence(error), refused=refused) from error
+
+
+class _AnyText(Loader):
+    """Reads texts as `sql.tokens.scan` does: UTF-8, else each byte a character."""
+
+    def load(self, data: Buffer) -> str:
+        data = bytes(data)
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            return data.decode("latin-1")
+
+
+def take_bytes_as_they_are(connection: Connection) -> None:
+    """Let nothing that is not of its encoding be the end of a look through *connection*.
+
+    In a database of SQL_ASCII any byte may stand in any text, and settings of roles are shared by databases of all encodings.
+    """
+    if connection.info.parameter_status("server_encoding") in _NOT_CONVERTED:
+        connection.execute(UNCONVERTED)
+        for kind in ("text", "name", "varchar"):
+            connection.adapters.register_loader(kind, _AnyText)
 
 
 def _default_paths(connection: Connection) -> DefaultPaths:

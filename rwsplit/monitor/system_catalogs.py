@@ -181,6 +181,8 @@ select t.typname, p.typname
 """  # noqa: S608 - nothing in it comes from outside
 """What domains, arrays and composite types are made of. A table is no type here: what is in it has been checked."""
 
+UNCONVERTED: Final = "select pg_catalog.set_config('client_encoding', 'sql_ascii', false)"
+
 BUILTINS: Final = """
 select oid::pg_catalog.int8, proname, provolatile::pg_catalog.text from pg_catalog.pg_proc
  where oid operator(pg_catalog.=) any (%s::pg_catalog.oid[])

@@ -1,7 +1,7 @@
 """Function calls: facts of a FunctionCall message, of which only the function's OID is known.
 
-It goes to the primary (pgjdbc reads and writes large objects by it). A function of the user's own, or one that
-is known to leave session state, pins the session.
+It goes to the primary. What it calls are large objects' functions (libpq's `lo_open`, pgjdbc's `LargeObject`): every other one pins
+the session, as it may leave anything behind.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ from typing import Final
 from rwsplit.sql.script import Script
 from rwsplit.sql.statement import PrimaryOnly, StateKind, Statement, Verb
 
-#: OIDs below are PostgreSQL's own (FirstNormalObjectId, src/include/access/transam.h).
-FIRST_USER_OID: Final = 16384
-#: Built-in functions that leave session state: set_config, advisory locks, pg_export_snapshot.
-STATEFUL_OIDS: Final = frozenset({1599, 2078, 3809, *range(2880, 2893), 3089, 3090, 3091, 3092})
+#: The functions of large objects, from pg_proc of PostgreSQL 16: their descriptors end with the transaction.
+LARGE_OBJECT_OIDS: Final = frozenset(
+    {
+        *(952, 953, 954, 955, 956, 957, 958, 964),  # lo_open to lo_tell, lo_unlink
+        *(715, 764, 765, 767, 1004),  # lo_create, lo_import, lo_export, lo_truncate
+        *(3170, 3171, 3172),  # lo_lseek64, lo_tell64, lo_truncate64
+        *(3457, 3458, 3459, 3460),  # lo_from_bytea, lo_get, lo_put
+    }
+)
 
 PLAIN: Final = Script(
     (Statement(Verb.CALL, primary_only=PrimaryOnly.MAY_WRITE, may_write=True),)
@@ -33,4 +38,4 @@ WITH_STATE: Final = Script(
 
 def facts_of_call(oid: int) -> Script:
     """Return the facts of a call of the function with *oid*."""
-    return WITH_STATE if oid >= FIRST_USER_OID or oid in STATEFUL_OIDS else PLAIN
+    return PLAIN if oid in LARGE_OBJECT_OIDS else WITH_STATE

@@ -37,7 +37,18 @@ from rwsplit.sql.relations import is_temporary, relation_needs
 from rwsplit.sql.setting_calls import sets_locally, string_value_of
 from rwsplit.sql.settings import ROLE_PARAMETERS
 from rwsplit.sql.statement import PrimaryOnly, StateKind
-from rwsplit.sql.tokens import MARK, NAME, OPERATOR, STRING, WORD, Token, scan, string_value
+from rwsplit.sql.tokens import (
+    MARK,
+    NAME,
+    OPERATOR,
+    STRING,
+    WORD,
+    Token,
+    has_bent_literal,
+    scan,
+    scan_escaping,
+    string_value,
+)
 
 LIMIT: Final = 256 << 10
 """Bytes of a body beyond which it is not read and may do anything."""
@@ -82,7 +93,26 @@ def read_body(source: str, *, depth: int = 0) -> Body:
     found = scan(data) if len(data) <= LIMIT else None
     if found is None:
         return UNREADABLE
-    tokens = found.tokens
+    own = _read(found.tokens, depth)
+    if not has_bent_literal(found.tokens):
+        return own
+    # A session may run it with standard_conforming_strings off; if nothing can be read then, PostgreSQL cannot, either.
+    escaping = scan_escaping(data)
+    return own if escaping is None else _both(own, _read(escaping.tokens, depth))
+
+
+def _both(one: Body, other: Body) -> Body:
+    """Return what a text does that does *one* or the *other*."""
+    return Body(
+        combine((one.facts, other.facts)),
+        one.calls | other.calls,
+        one.names | other.names,
+        max(one.dynamic, other.dynamic),
+    )
+
+
+def _read(tokens: Sequence[Token], depth: int) -> Body:
+    """Return what *tokens* do."""
     facts = {_fact(tokens, index) for index in range(len(tokens))}
     calls: set[str] = set()
     names: set[str] = set()

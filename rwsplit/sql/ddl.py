@@ -98,31 +98,28 @@ def classify_definition(cursor: Cursor) -> Statement:
 def classify_alter(cursor: Cursor, classify: Classify) -> Statement:
     """ALTER TABLE and DOMAIN may run expressions for each row that is there."""
     defined = classify_definition(cursor)
-    start = cursor.position
-    if _gives_other_meaning(cursor, classify):
-        return attrs.evolve(defined, state=StateKind.REDEFINED)
-    cursor.position = start
-    if not cursor.take_any("table", "domain", "foreign"):
+    head = Cursor(cursor.tokens, cursor.position)
+    if head.take_any("table", "domain", "foreign"):
+        words = {"using", "default", "check", "values"}
+        defined = run_by(head.rest, words, classify, defined)
+    if not _gives_other_meaning(cursor, classify):
         return defined
-    return run_by(cursor.rest, {"using", "default", "check", "values"}, classify, defined)
+    return attrs.evolve(defined, state=hardest((defined.state, StateKind.REDEFINED)))
 
 
 def _gives_other_meaning(cursor: Cursor, classify: Classify) -> bool:
     """Return whether an ALTER gives a name another meaning that is not one of a function or view alone."""
     pairs = set(pairwise(cursor.rest))
     is_renamed = not pairs.isdisjoint(_RENAMING)
-    match cursor.take_any("foreign", "materialized", *_TYPES, *_RELATIONS):
-        case "schema" | "extension":
-            return is_renamed
-        case "domain" | "type":
-            return is_renamed or _calls(cursor.rest, classify)
-        case None:
-            return False
+    kind = cursor.take_any("foreign", "materialized", *_TYPES, *_RELATIONS)
+    if kind in _TYPES:
+        makes = kind in {"domain", "type"} and _calls(cursor.rest, classify)
+        return is_renamed or makes
     cursor.take_any("table", "view")
     cursor.take("if", "exists")
     cursor.take("only")
     start = cursor.position
-    if not is_renamed or cursor.dotted_name() is None:
+    if not (kind and is_renamed) or cursor.dotted_name() is None:
         return False
     # What a plain table is called means nothing; a view answers to ALTER TABLE, too.
     read = classify([(WORD, "table"), *cursor.tokens[start : cursor.position]])

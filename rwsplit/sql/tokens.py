@@ -57,8 +57,7 @@ class Scan(NamedTuple):
 
 
 # The groups are tried in this order: the common ones first, `$tag$` before `$1`, prefixes before words.
-_LEXEME: Final = re.compile(
-    r"""
+_GRAMMAR: Final = r"""
     [ \t\n\r\f\v]*+
   (?: (?P<mark>      ::|:=|\.\.|[()\[\],;:]|\.(?![0-9]) )
     | (?P<unicode>   [uU]&'(?:[^']|'')*+'(?:SEAM'(?:[^']|'')*+')*+ )
@@ -79,9 +78,15 @@ _LEXEME: Final = re.compile(
     | (?P<comment>   /\* )
     | (?P<end>       \Z )
     )
-    """.replace("SEAM", SEAM),
+    """.replace("SEAM", SEAM)
+_LEXEME: Final = re.compile(_GRAMMAR, re.VERBOSE | re.DOTALL)
+_ESCAPING: Final = re.compile(
+    _GRAMMAR.replace(
+        r"[nNbBxX]?'(?:[^']|'')*+'", r"[bBxX]'(?:[^']|'')*+' | [nN]?'(?:[^'\\]|''|\\.)*+'"
+    ),
     re.VERBOSE | re.DOTALL,
 )
+"""The same with standard_conforming_strings off: a backslash escapes in plain literals, too."""
 _MARK, _DOUBT, _ESCAPED, _STRING, _WORD, _NAME, _NUMBER, _OPERATOR, _PARAMETER, _DOLLAR = (
     _LEXEME.groupindex[name]
     for name in (
@@ -136,13 +141,20 @@ def scan_text(text: str) -> Scan | None:
     return _scan(text, _STRANGE)
 
 
-def _scan(text: str, ascii_only: frozenset[int]) -> Scan | None:
+def scan_escaping(query: bytes) -> Scan | None:
+    """Return what `scan` does, but as with standard_conforming_strings off."""
+    return _scan(query.decode("latin-1"), _STRANGE, _ESCAPING)
+
+
+def _scan(
+    text: str, ascii_only: frozenset[int], lexeme_of: re.Pattern[str] = _LEXEME
+) -> Scan | None:
     tokens: list[Token] = []
     comments: list[str] = []
     escaped: list[int] = []
     seen: set[int] = set()
     position, size = 0, len(text)
-    match = _LEXEME.match
+    match = lexeme_of.match
     while position < size:
         found = match(text, position)
         if found is None:
@@ -169,7 +181,7 @@ def _scan(text: str, ascii_only: frozenset[int]) -> Scan | None:
         seen.add(group)
     if escaped and not _spell_out(tokens, escaped):
         return None
-    if position > size or (not seen.isdisjoint(_SWALLOWS) and _has_bent_literal(tokens)):
+    if position > size or (lexeme_of is _LEXEME and _is_doubtful(seen, tokens)):
         return None
     return Scan(tokens, comments)
 
@@ -214,7 +226,12 @@ def _spell_out(tokens: list[Token], places: list[int]) -> bool:
     return True
 
 
-def _has_bent_literal(tokens: list[Token]) -> bool:
+def _is_doubtful(seen: set[int], tokens: list[Token]) -> bool:
+    """Say whether *tokens*, of the groups *seen*, may be others with standard_conforming_strings off, and nothing else tells."""
+    return not seen.isdisjoint(_SWALLOWS) and has_bent_literal(tokens)
+
+
+def has_bent_literal(tokens: list[Token]) -> bool:
     """Say whether a plain literal would end elsewhere with standard_conforming_strings off."""
     return any(
         kind == STRING

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rwsplit.embedded.reachable import ReachableCluster
+from rwsplit.session.function_calls import LARGE_OBJECT_OIDS
 from rwsplit.sql.builtin import NEWER_FUNCTIONS, STEADY_FUNCTIONS
 from rwsplit.sql.chart import builtin_facts
 from rwsplit.sql.facts import HARMLESS
@@ -14,6 +15,10 @@ from rwsplit.sql.implementing import IMPLEMENTING_FUNCTIONS
 
 pytestmark = pytest.mark.integration
 
+_LARGE_OBJECTS = """
+select oid::int from pg_proc
+ where oid < 16384 and proname ~ '^(lo_.*|loread|lowrite)$' and not proname ~ '^lo_(manage|oid)'
+"""
 _FUNCTIONS = """
 select proname, bool_or(provolatile = 'v'),
        bool_or('internal'::regtype = any (array_append(proargtypes::oid[], prorettype))
@@ -27,6 +32,12 @@ def functions(cluster: ReachableCluster[Any]) -> dict[str, tuple[bool, bool]]:
     """By name: whether it has a volatile overload, and one that no query can call."""
     with cluster.primary.connect("app", "app") as connection:
         return {row[0]: (row[1], row[2]) for row in connection.execute(_FUNCTIONS)}
+
+
+def test_the_functions_of_large_objects_by_number(cluster: ReachableCluster[Any]):
+    with cluster.primary.connect("app", "app") as connection:
+        found = {oid for (oid,) in connection.execute(_LARGE_OBJECTS)}
+    assert found == LARGE_OBJECT_OIDS
 
 
 def test_every_steady_function_that_can_be_called_is_known(

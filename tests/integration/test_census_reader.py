@@ -111,7 +111,7 @@ def test_what_is_called_under_another_name(
     assert functions["sets"].state is StateKind.PARAMETER
     assert functions["adds"] == HARMLESS
     assert catalog.operators["@@@"].state is StateKind.ADVISORY_LOCK
-    assert functions["unconforming"] == UNKNOWN
+    assert functions["unconforming"].state is StateKind.UNKNOWN_FUNCTION
     assert functions["makes"].state is StateKind.TEMP_TABLE
     made = {"checked", "_checked", "over", "_over", "composed", "_composed"}
     assert made == catalog.types.keys()
@@ -219,6 +219,39 @@ def test_what_takes_long_to_deparse_is_not_read(
     assert catalog.relations["read", "wide"] == UNKNOWN
     assert ("read", "narrow") not in catalog.relations
     assert catalog.functions["read", "long"] == UNKNOWN
+
+
+def test_texts_that_are_of_no_encoding(
+    cluster: ReachableCluster[Any], place: Parameters, password: str
+):
+    with cluster.primary.connect() as boss:
+        boss.execute(
+            "create database ascii encoding sql_ascii template template0 lc_collate 'C' lc_ctype 'C'"
+        )
+    try:
+        with cluster.primary.connect("ascii") as anybody:
+            anybody.execute("set client_encoding to sql_ascii")
+            anybody.execute(b"alter role app set search_path = 'x\xff'")
+            anybody.execute(
+                b"create function f() returns int language sql stable as 'select 1 -- \xff'"
+            )
+            anybody.execute('create view "v\u00e9" as select pg_try_advisory_lock(1)'.encode())
+            anybody.execute(b'create unlogged table "t\xe9" (a int)')
+        for database in ("ascii", "app"):
+            catalog = compose(
+                CensusReader().read({**place, "dbname": database}, password), LISTED
+            )
+            assert catalog.paths.of("app") == '"x\xff"'
+            if database == "ascii":
+                assert catalog.functions["public", "f"] == HARMLESS
+                assert {
+                    ("public", "v\u00e9"),
+                    ("public", "t\u00e9"),
+                } <= catalog.relations.keys()
+    finally:
+        with cluster.primary.connect() as boss:
+            boss.execute("alter role app reset search_path")
+            boss.execute("drop database ascii with (force)")
 
 
 async def test_a_look_that_takes_too_long_or_surprises_is_given_up(

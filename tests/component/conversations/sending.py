@@ -324,8 +324,8 @@ CONVERSATIONS: Final = (
     ),
     Conversation(
         "a FunctionCall goes to the primary",
-        says("a", call(1299)),
-        gets("n0", call(1299)),
+        says("a", call(957)),
+        gets("n0", call(957)),
         answers("n0"),
         hears("a", message("V", b"\xff\xff\xff\xff"), ready()),
         is_("n0", "idle"),

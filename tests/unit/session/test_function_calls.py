@@ -14,7 +14,7 @@ def test_a_large_object_function_only_needs_the_primary():
     assert PLAIN.state is None
 
 
-@pytest.mark.parametrize("oid", [SET_CONFIG, 2880, 16384, 99999])
-def test_what_may_leave_state_pins(oid):
+@pytest.mark.parametrize("oid", [SET_CONFIG, 2880, 16384, 99999, 6210, 0])
+def test_whatever_else_is_called_pins(oid):
     assert facts_of_call(oid) is WITH_STATE
     assert WITH_STATE.state is not None

@@ -144,3 +144,24 @@ def test_what_belongs_on_the_primary():
 
 def test_calls_within_calls_take_linear_time():
     assert read_body("select " + "set_config(" * 20_000).facts.state is StateKind.PARAMETER
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"begin perform length('a\'' || set_config('a.b', 'c', false) || 'b'); -- '",
+        r"select 'a\'' || set_config('a.b', 'c', false) /* '*/",
+    ],
+)
+def test_a_session_may_run_it_with_other_strings(text: str):
+    """With standard_conforming_strings off a backslash escapes, so other words are in literals."""
+    assert read_body(text).facts.state is StateKind.PARAMETER
+
+
+@pytest.mark.parametrize(
+    "text",
+    [r"select x ~ '\d+'", r"select replace(x, '\', '/')"],
+)
+def test_strings_in_which_nothing_can_hide(text: str):
+    assert read_body(text).facts == HARMLESS
+    assert read_body(text).dynamic is Dynamic.NONE
