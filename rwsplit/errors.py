@@ -44,7 +44,7 @@ class AuthenticationFailed(RwsplitError):
 
 
 class NodeError(RwsplitError):
-    """PostgreSQL's (or its host's) fault; the node's health hears of it."""
+    """PostgreSQL's (or its host's) fault; the node's health hears of it, unless it is a login's own."""
 
     sqlstate = "08006"
 
@@ -53,6 +53,14 @@ class NodeUnreachable(NodeError):
     """No connection could be made: refused, timed out, unresolvable, TLS failed."""
 
     sqlstate = "08001"
+
+
+class LoginUnfinished(NodeUnreachable):
+    """A node took a connection and did not finish the login.
+
+    That may be due to what the role or the startup parameters ask for (post_auth_delay, idle_session_timeout), so it says nothing about the
+    node: its health does not hear of it. If the node is at fault, probes fail as well.
+    """
 
 
 class ServerRefused(NodeError):

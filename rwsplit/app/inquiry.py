@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from rwsplit.errors import NodeUnreachable, ProtocolViolation
+from rwsplit.errors import LoginUnfinished, ProtocolViolation
 from rwsplit.protocol import codes
 from rwsplit.protocol.framing import frame
 from rwsplit.relay.readback import row_values
@@ -24,7 +24,7 @@ async def ask_defaults(dialed: Dialed) -> tuple[Defaults | None, bytes]:
     """Return the defaults of *dialed*, None if it refuses to say them, and what it has said beyond them.
 
     Raises:
-        NodeUnreachable: it does not say; it is closed then.
+        LoginUnfinished: it does not say; it is closed then.
     """
     stream = WireStream(dialed.wire, dialed.unread)
     row: list[bytes | None] = []
@@ -39,7 +39,7 @@ async def ask_defaults(dialed: Dialed) -> tuple[Defaults | None, bytes]:
         return (read(*row[:2]) if len(row) > 1 else None), stream.take_unread()
     except (OSError, EOFError, ProtocolViolation, trio.TooSlowError) as error:
         stream.close()
-        raise NodeUnreachable(f"{dialed.wire.peer}: no answer after login") from error
+        raise LoginUnfinished(f"{dialed.wire.peer}: no answer after login") from error
     except BaseException:
         stream.close()
         raise

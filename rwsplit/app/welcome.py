@@ -24,6 +24,7 @@ from rwsplit.cluster.node import AdminState, NodeView, Refusal, Suspect, Up
 from rwsplit.cluster.view import ClusterView
 from rwsplit.errors import (
     FeatureNotSupported,
+    LoginUnfinished,
     NodeUnreachable,
     NoEligibleNode,
     ServerRefused,
@@ -165,6 +166,7 @@ class Welcomes:
         self, database: str, user: str, parameters: dict[str, str], flight: Flight[Welcome]
     ) -> Welcome:
         forgotten = self._forgotten
+        wanted = _wanted(parameters)
         reported, found = await self._report(database, user, parameters, flight)
         now = trio.current_time()
         is_lasting = now - self._distrusted >= SETTLING and forgotten == self._forgotten
@@ -175,17 +177,6 @@ class Welcomes:
                 self._book.learn(database, user, found)
             return Welcome(reported, {}, {}, isolation, found, until)
         base = await self._find(database, user, {})
-        wanted = {k.lower(): v for k, v in parameters.items() if k != "options"}
-        wanted |= parse_options(parameters.get("options", ""))
-        if len(wanted) > MOST_ASKED:
-            raise FeatureNotSupported(
-                f"a session may ask for {MOST_ASKED} parameters when it begins, not {len(wanted)}"
-            )
-        if unchangeable := sorted(START_ONLY.intersection(wanted)):
-            raise FeatureNotSupported(
-                f'parameter "{unchangeable[0]}" cannot be set at startup through rwsplit: PostgreSQL '
-                "takes it only when a connection is opened, and rwsplit's are there already"
-            )
         if found and base.defaults and not found.agree(base.defaults, but=wanted):
             self.forget(database, user)  # they have changed since
             base = await self._find(database, user, {})
@@ -221,6 +212,8 @@ class Welcomes:
                             continue  # the node has gone while this login waited
                         flight.begin()
                         return await self._log_in(node, database, user, parameters)
+                except LoginUnfinished as error:
+                    unreachable = error
                 except NodeUnreachable as error:
                     self._board.report_failure(node.name, str(error), trio.current_time())
                     unreachable = error
@@ -260,6 +253,22 @@ class Welcomes:
         with trio.move_on_after(FIRST_NODE):
             await self._board.wait_for(lambda view: bool(_usable(view)))
         return _usable(self._board.view)
+
+
+def _wanted(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return what the startup *parameters* set, by name in lower case. Raises FeatureNotSupported: that cannot be had."""
+    wanted = {k.lower(): v for k, v in parameters.items() if k != "options"}
+    wanted |= parse_options(parameters.get("options", ""))
+    if len(wanted) > MOST_ASKED:
+        raise FeatureNotSupported(
+            f"a session may ask for {MOST_ASKED} parameters when it begins, not {len(wanted)}"
+        )
+    if unchangeable := sorted(START_ONLY.intersection(wanted)):
+        raise FeatureNotSupported(
+            f'parameter "{unchangeable[0]}" cannot be set at startup through rwsplit: PostgreSQL '
+            "takes it only when a connection is opened, and rwsplit's are there already"
+        )
+    return wanted
 
 
 def _usable(view: ClusterView) -> list[NodeView]:

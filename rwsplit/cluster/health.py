@@ -2,8 +2,8 @@
 
 Two witnesses are heard. The monitor *probes*: `fall` failures in a row take a node Down, `rise`
 successes bring it back (the very first success after the start does at once, so that starting
-takes one round). The relay meets a refused or lost connection long before a probe does; that is a
-*strike* and bans the node at once. And it knows which nodes owe it answers: one that owes some and has
+takes one round). The relay meets a refused connection long before a probe does; that is a
+*strike* and bans the node at once. (A lost one has it probed at once: a session can lose its own.) And it knows which nodes owe it answers: one that owes some and has
 been *silent* - no answer to any session, none to a probe - for unusually long is suspect, and frozen
 if it stays silent although it is probed. A long statement on a node that answers its probes proves nothing.
 

@@ -142,14 +142,14 @@ class Loss:
                         relay.reading.serve_server(server, IN)
 
     def report(self, server: Server, message: bytes | None) -> None:
-        """Tell the monitor what the loss of *server* says of its node."""
+        """Tell the monitor what the loss of *server* says of its node.
+
+        That it ended without a word says nothing yet: a session can see to that, too (tcp_user_timeout, and a client that does not read). So the
+        node is probed at once, and if it is gone, the next connection to it is refused.
+        """
         relay, node = self._relay, server.pool.node
         if message is None and server.fate is None:
-            was_used = bool(server.responses.owed) or server.holder is not None
-            if was_used and not _was_dismissed(server):
-                relay.report_failure(node, _MESSAGE)
-            else:
-                relay.hurry()
+            relay.hurry()
         elif message is not None and sqlstate(message) == b"57P02":
             relay.report_failure(node, "the node crashed (57P02)")
 
@@ -247,13 +247,6 @@ def _parties(server: Server) -> dict[Client, list[Unit]]:
         if isinstance(owed, Unit) and owed.session is not None:
             parties.setdefault(owed.session, []).append(owed)  # type: ignore[arg-type]
     return parties
-
-
-def _was_dismissed(server: Server) -> bool:
-    """Return whether the node said why it would close this very connection: others may be fine."""
-    head = server.responses.owed[0] if server.responses.owed else None
-    kept = head.error if head is not None else None
-    return server.farewell or (kept is not None and sqlstate(kept) == b"57P01")
 
 
 def _copies_in(unit: Unit) -> bool:

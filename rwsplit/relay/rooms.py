@@ -17,7 +17,13 @@ import structlog
 
 from rwsplit.cluster.node import NodeView
 from rwsplit.config.choices import ReadsOnPrimary
-from rwsplit.errors import CapacityError, NodeError, RwsplitError, ServerRefused
+from rwsplit.errors import (
+    CapacityError,
+    LoginUnfinished,
+    NodeError,
+    RwsplitError,
+    ServerRefused,
+)
 from rwsplit.relay.client import Client
 from rwsplit.routing.consistency import ANY_REPLICA, NOWHERE, PRIMARY_HOME, all_but, readers
 from rwsplit.routing.route import RouteReason, Target
@@ -67,7 +73,7 @@ class Rooms:
                 self.refuse(pool, error)
             case NodeError():
                 pool.dial_failed(error, relay.now)
-                if not excused:
+                if not (excused or isinstance(error, LoginUnfinished)):
                     relay.report_failure(pool.node, str(error))
             case CapacityError():
                 pool.dial_put_off(error, relay.now)

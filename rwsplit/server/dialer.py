@@ -5,9 +5,9 @@ follows libpq's sslmode, including its second attempts: `prefer` tries again wit
 pg_hba.conf refuses it, `allow` tries again with TLS where pg_hba.conf refuses a plain connection; and `require`
 checks the certificate when a CA file is given.
 
-It fails in three ways, which the caller must tell apart: `NodeUnreachable` (nothing answers, or not as PostgreSQL),
-`ServerRefused` (the node refused the login; its ErrorResponse goes to the client), both with a message that begins with the
-node's address; and `OutOfFiles`, which is not the node's fault.
+It fails in four ways, which the caller must tell apart: `NodeUnreachable` (no connection comes about), `LoginUnfinished` (the
+node took the connection, and did not come to an end with the login), `ServerRefused` (the node refused the login; its ErrorResponse
+goes to the client), all with a message that begins with the node's address; and `OutOfFiles`, which is not the node's fault.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ import attrs
 import trio
 
 from rwsplit.config.choices import SslMode
-from rwsplit.errors import NodeUnreachable, ProtocolViolation, ServerRefused
+from rwsplit.errors import (
+    LoginUnfinished,
+    NodeUnreachable,
+    ProtocolViolation,
+    ServerRefused,
+)
 from rwsplit.protocol import codes, frontend
 from rwsplit.protocol.fields import parse_error_fields, printable, text_of
 from rwsplit.protocol.framing import frame
@@ -75,7 +80,8 @@ async def dial(
     """Open a server for *user* in *database* with the startup *parameters*.
 
     Raises:
-        NodeUnreachable: nobody answers there, or not within *timeout* seconds, or not as PostgreSQL.
+        NodeUnreachable: nobody answers there, or not within *timeout* seconds.
+        LoginUnfinished: there is a connection, but the server is not ready within *timeout* seconds, or no PostgreSQL.
         ServerRefused: the node said no.
         OutOfFiles: this process may open no connection for *purpose*.
 
@@ -92,8 +98,13 @@ async def dial(
 
 
 async def _dial_within(login: _Login, seconds: float) -> Dialed:
-    with _one_sentence(login.endpoint, seconds), trio.fail_after(seconds):
-        return await _dial_as_libpq(login)
+    try:
+        with _one_sentence(login.endpoint, seconds), trio.fail_after(seconds):
+            return await _dial_as_libpq(login)
+    except NodeUnreachable as error:
+        if login.is_connected:
+            raise LoginUnfinished(str(error)) from error
+        raise
 
 
 async def send_cancel(
@@ -168,7 +179,7 @@ def _reason(exc: OSError) -> str:
     return os.strerror(exc.errno).lower() if exc.errno else str(exc)
 
 
-@attrs.frozen
+@attrs.define
 class _Login:
     """What is wanted of a node."""
 
@@ -178,6 +189,8 @@ class _Login:
     parameters: Mapping[str, str]
     credentials: Credentials | None
     purpose: Purpose
+    is_connected: bool = False
+    """There is a connection, encrypted if it is to be."""
 
     def packet(self) -> bytes:
         names = {"user": self.user, "database": self.database}
@@ -315,6 +328,7 @@ async def _encrypt(endpoint: Endpoint, stream: WireStream) -> None:
 async def _start(login: _Login, stream: WireStream) -> Dialed:
     """Log in and collect what the node says about itself."""
     node = str(login.endpoint)
+    login.is_connected = True
     await stream.send_all(login.packet())
     tls = getattr(stream.wire, "tls", None)
     authentication = Authentication(

@@ -12,7 +12,7 @@ from rwsplit.config.choices import AuthType, SslMode
 from rwsplit.config.model import AuthConfig
 from rwsplit.embedded.cluster import EmbeddedCluster
 from rwsplit.embedded.postgres import system_directory
-from rwsplit.errors import NodeUnreachable, ServerRefused
+from rwsplit.errors import LoginUnfinished, NodeUnreachable, ServerRefused
 from rwsplit.protocol import codes, frontend
 from rwsplit.protocol.scram import ScramVerifier, derive_keys
 from rwsplit.server.credentials import Credentials
@@ -305,3 +305,18 @@ async def test_a_node_that_is_down_refuses(fragile_cluster):
             credentials=None,
             timeout=5,
         )
+
+
+async def test_what_a_login_itself_runs_into_is_told_from_a_node_that_does_not_answer(
+    tls_cluster,
+):
+    for parameters in ({"post_auth_delay": "30"}, {"options": "-c post_auth_delay=30"}):
+        with pytest.raises(LoginUnfinished, match=r"no answer within 0\.5 s"):
+            await dial(
+                Endpoint(host="127.0.0.1", port=tls_cluster.primary.port),
+                database="postgres",
+                user="trusty",
+                parameters=parameters,
+                credentials=None,
+                timeout=0.5,
+            )
