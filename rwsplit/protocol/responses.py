@@ -4,7 +4,8 @@ Every unit sent to a server is owed answers up to and including one ReadyForQuer
 what is owed in order and sorts the bytes a server sends:
 
 - **forward**: the answer belongs to a client; it is appended to the unit's *sink* as slices, runs of frames at
-  a time. A frame that has not arrived whole passes through as it comes, so a 1 GB row is never held.
+  a time. A frame that has not arrived whole passes through as it comes, so a 1 GB row is never held; nor is an error or a notice of
+  more than MESSAGE_LIMIT: what must be known of an error stands at its beginning.
 - **swallow**: the client never asked (a Parse we sent ahead, a SET we put in front): it is dropped.
 - **make up**: the server never got the request (Close of a statement that others still use): the answer is
   inserted where it belongs.
@@ -46,8 +47,8 @@ from rwsplit.protocol.refusals import (
 
 #: A frame larger than this that has not arrived whole is passed through as it comes.
 HOLD_LIMIT: Final = 16 * 1024
-#: A frame that must be understood (an error, a notice) may be this large.
-MESSAGE_LIMIT: Final = 16 * 1024 * 1024
+#: A frame that must be understood is held if it is this large at most.
+MESSAGE_LIMIT: Final = 1 << 20
 
 
 class What(IntEnum):
@@ -119,7 +120,7 @@ class ResponseQueue:
                     continue
                 check_length(code, length)
                 if end > size:
-                    if length > MESSAGE_LIMIT and code not in _PASSED_ON:
+                    if length > MESSAGE_LIMIT and not _may_pass(current, code):
                         raise ProtocolViolation(  # noqa: TRY301 - as below
                             f"a message of type {code:#04x} has {length} bytes"
                         )
@@ -357,7 +358,8 @@ class ResponseQueue:
         frame = current.reword(frame)
         if current.steps:
             self._make_up(current)
-        if current.guarded and not current.forwarded and may_heal(frame):
+        is_whole = end - pos == 1 + _header(data, pos)[1]
+        if current.guarded and not current.forwarded and is_whole and may_heal(frame):
             current.error = frame
         else:
             current.deliver()
@@ -438,15 +440,23 @@ class ResponseQueue:
         self._missing = 0
         if size - pos >= HEADER_SIZE:
             code, length = _header(data, pos)
-            if code not in _PASSED_ON:
-                self._missing = pos + 1 + length - size  # nothing can be done with a part of it
+            is_long = length > MESSAGE_LIMIT
+            if code == codes.ERROR and is_long and size - pos >= HOLD_LIMIT:
+                assert current is not None
+                self._error(events, current, data, start, pos, size)
+                self._through = pos + 1 + length - size
+                self._rest = b""
+                return
+            if code not in _PASSED_ON and not (is_long and code == codes.NOTICE):
+                # Nothing can be done with a part of it; of a long error the beginning must be known.
+                self._missing = (HOLD_LIMIT if is_long else 1 + length) - (size - pos)
             elif (
                 length > HOLD_LIMIT
                 and current is not None
                 and (current.steps is None or code not in codes.COMPLETES)
                 and not _is_looked_at(current)
             ):
-                if current.steps:
+                if current.steps and code != codes.NOTICE:
                     self._forward(current, data, start, pos)
                     start = pos
                     self._make_up(current)
@@ -457,6 +467,13 @@ class ResponseQueue:
             if current.forwarded:
                 events.append((What.PARTIAL, current, stop - start))
         self._rest = data[stop:]
+
+
+def _may_pass(current: Owed | None, code: int) -> bool:
+    """Return whether a message of the type *code*, too long to be held, may pass to the unit that is answered."""
+    if code in _PASSED_ON:
+        return True
+    return code in (codes.ERROR, codes.NOTICE) and current is not None and not current.vital
 
 
 def _as_it_is(pid: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -97,6 +98,40 @@ def test_a_client_that_stops_reading_fills_no_memory_and_harms_nobody(
         assert lean.memory() - before < 20 * MEGABYTE
         size = sum(len(frame.payload) for frame in client.frames_until(b"Z"))
         assert size > 300_000_000
+
+
+def test_a_long_error_and_a_long_notice_come_out_and_blame_nobody(lean: Proxy):
+    """PostgreSQL's own limit is a gigabyte; PL/pgSQL puts the whole statement into the context of an error."""
+    size = 40 * MEGABYTE
+    notices: list[str] = []
+    with lean.connect() as connection:
+        connection.add_notice_handler(lambda said: notices.append(said.message_primary or ""))
+        for _ in range(2):
+            with pytest.raises(psycopg.errors.InvalidTextRepresentation) as caught:
+                connection.execute("select cast(repeat('x', %s) as int)", (size,))
+            assert len(caught.value.diag.message_primary or "") > size
+        connection.execute(f"do $$begin raise notice '%', repeat('y', {size}); end$$")  # type: ignore[arg-type]
+        assert [len(text) for text in notices] == [size]
+        assert connection.execute("select 1").fetchone() == (1,)
+    assert lean.peak_memory() < MEMORY
+    assert not re.search("server_violation|node_banned|node_down", lean.log())
+
+
+def test_clients_that_do_not_read_a_notice_fill_no_memory(lean: Proxy):
+    """Their servers wait with them: what is kept for a client is bounded, and so are servers."""
+    say = "do $$begin raise notice '%', repeat('z', 15000000); end$$"
+    before = lean.memory()
+    clients = [lean.raw() for _ in range(16)]
+    try:
+        for client in clients:
+            client.send(query(say))
+        with lean.connect() as other:
+            for _ in range(20):
+                assert other.execute("select 1").fetchone() == (1,)
+        assert lean.memory() - before < 64 * MEGABYTE
+    finally:
+        for client in clients:
+            client.close()
 
 
 def test_a_long_pipeline_answers_everything(lean: Proxy):

@@ -669,11 +669,100 @@ def test_an_impossible_length_is_a_violation(server: Server, code: str) -> None:
 
 def test_a_message_that_must_be_understood_may_not_be_of_any_size(server: Server) -> None:
     server.owes()
-    assert server.sends(b"N" + struct.pack("!I", MESSAGE_LIMIT)) == []
+    assert server.sends(b"S" + struct.pack("!I", MESSAGE_LIMIT)) == []
     server.queue.discard_input()
 
-    assert server.sends(b"N" + struct.pack("!I", MESSAGE_LIMIT + 1)) == [What.VIOLATION]
+    assert server.sends(b"S" + struct.pack("!I", MESSAGE_LIMIT + 1)) == [What.VIOLATION]
     assert b"bytes" in server.violation
+
+
+@pytest.mark.parametrize("code", ["N", "E"])
+def test_a_long_message_that_nobody_is_to_get_is_a_violation(server: Server, code: str) -> None:
+    """A server that nobody uses has no reason to say so much."""
+    long = code.encode() + struct.pack("!I", MESSAGE_LIMIT + 1)
+    assert server.sends(long + bytes(HOLD_LIMIT)) == [What.VIOLATION]
+
+
+def test_behind_what_others_rely_on_a_long_error_is_one_too(server: Server) -> None:
+    class Vital(Owed):
+        vital = True
+
+    server.queue.owed.append(Vital(None))
+    long = b"E" + struct.pack("!I", MESSAGE_LIMIT + 1)
+    assert server.sends(long + bytes(HOLD_LIMIT)) == [What.VIOLATION]
+
+
+LONG_ERROR = message("E", b"SERROR\0VERROR\0C25006\0M" + b"x" * (2 * MESSAGE_LIMIT) + b"\0\0")
+LONG_NOTICE = message(
+    "N", b"SNOTICE\0VNOTICE\0C00000\0M" + b"x" * (2 * MESSAGE_LIMIT) + b"\0\0"
+)
+
+
+def in_pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+@pytest.mark.parametrize("size", [1000, 8192, 65536, 1 << 30])
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_long_error_is_passed_on_as_it_comes(
+    server: Server, size: int, guarded: bool
+) -> None:
+    unit, sink = server.owes(guarded=guarded)
+    answer = COLUMNS + row() + LONG_ERROR
+    happened = []
+    for piece in in_pieces(answer + ready(), size):
+        happened += server.sends(piece)
+        assert len(server.queue._rest) <= HOLD_LIMIT
+    assert [what for what in happened if what is not What.PARTIAL] == [What.FAILED, What.DONE]
+    if size < 1 << 30:  # else it came whole, and may heal
+        assert unit.error is None
+    else:
+        assert (unit.error is not None) == guarded
+        unit.deliver()
+    assert told(sink) == answer + ready()
+    assert unit.failed
+    assert unit.failed_at == len(COLUMNS + row())
+    assert sqlstate(failure(server)) == b"25006"
+
+
+def failure(server: Server) -> bytes:
+    [found] = [value for what, _, value in server.happened if what is What.FAILED]
+    assert isinstance(found, bytes)
+    return found
+
+
+@pytest.mark.parametrize("size", [1000, 65536])
+def test_behind_a_long_error_the_rest_of_its_unit_is_void(server: Server, size: int) -> None:
+    unit, sink = server.owes(SWALLOW, FORWARD, b"made up", FORWARD)
+    after, other = server.owes()
+    said = PARSE_COMPLETE + BIND_COMPLETE + LONG_ERROR + ready() + ANSWER
+    for piece in in_pieces(said, size):
+        server.sends(piece)
+    assert told(sink) == BIND_COMPLETE + b"made up" + LONG_ERROR + ready()
+    assert told(other) == ANSWER
+    assert (unit.failed, after.failed) == (True, False)
+
+
+@pytest.mark.parametrize("size", [1000, 65536])
+def test_a_long_error_that_nobody_asked_for_is_swallowed(server: Server, size: int) -> None:
+    unit, _ = server.owes(swallowed=True)
+    for piece in in_pieces(LONG_ERROR + ready(), size):
+        server.sends(piece)
+    assert unit.failed
+    assert not server.queue.owed
+
+
+@pytest.mark.parametrize("size", [1000, 65536])
+@pytest.mark.parametrize("steps", [(), (SWALLOW, b"made up", FORWARD)])
+def test_a_long_notice_is_passed_on_as_it_comes(
+    server: Server, size: int, steps: tuple[Step, ...]
+) -> None:
+    _, sink = server.owes(*steps)
+    begins, ends = (PARSE_COMPLETE, BIND_COMPLETE) if steps else (COLUMNS, row())
+    for piece in in_pieces(begins + LONG_NOTICE + ends + complete() + ready(), size):
+        server.sends(piece)
+    expected = LONG_NOTICE + b"made up" + ends if steps else begins + LONG_NOTICE + ends
+    assert told(sink) == expected + complete() + ready()
 
 
 def test_what_came_before_a_violation_is_told_first(server: Server) -> None:
