@@ -57,9 +57,12 @@ class Dispatcher:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
+        self._outdated = relay.rebasing.outdated
 
     def pump(self, client: Client) -> None:  # noqa: C901, PLR0912 - one branch a case
         """Send as many of the session's pending units and chunks as can go now, in order."""
+        if self._outdated:
+            self._relay.rebasing.catch_up(client)
         try:
             if (
                 client.server is None

@@ -30,6 +30,7 @@ class Reading:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
+        self._outdated = relay.rebasing.outdated
 
     # Clients...
 
@@ -44,6 +45,8 @@ class Reading:
             data = wire.recv()
             if data:
                 relay.counters.bytes_in += len(data)
+                if self._outdated:
+                    relay.rebasing.catch_up(client)
                 client.receive(data)
                 if client.pending and client.wait is None:
                     relay.dispatcher.pump(client)
@@ -70,6 +73,7 @@ class Reading:
     def go_on(self, client: Client) -> None:
         """Work off a slice of the input of *client*."""
         try:
+            self._relay.rebasing.catch_up(client)
             if client.pending and client.wait is None:
                 self._relay.dispatcher.pump(client)
             if client.is_behind and not client.closed and self._relay.slices.may_go_on(client):

@@ -3,12 +3,15 @@
 What the primary's servers begin with is *current* for a database and user. When that changes - seen at a login, or when a
 server is opened - all their servers are replaced as they become free, and each session of before is given what it began
 with as if it had asked for it at startup (`session.defaults`). Servers of a replica are opened with what they lack of it.
+
+A user may have thousands of sessions, and a change of defaults is one statement of an ordinary user. So sessions become *outdated* at once, and are
+brought up to date a few a tick, or when there is something to be done for them: before their input is looked at or one of their units sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -21,6 +24,10 @@ from rwsplit.session.defaults import Defaults, is_of_node, kept, needed
 if TYPE_CHECKING:
     from rwsplit.relay.relay import Relay
 
+#: Words of work in one tick, and for one session without parameters of its own: some 50 us.
+TICK_WORDS: Final = 512
+WORDS: Final = 4
+
 _log = structlog.get_logger("rwsplit.relay")
 
 
@@ -32,6 +39,8 @@ class Rebasing:
         """Called when the defaults of a user in a database have changed."""
         self._relay = relay
         self._current: dict[tuple[str, str], Defaults] = {}
+        self.outdated: dict[Client, None] = {}
+        """Sessions whose base is of defaults before the current ones, in order."""
         self._told: dict[str, set[str]] = {}
         """By node, the parameters of which has been said that they differ there."""
 
@@ -47,9 +56,9 @@ class Rebasing:
             return
         _log.info("defaults_changed", database=database, user=user)
         self.replace(database=database, user=user)
-        for client in list(self._relay.clients.values()):
-            if (client.database, client.user) == (database, user):
-                self.rebase(client)
+        for client in self._relay.clients.values():
+            if client.user == user and client.database == database:
+                self.outdated[client] = None
         self.on_change(database, user)
 
     def learn_from(self, pool: Pool[Server], found: Defaults) -> Defaults | None:
@@ -118,6 +127,20 @@ class Rebasing:
         """Let *client*, which has just logged in, have what it begins with."""
         self.rebase(client)
         self._relay.deadlines.heed(client)
+
+    def catch_up(self, client: Client) -> None:
+        """Bring *client* up to date if it is outdated."""
+        if client in self.outdated:
+            del self.outdated[client]
+            self.rebase(client)
+
+    def work_off(self) -> None:
+        """Bring some of the outdated sessions up to date."""
+        words = 0
+        while self.outdated and words < TICK_WORDS:
+            client = next(iter(self.outdated))
+            words += WORDS + (len(client.parameters.values) >> 1)
+            self.catch_up(client)
 
     def rebase(self, client: Client) -> None:
         """Have *client* given what it began with, where servers have something else now."""

@@ -134,6 +134,7 @@ class Relay:
         self.slices = Slices(self)
         self.stalls = Stalls()
         self.faults = Faults(self)
+        self.rebasing = Rebasing(self)
         self.reading = Reading(self)
         self.choice = Choice(self)
         self.sender = Sender(self)
@@ -142,7 +143,6 @@ class Relay:
         self.late = Late(self)
         self.pins = Pins(self)
         self.readback = ReadBack(self)
-        self.rebasing = Rebasing(self)
         self.bringing = Bringing(self)
         self.trials = Trials(self)
         self.parsing = Parsing(self, reader)
@@ -308,6 +308,7 @@ class Relay:
         """Close the client's socket and forget it; its session has been taken apart already."""
         client.closed = True
         self.slices.heavy.pop(client, None)
+        self.rebasing.outdated.pop(client, None)
         if self.by_pid.pop(client.pid, None) is not None:
             self.headcount.leave(client.database, client.user)
         if client.doubts:

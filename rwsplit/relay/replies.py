@@ -378,6 +378,7 @@ class Replies:
     def _hand_on(self, server: Server, pool: Pool[Server]) -> None:
         """Give *server* to the session that has waited longest."""
         waiter: Client = pool.waiters[0]  # type: ignore[assignment]  # all are Clients
+        self._relay.rebasing.catch_up(waiter)
         server.take(waiter)
         if waiter.wait is not None and waiter.wait.shares:
             lanes.open_lane(pool, server)
@@ -390,6 +391,7 @@ class Replies:
         depth = self._relay.config.pool.lane_depth
         while pool.waiters and lane.lease == LANE and len(lane.responses.owed) < depth:
             waiter: Client = pool.waiters[0]  # type: ignore[assignment]
+            self._relay.rebasing.catch_up(waiter)
             assert waiter.wait is not None
             if not waiter.wait.shares or waiter.parameters is not lane.parameters:
                 return

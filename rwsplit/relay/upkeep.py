@@ -193,6 +193,7 @@ class Upkeep:
         relay.pins.look(now)
         relay.homes.look(now)
         relay.rooms.look(now)
+        relay.rebasing.work_off()
         if relay.unended:
             self._open_up(now)
         if now >= self._next_janitor:

@@ -6,6 +6,8 @@ import pytest
 import structlog.testing
 
 from rwsplit.exchange.lease import CLOSED, IDLE, Fate
+from rwsplit.relay.client import Client
+from rwsplit.relay.rebasing import TICK_WORDS, WORDS
 from rwsplit.server.pool import Pool
 from rwsplit.server.server import Server
 from rwsplit.session.defaults import Default, Defaults
@@ -68,12 +70,82 @@ def test_a_session_keeps_what_it_has_begun_with_and_what_it_has_set(rig: MemoryR
     client.adopt_parameters(intern({"work_mem": "1MB"}))
 
     rig.relay.rebasing.learn("app", "app", said(timezone="Asia/Tokyo", datestyle="ISO"))
+    rig.relay.rebasing.work_off()
 
     assert client.parameters is intern({"timezone": "UTC", "work_mem": "1MB"})
     assert client.journal.base is intern({"timezone": "UTC"})
     assert newer.parameters is intern({}), "nobody knows what it has begun with"
     rig.relay.rebasing.rebase(client)
     assert client.parameters is intern({"timezone": "UTC", "work_mem": "1MB"})
+
+
+@pytest.fixture
+def crowd() -> MemoryRelay:
+    rig = MemoryRelay(400, size=1)
+    rig.relay.rebasing.learn("app", "app", said(timezone="UTC"))
+    for client in rig.clients:
+        client.defaults = said(timezone="UTC")
+    rig.relay.rebasing.learn("app", "app", said(timezone="Asia/Tokyo"))
+    return rig
+
+
+def has_utc(rig: MemoryRelay, client: Client) -> bool:
+    return client.parameters is rig.knowledge.parameters.intern({"timezone": "UTC"})
+
+
+def test_a_crowd_of_sessions_is_brought_up_to_date_a_few_a_tick(crowd: MemoryRelay):
+    rebasing, ticks = crowd.relay.rebasing, 0
+    while rebasing.outdated:
+        before = len(rebasing.outdated)
+        crowd.relay.upkeep.tick()
+        assert before - len(rebasing.outdated) <= TICK_WORDS // WORDS
+        ticks += 1
+    assert ticks > 2
+    assert all(has_utc(crowd, client) for client in crowd.clients)
+
+
+def test_sessions_with_many_parameters_count_for_more(crowd: MemoryRelay):
+    rebasing, intern = crowd.relay.rebasing, crowd.knowledge.parameters.intern
+    for client in crowd.clients:
+        client.adopt_parameters(intern({f"a.b{n}": "c" for n in range(100)}))
+    crowd.relay.upkeep.tick()
+    assert 400 - 5 > len(rebasing.outdated) > 400 - 20
+
+
+def test_a_session_that_does_something_is_brought_up_to_date_first(crowd: MemoryRelay):
+    client = crowd.clients[-1]
+    crowd.ask(client, b"insert into t values (1)")
+    crowd.turn_clients([client])
+    assert client not in crowd.relay.rebasing.outdated
+    assert has_utc(crowd, client)
+
+
+def test_a_session_that_waits_is_brought_up_to_date_before_it_gets_its_server():
+    rig = MemoryRelay(2, size=1)
+    rebasing = rig.relay.rebasing
+    rebasing.learn("app", "app", said(timezone="UTC"))
+    _, second = rig.clients
+    for client in rig.clients:
+        client.defaults = said(timezone="UTC")
+        rig.ask(client, b"insert into t values (1)")
+    rig.turn_clients(rig.clients)
+    assert second.wait is not None
+    rebasing.learn("app", "app", said(timezone="Asia/Tokyo"))
+    assert second in rebasing.outdated
+    [busy] = rig.busy()
+    busy.fate = None  # it is replaced otherwise, and there is no other
+    rig.answer([busy], ANSWER)
+    assert second not in rebasing.outdated
+    assert has_utc(rig, second)
+    assert busy.holder is second
+
+
+def test_a_session_that_has_gone_is_forgotten(crowd: MemoryRelay):
+    client = crowd.clients[0]
+    crowd.say(client, b"")
+    crowd.turn_clients([client])
+    assert client.closed
+    assert client not in crowd.relay.rebasing.outdated
 
 
 def test_a_replica_is_opened_with_what_it_lacks_and_a_primary_with_nothing(rig: MemoryRelay):
