@@ -57,6 +57,8 @@ GOODBYE_SECONDS: Final = 1.0
 GOODBYE_BYTES: Final = 65_536
 #: SQLSTATE of a node that has no such database.
 NO_SUCH_DATABASE: Final = "3D000"
+#: Characters of what a stranger has sent that an error quotes.
+MOST_QUOTED: Final = 100
 
 log = structlog.get_logger("rwsplit.client")
 
@@ -283,7 +285,7 @@ def _read_login(message: StartupMessage, stream: WireStream) -> Login:
         )
     if not _is_one_of(replication, "false", "no", "off", "0"):
         raise InvalidParameter(
-            f'invalid value for parameter "replication": "{printable(replication)}"'
+            f'invalid value for parameter "replication": "{printable(replication[:MOST_QUOTED])}"'
         )
     return Login(
         user=user,

@@ -24,6 +24,8 @@ from rwsplit.protocol.frontend import CANCEL_REQUEST, GSSENC_REQUEST, SSL_REQUES
 #: MAX_STARTUP_PACKET_LENGTH (src/include/libpq/pqcomm.h).
 MAX_PACKET_SIZE: Final = 10_000
 MIN_PACKET_SIZE: Final = 8
+#: Parameters of one startup packet; a session may ask for half as many (`app.welcome`).
+MAX_PARAMETERS: Final = 200
 LENGTH_SIZE: Final = 4
 MAX_CANCEL_KEY_SIZE: Final = 256
 #: The newest minor version of protocol 3 spoken here.
@@ -129,6 +131,10 @@ def _parse_session(body: bytes, minor: int) -> StartupMessage:
     # Every string ends in a zero byte and the list in one more, so an exact packet splits into
     # name, value, ..., "", "".
     *strings, terminator, rest = body.split(b"\0") if body.endswith(b"\0") else (b"?", b"")
+    if len(strings) > 2 * MAX_PARAMETERS:
+        raise ProtocolViolation(
+            f"a startup packet may have {MAX_PARAMETERS} parameters, not {len(strings) // 2}"
+        )
     if terminator or rest or len(strings) % 2 or b"" in strings[::2]:
         raise ProtocolViolation(
             "invalid startup packet layout: expected terminator as last byte"

@@ -3,13 +3,15 @@
 Events are constants (`node_banned`), everything that varies is a field. The level is decided here
 once: structlog's filtering logger makes a call below it an empty function, so `debug` events of
 every session cost next to nothing when nobody asked for them.
+
+What a client has said may stand in a field, so a field has LONGEST characters at most.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+from typing import Final, TextIO
 
 import structlog
 
@@ -21,6 +23,27 @@ LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+
+
+#: Characters of a field of a log line.
+LONGEST: Final = 1000
+
+
+def shorten(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Cut the fields of *event* that are too long, and say how long they were."""
+    for name, value in event.items():
+        if isinstance(value, bool | int | float) or value is None or name in _TRACES:
+            continue
+        text = value if isinstance(value, str) else str(value)
+        if len(text) > LONGEST:
+            event[name] = f"{text[:LONGEST]}... ({len(text)} characters)"
+    return event
+
+
+#: Fields that are the exception to be told, or become that.
+_TRACES: Final = frozenset({"exc_info", "exception", "stack_info"})
 
 
 def configure_logs(config: LogConfig, *, stream: TextIO | None = None) -> None:
@@ -41,6 +64,7 @@ def configure_logs(config: LogConfig, *, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            shorten,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *exceptions,

@@ -10,6 +10,7 @@ from rwsplit.errors import FeatureNotSupported, ProtocolViolation
 from rwsplit.protocol import frontend
 from rwsplit.protocol.startup import (
     MAX_PACKET_SIZE,
+    MAX_PARAMETERS,
     CancelRequest,
     GSSENCRequest,
     SSLRequest,
@@ -126,3 +127,13 @@ def test_impossible_lengths_are_refused(size):
 def test_a_packet_shorter_than_it_says_is_refused():
     with pytest.raises(ProtocolViolation, match="length"):
         parse_startup_packet(frontend.ssl_request() + b"\0")
+
+
+@pytest.mark.parametrize("name", [b"a.b%d", b"_pq_.%d"])
+def test_a_stranger_may_not_name_thousands_of_parameters(name: bytes):
+    def named(count: int) -> bytes:
+        return packet(3 << 16, b"".join(name % n + b"\0x\0" for n in range(count)) + b"\0")
+
+    parse_startup_packet(named(MAX_PARAMETERS))
+    with pytest.raises(ProtocolViolation, match="200 parameters, not 201"):
+        parse_startup_packet(named(MAX_PARAMETERS + 1))

@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from rwsplit.config.model import LogConfig
-from rwsplit.telemetry.logs import configure_logs
+from rwsplit.telemetry.logs import LONGEST, configure_logs
 
 
 class Terminal(StringIO):
@@ -75,3 +75,16 @@ def test_standard_error_is_the_default(capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "started" in captured.err
+
+
+def test_a_field_is_cut():
+    out = StringIO()
+    configure_logs(LogConfig(format="json"), stream=out)
+    many = ["x" * 10] * 1000
+    structlog.get_logger().info(
+        "refused", reason="y" * 5000, parameters=many, fine=["z"], size=7
+    )
+    event = json.loads(out.getvalue())
+    assert event["reason"] == "y" * LONGEST + "... (5000 characters)"
+    assert len(event["parameters"]) < LONGEST + 30
+    assert (event["fine"], event["size"]) == (["z"], 7)
