@@ -127,6 +127,7 @@ class Fate(Enum):
     STUCK_PARAMETERS = "it keeps what another session has set"
     REFUSED_PARAMETERS = "a statement ran with the parameters of another session"
     NOT_READY = "it lacks what its session's next unit relies on"
+    SEEDED = "its random numbers can be foretold by the session that gave it their seed"
     NOT_CLEANED = "what a session has left could not be wiped"
     LOST = "its connection ended"
     FAULT = "rwsplit failed in the midst of its business"

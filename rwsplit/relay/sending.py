@@ -30,6 +30,7 @@ from rwsplit.session.pinning import (
     SURE,
     PinReason,
     forgets_prepared,
+    leaves_seed,
     pin_reason,
 )
 from rwsplit.session.prepared import SYNC, Prepared
@@ -236,6 +237,8 @@ class Sender:
         self, client: Client, server: Server, unit: Unit, script: Script
     ) -> None:
         """Record what the statements queued will do to the server and the session."""
+        if leaves_seed(script):
+            server.expire(Fate.SEEDED)
         reason = pin_reason(script)
         if reason is not None and client.would_pin(reason):
             server.soil()

@@ -124,6 +124,13 @@ def _left_by(statement: Statement) -> Iterator[StateKind]:
         yield statement.inner.state
 
 
+def leaves_seed(script: Script) -> bool:
+    """Return whether *script* sets the seed of random(), which nothing takes away again: DISCARD ALL keeps it (variable.c, float.c)."""
+    return script.state is not None and any(
+        StateKind.SEED in _left_by(s) or "setseed" in s.functions for s in script.statements
+    )
+
+
 def reset_parameters(script: Script | Effects) -> set[str]:
     """Return the parameters *script* puts back to the server's own; `all` among them for all."""
     names: set[str] = set()

@@ -34,7 +34,7 @@ from rwsplit.sql.facts import (
     leaving,
 )
 from rwsplit.sql.relations import is_temporary, relation_needs
-from rwsplit.sql.setting_calls import sets_locally, string_value_of
+from rwsplit.sql.setting_calls import SEED, asked_for, sets_locally, string_value_of
 from rwsplit.sql.settings import ROLE_PARAMETERS
 from rwsplit.sql.statement import PrimaryOnly, StateKind
 from rwsplit.sql.tokens import (
@@ -198,7 +198,10 @@ def _word(tokens: Sequence[Token], index: int) -> FunctionFacts:
     elif text in {"temp", "temporary"} and before in _MAKES_TEMPORARY:
         state = StateKind.TEMP_TABLE
     elif text in _STATEMENTS and _begins_statement(tokens, index):
-        state = None if text == "set" and after in _LOCAL else _STATEMENTS[text]
+        is_local = text == "set" and after in _LOCAL
+        state = None if is_local else _STATEMENTS[text]
+        if text == "set" and "seed" in {after, _text(tokens, index + 2)}:
+            state = StateKind.SEED  # whether it is local or not
     elif text == "update" and _named_behind(tokens, index) == "pg_settings":
         state = StateKind.PARAMETER  # its rule calls set_config
     elif text == "open" and _begins_statement(tokens, index):
@@ -253,8 +256,12 @@ def _builtin(tokens: Sequence[Token], index: int, name: str) -> FunctionFacts:
 
 def _builtin_call(tokens: Sequence[Token], index: int, name: str) -> FunctionFacts:
     bare = name.removeprefix("pg_catalog.")
-    if bare == "set_config" and sets_locally(arguments(tokens, index + 1)):
-        return HARMLESS
+    if bare == "set_config":
+        call = arguments(tokens, index + 1)
+        if asked_for(call) == SEED:
+            return leaving(StateKind.SEED)
+        if sets_locally(call):
+            return HARMLESS
     if bare in TIME_FUNCTIONS:
         return TELLING_TIME
     if bare == "current_setting":

@@ -28,7 +28,13 @@ from rwsplit.sql.given import GIVEN, Given, judge
 from rwsplit.sql.parse_budget import ParseBudget
 from rwsplit.sql.relations import is_catalog, is_temporary
 from rwsplit.sql.rendering import decoded_name, render
-from rwsplit.sql.setting_calls import asked_for, changes_encoding, changes_path, set_by
+from rwsplit.sql.setting_calls import (
+    SEED,
+    asked_for,
+    changes_encoding,
+    changes_path,
+    set_by,
+)
 from rwsplit.sql.settings import ROLE_PARAMETERS, readable
 from rwsplit.sql.statement import PrimaryOnly, StateKind, Statement, Verb, hardest, strictest
 from rwsplit.sql.tokens import (
@@ -114,7 +120,7 @@ def classify_query(
     # What else sets parameters does so out of sight, in a body.
     known = frozenset() if StateKind.PARAMETER in states else readable(sets)
     if sets:
-        states.add(StateKind.PARAMETER)
+        states.add(StateKind.SEED if SEED in sets else StateKind.PARAMETER)
     state = hardest(states, is_read_back=bool(known))
     only_sets = state is None and reasons <= {None, PrimaryOnly.SESSION_STATE}
     return Statement(

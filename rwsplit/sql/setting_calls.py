@@ -7,11 +7,15 @@ plain literal may be anything.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from rwsplit.sql.assignments import is_true
 from rwsplit.sql.calls import Calls
 from rwsplit.sql.settings import PATH_PARAMETERS, TEXT_PARAMETERS
 from rwsplit.sql.tokens import MARK, STRING, Token, string_value
+
+SEED: Final = "seed"
+"""The parameter that has its value whatever becomes of the transaction that set it, and however."""
 
 
 def asked_for(call: Sequence[Token]) -> str | None:
@@ -25,7 +29,7 @@ def set_by(calls: Calls) -> frozenset[str]:
     """Return the parameters that set_config() sets beyond the transaction; `?` stands for one that is not known."""
     names: set[str] = set()
     for call in calls.settings:
-        if call[0][1] == "set_config" and not sets_locally(call):
+        if call[0][1] == "set_config" and not (sets_locally(call) and asked_for(call) != SEED):
             literal = call[3:4] == ((MARK, ","),) and call[2][1].startswith("'")
             name = (literal and string_value_of(call[2])) or "?"
             # What is created by a path to the temporary schema must be noticed.

@@ -195,6 +195,8 @@ def _set_parameter(cursor: Cursor, *, alone: bool) -> Statement:
     following = tuple(cursor.tokens[cursor.position + 1 : cursor.position + 2])
     is_scope = following != ((MARK, "."),)
     local = is_scope and cursor.take("local")
+    if cursor.word == "seed":
+        local = False  # it is not put back at the end of the transaction
     if not local and is_scope and following != ((WORD, "authorization"),):
         cursor.take("session")
     setting = _parameter(cursor)
