@@ -112,6 +112,8 @@ class OurLobby:
                 now=trio.current_time(),
             )
             client.defaults = found.defaults
+            if found.defaults is not None:
+                client.adopt_default_path(found.defaults.search_path)
             self._catalogs.want(login.database)
             client.default_level = self.config.consistency.level
             client.adopt_parameters(parameters)

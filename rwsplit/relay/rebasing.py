@@ -147,6 +147,7 @@ class Rebasing:
         current = self._current.get((client.database, client.user))
         if client.defaults is None or current is None:
             return
+        client.adopt_default_path(current.search_path)
         intern = client.knowledge.parameters.intern
         base = intern({**kept(client.defaults, current), **dict(client.asked.values)})
         before = client.journal.base

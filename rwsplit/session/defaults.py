@@ -83,6 +83,12 @@ class Defaults:
         found = self.values.get(name)
         return "" if found is None else found.value
 
+    @property
+    def search_path(self) -> str | None:
+        """The search path, None if that is not known."""
+        found = self.values.get("search_path")
+        return None if found is None else found.value
+
     def agree(self, other: Defaults, but: Collection[str]) -> bool:
         """Return whether *other* are the same, apart from those named in *but*, or one is not known."""
         return not (self.values and other.values) or all(

@@ -94,7 +94,7 @@ class SessionState(Pinned):
         """As of the last read-back; interned."""
         self.journal = Journal(parameters, user, started_with.get("server_version", ""))
         self.started_with = started_with
-        """Parameters PostgreSQL reported at startup, and default_transaction_isolation."""
+        """Parameters PostgreSQL reported at startup, default_transaction_isolation, and the default search_path if that is known."""
         self.enter_scope()
         self.doubts: list[Doubt] = []
         """About names, because of DDL of its own that is not over."""
@@ -186,7 +186,15 @@ class SessionState(Pinned):
         """Let names mean what *parameters* say: by the search path, and by the role `$user` stands for."""
         own = dict(self.parameters.values)
         user = own.get("role", own.get("session_authorization", self.user))
-        self.scope = self.knowledge.scope(self.database, user, own.get("search_path"))
+        path = own.get("search_path", self.started_with.get("search_path"))
+        self.scope = self.knowledge.scope(self.database, user, path)
+
+    def adopt_default_path(self, path: str | None) -> None:
+        """Have *path* as the search path it does not set itself; None if that is not known."""
+        if path is not None and path != self.started_with.get("search_path"):
+            self.started_with = {**self.started_with, "search_path": path}
+            if not self.is_unsure:
+                self.enter_scope()
 
     def last_route(self) -> str:
         """Return node and reason of the previous statement, as `SHOW rwsplit.last_route` says it."""

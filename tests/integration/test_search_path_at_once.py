@@ -63,6 +63,28 @@ WAYS = {
 }
 
 
+@pytest.mark.parametrize("role", ["app", "app in database app", "current_user"])
+def test_the_default_path_that_a_login_has_at_once(
+    cluster: ReachableCluster[Any], narrow: Proxy, role: str
+):
+    """The catalog tells of it a moment later; and who was logged in before keeps the old one."""
+    with narrow.connect() as before:
+        assert before.execute("show search_path").fetchone() == ('"$user", public',)
+        before.execute(f"alter role {role} set search_path = path_b")  # type: ignore[arg-type]
+        try:
+            for _ in range(3):
+                with narrow.connect() as client:
+                    assert client.execute(CALL).fetchone() == ("left",)
+                    assert client.execute("show rwsplit.pinned").fetchone() != ("no",)
+                assert before.execute(CALL).fetchone() == ("public",)
+                assert before.execute("show rwsplit.pinned").fetchone() == ("no",)
+                for node in ("primary", "node=replica1", "node=replica2", "node=replica3"):
+                    text = f"/* rwsplit: {node} */ select current_setting('my.leak', true)"
+                    assert before.execute(text).fetchone() in {(None,), ("",)}
+        finally:
+            before.execute(f"alter role {role} reset search_path")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_what_a_function_of_the_new_path_leaves_is_nobody_elses(narrow: Proxy, way: str):
     ends = WAYS[way].count(b"Q\0") + WAYS[way].count(SYNC)
