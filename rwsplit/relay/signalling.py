@@ -1,8 +1,8 @@
 """Signalling: `pg_terminate_backend` and `pg_cancel_backend` of the process id that rwsplit told a client.
 
 rwsplit does itself to that session what PostgreSQL would do to a backend, wherever it works or waits, and
-the call is answered true (`session.backend_calls`). A session may do so to those of its own user; to rwsplit nobody
-is a superuser. Any other number goes to the node as it is, which warns and answers false if it knows no such backend.
+the call is answered true (`session.backend_calls`). A session may do so to those of its own user, unless it acts as another
+role; to rwsplit nobody is a superuser. Any other number goes to the node as it is, which warns and answers false if it knows no such backend.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Signaller:
         """Do what *unit* of *client* asks for, if it is about a session; return what is to be sent for it."""
         if client.opaque or client.tx == codes.FAILED or client.in_flight:
             return unit.piece  # it may come to nothing
+        if client.parameters.has_identity or client.is_unsure:
+            return unit.piece  # the role it acts as may not do so, as far as we know
         call = read_call(unit)
         target = None if call is None else self._relay.by_pid.get(call.pid)
         if call is None or target is None or target.user != client.user:

@@ -43,6 +43,36 @@ def assert_terminated(target: Connection) -> None:
     assert target.closed
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["set role bystander"],
+        ["begin", "set local role bystander"],
+        ["select set_config('role', 'bystander', false)"],
+        ["begin", "select set_config('role', 'bystander', true)"],
+        ["set search_path = public; set role bystander"],
+    ],
+    ids="; ".join,
+)
+@pytest.mark.parametrize("function", ["pg_terminate_backend", "pg_cancel_backend"])
+def test_a_session_may_not_do_as_another_role_what_its_user_may(
+    cluster: EmbeddedCluster, proxy: Proxy, function: str, texts: list[str]
+):
+    with cluster.primary.connect("app") as boss:
+        boss.execute("create role bystander; grant bystander to app")
+    try:
+        cluster.wait_until_replayed()
+        with proxy.connect() as target, proxy.connect() as one:
+            pid = target.info.backend_pid
+            for text in texts:
+                one.execute(text)  # type: ignore[arg-type]  # they are literals
+            assert one.execute(f"select {function}({pid})").fetchone() == (False,)  # type: ignore[arg-type]
+            assert target.execute("select 1").fetchone() == (1,)
+    finally:
+        with cluster.primary.connect("app") as boss:
+            boss.execute("drop role bystander")
+
+
 def runs(cluster: EmbeddedCluster, text: str) -> bool:
     """Return whether *text* comes to run somewhere within five seconds."""
 
