@@ -73,9 +73,10 @@ class CatalogReader:
                     look, abandon_on_cancel=True, limiter=self._limiter
                 )
         except trio.TooSlowError as error:
-            # Its thread may be in the midst of it: it ends with its connection, and keeps what it has read.
+            # Its thread may be in the midst of it: it ends with its connection. What it has read need not be read again.
             reader.abandon()
             self._reader = self._new_reader()
+            self._reader.bodies.inherit(reader.bodies)
             raise CensusFailed(f"no answer in {self.timeout:g} s", refused=False) from error
         except CensusFailed:
             raise

@@ -18,8 +18,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +27,7 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 
 from rwsplit.errors import NodeError
+from rwsplit.monitor.bodies import Bodies, ReadBodies
 from rwsplit.monitor.system_catalogs import (
     BUILTINS,
     CAST_TYPES,
@@ -43,6 +43,7 @@ from rwsplit.monitor.system_catalogs import (
     OURS_FROM,
     PARTS_OF_TYPES,
     POLICIES,
+    POLICY_TEXTS,
     RELATIONS,
     SETTINGS,
     SQL_BODIES_SINCE,
@@ -51,7 +52,7 @@ from rwsplit.monitor.system_catalogs import (
     VIEW_TEXTS,
 )
 from rwsplit.server.files import Purpose, is_short
-from rwsplit.sql.body import UNREADABLE, Body, read_body
+from rwsplit.sql.body import UNREADABLE, Body
 from rwsplit.sql.catalog import Name
 from rwsplit.sql.census import (
     Builtin,
@@ -65,8 +66,6 @@ from rwsplit.sql.search_path import DEFAULT, DefaultPaths
 
 #: Seconds a look may take.
 TIMEOUT: Final = 60.0
-#: Texts fetched at once.
-BATCH: Final = 200
 #: Rows fetched before other threads get the interpreter lock.
 PORTION: Final = 200
 #: Encodings in which texts come as they are.
@@ -76,7 +75,6 @@ _FROM_ELSEWHERE: Final = frozenset({"database", "user", "database user"})
 
 Parameters = Mapping[str, str | int]
 Connection = psycopg.Connection[tuple[Any, ...]]
-ReadBodies = Callable[[Sequence[str]], Sequence[Body | None]]
 
 
 class CensusFailed(NodeError):
@@ -98,11 +96,7 @@ class CensusReader:
         self, read_bodies: ReadBodies | None = None, *, timeout: float = TIMEOUT
     ) -> None:
         self._timeout = timeout
-        self._read_bodies = read_bodies or _read_here
-        self._bodies: dict[int, tuple[str, Body]] = {}
-        """By OID, a relation's negated: the version of the row, and what its text may do."""
-        self._clauses: dict[str, Body] = {}
-        """By its text: what a policy or check may do."""
+        self.bodies = Bodies(read_bodies)
         self._names: dict[int, Name] = {}
         self._lock = threading.Lock()
         self._connection: Connection | None = None
@@ -143,6 +137,8 @@ class CensusReader:
     def _read(self, connection: Connection) -> Census:
         paths = _default_paths(connection)
         connection.execute(OUR_PATH)
+        bodies = self.bodies
+        bodies.begin()
         functions = list(_rows(connection, FUNCTIONS))
         relations = list(_rows(connection, RELATIONS))
         if max(len(functions), len(relations)) >= MOST_ROWS:
@@ -155,16 +151,17 @@ class CensusReader:
         sql_bodies = connection.info.server_version >= SQL_BODIES_SINCE
         texts = {row[0]: row[1] for row in functions if row[11]}
         views = {-row[0]: row[1] for row in relations if row[4] == "v"}
-        self._update(connection, FUNCTION_TEXTS[sql_bodies], texts)
-        self._update(connection, VIEW_TEXTS, views)
-        self._bodies = {key: self._bodies[key] for key in (*texts, *views)}
-        policy_texts = list(_rows(connection, POLICIES))
+        bodies.update(connection, FUNCTION_TEXTS[sql_bodies], texts)
+        bodies.update(connection, VIEW_TEXTS, views)
+        bodies.keep((*texts, *views))
+        tables = dict(_rows(connection, POLICIES))
+        policy_texts = bodies.texts(connection, POLICY_TEXTS, tables)
         check_texts = list(_rows(connection, CHECKED_TYPES))
-        clauses = self._read_clauses(
-            {text for _, text in (*policy_texts, *check_texts) if text}
-        )
+        said = (*policy_texts.values(), *(text for _, text in check_texts))
+        clauses = bodies.clauses(set(filter(None, said)))
         policies: dict[int, list[Body]] = {}
-        for table, text in policy_texts:
+        for policy, table in tables.items():
+            text = policy_texts.get(policy) or ""
             policies.setdefault(table, []).append(clauses.get(text, UNREADABLE))
         operators = [OperatorRow(*row) for row in connection.execute(OPERATORS)]
         casts = [TypeRow(*row) for row in connection.execute(CAST_TYPES)]
@@ -183,7 +180,7 @@ class CensusReader:
                     for name, text in check_texts
                 ),
             ],
-            bodies={abs(key): body for key, (_, body) in self._bodies.items()},
+            bodies=bodies.known(),
             policies=policies,
             paths=paths,
             settings=connection.execute(SETTINGS).fetchall()[0][0],
@@ -195,39 +192,8 @@ class CensusReader:
         names = {row.oid: (row.schema, row.name) for row in functions}
         names |= {-row.oid: (row.schema, row.name) for row in relations}
         if any(names.get(key, name) != name for key, name in self._names.items()):
-            self._bodies.clear()
+            self.bodies.forget()
         self._names = names
-
-    def _update(self, connection: Connection, query: str, versions: Mapping[int, str]) -> None:
-        """Read the texts whose version is not the one known."""
-        unread = iter(
-            [
-                key
-                for key, version in versions.items()
-                if self._bodies.get(key, _NONE)[0] != version
-            ]
-        )
-        while batch := list(islice(unread, BATCH)):
-            found = dict(_texts(connection, query, batch))
-            there = [key for key in batch if found.get(abs(key)) is not None]
-            bodies = dict(
-                zip(there, self._read_bodies([found[abs(key)] for key in there]), strict=True)
-            )
-            for key in batch:
-                body = bodies.get(key, UNREADABLE)
-                # A text that could not be parsed now is tried again at the next look.
-                self._bodies[key] = _NONE if body is None else (versions[key], body)
-
-    def _read_clauses(self, texts: set[str]) -> Mapping[str, Body]:
-        """Return what each of *texts* may do, None if it cannot be parsed now; texts of the last look are remembered."""
-        unread = sorted(texts - self._clauses.keys())
-        read = dict(zip(unread, self._read_bodies(unread), strict=True))
-        known = {text: body for text, body in self._clauses.items() if text in texts}
-        self._clauses = known | {text: body for text, body in read.items() if body is not None}
-        return self._clauses
-
-
-_NONE: Final = ("", UNREADABLE)
 
 
 def _rows(connection: Connection, query: str) -> Iterator[tuple[Any, ...]]:
@@ -235,17 +201,6 @@ def _rows(connection: Connection, query: str) -> Iterator[tuple[Any, ...]]:
     cursor = connection.execute(query.encode())
     while rows := cursor.fetchmany(PORTION):
         yield from rows
-
-
-def _read_here(texts: Sequence[str]) -> list[Body | None]:
-    return [read_body(text) for text in texts]
-
-
-def _texts(
-    connection: Connection, query: str, keys: Iterable[int]
-) -> Iterable[tuple[int, str]]:
-    rows = connection.execute(query.encode(), ([abs(key) for key in keys],))
-    return ((row[0], row[1]) for row in rows)
 
 
 def _function(oid: int, _version: str, *columns: Any) -> FunctionRow:

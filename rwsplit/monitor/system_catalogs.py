@@ -138,11 +138,16 @@ select ev_class::pg_catalog.int8,
  where ev_class operator(pg_catalog.=) any (%s::pg_catalog.oid[]) and rulename operator(pg_catalog.=) '_RETURN'
 """  # noqa: S608 - a number of ours
 POLICIES: Final = f"""
-select p.polrelid::pg_catalog.int8,
-       case when {_SHORT.format(tree="p.polqual")}
-            then pg_catalog.substr(pg_catalog.pg_get_expr(p.polqual, p.polrelid), 1, {LIMIT + 1}) end
+select p.oid::pg_catalog.int8, p.polrelid::pg_catalog.int8
   from pg_catalog.pg_policy p join pg_catalog.pg_class c on c.oid operator(pg_catalog.=) p.polrelid
  where c.relrowsecurity and p.polqual is not null
+ limit {MOST_ROWS}
+"""  # noqa: S608 - a number of ours
+POLICY_TEXTS: Final = f"""
+select oid::pg_catalog.int8,
+       case when {_SHORT.format(tree="polqual")}
+            then pg_catalog.substr(pg_catalog.pg_get_expr(polqual, polrelid), 1, {LIMIT + 1}) end
+  from pg_catalog.pg_policy where oid operator(pg_catalog.=) any (%s::pg_catalog.oid[])
 """  # noqa: S608 - a number of ours
 NAMESAKES: Final = f"""
 select n.nspname, c.relname
@@ -154,7 +159,13 @@ select n.nspname, c.relname
 OPERATORS: Final = f"""
 select oprname, oprcode::pg_catalog.oid::pg_catalog.int8 from pg_catalog.pg_operator
  where oid {_OURS} and oprcode operator(pg_catalog.<>) 0
+union
+select o.oprname, p.oprcode::pg_catalog.oid::pg_catalog.int8
+  from pg_catalog.pg_operator o
+  join pg_catalog.pg_operator p on p.oid operator(pg_catalog.=) any (array[o.oprnegate, o.oprcom])
+ where (o.oid {_OURS} or p.oid {_OURS}) and p.oprcode operator(pg_catalog.<>) 0
 """  # noqa: S608 - nothing in it comes from outside
+"""With the functions that the planner puts in an operator's place: its negator's behind NOT, its commutator's."""
 CAST_TYPES: Final = f"""
 select t.typname, c.castfunc::pg_catalog.int8
   from pg_catalog.pg_cast c join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) c.casttarget

@@ -47,6 +47,20 @@ _ANYTHING: Final = VOLATILE._replace(state=StateKind.UNKNOWN_FUNCTION)
 _ONLY_COMPUTE: Final = frozenset({"uuid-ossp", "pgcrypto"})
 """Extensions whose volatile functions are random, not writing."""
 _TYPE: Final = 1 << 40
+_CASTER: Final = 1 << 41
+_CASTERS: Final = {
+    "json": (
+        *("to_json", "to_jsonb", "row_to_json", "array_to_json", "json_agg", "jsonb_agg"),
+        *("json_agg_strict", "jsonb_agg_strict", "json_build_array", "jsonb_build_array"),
+        *("json_build_object", "jsonb_build_object", "json_object_agg", "jsonb_object_agg"),
+        *("json_object_agg_strict", "jsonb_object_agg_strict", "json_object_agg_unique"),
+        *("jsonb_object_agg_unique", "json_object_agg_unique_strict", "json_scalar"),
+        *("jsonb_object_agg_unique_strict", "json_object", "json_array", "json_arrayagg"),
+        *("json_objectagg", "json_serialize", "json"),
+    ),
+    "text": ("quote_literal", "quote_nullable"),
+}
+"""Functions that cast what they are given to a type, by that type's name."""
 _NO_BODY: Final = Body(HARMLESS)
 _RUN_SQL: Final = ("crosstab", "connectby", "xpath_table")
 """How the names of functions begin that run SQL they are given, although they are declared as STABLE."""
@@ -136,7 +150,20 @@ Listed = Callable[[str], FunctionFacts | None]
 
 def compose(census: Census, listed: Listed) -> Catalog:
     """Return the catalog that follows from *census*."""
-    return _Composer(census, listed).run()
+    return _Composer(_with_casters(census), listed).run()
+
+
+def _with_casters(census: Census) -> Census:
+    """Return *census* with those of PostgreSQL's own functions that call explicit casts of the user's own (json.c; `e || 'x'`)."""
+    functions, operators = [*census.functions], [*census.operators]
+    for target, names in _CASTERS.items():
+        casts = tuple(t.function for t in census.types if t.name == target and t.function)
+        for name in names if casts else ():
+            oid = _CASTER | len(functions)
+            functions.append(FunctionRow(oid, "pg_catalog", name, "i", "internal", uses=casts))
+            if target == "text":
+                operators.append(OperatorRow("||", oid))
+    return attrs.evolve(census, functions=functions, operators=operators)
 
 
 class _Names:

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from rwsplit.embedded.reachable import ReachableCluster
-from rwsplit.monitor import catalog_reader, census_reader
+from rwsplit.monitor import bodies, catalog_reader, census_reader
 from rwsplit.monitor.catalog_reader import CatalogReader
 from rwsplit.monitor.census_reader import CensusFailed, CensusReader, Parameters
 from rwsplit.sql.catalog import Catalog
@@ -51,9 +51,9 @@ def test_only_what_changed_is_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ):
     texts: list[str] = []
-    read_body = census_reader.read_body
+    read_body = bodies.read_body
     monkeypatch.setattr(
-        census_reader, "read_body", lambda text: (texts.append(text), read_body(text))[1]
+        bodies, "read_body", lambda text: (texts.append(text), read_body(text))[1]
     )
     reader = CensusReader()
 
@@ -104,6 +104,15 @@ def test_what_is_called_under_another_name(
         create domain read.over as read.checked;
         create type read.composed as (a int, b read.over[]);
         create table read.filled (a read.over);
+        create function read.steady(int, int) returns bool language sql stable as 'select true';
+        create function read.fickle(int, int) returns bool language sql volatile as 'select true';
+        create operator read.~@~ (function = read.steady, leftarg = int, rightarg = int, negator = operator(read.!~@~));
+        create operator read.!~@~ (function = read.fickle, leftarg = int, rightarg = int, negator = operator(read.~@~));
+        create operator read.<@< (function = read.steady, leftarg = int, rightarg = int, commutator = operator(read.>@>));
+        create operator read.>@> (function = read.fickle, leftarg = int, rightarg = int, commutator = operator(read.<@<));
+        create type read.kind as enum ('a');
+        create function read.as_json(read.kind) returns json language sql volatile as 'select to_json(1)';
+        create cast (read.kind as json) with function read.as_json(read.kind);
         """
     )
     catalog = compose(CensusReader().read(place, password), LISTED)
@@ -114,7 +123,35 @@ def test_what_is_called_under_another_name(
     assert functions["unconforming"].state is StateKind.UNKNOWN_FUNCTION
     assert functions["makes"].state is StateKind.TEMP_TABLE
     made = {"checked", "_checked", "over", "_over", "composed", "_composed"}
-    assert made == catalog.types.keys()
+    assert catalog.types.keys() == made | {"json"}
+    assert {catalog.operators[symbol] for symbol in ("~@~", "!~@~", "<@<", ">@>")} == {VOLATILE}
+    assert catalog.functions["pg_catalog", "to_json"] == VOLATILE
+
+
+def test_a_text_that_is_locked_is_unknown_and_all_others_are_read(
+    owner: psycopg.Connection[Any], place: Parameters, password: str
+):
+    """To deparse a view takes a lock on what it reads, and so may a policy's condition."""
+    owner.execute(
+        """
+        create table read.t (a int);
+        create function read.f() returns bool language sql stable as 'select true';
+        create policy p on read.t using (read.f());
+        alter table read.t enable row level security;
+        create view read.v as select a from read.t;
+        create view read.w as select 1 as a;
+        """
+    )
+    short = {**place, "options": "-c lock_timeout=300"}
+    reader = CensusReader()
+    with owner.transaction():
+        owner.execute("lock table read.t in access exclusive mode")
+        catalog = compose(reader.read(short, password), LISTED)
+        assert catalog.functions["read", "f"] == HARMLESS
+        assert catalog.relations["read", "v"] == UNKNOWN
+        assert ("read", "w") not in catalog.relations
+    catalog = compose(reader.read(short, password), LISTED)
+    assert not catalog.relations.keys() & {("read", "v"), ("read", "t")}
 
 
 def test_a_table_hides_what_is_not_one(

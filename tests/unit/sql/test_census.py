@@ -320,6 +320,26 @@ def test_what_a_function_is_run_with(setting: str, expected: FunctionFacts):
     assert catalog.functions["public", "g"] == steady
 
 
+def test_functions_of_postgresql_that_call_casts():
+    functions = [
+        function(20_001, "to_json", language="plpgsql"),
+        function(20_002, "to_text", "s"),
+        function(20_003, "tells", "s"),
+    ]
+    catalog = composed(
+        functions=functions,
+        types=[TypeRow("json", 20_001), TypeRow("text", 20_002)],
+        bodies=texts(_20003="begin return json_build_object('a', x); end"),
+    )
+    assert catalog.functions["pg_catalog", "json_agg"] == VOLATILE
+    assert catalog.functions["pg_catalog", "quote_literal"] == HARMLESS
+    assert catalog.operators == {"||": HARMLESS}
+    assert catalog.functions["public", "tells"] == VOLATILE
+    assert ("pg_catalog", "json_agg") not in composed(functions=functions).functions
+    volatile = composed(functions=functions, types=[TypeRow("text", 20_001)])
+    assert volatile.operators == {"||": VOLATILE}
+
+
 def test_a_type_made_of_a_checked_one_is_checked():
     catalog = composed(
         functions=[function(1, "eq")],
