@@ -42,7 +42,9 @@ class Doubt:
 
     def about(self, catalog: Catalog) -> frozenset[str]:
         """Return the names doubted of those *catalog* knows, and of all views, as a new one would look harmless."""
-        return self.redefined.views | (self.redefined.functions & catalog.names)
+        redefined = self.redefined
+        about = redefined.views | (redefined.functions & catalog.names)
+        return about | catalog.hidden if redefined.reveals else about
 
 
 class Knowledge:

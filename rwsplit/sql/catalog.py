@@ -13,6 +13,7 @@ Relations are not: the first one hides the others.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -58,6 +59,9 @@ class Catalog:
     names: frozenset[str] = attrs.field(init=False, eq=False)
     """Of everything, whatever its schema; `operator(+)` for an operator."""
 
+    hidden: frozenset[str] = attrs.field(init=False, eq=False)
+    """Names of relations in several schemas of which one at least is not harmless."""
+
     every_relation: FunctionFacts = attrs.field(init=False, eq=False, repr=False)
     """The facts of all relations together."""
     every_type: FunctionFacts = attrs.field(init=False, eq=False, repr=False)
@@ -77,6 +81,11 @@ class Catalog:
         return frozenset(
             (*(name for _, name in (*self.functions, *self.relations)), *operators)
         )
+
+    @hidden.default
+    def _every_hidden(self) -> frozenset[str]:
+        counts = Counter(name for schema, name in self.relations if schema != ANY)
+        return frozenset(name for name, count in counts.items() if count > 1)
 
     @every_relation.default
     def _combine_relations(self) -> FunctionFacts:

@@ -65,11 +65,11 @@ def read_scan(
     redefined = script.redefines
     if _count(script) > MOST_STATEMENTS or _names(redefined) > MOST_STATEMENTS:
         return unread(hints)
-    if len(parts) > 1 and redefined is not None and any(redefined):
+    names = book.doubted_by(redefined) if len(parts) > 1 and redefined is not None else ()
+    if names:
         if budget.is_spent:
             return unread(hints)  # to look at it once more takes time as well
         # What one of its statements defines, another one may use.
-        names = redefined.functions | redefined.views
         script = _script(parts, book.doubting(names), hints, budget)
     return script
 
@@ -151,4 +151,4 @@ def _has_body(head: Sequence[Token]) -> bool:
     return words[:1] == ["create"] and words[at : at + 1] in (["function"], ["procedure"])
 
 
-_UNREAD: Final = attrs.evolve(UNRECOGNISED, redefines=Redefined())
+_UNREAD: Final = attrs.evolve(UNRECOGNISED, redefines=Redefined(reveals=True))

@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from rwsplit.sql.cursor import Cursor
-from rwsplit.sql.definitions import redefined, vacated
+from rwsplit.sql.definitions import RENAMING, redefined, vacated
 from rwsplit.sql.relations import is_temporary
 from rwsplit.sql.statement import PrimaryOnly, Redefined, StateKind, Statement, Verb, hardest
 from rwsplit.sql.tokens import MARK, NAME, WORD, Token
@@ -24,7 +24,6 @@ Classify = Callable[[Sequence[Token]], Statement]
 
 _TYPES: Final = ("schema", "extension", "domain", "type")
 _RELATIONS: Final = ("table", "index", "sequence")
-_RENAMING: Final = {((WORD, "rename"), (WORD, "to")), ((WORD, "set"), (WORD, "schema"))}
 
 WRITE: Final = Statement(Verb.OTHER, primary_only=PrimaryOnly.MAY_WRITE, may_write=True)
 DDL: Final = attrs.evolve(WRITE, verb=Verb.DDL)
@@ -109,8 +108,7 @@ def classify_alter(cursor: Cursor, classify: Classify) -> Statement:
 
 def _gives_other_meaning(cursor: Cursor, classify: Classify) -> bool:
     """Return whether an ALTER gives a name another meaning that is not one of a function or view alone."""
-    pairs = set(pairwise(cursor.rest))
-    is_renamed = not pairs.isdisjoint(_RENAMING)
+    is_renamed = not RENAMING.isdisjoint(pairwise(cursor.rest))
     kind = cursor.take_any("foreign", "materialized", *_TYPES, *_RELATIONS)
     if kind in _TYPES:
         makes = kind in {"domain", "type"} and _calls(cursor.rest, classify)

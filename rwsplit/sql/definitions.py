@@ -10,6 +10,7 @@ Some commands about a database want it to be empty of sessions; which one, is to
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from rwsplit.sql.cursor import Cursor
@@ -20,6 +21,10 @@ _FUNCTIONS: Final = frozenset({"function", "procedure", "routine", "aggregate", 
 _VIEWS: Final = frozenset({"view", "rule"})
 _NO_NAMES: Final = frozenset({"index", "sequence", "statistics", "trigger", "publication"})
 """Kinds of objects that no query names, or that mean nothing to routing."""
+RENAMING: Final = frozenset(
+    {((WORD, "rename"), (WORD, "to")), ((WORD, "set"), (WORD, "schema"))}
+)
+"""Words that give something another name."""
 _WITH_DEFAULTS: Final = frozenset({"role", "user", "database", "system"})
 _MODIFIERS: Final = frozenset(
     {"or", "replace", "global", "local", "unlogged", "recursive", "unique", "concurrently"}
@@ -34,15 +39,16 @@ def redefined(tokens: Sequence[Token]) -> Redefined | None:
         position += 1
     kind = tokens[position][1] if position < len(tokens) else ""
     is_materialized = tokens[position - 1] == (WORD, "materialized")
+    reveals = tokens[0] == (WORD, "drop") or not RENAMING.isdisjoint(pairwise(tokens))
     if kind in _NO_NAMES:
-        return None
+        return Redefined(reveals=True) if reveals and kind == "sequence" else None
     if kind == "schema" and (WORD, "view") in tokens:
         return Redefined(views=_names([(WORD, "alter"), *tokens], 1))
     if kind in _FUNCTIONS:
-        return Redefined(functions=_names(tokens, position + 1))
+        return Redefined(functions=_names(tokens, position + 1), reveals=reveals)
     if kind in _VIEWS and not is_materialized:
-        return Redefined(views=_names(tokens, position + 1))
-    return Redefined(defaults=_sets_defaults(tokens, kind))
+        return Redefined(views=_names(tokens, position + 1), reveals=reveals)
+    return Redefined(defaults=_sets_defaults(tokens, kind), reveals=reveals)
 
 
 def _sets_defaults(tokens: Sequence[Token], kind: str) -> bool:

@@ -22,7 +22,7 @@ from rwsplit.sql.chart import builtin_facts
 from rwsplit.sql.facts import ABOUT_THE_PRIMARY, HARMLESS, UNKNOWN, FunctionFacts, combine
 from rwsplit.sql.relations import relation_needs
 from rwsplit.sql.search_path import Path
-from rwsplit.sql.statement import PrimaryOnly
+from rwsplit.sql.statement import PrimaryOnly, Redefined
 from rwsplit.sql.tokens import MARK, NAME, OPERATOR, WORD, Token
 
 BEFORE_PARENTHESES: Final = KEY_WORDS | {"if", "elsif", "elseif", "while", "return", "assert"}
@@ -66,6 +66,11 @@ class FunctionBook:
     def anywhere(self) -> FunctionBook:
         """Return a book that is the same, but a name may be one of any schema."""
         return self.within(self._catalog, ANYWHERE, self._doubted)
+
+    def doubted_by(self, redefined: Redefined) -> frozenset[str]:
+        """Return the names that mean something else, perhaps, behind DDL that has *redefined* them."""
+        hidden = self._catalog.hidden if redefined.reveals else frozenset()
+        return redefined.functions | redefined.views | hidden
 
     def doubting(self, names: frozenset[str]) -> FunctionBook:
         """Return a book that is the same but does not know *names*."""

@@ -24,7 +24,7 @@ _ANYTHING: Final = Statement(
     primary_only=PrimaryOnly.MAY_WRITE,
     may_write=True,
     state=StateKind.UNKNOWN_FUNCTION,
-    redefines=Redefined(),
+    redefines=Redefined(reveals=True),
 )
 
 

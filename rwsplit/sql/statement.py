@@ -164,6 +164,8 @@ class Redefined(NamedTuple):
     views: frozenset[str] = frozenset()
     defaults: bool = False
     """What sessions begin with may be another: ALTER ROLE ... SET, a reload of the configuration."""
+    reveals: bool = False
+    """A relation may be gone, by CASCADE too, that has hidden others of its name in schemas further down the search path."""
 
 
 def unite(parts: Iterable[Redefined]) -> Redefined:
@@ -173,6 +175,7 @@ def unite(parts: Iterable[Redefined]) -> Redefined:
         frozenset().union(*(each.functions for each in found)),
         frozenset().union(*(each.views for each in found)),
         any(each.defaults for each in found),
+        any(each.reveals for each in found),
     )
 
 

@@ -98,7 +98,7 @@ def _rollback(cursor: Cursor) -> Statement:
 
 def _end(verb: Verb, cursor: Cursor) -> Statement:
     if cursor.take("prepared"):  # there may have been DDL in it
-        return attrs.evolve(WRITE, redefines=Redefined())
+        return attrs.evolve(WRITE, redefines=Redefined(reveals=True))
     cursor.take_any("work", "transaction")
     cursor.take("and", "no", "chain")
     chain = cursor.take("and", "chain")

@@ -40,11 +40,13 @@ def names(cluster: ReachableCluster[Any]) -> Iterator[None]:
             create function named.locks() returns bool volatile language sql
                 as 'select pg_advisory_lock(7) is not null';
             create view named.locking as select named.locks();
+            create schema hiding; create table hiding.t (a int);
+            create view hiding.locking as select a from hiding.t;
             """
         )
         cluster.wait_until_replayed()
         yield
-        connection.execute("drop schema named cascade")
+        connection.execute("drop schema named, hiding cascade")
 
 
 @pytest.fixture
@@ -85,6 +87,7 @@ WAYS = {
     "a view that was renamed": undone(
         "alter table named.locking rename to plain", "select * from named.plain"
     ),
+    "a view that was hidden": undone("drop table hiding.t cascade", "select * from locking"),
     "a domain that was made": undone(
         "create domain named.locked as int check (named.locks())",
         "select '1'::named.locked",
@@ -103,7 +106,7 @@ def test_what_it_leaves_is_nobody_elses(
     cluster: ReachableCluster[Any], narrow: Proxy, way: str
 ):
     for _ in range(3):
-        with narrow.raw() as client:
+        with narrow.raw(options="-c search_path=hiding,named,public") as client:
             client.send(WAYS[way])
             for _ in range(WAYS[way].count(b"Q\0")):
                 assert not [f for f in client.frames_until(b"Z") if f.code == b"E"]

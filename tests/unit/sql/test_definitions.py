@@ -6,7 +6,7 @@ import pytest
 
 from rwsplit.sql.catalog import Catalog
 from rwsplit.sql.classify import parse
-from rwsplit.sql.facts import HARMLESS
+from rwsplit.sql.facts import HARMLESS, leaving
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.statement import Redefined, StateKind
 
@@ -32,7 +32,8 @@ def redefines(text: str) -> Redefined | None:
     ],
 )
 def test_of_functions(text, names):
-    assert redefines(text) == Redefined(functions=frozenset(names))
+    reveals = "drop" in text or "rename" in text
+    assert redefines(text) == Redefined(functions=frozenset(names), reveals=reveals)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,8 @@ def test_of_functions(text, names):
     ],
 )
 def test_of_views(text, names):
-    assert redefines(text) == Redefined(views=frozenset(names))
+    reveals = "set schema" in text
+    assert redefines(text) == Redefined(views=frozenset(names), reveals=reveals)
 
 
 @pytest.mark.parametrize(
@@ -58,10 +60,7 @@ def test_of_views(text, names):
         "alter table t set unlogged",
         "create extension postgis",
         "create schema s",
-        "drop schema s cascade",
         "import foreign schema s from server x into y",
-        "do $$begin execute 'create function ...'; end$$",
-        "commit prepared 'x'",
         "grant select on t to x",
         "revoke r from x",
         "create",
@@ -69,6 +68,40 @@ def test_of_views(text, names):
 )
 def test_what_calls_for_another_look_only(text):
     assert redefines(text) == Redefined()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "drop schema s cascade",
+        "drop table t",
+        "drop sequence s",
+        "drop materialized view if exists m",
+        "drop owned by app",
+        "alter table t rename to u",
+        "alter table t set schema a",
+        "alter schema s rename to r",
+        "do $$begin execute 'drop table ...'; end$$",
+        "commit prepared 'x'",
+    ],
+)
+def test_what_may_show_relations_that_were_hidden(text):
+    assert redefines(text) == Redefined(reveals=True)
+
+
+def test_a_relation_that_was_hidden_by_a_harmless_one_is_doubted():
+    catalog = Catalog(
+        relations={
+            ("a", "v"): HARMLESS,
+            ("b", "v"): leaving(StateKind.ADVISORY_LOCK),
+            ("b", "w"): leaving(StateKind.ADVISORY_LOCK),
+        }
+    )
+    assert catalog.hidden == {"v"}
+    book = BOOK.within(catalog, ("a", "b"))
+    assert parse(b"select * from v", book).state is None
+    assert parse(b"drop table a.t cascade; select * from v", book).state is not None
+    assert parse(b"drop table a.t cascade; select * from t", book).state is None
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def facts(text: str, book: FunctionBook = BOOK) -> Statement:
 def do(body: str, book: FunctionBook = BOOK) -> StateKind | None:
     found = facts(f"do $body${body}$body$", book)
     assert (found.verb, found.may_write) == (Verb.DO, True)
-    assert found.redefines == Redefined()
+    assert found.redefines == Redefined(reveals=True)
     assert found.primary_only in {
         PrimaryOnly.MAY_WRITE,
         PrimaryOnly.UNPARSED,

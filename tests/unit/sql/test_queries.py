@@ -228,7 +228,6 @@ def test_settings_are_judged_by_their_arguments(query, reason, state):
         ("select set_config($1, '1', false), set_config('a', '1', false)", set()),
         (r"select set_config(E'a\x62', '1', false)", set()),
         ("select set_config('search_path', 'a, pg_temp', false)", set()),
-        ("select set_config('seed', '1', false)", set()),
         ("select set_config('a' || 'b', '1', false)", set()),
     ],
 )
@@ -245,6 +244,8 @@ def test_parameters_set_by_a_function_are_known_by_name(query, names):
         ("select set_config($1, '1', false), pg_advisory_lock(1)", StateKind.PARAMETER),
         ("select pg_advisory_lock(1), currval('s')", StateKind.SEQUENCE),
         ("select f(1) into temp t", StateKind.UNKNOWN_FUNCTION),
+        ("select set_config('seed', '1', false)", StateKind.SEED),
+        ("select set_config('seed', '1', true)", StateKind.SEED),
         ("select set_config('a', '1', false) into temp t", StateKind.TEMP_TABLE),
     ],
 )
