@@ -10,8 +10,9 @@ After an error in the extended protocol everything up to Sync is skipped (manual
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -33,16 +34,30 @@ from rwsplit.admin.operator import Operator
 from rwsplit.admin.record import recorded
 from rwsplit.admin.table import Table, Type, describe, encode_row
 from rwsplit.admin.tokens import tokenize
+from rwsplit.admin.views import PORTION
 from rwsplit.config.model import PoolConfig
 from rwsplit.config.overrides import pool_config
-from rwsplit.errors import ClientError, ConfigError, ProtocolViolation, RwsplitError
+from rwsplit.errors import (
+    CapacityError,
+    ClientError,
+    ConfigError,
+    ProtocolViolation,
+    RwsplitError,
+)
 from rwsplit.protocol import backend, codes
 from rwsplit.server.stream import WireStream
 
 #: Bytes of one message; a statement to explain may be long.
-MAX_MESSAGE: Final = 1 << 20
-#: Statements and portals one session may keep; nobody needs many of a console.
+MAX_MESSAGE: Final = 1 << 16
+#: Commands of one Query.
+MAX_COMMANDS: Final = 100
+#: Statements and portals one session may keep, and characters of them all; nobody needs many of a console.
 MAX_PREPARED: Final = 1000
+MAX_TEXT: Final = 1 << 20
+#: Bytes of answers that are kept until a Sync or Flush.
+MOST_KEPT: Final = 1 << 16
+#: Sessions of the console at once.
+MAX_SESSIONS: Final = 100
 
 #: Seconds a refused client has to read the error message.
 GOODBYE_SECONDS: Final = 1.0
@@ -55,6 +70,33 @@ class NoOperator(RwsplitError):
 
     sqlstate = "42501"
     hint = "Name it in admin.users."
+
+
+class TooManySessions(CapacityError):
+    """So many are at the console already."""
+
+    hint = "Close some, or set pool.client_idle_timeout."
+
+
+class _Sessions:
+    """Counts the sessions of the console, of all that there are in this process."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """Be one of them. Raises TooManySessions."""
+        if self.count >= MAX_SESSIONS:
+            raise TooManySessions(f"{MAX_SESSIONS} sessions are at the console already")
+        self.count += 1
+        try:
+            yield
+        finally:
+            self.count -= 1
+
+
+_SESSIONS: Final = _Sessions()
 
 
 class NoSuchObject(ClientError):
@@ -81,8 +123,9 @@ async def serve_console(stream: WireStream, login: Login, operator: Operator) ->
     conversation = Conversation(stream, login, operator)
     try:
         see_that_it_may(login.user, operator)
-        await conversation.run()
-    except NoOperator as exc:
+        with _SESSIONS.one():
+            await conversation.run()
+    except (NoOperator, TooManySessions) as exc:
         with trio.move_on_after(GOODBYE_SECONDS):
             await stream.send_all(_fatal(exc))
     except ProtocolViolation as exc:
@@ -132,6 +175,7 @@ class Conversation:
             frame = await self._next_frame()
             if frame is None or frame[0] == codes.TERMINATE:
                 return
+            await trio.lowlevel.checkpoint()  # more messages may have been read already
             see_that_it_may(self._login.user, self._operator)
             code, payload = frame
             if code == codes.QUERY:
@@ -164,14 +208,17 @@ class Conversation:
 
         async def answer_all() -> None:
             commands = parse_commands(text)
+            if len(commands) > MAX_COMMANDS:
+                raise ClientError(f"the console takes {MAX_COMMANDS} commands at once at most")
             if not commands:
                 self._out += backend.empty_query_response()
             for command in commands:
+                await trio.lowlevel.checkpoint()
                 answer = await self._execute(command)
                 if answer.table:
                     self._out += describe(answer.table.columns)
-                    self._rows(answer.table, 0, None, ())
-                self._complete(answer)
+                    await self._rows(answer.table, 0, None, ())
+                await self._complete(answer)
 
         await self._guarded(answer_all)
         await self._ready()
@@ -205,6 +252,8 @@ class Conversation:
         if name and name in self._statements:
             raise ClientError(f"prepared statement {name!r} already exists")
         _check_room(self._statements)
+        if sum(map(len, self._statements.values())) + len(text) > MAX_TEXT:
+            raise ClientError(f"the console keeps {MAX_TEXT} characters of statements at most")
         self._statements[name] = text
         self._out += backend.parse_complete()
 
@@ -240,11 +289,11 @@ class Conversation:
             portal.answer = await self._execute(portal.command)
         table = portal.answer.table
         if table:
-            portal.sent = self._rows(table, portal.sent, limit or None, portal.formats)
+            portal.sent = await self._rows(table, portal.sent, limit or None, portal.formats)
             if portal.sent < len(table.rows):
                 self._out += backend.portal_suspended()
                 return
-        self._complete(portal.answer)
+        await self._complete(portal.answer)
 
     async def _close(self, payload: bytes) -> None:
         kind, name = parse_named(payload)
@@ -281,17 +330,29 @@ class Conversation:
             return False
         return True
 
-    def _rows(self, table: Table, start: int, limit: int | None, formats: Sequence[int]) -> int:
+    async def _rows(
+        self, table: Table, start: int, limit: int | None, formats: Sequence[int]
+    ) -> int:
         """Append rows of *table* from *start*, *limit* at most; return where they end."""
         end = len(table.rows) if limit is None else min(len(table.rows), start + limit)
         for number in range(start, end):
             self._out += encode_row(table, number, formats)
+            if not number % PORTION:
+                await self._relieve()
         return end
 
-    def _complete(self, answer: Answer) -> None:
+    async def _complete(self, answer: Answer) -> None:
         for notice in answer.notices:
             self._out += backend.notice_response("NOTICE", "00000", notice)
         self._out += backend.command_complete(answer.tag)
+        await self._relieve()
+
+    async def _relieve(self) -> None:
+        """Let others have their turn, and the client what has become much, whether it has said Sync or not."""
+        if len(self._out) > MOST_KEPT:
+            await self._send()
+        else:
+            await trio.lowlevel.checkpoint()
 
     def _statement(self, name: str) -> str:
         if name not in self._statements:
@@ -316,7 +377,7 @@ class Conversation:
             await self._stream.send_all(data)
 
 
-def _fatal(exc: NoOperator) -> bytes:
+def _fatal(exc: NoOperator | TooManySessions) -> bytes:
     return backend.error_response("FATAL", exc.sqlstate, str(exc), hint=exc.hint)
 
 

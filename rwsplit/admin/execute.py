@@ -96,7 +96,7 @@ async def execute(command: Command, operator: Operator, session: Mapping[str, st
                 return Answer(
                     "SHOW", Table(answer_columns or (), [(_parameter(name, session),)])
                 )
-            return Answer("SHOW", view.table(operator))
+            return Answer("SHOW", await view.table(operator))
         case Constant(column=name, value=value):
             shown = session.get(name) if value is None else value
             return Answer("SELECT 1", Table(answer_columns or (), [(shown,)]))

@@ -188,11 +188,11 @@ class Operator(Protocol):
     def pools(self) -> Sequence[PoolStatus]:
         """Return every pool."""
 
-    def clients(self) -> Sequence[ClientStatus]:
-        """Return every session."""
+    def clients(self) -> Iterable[ClientStatus]:
+        """Yield every session there is when this begins, as it is when its turn comes."""
 
-    def servers(self) -> Sequence[ServerStatus]:
-        """Return every server."""
+    def servers(self) -> Iterable[ServerStatus]:
+        """Yield every server, likewise."""
 
     def databases(self) -> Sequence[DatabaseStatus]:
         """Return every database that clients have used."""

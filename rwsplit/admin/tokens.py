@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import Enum
+from itertools import islice
 from typing import Final, NamedTuple
 
 from rwsplit.errors import ClientError
@@ -33,6 +34,9 @@ class Token(NamedTuple):
     end: int
 
 
+#: Tokens of one text, and blanks between them: some 10 ms.
+MOST_TOKENS: Final = 10_000
+
 _TOKEN: Final = re.compile(
     r"""
       (?P<space>    \s+ | --[^\n]* | /\*.*?\*/ )
@@ -55,10 +59,11 @@ def tokenize(text: str) -> list[Token]:
     """Return the tokens of *text*.
 
     Raises:
-        ClientError: a quote or a comment is not closed.
+        ClientError: a quote or a comment is not closed, or there are too many.
     """
-    tokens = []
-    for match in _TOKEN.finditer(text):
+    tokens, end = [], 0
+    for match in islice(_TOKEN.finditer(text), MOST_TOKENS):
+        end = match.end()
         kind, word = match.lastgroup, match[0]
         match kind:
             case "space":
@@ -80,7 +85,14 @@ def tokenize(text: str) -> list[Token]:
                 token = Kind.WORD, word
             case _:
                 token = Kind.SYMBOL, word
-        tokens.append(Token(*token, match.start(), match.end()))
+        tokens.append(Token(*token, match.start(), end))
+    return _all_of(text, end, tokens)
+
+
+def _all_of(text: str, end: int, tokens: list[Token]) -> list[Token]:
+    """Return *tokens*, which reach to *end*, if that is the end of *text*; else raise ClientError."""
+    if end < len(text):
+        raise ClientError(f"the console takes {MOST_TOKENS} words at once at most")
     return tokens
 
 

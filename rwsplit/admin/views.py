@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import attrs
+import trio
 
 from rwsplit import PRODUCT
 from rwsplit.admin.commands import VERBS
@@ -24,6 +25,9 @@ from rwsplit.lsn import format_lsn
 
 Rows = Iterable[tuple[Value, ...]]
 
+#: Rows made or sent before others have their turn: some 2 ms.
+PORTION: Final = 100
+
 
 @attrs.frozen
 class View:
@@ -32,9 +36,14 @@ class View:
     columns: tuple[Column, ...]
     rows: Callable[[Operator], Rows]
 
-    def table(self, operator: Operator) -> Table:
-        """Return what it shows now."""
-        return Table(self.columns, list(self.rows(operator)))
+    async def table(self, operator: Operator) -> Table:
+        """Return what it shows now; every PORTION rows others have their turn."""
+        made: list[tuple[Value, ...]] = []
+        for row in self.rows(operator):
+            made.append(row)
+            if not len(made) % PORTION:
+                await trio.lowlevel.checkpoint()
+        return Table(self.columns, made)
 
 
 def _nodes(operator: Operator) -> Rows:
@@ -251,9 +260,9 @@ def _lists(operator: Operator) -> Rows:
     yield "users", len(operator.users())
     yield "nodes", len(operator.view.nodes)
     yield "pools", len(pools)
-    clients = operator.clients()
+    clients = [client.state for client in operator.clients()]
     yield "used_clients", len(clients)
-    yield "waiting_clients", sum(client.state == "waiting" for client in clients)
+    yield "waiting_clients", clients.count("waiting")
     yield "free_servers", sum(pool.sv_idle for pool in pools)
     yield "used_servers", sum(pool.sv_active + pool.sv_tested for pool in pools)
     yield "login_servers", sum(pool.sv_login for pool in pools)

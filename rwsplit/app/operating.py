@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from rwsplit.admin.operator import (
     ClientStatus,
@@ -33,6 +33,7 @@ from rwsplit.cluster.view import ClusterView
 from rwsplit.config.changes import Changes
 from rwsplit.config.choices import AuthType
 from rwsplit.config.model import Config
+from rwsplit.exchange.lease import CLOSED
 from rwsplit.monitor.board import Board
 from rwsplit.monitor.catalog import Catalogs
 from rwsplit.monitor.census_reader import CensusFailed
@@ -94,13 +95,17 @@ class OurOperator:
         """Return every pool."""
         return [pool_status(pool, self.now) for pool in self._relay.pools]
 
-    def clients(self) -> Sequence[ClientStatus]:
-        """Return every session."""
-        return [client_status(client, self.now) for client in self._relay.clients.values()]
+    def clients(self) -> Iterator[ClientStatus]:
+        """Yield every session there is when this begins, as it is when its turn comes."""
+        for client in [*self._relay.clients.values()]:
+            if not client.closed:
+                yield client_status(client, self.now)
 
-    def servers(self) -> Sequence[ServerStatus]:
-        """Return every server."""
-        return [server_status(server, self.now) for server in self._relay.servers.values()]
+    def servers(self) -> Iterator[ServerStatus]:
+        """Yield every server, likewise."""
+        for server in [*self._relay.servers.values()]:
+            if server.lease != CLOSED:
+                yield server_status(server, self.now)
 
     def databases(self) -> Sequence[DatabaseStatus]:
         """Return every database that clients use."""

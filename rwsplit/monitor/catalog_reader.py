@@ -16,6 +16,7 @@ from rwsplit.monitor.census_reader import (
     Parameters,
     connect,
     sentence,
+    take_bytes_as_they_are,
 )
 from rwsplit.monitor.system_catalogs import DATABASES, HAS_DATABASE
 from rwsplit.parser.reader import Reader
@@ -131,6 +132,7 @@ async def read_databases(parameters: Parameters, password: str | Path | None) ->
 
     def look() -> list[str]:
         with connect(parameters, password) as connection:
+            take_bytes_as_they_are(connection)
             return [name for (name,) in connection.execute(DATABASES)]
 
     try:

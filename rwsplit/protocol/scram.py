@@ -15,6 +15,7 @@ from __future__ import annotations
 import binascii
 import hashlib
 import hmac
+import re
 from base64 import b64decode, b64encode
 from typing import Final
 
@@ -55,6 +56,10 @@ def _attribute(part: bytes, name: bytes) -> bytes:
     return part[2:]
 
 
+#: What int() takes for a number besides - `4_096`, other scripts - PostgreSQL does not.
+_DIGITS: Final = re.compile("[0-9]{1,10}")
+
+
 @attrs.frozen
 class ScramKeys:
     """What proves both sides to each other."""
@@ -93,9 +98,8 @@ class ScramVerifier:
             stored_key, server_key = (
                 b64decode(part, validate=True) for part in second.split(":")
             )
-            verifier = cls(
-                int(iterations), b64decode(salt, validate=True), stored_key, server_key
-            )
+            count = int(iterations) if _DIGITS.fullmatch(iterations) else 0
+            verifier = cls(count, b64decode(salt, validate=True), stored_key, server_key)
         except ValueError:
             return None
         sizes_match = len(stored_key) == len(server_key) == KEY_SIZE and verifier.salt

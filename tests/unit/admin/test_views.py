@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import trio
 
 from rwsplit import PRODUCT
 from rwsplit.admin.explanation import explanation_table
@@ -18,7 +19,7 @@ from tests.support.operator import BANNED, NODES, NOW, FakeOperator, Refusing
 
 
 def show(name: str, operator: FakeOperator | None = None) -> list[dict]:
-    table = VIEWS[name].table(operator or FakeOperator())
+    table = trio.run(VIEWS[name].table, operator or FakeOperator())
     names = [column.name for column in table.columns]
     return [dict(zip(names, row, strict=True)) for row in table.rows]
 

@@ -149,6 +149,8 @@ def test_a_verifier_is_read_from_postgresqls_text(verifier):
         "SCRAM-SHA-256$4096:é$" + "A" * 43 + "=:" + "A" * 43 + "=",
         f"SCRAM-SHA-256${MAX_ITERATIONS + 1}:c2FsdA==$" + "A" * 43 + "=:" + "A" * 43 + "=",
         "SCRAM-SHA-512$4096:c2FsdA==$" + "A" * 43 + "=:" + "A" * 43 + "=",
+        "SCRAM-SHA-256$4_096:c2FsdA==$" + "A" * 43 + "=:" + "A" * 43 + "=",
+        "SCRAM-SHA-256$\u0664\u0660:c2FsdA==$" + "A" * 43 + "=:" + "A" * 43 + "=",
     ],
 )
 def test_anything_else_is_not_a_verifier(text):
