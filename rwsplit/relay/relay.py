@@ -24,7 +24,7 @@ import trio
 
 from rwsplit.cluster.node import NEVER, NodeView
 from rwsplit.cluster.view import ClusterView
-from rwsplit.config.model import Config
+from rwsplit.config.model import Config, PoolConfig
 from rwsplit.config.overrides import pool_config
 from rwsplit.errors import RwsplitError
 from rwsplit.exchange.lease import CLOSED
@@ -438,16 +438,26 @@ class Relay:
         self.pools.reconfigure(config.pool)
         self.reset = Reset(config.pool.server_reset_query)
         self.deadlines.reconfigure(config.pool)
+        # Worked out once for all clients of a kind: there may be ten thousand.
+        shared: dict[tuple[str, str, str], tuple[PoolConfig, Rules]] = {}
         for client in self.clients.values():
-            client.settings = pool_config(config.pool, client.database, client.user)
+            user, database, application = key = (
+                client.user,
+                client.database,
+                client.application_name,
+            )
+            found = shared.get(key)
+            if found is None:
+                rules = Rules(
+                    config.routing.rules,
+                    user=user,
+                    database=database,
+                    application_name=application,
+                )
+                found = shared[key] = pool_config(config.pool, database, user), rules
+            client.settings, client.rules = found
             client.default_level = config.consistency.level
             client.names.most = config.limits.max_statements_per_client
-            client.rules = Rules(
-                config.routing.rules,
-                user=client.user,
-                database=client.database,
-                application_name=client.application_name,
-            )
             client.has_rules = bool(client.rules)
             client.review()
 
