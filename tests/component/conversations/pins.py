@@ -28,7 +28,7 @@ from tests.support.conversation.steps import (
     sends,
     waits,
 )
-from tests.support.frames import error, notification, query, ready
+from tests.support.frames import TERMINATE, error, notification, query, ready
 
 CONVERSATIONS: Final = (
     Conversation(
@@ -119,10 +119,10 @@ CONVERSATIONS: Final = (
     ),
     Conversation(
         "a session that a query cannot tell about keeps its server until DISCARD ALL",
-        says("a", query("select setseed(0.5)")),
-        gets("n0", query("select setseed(0.5)")),
+        says("a", query("select set_config('a' || 'b', '1', false)")),
+        gets("n0", query("select set_config('a' || 'b', '1', false)")),
         answers("n0"),
-        hears("a", *rows("select setseed(0.5)")),
+        hears("a", *rows("select set_config('a' || 'b', '1', false)")),
         says("a", query("select random()")),
         gets("n0", query("select random()")),
         answers("n0"),
@@ -141,16 +141,16 @@ CONVERSATIONS: Final = (
     ),
     Conversation(
         "a pin that shows in no query ends after a time, and the session is told",
-        says("a", query("select setseed(0.5)")),
-        gets("n0", query("select setseed(0.5)")),
+        says("a", query("select set_config('a' || 'b', '1', false)")),
+        gets("n0", query("select set_config('a' || 'b', '1', false)")),
         answers("n0"),
-        hears("a", *rows("select setseed(0.5)")),
+        hears("a", *rows("select set_config('a' || 'b', '1', false)")),
         passes(1.5),
         gets("n0", A_QUESTION),
         hears(
             "a",
             a_warning(
-                "rwsplit ends what kept this session on its server: it set the seed of random(). It has been idle for pool.pin_idle_timeout (1 s)."
+                "rwsplit ends what kept this session on its server: it changed a parameter that cannot be read back. It has been idle for pool.pin_idle_timeout (1 s)."
             ),
         ),
         answers("n0"),
@@ -158,6 +158,18 @@ CONVERSATIONS: Final = (
         answers("n0"),
         is_("n0", "idle"),
         settings={"pool.pin_idle_timeout": 1.0},
+    ),
+    Conversation(
+        "a server whose seed a session has set serves nobody else, even after DISCARD ALL",
+        says("a", query("select setseed(0.5)")),
+        gets("n0", query("select setseed(0.5)")),
+        answers("n0"),
+        hears("a", *rows("select setseed(0.5)")),
+        says("a", query("discard all")),
+        gets("n0", query("discard all")),
+        answers("n0"),
+        gets("n0", TERMINATE),
+        hears("a", *done("DISCARD ALL")),
     ),
     Conversation(
         "PREPARE pins, and DEALLOCATE ends that",

@@ -765,6 +765,17 @@ def test_a_long_notice_is_passed_on_as_it_comes(
     assert told(sink) == expected + complete() + ready()
 
 
+@pytest.mark.parametrize("size", [1000, 65536])
+def test_a_long_row_passes_whatever_is_to_be_swallowed_before_it(
+    server: Server, size: int
+) -> None:
+    _, sink = server.owes(SWALLOW, FORWARD)
+    long = row("x" * (2 * MESSAGE_LIMIT))
+    for piece in in_pieces(PARSE_COMPLETE + long + complete() + ready(), size):
+        server.sends(piece)
+    assert told(sink) == long + complete() + ready()
+
+
 def test_what_came_before_a_violation_is_told_first(server: Server) -> None:
     unit, sink = server.owes()
 

@@ -105,6 +105,25 @@ def test_the_search_path_chooses_between_functions_of_one_name(knowledge: Knowle
     assert repr(other.scope) == "<Scope app@shop search_path='b'>"
 
 
+def test_a_session_that_sets_no_path_has_the_one_its_login_began_with(knowledge: Knowledge):
+    knowledge.publish("shop", CATALOG)
+    session = connected(knowledge)
+    assert verdict(session) is None
+    session.adopt_default_path(None)
+    assert verdict(session) is None
+    session.adopt_default_path("b")
+    assert verdict(session) is PrimaryOnly.VOLATILE_FUNCTION
+    have(session, search_path="a")
+    assert verdict(session) is None
+    have(session)
+    assert verdict(session) is PrimaryOnly.VOLATILE_FUNCTION
+    one(session, query("set search_path = a"))
+    session.adopt_default_path("a")
+    assert session.is_unsure
+    session.be_sure()
+    assert verdict(session) is None
+
+
 @pytest.mark.parametrize(
     "text",
     [
