@@ -21,8 +21,9 @@ BATCH: Final = 50
 PIECE: Final = 1 << 20
 #: Names in all texts of a database together that are remembered, some 100 bytes each at most.
 MOST_NAMES: Final = 500_000
-#: Texts for which PostgreSQL has no answer in time, after which a look fetches no more: each has taken a second.
-MOST_LOCKED: Final = 3
+#: Seconds a look spends on texts that are locked, a second each, or that PostgreSQL has an error for, BRIEF each; then it fetches no more.
+PATIENCE: Final = 3.0
+BRIEF: Final = 0.03
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 ReadBodies = Callable[[Sequence[str]], Sequence[Body | None]]
@@ -38,13 +39,13 @@ class Bodies:
         self._clauses: dict[str, Body] = {}
         """By its text: what a policy or check may do."""
         self._left = MOST_NAMES
-        self._locked = 0
+        self._patience = PATIENCE
 
     def begin(self) -> None:
         """Begin a look."""
         bodies = (*(body for _, body in self._known.values()), *self._clauses.values())
         self._left = MOST_NAMES - sum(map(_size, bodies))
-        self._locked = 0
+        self._patience = PATIENCE
 
     def inherit(self, other: Bodies) -> None:
         """Know what *other*, which another thread may be at, has read so far."""
@@ -73,7 +74,7 @@ class Bodies:
         for key in unread:
             self._known[key] = _NOT_READ
         for batch in _batches(unread):
-            if self._left <= 0 or self._locked >= MOST_LOCKED:
+            if self._left <= 0 or self._patience <= 0:
                 return
             found = self._fetch(connection, query, batch)
             there = {key: found[abs(key)] for key in batch if abs(key) in found}
@@ -90,7 +91,7 @@ class Bodies:
         """Return the texts that *query* gives for *keys*, as far as they are to be had."""
         found: dict[int, str | None] = {}
         for batch in _batches(keys):
-            if self._locked < MOST_LOCKED:
+            if self._patience > 0:
                 found |= self._fetch(connection, query, batch)
         return found
 
@@ -124,15 +125,19 @@ class Bodies:
     def _fetch(
         self, connection: Connection, query: str, keys: Sequence[int]
     ) -> dict[int, str | None]:
-        """Return the texts of *keys*; if one of them is locked, all others."""
+        """Return the texts of *keys*; if PostgreSQL does not give one of them, all others."""
         try:
             rows = connection.execute(query.encode(), ([abs(key) for key in keys],))
             return {row[0]: row[1] for row in rows}
-        except (errors.LockNotAvailable, errors.QueryCanceled):
+        except psycopg.DatabaseError as error:
+            if connection.broken:
+                raise
             if len(keys) == 1:
-                self._locked += 1
+                # A text of which PostgreSQL runs out of stack costs nobody a second.
+                waited = isinstance(error, errors.LockNotAvailable | errors.QueryCanceled)
+                self._patience -= 1.0 if waited else BRIEF
                 return {}
-        if self._locked >= MOST_LOCKED:
+        if self._patience <= 0:
             return {}
         half = len(keys) // 2
         found = self._fetch(connection, query, keys[:half])

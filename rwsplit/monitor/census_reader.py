@@ -14,6 +14,7 @@ change its row when what it mentions is renamed; so if anything has another name
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import socket
@@ -25,12 +26,14 @@ from typing import Any, Final
 import psycopg
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
+from psycopg.types.string import StrDumper
 
 from rwsplit.errors import NodeError
 from rwsplit.monitor.bodies import Bodies, ReadBodies
 from rwsplit.monitor.system_catalogs import (
     BUILTINS,
     CAST_TYPES,
+    CHECK_TEXTS,
     CHECKED_TYPES,
     CLUSTER_PATH,
     DEFAULT_PATHS,
@@ -68,8 +71,6 @@ from rwsplit.sql.search_path import DEFAULT, DefaultPaths
 TIMEOUT: Final = 60.0
 #: Rows fetched before other threads get the interpreter lock.
 PORTION: Final = 200
-#: Encodings in which texts come as they are.
-_NOT_CONVERTED: Final = frozenset({"UTF8", "SQL_ASCII"})
 _FROM_ELSEWHERE: Final = frozenset({"database", "user", "database user"})
 """Sources of a parameter's value that say nothing about other roles."""
 
@@ -154,10 +155,13 @@ class CensusReader:
         bodies.update(connection, FUNCTION_TEXTS[sql_bodies], texts)
         bodies.update(connection, VIEW_TEXTS, views)
         bodies.keep((*texts, *views))
-        tables = dict(_rows(connection, POLICIES))
+        tables, checked = (
+            dict(_rows(connection, POLICIES)),
+            dict(_rows(connection, CHECKED_TYPES)),
+        )
         policy_texts = bodies.texts(connection, POLICY_TEXTS, tables)
-        check_texts = list(_rows(connection, CHECKED_TYPES))
-        said = (*policy_texts.values(), *(text for _, text in check_texts))
+        check_texts = bodies.texts(connection, CHECK_TEXTS, checked)
+        said = (*policy_texts.values(), *check_texts.values())
         clauses = bodies.clauses(set(filter(None, said)))
         policies: dict[int, list[Body]] = {}
         for policy, table in tables.items():
@@ -176,8 +180,8 @@ class CensusReader:
                 *casts,
                 *(TypeRow(name, part=part) for name, part in _rows(connection, PARTS_OF_TYPES)),
                 *(
-                    TypeRow(name, check=clauses.get(text, UNREADABLE))
-                    for name, text in check_texts
+                    TypeRow(name, check=clauses.get(check_texts.get(oid) or "", UNREADABLE))
+                    for oid, name in checked.items()
                 ),
             ],
             bodies=bodies.known(),
@@ -240,26 +244,39 @@ def connect(parameters: Parameters, password: str | Path | None) -> Connection:
         raise CensusFailed(sentence(error), refused=refused) from error
 
 
-class _AnyText(Loader):
-    """Reads texts as `sql.tokens.scan` does: UTF-8, else each byte a character."""
-
-    def load(self, data: Buffer) -> str:
-        data = bytes(data)
-        try:
-            return data.decode()
-        except UnicodeDecodeError:
-            return data.decode("latin-1")
-
-
 def take_bytes_as_they_are(connection: Connection) -> None:
     """Let nothing that is not of its encoding be the end of a look through *connection*.
 
-    In a database of SQL_ASCII any byte may stand in any text, and settings of roles are shared by databases of all encodings.
+    In a database of SQL_ASCII any byte may stand in any text, and settings of roles are shared by databases of all encodings. What is
+    not of the encoding is read as `sql.tokens.scan` does: each byte is a character.
     """
-    if connection.info.parameter_status("server_encoding") in _NOT_CONVERTED:
-        connection.execute(UNCONVERTED)
-        for kind in ("text", "name", "varchar"):
-            connection.adapters.register_loader(kind, _AnyText)
+    codec = _codec(connection.info.parameter_status("server_encoding") or "")
+
+    class AnyText(Loader):
+        def load(self, data: Buffer) -> str:
+            data = bytes(data)
+            try:
+                return data.decode(codec)
+            except UnicodeDecodeError:
+                return data.decode("latin-1")
+
+    class OwnText(StrDumper):
+        def dump(self, obj: str) -> bytes:
+            return obj.encode(codec, "replace")
+
+    connection.execute(UNCONVERTED)
+    connection.adapters.register_dumper(str, OwnText)
+    for kind in ("text", "name", "varchar"):
+        connection.adapters.register_loader(kind, AnyText)
+
+
+def _codec(encoding: str) -> str:
+    """Return what Python calls PostgreSQL's *encoding*; of SQL_ASCII, and what Python has not, UTF-8 is tried."""
+    name = _WINDOWS.sub("cp", encoding.replace("KOI8", "koi8_"))
+    try:
+        return codecs.lookup(name).name if encoding != "SQL_ASCII" else "utf-8"
+    except LookupError:
+        return "utf-8"
 
 
 def _default_paths(connection: Connection) -> DefaultPaths:
@@ -286,6 +303,7 @@ def sentence(error: Exception) -> str:
     return _PREAMBLE.sub("", lines[0]) if lines else type(error).__name__
 
 
+_WINDOWS: Final = re.compile("^WIN(?=[0-9])")
 _PREAMBLE: Final = re.compile(
     r"^(connection failed: )?(connection to server .* failed: )?(FATAL:  )?"
 )

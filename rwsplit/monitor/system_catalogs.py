@@ -172,10 +172,17 @@ select t.typname, c.castfunc::pg_catalog.int8
  where c.oid {_OURS} and c.castfunc operator(pg_catalog.<>) 0
 """  # noqa: S608 - nothing in it comes from outside
 CHECKED_TYPES: Final = f"""
-select t.typname, pg_catalog.substr(pg_catalog.pg_get_constraintdef(k.oid), 1, {LIMIT + 1})
+select k.oid::pg_catalog.int8, t.typname
   from pg_catalog.pg_constraint k join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) k.contypid
  where k.oid {_OURS}
-"""  # noqa: S608 - nothing in it comes from outside
+ limit {MOST_ROWS}
+"""  # noqa: S608 - a number of ours
+CHECK_TEXTS: Final = f"""
+select oid::pg_catalog.int8,
+       case when {_SHORT.format(tree="conbin")}
+            then pg_catalog.substr(pg_catalog.pg_get_constraintdef(oid), 1, {LIMIT + 1}) end
+  from pg_catalog.pg_constraint where oid operator(pg_catalog.=) any (%s::pg_catalog.oid[])
+"""  # noqa: S608 - a number of ours
 
 PARTS_OF_TYPES: Final = f"""
 select t.typname, p.typname

@@ -174,8 +174,10 @@ def _sql(old: ParameterSet, new: ParameterSet) -> bytes:
     else:
         statements += [f"RESET {_identifier(name)}" for name in left]
     changed = [_setting(*pair) for pair in after.items() if before.get(pair[0]) != pair[1]]
+    # What is answered says nothing of the values: one may have no equivalent in the session's encoding.
+    changed = [f"{setting} IS NULL" for setting in changed]
     statements += [selected(changed)] if changed else []
-    statements += [f"SELECT {setting}" for setting in becomes]
+    statements += [f"SELECT {setting} IS NULL" for setting in becomes]
     return "; ".join(statements).encode()
 
 

@@ -58,6 +58,10 @@ _DEBUG: Final = (
 )
 
 
+#: Digits of a number that are read.
+_DIGITS: Final = 9
+
+
 def parse_options(options: str) -> dict[str, str]:
     """Return the parameters set by a startup packet's *options*, later ones over earlier ones.
 
@@ -104,7 +108,8 @@ def _parameters(switch: str, argument: str) -> dict[str, str]:
 
 def _debug(argument: str) -> dict[str, str]:
     """Return what `-d` *argument* sets; anything but a number is 0, as atoi(3) has it."""
-    level = int(argument) if argument.isascii() and argument.isdecimal() else 0
+    digits = argument[:_DIGITS]
+    level = int(digits) if digits.isascii() and digits.isdecimal() else 0
     found = {name: value for least, name, value in _DEBUG if level >= least}
     return {"log_min_messages": f"debug{level}" if level else "notice", **found}
 

@@ -258,6 +258,61 @@ def test_what_takes_long_to_deparse_is_not_read(
     assert catalog.functions["read", "long"] == UNKNOWN
 
 
+def test_names_are_read_by_the_encoding_of_their_database(
+    cluster: ReachableCluster[Any], place: Parameters, password: str
+):
+    """And a role's setting that has no equivalent in it is no obstacle."""
+    name = "\u30c6\u30b9\u30c8"
+    with cluster.primary.connect() as boss:
+        boss.execute("alter role app set search_path = 'caf\u00e9\N{EURO SIGN}'")
+        boss.execute(
+            "create database japanese encoding euc_jp template template0 lc_collate 'C' lc_ctype 'C'"
+        )
+    try:
+        with cluster.primary.connect("japanese") as anybody:
+            anybody.execute(f'create view "{name}" as select pg_try_advisory_lock(1)')
+        found = CensusReader().read({**place, "dbname": "japanese"}, password)
+        catalog = compose(found, LISTED)
+        assert catalog.relations["public", name].state is StateKind.ADVISORY_LOCK
+        assert catalog.paths.of("app") != found.paths.anywhere
+    finally:
+        with cluster.primary.connect() as boss:
+            boss.execute("alter role app reset search_path")
+            boss.execute("drop database japanese with (force)")
+
+
+def test_a_view_that_is_too_deep_to_be_deparsed_is_unknown(
+    owner: psycopg.Connection[Any], place: Parameters, password: str
+):
+    depth = 4980
+    owner.execute("create table read.t (a int); create view read.v as select a from read.t")
+    owner.execute(f"create view read.deep as select {'abs(' * depth}a{')' * depth} from read.t")
+    catalog = compose(CensusReader().read(place, password), LISTED)
+    assert catalog.relations.keys() & {("read", "v"), ("read", "deep")} == {("read", "deep")}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "codec"),
+    [
+        ("UTF8", "utf-8"),
+        ("SQL_ASCII", "utf-8"),
+        ("LATIN1", "iso8859-1"),
+        ("LATIN9", "iso8859-15"),
+        ("WIN1252", "cp1252"),
+        ("WIN866", "cp866"),
+        ("KOI8R", "koi8-r"),
+        ("KOI8U", "koi8-u"),
+        ("ISO_8859_5", "iso8859-5"),
+        ("EUC_KR", "euc_kr"),
+        ("EUC_CN", "gb2312"),
+        ("MULE_INTERNAL", "utf-8"),
+        ("", "utf-8"),
+    ],
+)
+def test_what_python_calls_an_encoding(encoding: str, codec: str):
+    assert census_reader._codec(encoding) == codec
+
+
 def test_texts_that_are_of_no_encoding(
     cluster: ReachableCluster[Any], place: Parameters, password: str
 ):

@@ -124,7 +124,7 @@ CONVERSATIONS: Final = (
     Conversation(
         "a unit that waits for a change of parameters is cancelled without its server",
         says("a", query("insert into t values (1)")),
-        gets("n0", query("SELECT pg_catalog.set_config(E'role', E'clerk', false)")),
+        gets("n0", query("SELECT pg_catalog.set_config(E'role', E'clerk', false) IS NULL")),
         cancels("a"),
         hears("a", an_error("57014", "canceling statement due to user request"), ready()),
         answers("n0"),

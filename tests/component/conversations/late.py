@@ -581,7 +581,7 @@ CONVERSATIONS: Final = (
         gets(
             "n0",
             query(
-                "SELECT pg_catalog.set_config(E'default_transaction_isolation', E'serializable', false)"
+                "SELECT pg_catalog.set_config(E'default_transaction_isolation', E'serializable', false) IS NULL"
             ),
             query("begin"),
         ),

@@ -378,7 +378,7 @@ CONVERSATIONS: Final = (
         says("a", parse("", "insert into t values (1)"), bind(), execute(), FLUSH),
         gets(
             "n0",
-            query("SELECT pg_catalog.set_config(E'work_mem', E'5MB', false)"),
+            query("SELECT pg_catalog.set_config(E'work_mem', E'5MB', false) IS NULL"),
             parse("", "insert into t values (1)"),
             bind(""),
             execute(),

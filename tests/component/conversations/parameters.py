@@ -46,7 +46,7 @@ CONVERSATIONS: Final = (
         says("a", query("insert into t values (1)")),
         gets(
             "n0",
-            query("SELECT pg_catalog.set_config(E'work_mem', E'6MB', false)"),
+            query("SELECT pg_catalog.set_config(E'work_mem', E'6MB', false) IS NULL"),
             query("insert into t values (1)"),
         ),
         answers("n0"),
@@ -71,13 +71,16 @@ CONVERSATIONS: Final = (
         says("a", query("select 1")),
         gets(
             "n1",
-            query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false)"),
+            query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false) IS NULL"),
             query("select 1"),
         ),
         answers("n1"),
         hears("a", *rows("select 1")),
         says("a", query("insert into t values (1)")),
-        gets("n0", query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false)")),
+        gets(
+            "n0",
+            query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false) IS NULL"),
+        ),
         answers("n0"),
         gets("n0", query("insert into t values (1)")),
         answers("n0"),
@@ -93,7 +96,10 @@ CONVERSATIONS: Final = (
     Conversation(
         "a read runs behind a change at once, a write only when that is known to be taken",
         says("a", query("insert into t values (1)")),
-        gets("n0", query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false)")),
+        gets(
+            "n0",
+            query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false) IS NULL"),
+        ),
         answers("n0"),
         gets("n0", query("insert into t values (1)")),
         answers("n0"),
@@ -106,14 +112,14 @@ CONVERSATIONS: Final = (
         says("a", query("select 1")),
         gets(
             "n1",
-            query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false)"),
+            query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false) IS NULL"),
             query("select 1"),
         ),
         sends("n1", error("22023", "no such zone"), ready(), *rows("select 1")),
         gets("n1", TERMINATE),
         gets(
             "n2",
-            query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false)"),
+            query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false) IS NULL"),
             query("select 1"),
         ),
         answers("n2"),
@@ -124,7 +130,10 @@ CONVERSATIONS: Final = (
     Conversation(
         "a change that the primary refuses is the answer to the write that needs it",
         says("a", query("insert into t values (1)")),
-        gets("n0", query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false)")),
+        gets(
+            "n0",
+            query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false) IS NULL"),
+        ),
         sends("n0", error("22023", "no such zone"), ready()),
         hears("a", error("22023", "no such zone"), ready()),
         is_("n0", "idle"),
@@ -133,7 +142,7 @@ CONVERSATIONS: Final = (
     Conversation(
         "a custom parameter that is refused is not the session's any more, and it is warned",
         says("a", query("insert into t values (1)")),
-        gets("n0", query("SELECT pg_catalog.set_config(E'a.b', E'1', false)")),
+        gets("n0", query("SELECT pg_catalog.set_config(E'a.b', E'1', false) IS NULL")),
         sends("n0", error("22023", 'invalid value for parameter "a.b": "1"'), ready()),
         gets("n0", query("insert into t values (1)")),
         hears("a", a_warning('invalid value for parameter "a.b": "1"')),
@@ -150,7 +159,7 @@ CONVERSATIONS: Final = (
         hears("a", *done("SET")),
         becomes("n1", "fresh"),
         says("a", query("select 1")),
-        gets("n1", query("SELECT pg_catalog.set_config(E'role', E'clerk', false)")),
+        gets("n1", query("SELECT pg_catalog.set_config(E'role', E'clerk', false) IS NULL")),
         answers("n1"),
         gets("n1", query("select 1")),
         answers("n1"),
@@ -166,7 +175,7 @@ CONVERSATIONS: Final = (
         hears("a", *done("SET")),
         becomes("n1", "fresh"),
         says("a", query("select 1")),
-        gets("n1", query("SELECT pg_catalog.set_config(E'role', E'clerk', false)")),
+        gets("n1", query("SELECT pg_catalog.set_config(E'role', E'clerk', false) IS NULL")),
         sends("n1", error("22023", "role does not exist"), ready()),
         gets("n0", query("select 1")),
         answers("n0"),
@@ -201,7 +210,7 @@ CONVERSATIONS: Final = (
         says("a", query("select 1")),
         gets(
             "n1",
-            query("SELECT pg_catalog.set_config(E'work_mem', E'4MB', false)"),
+            query("SELECT pg_catalog.set_config(E'work_mem', E'4MB', false) IS NULL"),
             query("select 1"),
         ),
         answers("n1"),
@@ -227,7 +236,7 @@ CONVERSATIONS: Final = (
         says("a", query("select 1")),
         gets(
             "n1",
-            query("SELECT pg_catalog.set_config(E'work_mem', E'6MB', false)"),
+            query("SELECT pg_catalog.set_config(E'work_mem', E'6MB', false) IS NULL"),
             query("select 1"),
         ),
         answers("n1"),
@@ -240,7 +249,7 @@ CONVERSATIONS: Final = (
         says("a", query("set work_mem = '6MB'")),
         gets(
             "n1",
-            query("SELECT pg_catalog.set_config(E'work_mem', E'5MB', false)"),
+            query("SELECT pg_catalog.set_config(E'work_mem', E'5MB', false) IS NULL"),
             query("set work_mem = '6MB'"),
             A_QUESTION,
         ),
@@ -281,7 +290,7 @@ CONVERSATIONS: Final = (
         says("a", query("discard all")),
         gets(
             "n0",
-            query("SELECT pg_catalog.set_config(E'work_mem', E'5MB', false)"),
+            query("SELECT pg_catalog.set_config(E'work_mem', E'5MB', false) IS NULL"),
             close("rwsplit_restore"),
             parse("rwsplit_restore", "discard all"),
             bind("rwsplit_restore", portal="rwsplit_restore"),
@@ -304,7 +313,7 @@ CONVERSATIONS: Final = (
         says("a", query("select 1")),
         gets(
             "n1",
-            query("SELECT pg_catalog.set_config(E'work_mem', E'5MB', false)"),
+            query("SELECT pg_catalog.set_config(E'work_mem', E'5MB', false) IS NULL"),
             query("select 1"),
         ),
         answers("n1"),
@@ -385,7 +394,10 @@ CONVERSATIONS: Final = (
     Conversation(
         "a reported parameter is told when the session is brought back to it",
         says("a", query("reset timezone")),
-        gets("n1", query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false)")),
+        gets(
+            "n1",
+            query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false) IS NULL"),
+        ),
         answers("n1"),
         gets(
             "n1",
@@ -422,7 +434,7 @@ CONVERSATIONS: Final = (
         says("a", query("select 1")),
         gets(
             "n1",
-            query("SELECT pg_catalog.set_config(E'work_mem', E'6MB', false)"),
+            query("SELECT pg_catalog.set_config(E'work_mem', E'6MB', false) IS NULL"),
             query("select 1"),
         ),
         answers("n1"),
@@ -437,14 +449,17 @@ CONVERSATIONS: Final = (
         says("a", query("select 1")),
         gets(
             "n1",
-            query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false)"),
+            query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false) IS NULL"),
             query("BEGIN"),
             query("select 1"),
         ),
         answers("n1"),
         hears("a", *rows("select 1", "T")),
         says("a", query("insert into t values (1)")),
-        gets("n0", query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false)")),
+        gets(
+            "n0",
+            query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false) IS NULL"),
+        ),
         gets("n1", ROLLBACK),
         answers("n1"),
         answers("n0"),
@@ -466,14 +481,17 @@ CONVERSATIONS: Final = (
         says("a", query("select 1")),
         gets(
             "n1",
-            query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false)"),
+            query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false) IS NULL"),
             query("BEGIN"),
             query("select 1"),
         ),
         answers("n1"),
         hears("a", *rows("select 1", "T")),
         says("a", query("insert into t values (1)")),
-        gets("n0", query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false)")),
+        gets(
+            "n0",
+            query("SELECT pg_catalog.set_config(E'timezone', E'Asia/Tokyo', false) IS NULL"),
+        ),
         gets("n1", ROLLBACK),
         answers("n1"),
         sends("n0", error("22023", "no such zone"), ready()),

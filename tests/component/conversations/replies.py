@@ -197,7 +197,7 @@ CONVERSATIONS: Final = (
         says("a", query("reset work_mem; reset timezone")),
         gets(
             "n1",
-            query("SELECT pg_catalog.set_config(E'work_mem', E'5MB', false)"),
+            query("SELECT pg_catalog.set_config(E'work_mem', E'5MB', false) IS NULL"),
             query("reset work_mem; reset timezone"),
         ),
         answers("n1"),
@@ -222,7 +222,7 @@ CONVERSATIONS: Final = (
         says("a", query("reset work_mem; reset timezone")),
         gets(
             "n1",
-            query("SELECT pg_catalog.set_config(E'work_mem', E'5MB', false)"),
+            query("SELECT pg_catalog.set_config(E'work_mem', E'5MB', false) IS NULL"),
             query("reset work_mem; reset timezone"),
         ),
         sends("n1", *done("SET"), complete("RESET"), error("22012", "no"), ready()),
@@ -241,7 +241,7 @@ CONVERSATIONS: Final = (
         says("a", parse("", "discard all"), bind(), execute(), SYNC),
         gets(
             "n0",
-            query("SELECT pg_catalog.set_config(E'work_mem', E'5MB', false)"),
+            query("SELECT pg_catalog.set_config(E'work_mem', E'5MB', false) IS NULL"),
             parse("", "discard all"),
             bind(""),
             execute(),

@@ -9,7 +9,7 @@ import pytest
 from psycopg import errors
 
 from rwsplit.monitor import bodies as module
-from rwsplit.monitor.bodies import BATCH, MOST_LOCKED, Bodies
+from rwsplit.monitor.bodies import BATCH, BRIEF, PATIENCE, Bodies
 from rwsplit.sql.body import UNREADABLE, Body, read_body
 
 QUERY = "select texts"
@@ -18,8 +18,16 @@ QUERY = "select texts"
 class FakeConnection:
     """Knows the texts of some objects, some of them *locked*."""
 
-    def __init__(self, texts: dict[int, str | None], locked: Sequence[int] = ()) -> None:
+    broken = False
+
+    def __init__(
+        self,
+        texts: dict[int, str | None],
+        locked: Sequence[int] = (),
+        error: type[errors.Error] = errors.LockNotAvailable,
+    ) -> None:
         self.texts = texts
+        self.error = error
         self.locked = set(locked)
         self.refused = 0
 
@@ -27,7 +35,7 @@ class FakeConnection:
         [keys] = parameters
         if self.locked.intersection(keys):
             self.refused += 1
-            raise errors.LockNotAvailable
+            raise self.error
         return [(key, self.texts[key]) for key in keys if key in self.texts]
 
 
@@ -99,9 +107,13 @@ def test_without_a_parser_texts_are_read_here():
     assert Bodies().clauses({"f()"}) == {"f()": read_body("f()")}
 
 
-def test_a_text_that_is_locked_is_unreadable_until_the_next_look():
+@pytest.mark.parametrize("error", [errors.LockNotAvailable, errors.StatementTooComplex])
+def test_a_text_that_is_not_to_be_had_is_unreadable_until_the_next_look(
+    error: type[errors.Error],
+):
     bodies = Bodies()
-    connection = FakeConnection({n: f"select f{n}()" for n in range(1, 100)}, locked=[17, 60])
+    texts = {n: f"select f{n}()" for n in range(1, 100)}
+    connection = FakeConnection(texts, [17, 60], error)
     versions = dict.fromkeys(range(1, 100), "7")
     found = look(bodies, connection, versions)
     assert [n for n, body in enumerate(found, 1) if body is UNREADABLE] == [17, 60]
@@ -115,9 +127,24 @@ def test_a_look_does_not_wait_for_one_lock_after_the_other():
     texts = {n: f"select f{n}()" for n in range(1, size)}
     connection = FakeConnection(texts, locked=range(1, size, 2))
     found = look(bodies, connection, dict.fromkeys(texts, "7"))
-    assert connection.refused <= 2 * BATCH.bit_length() + MOST_LOCKED
+    assert connection.refused <= 2 * BATCH.bit_length() + PATIENCE
     assert found.count(UNREADABLE) > size // 2
     assert not bodies.texts(connection, QUERY, texts)  # type: ignore[arg-type]  # it is not a real one
+
+
+def test_a_look_does_not_ask_for_one_error_after_the_other():
+    size = 20 * BATCH
+    texts = {n: f"select f{n}()" for n in range(1, size)}
+    connection = FakeConnection(texts, range(1, size), errors.StatementTooComplex)
+    assert set(look(Bodies(), connection, dict.fromkeys(texts, "7"))) == {UNREADABLE}
+    assert connection.refused <= 2 * (PATIENCE / BRIEF + BATCH)
+
+
+def test_a_connection_that_is_lost_ends_the_look():
+    connection = FakeConnection({1: "select f()"}, [1], errors.OperationalError)
+    connection.broken = True
+    with pytest.raises(errors.OperationalError):
+        look(Bodies(), connection, {1: "7"})
 
 
 def test_names_beyond_the_limit_are_not_remembered(monkeypatch: pytest.MonkeyPatch):

@@ -65,8 +65,8 @@ def test_a_server_is_brought_from_nothing_to_a_set_by_one_query():
     zone = STORE.intern({"TimeZone": "Europe/Berlin", "search_path": "a, b"})
 
     assert zone.change_from(NONE) == query(
-        "SELECT pg_catalog.set_config(E'search_path', E'a, b', false), "
-        "pg_catalog.set_config(E'timezone', E'Europe/Berlin', false)"
+        "SELECT pg_catalog.set_config(E'search_path', E'a, b', false) IS NULL, "
+        "pg_catalog.set_config(E'timezone', E'Europe/Berlin', false) IS NULL"
     )
 
 
@@ -75,7 +75,7 @@ def test_what_a_set_does_not_have_is_reset_and_what_is_equal_stays():
     new = STORE.intern({"TimeZone": "UTC", "work_mem": "8MB"})
 
     assert new.change_from(old) == query(
-        "RESET \"datestyle\"; SELECT pg_catalog.set_config(E'work_mem', E'8MB', false)"
+        "RESET \"datestyle\"; SELECT pg_catalog.set_config(E'work_mem', E'8MB', false) IS NULL"
     )
     assert NONE.change_from(new) == query('RESET "timezone"; RESET "work_mem"')
 
@@ -85,8 +85,8 @@ def test_a_custom_parameter_is_left_by_reset_all_as_a_library_may_refuse_its_ver
     new = STORE.intern({"TimeZone": "UTC", "work_mem": "8MB"})
 
     assert new.change_from(old) == query(
-        "RESET ALL; SELECT pg_catalog.set_config(E'timezone', E'UTC', false), "
-        "pg_catalog.set_config(E'work_mem', E'8MB', false)"
+        "RESET ALL; SELECT pg_catalog.set_config(E'timezone', E'UTC', false) IS NULL, "
+        "pg_catalog.set_config(E'work_mem', E'8MB', false) IS NULL"
     )
 
 
@@ -102,13 +102,13 @@ def test_a_role_is_left_first_and_taken_on_last():
 
     assert clerk.change_from(plain) == query(
         'RESET "timezone"; '
-        "SELECT pg_catalog.set_config(E'work_mem', E'4MB', false); "
-        "SELECT pg_catalog.set_config(E'session_authorization', E'boss', false); "
-        "SELECT pg_catalog.set_config(E'role', E'clerk', false)"
+        "SELECT pg_catalog.set_config(E'work_mem', E'4MB', false) IS NULL; "
+        "SELECT pg_catalog.set_config(E'session_authorization', E'boss', false) IS NULL; "
+        "SELECT pg_catalog.set_config(E'role', E'clerk', false) IS NULL"
     )
     assert plain.change_from(clerk) == query(
         'SET ROLE NONE; SET SESSION AUTHORIZATION DEFAULT; RESET "work_mem"; '
-        "SELECT pg_catalog.set_config(E'timezone', E'UTC', false)"
+        "SELECT pg_catalog.set_config(E'timezone', E'UTC', false) IS NULL"
     )
 
 
