@@ -197,5 +197,6 @@ CONVERSATIONS: Final = (
         hears("a", COPY_IN),
         says("a", copy_data(b"1\n"), TERMINATE),
         gets("n0", TERMINATE),
+        whole="data that came before the goodbye would have been passed on",
     ),
 )

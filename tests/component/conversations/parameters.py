@@ -333,6 +333,7 @@ CONVERSATIONS: Final = (
         hears("a", *rows("select 1")),
         answers("n1"),
         is_("n1", "idle"),
+        whole="what comes behind the SET in the same read is sent before the question",
     ),
     Conversation(
         "a question that was cut short is asked again",

@@ -118,5 +118,6 @@ CONVERSATIONS: Final = (
         ),
         gone("b"),
         gets("n0", TERMINATE),
+        whole="the answer and the goodbye come together",
     ),
 )

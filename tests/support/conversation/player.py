@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import attrs
@@ -14,7 +15,7 @@ import trio.testing
 
 from rwsplit.config.model import Config
 from rwsplit.exchange.lease import STATES
-from tests.support.conversation.stage import ClientEnd, End, ServerEnd, Stage
+from tests.support.conversation.stage import WHOLE, ClientEnd, End, ServerEnd, Stage
 from tests.support.conversation.steps import (
     Act,
     Becomes,
@@ -39,15 +40,16 @@ from tests.support.conversation.steps import (
 from tests.support.conversation.wording import Like, lines
 
 
-def play(conversation: Conversation) -> None:
-    """Play *conversation* to its end.
+def play(conversation: Conversation, *, piece: int = WHOLE) -> None:
+    """Play *conversation* to its end; what is said comes *piece* bytes at a time.
 
     Raises: AssertionError that names the step, with what was to come and what came.
     """
-    on_stage(conversation, _play_all)
+    on_stage(conversation, partial(_play_all, piece=piece))
 
 
-async def _play_all(stage: Stage, conversation: Conversation) -> None:
+async def _play_all(stage: Stage, conversation: Conversation, *, piece: int) -> None:
+    stage.piece = piece
     for number in range(len(conversation.steps)):
         await take(stage, conversation, number)
     _check_all_told(stage)

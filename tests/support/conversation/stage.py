@@ -93,6 +93,8 @@ class ClientEnd(End):
     """It was told that rwsplit has closed the connection."""
 
 
+#: More bytes than anybody says at once.
+WHOLE: Final = 1 << 30
 #: What keeps rwsplit itself from opening a server.
 NO_FILES: Final = "no files"
 #: What a node is that is not in the configuration any more.
@@ -121,6 +123,8 @@ class Stage(MemoryRelay):
     ) -> None:
         super().__init__(0, servers=0)
         self.world = World(NODES[0])
+        self.piece = WHOLE
+        """Bytes that come at once of what anybody says."""
         self.nursery = nursery
         self.trio_clock = clock
         self.servers: dict[str, ServerEnd] = {}
@@ -226,8 +230,7 @@ class Stage(MemoryRelay):
 
     async def client_says(self, end: ClientEnd, data: bytes) -> None:
         end.asker.says(data)
-        self.say(end, data)
-        await self.settle()
+        await self._say_in_pieces(end, data)
 
     async def server_says(self, end: ServerEnd, data: bytes | None) -> None:
         """Have a server say *data*, None: the answer to all it was asked."""
@@ -236,7 +239,12 @@ class Stage(MemoryRelay):
         else:
             end.backend.say(data)
         if data:
-            self.say(end, data)
+            await self._say_in_pieces(end, data)
+
+    async def _say_in_pieces(self, end: End, data: bytes) -> None:
+        """Have *end* send *data*, *piece* bytes at a time, as a network may cut it."""
+        for at in range(0, len(data), self.piece):
+            self.say(end, data[at : at + self.piece])
             await self.settle()
 
     async def hang_up(self, end: End) -> None:

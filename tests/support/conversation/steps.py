@@ -162,6 +162,8 @@ class Conversation:
     """Faults are injected at each of its steps."""
     wrong: str
     """What rwsplit does instead, if it does not do this yet."""
+    whole: str
+    """Why what is said must come in one read: what it is about. Else it may come byte by byte."""
     breaks: str
     """What cases with a fault, of any conversation, may fail with as long as it is wrong."""
 
@@ -174,10 +176,19 @@ class Conversation:
         parameters: Mapping[str, Mapping[str, str]] | None = None,
         injected: bool = True,
         wrong: str = "",
+        whole: str = "",
         breaks: str = "",
     ) -> None:
         self.__attrs_init__(
-            title, steps, size, settings or {}, parameters or {}, injected, wrong, breaks
+            title,
+            steps,
+            size,
+            settings or {},
+            parameters or {},
+            injected,
+            wrong,
+            whole,
+            breaks,
         )
 
     @property
