@@ -21,6 +21,42 @@ OWNERS = {
 }
 
 
+#: Attributes that are states too, or parts of one, and have no table yet: the files that set each (`docs/decisions/0031`). A file that is
+#: added here makes a state harder to see: give it a table instead. One that is not needed any more must go.
+WITHOUT_TABLE = {
+    "continued": "relay/sending.py session/unit.py",
+    "cancels_again": "relay/cancelling.py server/server.py",
+    "copy_ended": "relay/dispatch.py session/unit.py",
+    "copying": "relay/dispatch.py relay/replies.py server/server.py",
+    "failed": "protocol/owed.py protocol/responses.py relay/skipping.py session/unit.py",
+    "farewell": "relay/replies.py server/server.py",
+    "forwarded": "protocol/owed.py protocol/responses.py session/unit.py",
+    "guarded": "protocol/owed.py relay/dispatch.py relay/late.py relay/plain.py relay/sending.py session/unit.py",
+    "is_open": (
+        "relay/dispatch.py relay/replies.py relay/sending.py relay/skipping.py session/session.py "
+        "session/unit.py"
+    ),
+    "last_writer": "relay/resetting.py server/server.py",
+    "mingled": "relay/needed.py relay/resetting.py relay/sequences.py server/server.py",
+    "relied_on": "relay/sending.py session/unit.py",
+    "server": (
+        "relay/bringing.py relay/late.py relay/loss.py relay/plain.py relay/replies.py relay/sending.py "
+        "relay/trials.py session/state.py"
+    ),
+    "settling": (
+        "relay/bringing.py relay/client.py relay/loss.py relay/readback.py relay/sending.py relay/trials.py"
+    ),
+    "skipped": "relay/client.py relay/dispatch.py relay/replies.py relay/skipping.py",
+    "stray_cancels": "relay/cancelling.py relay/lanes.py server/server.py",
+    "sync_lost": "relay/dispatch.py relay/plain.py relay/replies.py session/state.py",
+    "transaction": "relay/healing.py relay/late.py relay/sending.py session/conversation.py",
+    "tx": "exchange/lease.py relay/late.py relay/plain.py relay/replies.py session/state.py",
+    "was_refused_state": "relay/client.py relay/late.py",
+    "with_pin": "relay/sending.py session/unit.py",
+    "wrote": "relay/moments.py relay/sending.py session/state.py",
+}
+
+
 def assigned(tree: ast.AST) -> Iterator[tuple[str, int]]:
     """Yield the name and line of every attribute that is set or deleted, also by `setattr`."""
     for node in ast.walk(tree):
@@ -47,6 +83,16 @@ def test_a_state_is_set_by_its_owner_alone(name: str):
         if attribute == name
     }
     assert {setter.partition(":")[0] for setter in setters} == {OWNERS[name]}, sorted(setters)
+
+
+def test_states_without_a_table_are_set_in_no_more_files_than_they_are():
+    found: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        for attribute, _ in assigned(ast.parse(path.read_text())):
+            found.setdefault(attribute, set()).add(str(path.relative_to(PACKAGE)))
+    assert {name: found.get(name) for name in WITHOUT_TABLE} == {
+        name: set(files.split()) for name, files in WITHOUT_TABLE.items()
+    }
 
 
 def test_setting_is_seen_however_it_is_written():
