@@ -355,10 +355,11 @@ class ResponseQueue:
             current.failed = True
             events.append((What.FAILED, current, frame))
             return len(data), len(data)
-        frame = current.reword(frame)
+        is_whole = end - pos == 1 + _header(data, pos)[1]
+        if is_whole:  # else its length is told already
+            frame = current.reword(frame)
         if current.steps:
             self._make_up(current)
-        is_whole = end - pos == 1 + _header(data, pos)[1]
         if current.guarded and not current.forwarded and is_whole and may_heal(frame):
             current.error = frame
         else:
@@ -454,7 +455,7 @@ class ResponseQueue:
                 length > HOLD_LIMIT
                 and current is not None
                 and (current.steps is None or code not in codes.COMPLETES)
-                and not _is_looked_at(current)
+                and (code == codes.NOTICE or not _is_looked_at(current))
             ):
                 if current.steps and code != codes.NOTICE:
                     self._forward(current, data, start, pos)

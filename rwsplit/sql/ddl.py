@@ -22,7 +22,7 @@ from rwsplit.sql.tokens import MARK, NAME, WORD, Token
 Classify = Callable[[Sequence[Token]], Statement]
 """Returns the facts of a statement within another one."""
 
-_TYPES: Final = ("schema", "extension", "domain", "type")
+_SCHEMAS: Final = ("schema", "extension")
 _RELATIONS: Final = ("table", "index", "sequence")
 
 WRITE: Final = Statement(Verb.OTHER, primary_only=PrimaryOnly.MAY_WRITE, may_write=True)
@@ -109,10 +109,11 @@ def classify_alter(cursor: Cursor, classify: Classify) -> Statement:
 def _gives_other_meaning(cursor: Cursor, classify: Classify) -> bool:
     """Return whether an ALTER gives a name another meaning that is not one of a function or view alone."""
     is_renamed = not RENAMING.isdisjoint(pairwise(cursor.rest))
-    kind = cursor.take_any("foreign", "materialized", *_TYPES, *_RELATIONS)
-    if kind in _TYPES:
-        makes = kind in {"domain", "type"} and _calls(cursor.rest, classify)
-        return is_renamed or makes
+    kind = cursor.take_any("foreign", "materialized", "domain", "type", *_SCHEMAS, *_RELATIONS)
+    if kind in {"domain", "type"}:
+        return _calls(cursor.rest, classify)  # by another name, or from now on
+    if kind in _SCHEMAS:
+        return is_renamed
     cursor.take_any("table", "view")
     cursor.take("if", "exists")
     cursor.take("only")
@@ -121,7 +122,7 @@ def _gives_other_meaning(cursor: Cursor, classify: Classify) -> bool:
         return False
     # What a plain table is called means nothing; a view answers to ALTER TABLE, too.
     read = classify([(WORD, "table"), *cursor.tokens[start : cursor.position]])
-    return read.primary_only is not None
+    return read.state is not None
 
 
 def _calls(tokens: Sequence[Token], classify: Classify) -> bool:

@@ -731,6 +731,36 @@ def failure(server: Server) -> bytes:
     return found
 
 
+def test_a_long_error_keeps_its_words(server: Server) -> None:
+    class Reworded(Owed):
+        def reword(self, frame: bytes) -> bytes:
+            raise AssertionError("its length has been told")
+
+    sink: list[bytes] = []
+    server.queue.owed.append(Reworded(sink))
+    for piece in in_pieces(LONG_ERROR + ready(), 20_000):
+        server.sends(piece)
+    assert told(sink) == LONG_ERROR + ready()
+
+
+@pytest.mark.parametrize("look", [Look, Overheard])
+@pytest.mark.parametrize("kind", ["E", "N"])
+def test_a_long_message_within_a_describe_is_not_held(
+    server: Server, look: type[Look], kind: str
+) -> None:
+    unit, sink = server.owes(look(lambda _: None), FORWARD)
+    long = LONG_ERROR if kind == "E" else LONG_NOTICE
+    shape = PARAMETERS + COLUMNS
+    rest = ready() if kind == "E" else shape + BIND_COMPLETE + ready()
+    for piece in in_pieces(long + rest, 20_000):
+        server.sends(piece)
+        assert len(server.queue._rest) <= 20_000
+        assert not server.queue._more
+    assert unit.failed == (kind == "E")
+    is_told = kind == "N" and look is Overheard
+    assert told(sink) == long + (rest if kind == "E" or is_told else BIND_COMPLETE + ready())
+
+
 @pytest.mark.parametrize("size", [1000, 65536])
 def test_behind_a_long_error_the_rest_of_its_unit_is_void(server: Server, size: int) -> None:
     unit, sink = server.owes(SWALLOW, FORWARD, b"made up", FORWARD)
