@@ -11,6 +11,7 @@ import pytest
 
 from rwsplit.embedded.reachable import ReachableCluster
 from tests.support.messages import query
+from tests.support.postgres import MakeProxy
 from tests.support.proxy import Proxy
 from tests.support.raw_client import RawClient
 
@@ -115,6 +116,33 @@ def test_a_long_error_and_a_long_notice_come_out_and_blame_nobody(lean: Proxy):
         assert connection.execute("select 1").fetchone() == (1,)
     assert lean.peak_memory() < MEMORY
     assert not re.search("server_violation|node_banned|node_down", lean.log())
+
+
+@pytest.mark.parametrize("size", [10_000, 60_000, 100_000, 2_000_000])
+def test_an_error_of_any_length_that_names_statements(lean: Proxy, size: int):
+    """Names that rwsplit gives to statements are exchanged in errors that are not long."""
+    with lean.connect(prepare_threshold=0) as connection:
+        for _ in range(3):
+            connection.execute("select 1")
+            with pytest.raises(psycopg.errors.RaiseException) as caught:
+                connection.execute(
+                    f"do $$begin raise exception '\"rwsplit_1\" rwsplit_ %', repeat('z', {size}); end$$"  # type: ignore[arg-type]
+                )
+            assert (caught.value.diag.message_primary or "").endswith("z" * size)
+        assert connection.execute("select 2").fetchone() == (2,)
+
+
+def test_a_long_error_that_ends_a_statement_in_time(
+    cluster: ReachableCluster[Any], make_proxy: MakeProxy
+):
+    """PL/pgSQL tells the statement it was at, however long that is."""
+    proxy = make_proxy(cluster, {"pool": {"query_timeout": "1s"}})
+    with proxy.connect() as connection:
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute(
+                "do $$begin execute 'select pg_sleep(20) /* ' || repeat('x', 2000000) || '*/'; end$$"
+            )
+        assert connection.execute("select 1").fetchone() == (1,)
 
 
 def test_clients_that_do_not_read_a_notice_fill_no_memory(lean: Proxy):
