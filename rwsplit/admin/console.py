@@ -48,7 +48,7 @@ from rwsplit.protocol import backend, codes
 from rwsplit.server.stream import WireStream
 
 #: Bytes of one message; a statement to explain may be long.
-MAX_MESSAGE: Final = 1 << 16
+MAX_MESSAGE: Final = 1 << 17
 #: Commands of one Query.
 MAX_COMMANDS: Final = 100
 #: Statements and portals one session may keep, and characters of them all; nobody needs many of a console.

@@ -34,8 +34,8 @@ class Token(NamedTuple):
     end: int
 
 
-#: Tokens of one text, and blanks between them: some 10 ms.
-MOST_TOKENS: Final = 10_000
+#: Tokens of one text, and blanks between them: some 30 ms.
+MOST_TOKENS: Final = 20_000
 
 _TOKEN: Final = re.compile(
     r"""

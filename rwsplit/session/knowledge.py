@@ -27,7 +27,7 @@ from rwsplit.sql.statement import Redefined, unite
 
 #: Statements a vocabulary may remember however many there are.
 LEAST_SIZE: Final = 100
-#: Doubts about a database that are kept apart; more of those that are over become one.
+#: Doubts about a database that are kept apart; more of those that are over become one, and so do more of one session.
 MOST_DOUBTS: Final = 100
 
 
@@ -41,10 +41,11 @@ class Doubt:
         self.is_over = False
 
     def about(self, catalog: Catalog) -> frozenset[str]:
-        """Return the names doubted of those *catalog* knows, and of all views, as a new one would look harmless."""
-        redefined = self.redefined
-        about = redefined.views | (redefined.functions & catalog.names)
-        return about | catalog.hidden if redefined.reveals else about
+        """Return the names doubted of those *catalog* knows, and of all views, as a new one would look harmless.
+
+        What it may reveal is not among them: that is the same for all doubts (`Catalog.hidden`).
+        """
+        return self.redefined.views | (self.redefined.functions & catalog.names)
 
 
 class Knowledge:
@@ -69,6 +70,8 @@ class Knowledge:
         self._doubts: dict[str, list[Doubt]] = {}
         self._doubtful: dict[str, frozenset[str]] = {}
         """The names in a database that its doubts are about, once that has been asked."""
+        self._revealed: set[str] = set()
+        """The databases of which what is hidden is among these names."""
         self._scopes: WeakValueDictionary[tuple[str, str, str | None], Scope]
         self._scopes = WeakValueDictionary()
         self._vocabularies: WeakValueDictionary[tuple[str, Path], Vocabulary]
@@ -145,11 +148,13 @@ class Knowledge:
     ) -> None:
         """Let names in *database* mean what *catalog* says (None: nothing is known any more), which was read *at* a moment."""
         before = self._catalogs.get(database), self._doubted(database)
-        left = [doubt for doubt in self._doubts.get(database, ()) if doubt not in dispelled]
+        gone = {*dispelled}
+        left = [doubt for doubt in self._doubts.get(database, ()) if doubt not in gone]
         self._doubts[database] = left
         if not left:
             del self._doubts[database]
         self._doubtful.pop(database, None)
+        self._revealed.discard(database)
         if catalog is None:
             self._catalogs.pop(database, None)
         else:
@@ -168,12 +173,23 @@ class Knowledge:
         before, catalog = self._doubted(database), self._catalogs.get(database)
         self._doubts.setdefault(database, []).append(doubt)
         about = frozenset() if catalog is None else doubt.about(catalog)
+        if catalog is not None and redefined.reveals and database not in self._revealed:
+            self._revealed.add(database)
+            about |= catalog.hidden
         if (
             not about <= before
         ):  # a transaction may define thousands of things: each is looked at once
             self._doubtful[database] = before | about
             self._teach(database)
         return doubt
+
+    def merge(self, database: str, doubts: list[Doubt]) -> None:
+        """Make one of *doubts*, a session's: what is known of them is gone through now and then."""
+        together = Doubt(unite(doubt.redefined for doubt in doubts))
+        gone = {*doubts}
+        left = [doubt for doubt in self._doubts[database] if doubt not in gone]
+        self._doubts[database] = [*left, together]
+        doubts[:] = [together]
 
     def settle(self, database: str, doubts: list[Doubt], at: float = NEVER) -> None:
         """Take note that the DDL that gave rise to *doubts*, a session's, is over *at* a moment; empty that list."""
@@ -247,6 +263,9 @@ class Knowledge:
             if catalog is None or not doubts:
                 return frozenset()
             found = frozenset().union(*(doubt.about(catalog) for doubt in doubts))
+            if any(doubt.redefined.reveals for doubt in doubts):
+                self._revealed.add(database)
+                found |= catalog.hidden
             self._doubtful[database] = found
         return found
 

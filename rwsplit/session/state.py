@@ -19,7 +19,7 @@ from rwsplit.routing.route import Route, RouteReason
 from rwsplit.routing.spill import Spill, describe
 from rwsplit.session.inband_settings import DEFAULTS, InBandSettings
 from rwsplit.session.journal import SERIALIZABLE, Journal, is_opaque
-from rwsplit.session.knowledge import Doubt, Knowledge
+from rwsplit.session.knowledge import MOST_DOUBTS, Doubt, Knowledge
 from rwsplit.session.names import Names
 from rwsplit.session.parameters import ParameterSet
 from rwsplit.session.pin import Pinned
@@ -213,6 +213,8 @@ class SessionState(Pinned):
             self.knowledge.grow_older(self.database)  # the same once more
         elif redefined is not None:
             doubts.append(self.knowledge.doubt(self.database, redefined))
+            if len(doubts) >= MOST_DOUBTS:
+                self.knowledge.merge(self.database, doubts)
         if script.changes_path:
             self.scope = self.knowledge.scope(self.database, self.user, UNKNOWN_PATH)
         self.opaque = self.opaque or script.changes_encoding

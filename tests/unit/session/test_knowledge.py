@@ -13,7 +13,7 @@ from rwsplit.session.prologue import is_prologue
 from rwsplit.session.session import Session
 from rwsplit.sql.cache import StatementCache
 from rwsplit.sql.catalog import Catalog
-from rwsplit.sql.facts import HARMLESS, VOLATILE
+from rwsplit.sql.facts import HARMLESS, VOLATILE, leaving
 from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.search_path import DefaultPaths
 from rwsplit.sql.statement import PrimaryOnly, Redefined, StateKind
@@ -103,6 +103,40 @@ def test_the_search_path_chooses_between_functions_of_one_name(knowledge: Knowle
     have(one_)
     assert verdict(one_) is None
     assert repr(other.scope) == "<Scope app@shop search_path='b'>"
+
+
+def test_what_may_be_revealed_is_doubted_once(knowledge: Knowledge):
+    """There may be a hundred thousand such names, and as many DROPs in a transaction."""
+    leaves = leaving(StateKind.ADVISORY_LOCK)
+    catalog = Catalog(relations={("a", "v"): HARMLESS, ("b", "v"): leaves, ("a", "w"): leaves})
+    knowledge.publish("shop", catalog)
+    session = connected(knowledge, search_path="a, b")
+    assert verdict(session, "select * from v") is None
+    counted: list[str] = []
+    knowledge._teach = counted.append  # type: ignore[method-assign]
+    doubts = [knowledge.doubt("shop", Redefined(reveals=True)) for _ in range(5)]
+    assert counted == ["shop"]
+    assert knowledge._doubted("shop") == {"v"}
+    knowledge.settle("shop", doubts[:2])
+    knowledge.publish("shop", catalog, knowledge.settled("shop"))
+    assert knowledge._doubted("shop") == {"v"}
+    knowledge.settle("shop", doubts[2:])
+    knowledge.publish("shop", catalog, knowledge.settled("shop"))
+    assert knowledge._doubted("shop") == frozenset()
+
+
+def test_a_session_has_so_many_doubts(knowledge: Knowledge):
+    knowledge.publish("shop", CATALOG)
+    session = connected(knowledge)
+    count = 10 * MOST_DOUBTS
+    for n in range(count):
+        one(session, query(f"create view v{n} as select 1"))
+        assert len(session.doubts) <= MOST_DOUBTS
+        assert len(knowledge._doubts["shop"]) <= MOST_DOUBTS
+    assert knowledge._doubted("shop") == {f"v{n}" for n in range(count)}
+    knowledge.settle("shop", session.doubts)
+    knowledge.publish("shop", CATALOG, knowledge.settled("shop"))
+    assert not knowledge._doubted("shop")
 
 
 def test_a_session_that_sets_no_path_has_the_one_its_login_began_with(knowledge: Knowledge):
