@@ -202,6 +202,7 @@ class ResponseQueue:
             return b""
         whole = b"".join((self._rest, *self._more, data))
         self._more.clear()
+        self._missing = 0
         self._rest = b""
         return whole
 

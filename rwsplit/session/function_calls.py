@@ -21,6 +21,8 @@ LARGE_OBJECT_OIDS: Final = frozenset(
     }
 )
 
+SETSEED_OID: Final = 1599
+
 PLAIN: Final = Script(
     (Statement(Verb.CALL, primary_only=PrimaryOnly.MAY_WRITE, may_write=True),)
 )
@@ -36,6 +38,13 @@ WITH_STATE: Final = Script(
 )
 
 
+WITH_SEED: Final = Script(
+    (Statement(Verb.CALL, primary_only=PrimaryOnly.SESSION_STATE, state=StateKind.SEED),)
+)
+
+
 def facts_of_call(oid: int) -> Script:
     """Return the facts of a call of the function with *oid*."""
+    if oid == SETSEED_OID:
+        return WITH_SEED
     return PLAIN if oid in LARGE_OBJECT_OIDS else WITH_STATE

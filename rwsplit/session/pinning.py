@@ -68,6 +68,8 @@ _CLEANSING: Final = frozenset(
 
 
 _RENAMING: Final = frozenset({Verb.PREPARE, Verb.DEALLOCATE})
+_SEEDING: Final = frozenset({"setseed", "pg_catalog.setseed"})
+_HIDING: Final = frozenset({Verb.DO, Verb.PREPARE})
 _LATER: Final = frozenset({Verb.PREPARE, Verb.DECLARE})
 
 #: State that is gone when the statement that made it fails: PostgreSQL rolls it back, or never made it.
@@ -125,9 +127,18 @@ def _left_by(statement: Statement) -> Iterator[StateKind]:
 
 
 def leaves_seed(script: Script) -> bool:
-    """Return whether *script* sets the seed of random(), which nothing takes away again: DISCARD ALL keeps it (variable.c, float.c)."""
+    """Return whether *script* may set the seed of random(), which nothing takes away again: DISCARD ALL keeps it (variable.c, float.c).
+
+    It may if it sets a parameter that it does not spell out.
+    """
     return script.state is not None and any(
-        StateKind.SEED in _left_by(s) or "setseed" in s.functions for s in script.statements
+        StateKind.SEED in _left_by(s)
+        or not _SEEDING.isdisjoint(s.functions)
+        or (
+            StateKind.PARAMETER in _left_by(s)
+            and (s.verb in _HIDING or "set_config" in s.functions)
+        )
+        for s in script.statements
     )
 
 

@@ -21,6 +21,9 @@ SEED = [
     ["select set_config('seed', '0.5', true)"],
     ["do $$begin perform setseed(0.5); end$$"],
     ["do $$begin set local seed = 0.5; end$$"],
+    ["select set_config('se' || 'ed', '0.5', false)"],
+    ["do $$begin execute format('set %I to 0.5', 'seed'); end$$"],
+    ["prepare p(text) as select set_config($1, '0.5', false)", "execute p('seed')"],
     ["select setseed(0.5)", "discard all"],
     ["select setseed(0.5)", "reset all"],
 ]

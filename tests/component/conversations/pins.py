@@ -119,10 +119,10 @@ CONVERSATIONS: Final = (
     ),
     Conversation(
         "a session that a query cannot tell about keeps its server until DISCARD ALL",
-        says("a", query("select set_config('a' || 'b', '1', false)")),
-        gets("n0", query("select set_config('a' || 'b', '1', false)")),
+        says("a", query("load 'auto_explain'")),
+        gets("n0", query("load 'auto_explain'")),
         answers("n0"),
-        hears("a", *rows("select set_config('a' || 'b', '1', false)")),
+        hears("a", *done("LOAD")),
         says("a", query("select random()")),
         gets("n0", query("select random()")),
         answers("n0"),
@@ -141,16 +141,16 @@ CONVERSATIONS: Final = (
     ),
     Conversation(
         "a pin that shows in no query ends after a time, and the session is told",
-        says("a", query("select set_config('a' || 'b', '1', false)")),
-        gets("n0", query("select set_config('a' || 'b', '1', false)")),
+        says("a", query("load 'auto_explain'")),
+        gets("n0", query("load 'auto_explain'")),
         answers("n0"),
-        hears("a", *rows("select set_config('a' || 'b', '1', false)")),
+        hears("a", *done("LOAD")),
         passes(1.5),
         gets("n0", A_QUESTION),
         hears(
             "a",
             a_warning(
-                "rwsplit ends what kept this session on its server: it changed a parameter that cannot be read back. It has been idle for pool.pin_idle_timeout (1 s)."
+                "rwsplit ends what kept this session on its server: it loaded a library. It has been idle for pool.pin_idle_timeout (1 s)."
             ),
         ),
         answers("n0"),

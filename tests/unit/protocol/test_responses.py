@@ -731,6 +731,15 @@ def failure(server: Server) -> bytes:
     return found
 
 
+def test_nothing_is_missing_of_a_frame_that_has_come(server: Server) -> None:
+    server.owes()
+    said = error() + ready()
+    assert server.sends(said[:7]) == []
+    assert server.queue.missing > 0
+    assert server.sends(said[7 : len(error())]) == [What.FAILED]
+    assert server.queue.missing == 0
+
+
 def test_a_long_error_keeps_its_words(server: Server) -> None:
     class Reworded(Owed):
         def reword(self, frame: bytes) -> bytes:

@@ -9,10 +9,13 @@ from rwsplit.session.pinning import (
     PinReason,
     drops_prepared,
     forgets_prepared,
+    leaves_seed,
     leaves_state,
     pin_reason,
     reset_parameters,
 )
+from rwsplit.sql.classify import parse
+from rwsplit.sql.functions import FunctionBook
 from rwsplit.sql.script import Script
 from rwsplit.sql.statement import StateKind, Statement, Verb
 
@@ -153,3 +156,26 @@ def test_of_several_statements_one_may_have_succeeded():
 
     assert leaves_state(script(setting, setting), b"42601")
     assert leaves_state(None, b"42601")
+
+
+@pytest.mark.parametrize(
+    ("text", "leaves"),
+    [
+        ("select setseed(0.5)", True),
+        ("select pg_catalog.setseed(0.5), nobody_knows()", True),
+        ("set seed = 0.5", True),
+        ("set local seed = 0.5", True),
+        ("select set_config('seed', '0.5', true)", True),
+        ("select set_config($1, '0.5', false)", True),
+        ("prepare p as select set_config($1, '0.5', false)", True),
+        ("do $$begin execute format('set %I to 1', 'seed'); end$$", True),
+        ("select set_config('a.b', '0.5', false)", False),
+        ("select set_config($1, '0.5', true)", False),
+        ("set work_mem = '1MB'", False),
+        ("select pg_advisory_lock(1)", False),
+        ("select nobody_knows()", False),
+        ("select random()", False),
+    ],
+)
+def test_what_sets_the_seed_or_may(text: str, leaves: bool):
+    assert leaves_seed(parse(text.encode(), FunctionBook())) == leaves
