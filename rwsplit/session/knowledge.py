@@ -68,10 +68,8 @@ class Knowledge:
         self._common = Vocabulary(functions, statements, numbers=self._numbers)
         self._catalogs: dict[str, Catalog] = {}
         self._doubts: dict[str, list[Doubt]] = {}
-        self._doubtful: dict[str, frozenset[str]] = {}
-        """The names in a database that its doubts are about, once that has been asked."""
-        self._revealed: set[str] = set()
-        """The databases of which what is hidden is among these names."""
+        self._doubtful: dict[str, tuple[frozenset[str], bool]] = {}
+        """The names in a database that its doubts are about, and whether what is hidden is among them, once that has been asked."""
         self._scopes: WeakValueDictionary[tuple[str, str, str | None], Scope]
         self._scopes = WeakValueDictionary()
         self._vocabularies: WeakValueDictionary[tuple[str, Path], Vocabulary]
@@ -154,7 +152,6 @@ class Knowledge:
         if not left:
             del self._doubts[database]
         self._doubtful.pop(database, None)
-        self._revealed.discard(database)
         if catalog is None:
             self._catalogs.pop(database, None)
         else:
@@ -171,15 +168,16 @@ class Knowledge:
         self.grow_older(database)
         doubt = Doubt(redefined)
         before, catalog = self._doubted(database), self._catalogs.get(database)
+        _, reveals = self._doubtful.get(database, (before, False))
         self._doubts.setdefault(database, []).append(doubt)
         about = frozenset() if catalog is None else doubt.about(catalog)
-        if catalog is not None and redefined.reveals and database not in self._revealed:
-            self._revealed.add(database)
+        if catalog is not None and redefined.reveals and not reveals:
             about |= catalog.hidden
+            reveals = True
         if (
             not about <= before
         ):  # a transaction may define thousands of things: each is looked at once
-            self._doubtful[database] = before | about
+            self._doubtful[database] = before | about, reveals
             self._teach(database)
         return doubt
 
@@ -257,17 +255,15 @@ class Knowledge:
 
     def _doubted(self, database: str) -> frozenset[str]:
         """Return the names that mean something now and perhaps something else soon."""
-        found = self._doubtful.get(database)
-        if found is None:
+        if database not in self._doubtful:
             catalog, doubts = self._catalogs.get(database), self._doubts.get(database)
             if catalog is None or not doubts:
                 return frozenset()
-            found = frozenset().union(*(doubt.about(catalog) for doubt in doubts))
-            if any(doubt.redefined.reveals for doubt in doubts):
-                self._revealed.add(database)
-                found |= catalog.hidden
-            self._doubtful[database] = found
-        return found
+            reveals = any(doubt.redefined.reveals for doubt in doubts)
+            hidden = catalog.hidden if reveals else frozenset()
+            found = hidden.union(*(doubt.about(catalog) for doubt in doubts))
+            self._doubtful[database] = found, reveals
+        return self._doubtful[database][0]
 
     def _share_out(self) -> None:
         """Give every vocabulary its share of what may be remembered."""

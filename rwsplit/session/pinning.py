@@ -68,7 +68,6 @@ _CLEANSING: Final = frozenset(
 
 
 _RENAMING: Final = frozenset({Verb.PREPARE, Verb.DEALLOCATE})
-_SEEDING: Final = frozenset({"setseed", "pg_catalog.setseed"})
 _HIDING: Final = frozenset({Verb.DO, Verb.PREPARE})
 _LATER: Final = frozenset({Verb.PREPARE, Verb.DECLARE})
 
@@ -133,7 +132,7 @@ def leaves_seed(script: Script) -> bool:
     """
     return script.state is not None and any(
         StateKind.SEED in _left_by(s)
-        or not _SEEDING.isdisjoint(s.functions)
+        or any(name.endswith("setseed") for name in s.functions)
         or (
             StateKind.PARAMETER in _left_by(s)
             and (s.verb in _HIDING or "set_config" in s.functions)

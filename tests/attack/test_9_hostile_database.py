@@ -32,12 +32,16 @@ grant usage on schema trap to public;
 
 -- Relations: every view and table of the names in use, as a view of the real one.
 do $do$
-declare name pg_catalog.text;
+declare name pg_catalog.text; columns pg_catalog.text;
 begin
     foreach name in array RELATIONS loop
         begin
+            -- No view has a column of a pseudo-type, as pg_attribute has.
+            select pg_catalog.string_agg(pg_catalog.format('r.%I', attname), ', ') into columns
+              from pg_catalog.pg_attribute
+             where attrelid = ('pg_catalog.' || name)::pg_catalog.regclass and attnum > 0 and atttypid <> 'anyarray'::pg_catalog.regtype;
             execute pg_catalog.format(
-                'create view trap.%1$I as select r.* from pg_catalog.%1$I r where trap.spring(%1$L)', name);
+                'create view trap.%1$I as select %2$s from pg_catalog.%1$I r where trap.spring(%1$L)', name, columns);
             execute pg_catalog.format('grant select on trap.%I to public', name);
         exception when undefined_table or insufficient_privilege then null;
         end;
