@@ -79,6 +79,9 @@ class Replies:
             goes_on: Client | None = None
             for what, owed, value in events:
                 if what is _DONE:
+                    if isinstance(owed, Unit) and owed.is_open:
+                        self._ended_early(server, owed)
+                        return
                     self._done(server, owed, value, now)  # type: ignore[arg-type]
                 elif what is What.PARTIAL:
                     client = _client_of(owed) if isinstance(owed, Unit) else None
@@ -115,6 +118,13 @@ class Replies:
                 self.settle(server)
         except Exception as failure:  # noqa: BLE001 - one session's failure must not end the others
             relay.faults.in_answers(server, owed, failure)
+
+    def _ended_early(self, server: Server, unit: Unit) -> None:
+        """Do without *server*, which has ended *unit* before its Sync: nobody would know what its next answer is to."""
+        error = "a ReadyForQuery came before the Sync"
+        _log.warning("server_violation", server=repr(server), error=error)
+        server.responses.owed.appendleft(unit)
+        self._relay.lose_server(server, None)
 
     def _will_end(self, server: Server, event: Event) -> None:
         """Note that *event*, behind others, is the last of *server*: what comes in front of it frees it for nobody."""

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import structlog.testing
 
 from rwsplit.exchange.lease import CLOSED, HELD, IDLE, Fate
 from rwsplit.relay.client import Client
 from rwsplit.relay.faults import MOST_ROUNDS
 from rwsplit.server.server import Server
 from rwsplit.session.journal import Journal
-from tests.support.frames import complete, error, query, ready, row
+from tests.support.frames import FLUSH, bind, complete, error, execute, parse, query, ready, row
 from tests.support.memory_relay import ANSWER, MemoryRelay, wire_of
 
 WRITE = b"insert into t values (1)"
@@ -314,3 +315,21 @@ def test_upkeep_that_fails_for_long_ends_rwsplit(
         rig.relay._tick()
     with pytest.raises(Bug):
         rig.relay._tick()
+
+
+@pytest.mark.parametrize("behind", [b"", query("begin")])
+def test_a_server_that_ends_a_unit_before_its_sync_is_not_used_any_more(behind: bytes):
+    """No PostgreSQL does that; what its next answer is to would not be known."""
+    rig = MemoryRelay(1, size=1)
+    [client] = rig.clients
+    rig.say(client, parse("", "update t set a = 1") + bind() + execute() + FLUSH + behind)
+    rig.turn_clients([client])
+    [server] = rig.busy()
+    with structlog.testing.capture_logs() as logs:
+        rig.turn_servers([(server, error() + ready())])
+    assert [log["event"] for log in logs if log["log_level"] == "warning"] == [
+        "server_violation"
+    ]
+    assert server.lease == CLOSED
+    assert client.closed
+    assert not rig.busy()
