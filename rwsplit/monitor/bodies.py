@@ -106,11 +106,13 @@ class Bodies:
     def _read(self, texts: Sequence[str]) -> Iterator[Body | None]:
         """Yield what each of *texts* may do, None if it cannot be parsed now or nothing more may be remembered."""
         piece: list[str] = []
+        size = 0
         for text in texts:
             piece.append(text)
-            if sum(map(len, piece)) > PIECE:
+            size += len(text)
+            if size > PIECE:
                 yield from self._read_piece(piece)
-                piece = []
+                piece, size = [], 0
         yield from self._read_piece(piece)
 
     def _read_piece(self, texts: Sequence[str]) -> Sequence[Body | None]:

@@ -77,7 +77,7 @@ class CatalogReader:
             # Its thread may be in the midst of it: it ends with its connection. What it has read need not be read again.
             reader.abandon()
             self._reader = self._new_reader()
-            self._reader.bodies.inherit(reader.bodies)
+            self._reader.inherit(reader)
             raise CensusFailed(f"no answer in {self.timeout:g} s", refused=False) from error
         except CensusFailed:
             raise

@@ -15,6 +15,7 @@ change its row when what it mentions is renamed; so if anything has another name
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 import socket
@@ -108,9 +109,19 @@ class CensusReader:
         """End the look another thread is at, by its connection: what is deparsed there may not heed a timeout, and a thread must not wait for it."""
         with self._lock:
             self._is_abandoned = True
-            if self._connection is not None:
-                with socket.socket(fileno=os.dup(self._connection.fileno())) as its_socket:
-                    its_socket.shutdown(socket.SHUT_RDWR)
+            if self._connection is None:
+                return
+            # It may be lost by itself at this very moment.
+            with (
+                contextlib.suppress(OSError, psycopg.Error),
+                socket.socket(fileno=os.dup(self._connection.fileno())) as its_socket,
+            ):
+                its_socket.shutdown(socket.SHUT_RDWR)
+
+    def inherit(self, other: CensusReader) -> None:
+        """Know what *other*, which was abandoned, has read, and under which names."""
+        self.bodies.inherit(other.bodies)
+        self._names = other._names
 
     def read(self, parameters: Parameters, password: str | Path | None) -> Census:
         """Read the database libpq's *parameters* lead to.

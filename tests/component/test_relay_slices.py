@@ -106,13 +106,21 @@ def test_a_light_client_does_not_wait_for_a_slice_of_each_heavy_one(shapes: int)
         assert bystander.is_idle
 
 
-def test_a_client_is_heavy_only_for_a_while():
+@pytest.fixture
+def heavy_one() -> tuple[MemoryRelay, Client]:
+    """A relay with one client, which is heavy."""
     rig = MemoryRelay(1)
     [client] = rig.clients
     rig.say(client, new_shapes(100))
     rig.relay.driver.press()
     rig.turn_clients([client])
     play_out(rig)
+    assert client in rig.relay.slices.heavy
+    return rig, client
+
+
+def test_a_client_is_heavy_only_for_a_while(heavy_one: tuple[MemoryRelay, Client]):
+    rig, client = heavy_one
     assert rig.now < rig.relay.slices.heavy[client] <= rig.now + HEAVY_FOR
     rig.now += HEAVY_FOR
     rig.ask(client, b"select 1")
@@ -122,14 +130,8 @@ def test_a_client_is_heavy_only_for_a_while():
     assert not rig.relay.slices.heavy
 
 
-def test_a_client_that_has_gone_is_heavy_no_more():
-    rig = MemoryRelay(1)
-    [client] = rig.clients
-    rig.say(client, new_shapes(100))
-    rig.relay.driver.press()
-    rig.turn_clients([client])
-    play_out(rig)
-    assert client in rig.relay.slices.heavy
+def test_a_client_that_has_gone_is_heavy_no_more(heavy_one: tuple[MemoryRelay, Client]):
+    rig, client = heavy_one
     rig.say(client, b"")
     rig.turn_clients([client])
     assert client.closed

@@ -166,6 +166,19 @@ def test_names_beyond_the_limit_are_not_remembered(monkeypatch: pytest.MonkeyPat
     assert any(body is not UNREADABLE for body in look(bodies, connection, few))
 
 
+def test_many_short_clauses_are_read_in_pieces_that_are_not_counted_again_and_again():
+    pieces: list[int] = []
+
+    def read(texts: Sequence[str]) -> list[Body | None]:
+        pieces.append(len(texts))
+        return [UNREADABLE] * len(texts)
+
+    count = 200_000
+    Bodies(read).clauses({f"f{n:06}()" for n in range(count)})
+    assert sum(pieces) == count
+    assert len(pieces) < 10
+
+
 def test_who_goes_on_knows_what_was_read():
     reading = Reading()
     first, second = Bodies(reading), Bodies(reading)
