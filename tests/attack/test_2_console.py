@@ -25,6 +25,7 @@ from rwsplit.protocol import frontend
 from rwsplit.protocol.fields import parse_error_fields
 from rwsplit.server.stream import WireStream
 from rwsplit.server.wire import PlainWire
+from tests.support.console_peer import Peer
 from tests.support.operator import FakeLogin, FakeOperator
 from tests.support.passes import Passes
 
@@ -37,26 +38,6 @@ class Crowded(FakeOperator):
     def clients(self) -> Sequence[ClientStatus]:
         [one] = super().clients()
         return [one] * CROWD
-
-
-class Peer:
-    """The client's side of one console session."""
-
-    def __init__(self, ours: socket.socket) -> None:
-        self.stream = WireStream(PlainWire(ours))
-
-    async def ask(self, *frames: bytes) -> list[tuple[str, bytes]]:
-        """Return what is answered, up to the first ReadyForQuery, or to the end."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.stream.send_all, b"".join(frames))
-            heard: list[tuple[str, bytes]] = []
-            while not heard or heard[-1][0] != "Z":
-                try:
-                    code, payload = await self.stream.read_frame()
-                except EOFError:
-                    break
-                heard.append((chr(code), payload))
-        return heard
 
 
 @pytest.fixture
@@ -72,7 +53,7 @@ async def peer(nursery: trio.Nursery) -> AsyncIterator[Peer]:
 
     nursery.start_soon(serve)
     peer = Peer(ours)
-    await peer.ask()
+    await peer.hear()
     yield peer
     peer.stream.close()
 
@@ -141,7 +122,7 @@ async def test_the_console_has_so_many_sessions(monkeypatch: pytest.MonkeyPatch)
     await serve_console(stream, FakeLogin(), FakeOperator())
     stream.close()
     peer = Peer(ours)
-    [(code, payload)] = await peer.ask()
+    [(code, payload)] = await peer.hear()
     peer.stream.close()
     fields = parse_error_fields(payload)
     assert (code, fields["S"], fields["C"]) == ("E", "FATAL", "53300")

@@ -20,6 +20,7 @@ from rwsplit.protocol import frontend
 from rwsplit.protocol.fields import parse_error_fields
 from rwsplit.server.stream import WireStream
 from rwsplit.server.wire import PlainWire
+from tests.support.console_peer import Peer
 from tests.support.operator import FakeLogin, FakeOperator, running_console
 
 
@@ -237,30 +238,6 @@ def test_a_broken_view_is_an_error_and_not_the_end(port, operator, capsys):
         assert connection.execute("SHOW STATS").fetchall() == [
             ("app", 10, None, None, 500000, 0)
         ]
-
-
-class Peer:
-    """The client's end of a socket pair, spoken to frame by frame."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.stream = WireStream(PlainWire(sock))
-
-    async def say(self, *frames: bytes) -> None:
-        await self.stream.send_all(b"".join(frames))
-
-    async def hear(self) -> list[tuple[str, bytes]]:
-        """Return frames up to ReadyForQuery, or to the end."""
-        heard = []
-        while not heard or heard[-1][0] != "Z":
-            try:
-                code, payload = await self.stream.read_frame()
-            except EOFError:
-                break
-            heard.append((chr(code), payload))
-        return heard
-
-    async def codes(self) -> str:
-        return "".join(code for code, _ in await self.hear())
 
 
 @pytest.fixture
